@@ -1,0 +1,1 @@
+"""Raw skeleton recordings to Zarr stores to training with affinity contrastive learning."""

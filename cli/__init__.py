@@ -1,0 +1,4 @@
+"""One thin Click module a command."""
+
+if __name__ == "cli":
+    raise ImportError("this folder is the package aclnet.cli; import it by that name")

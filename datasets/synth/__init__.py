@@ -1,0 +1,1 @@
+"""Generators of made-up recordings in true raw formats."""

@@ -1,0 +1,1 @@
+"""Tables of facts: layouts, class names, lists of unusable recordings."""
