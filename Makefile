@@ -1,0 +1,33 @@
+# `make demo` and `make test` need Python 3.11 or newer with pip, nothing else.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: demo test lint types setup clean
+
+demo: $(BIN)/.ready
+	@echo "demo: made-up people -> raw files -> store -> training -> evaluation -> occlusion bench"
+	$(BIN)/aclnet demo demo
+
+test: $(BIN)/.ready
+	@echo "test: the whole suite but for what is marked slow"
+	$(BIN)/python -m pytest
+
+lint: $(BIN)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(BIN)/.ready
+	$(BIN)/python tools/typing_links.py
+	MYPYPATH=.typing $(BIN)/mypy -p aclnet
+
+setup: $(BIN)/.ready
+
+$(BIN)/.ready: pyproject.toml constraints.txt
+	@echo "setup: a virtual environment in .venv with aclnet and its tools (some minutes)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .typing build dist demo *.egg-info

@@ -1,0 +1,121 @@
+"""Scores of a split with the ids they belong to, and what is computed from them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from aclnet.datasets.errors import AclnetError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Class probabilities (N, classes) of N samples, sorted by id."""
+
+    ids: NDArray[np.str_]
+    scores: NDArray[np.float32]
+    labels: NDArray[np.int64]
+
+    @classmethod
+    def sorted(
+        cls, ids: NDArray[Any], scores: NDArray[np.float32], labels: NDArray[np.int64]
+    ) -> Self:
+        """From any order."""
+        order = np.argsort(ids)
+        return cls(np.asarray(ids, dtype=str)[order], scores[order], labels[order])
+
+    def save(self, path: Path) -> None:
+        """Writes `ids`, `scores`, `labels` to an npz, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp.npz")
+        np.savez_compressed(temporary, ids=self.ids, scores=self.scores, labels=self.labels)
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads what `save` wrote."""
+        if not path.is_file():
+            raise AclnetError(f"{path}: no scores there; `aclnet evaluate` makes them")
+        with np.load(path, allow_pickle=False) as stored:
+            return cls(stored["ids"], stored["scores"], stored["labels"])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        return np.asarray(self.scores.argmax(axis=1), dtype=np.int64)
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        return np.asarray(self.predictions == self.labels)
+
+    @property
+    def top1(self) -> float:
+        """Share of samples whose best class is right."""
+        return float(self.correct.mean())
+
+    @property
+    def top5(self) -> float:
+        """Share of samples whose class is among the best five."""
+        own = np.take_along_axis(self.scores, self.labels[:, None], axis=1)
+        return float(((self.scores > own).sum(axis=1) < 5).mean())
+
+    @property
+    def mean_class(self) -> float:
+        """Mean over the classes that occur of each one's accuracy."""
+        confusion = self.confusion()
+        sizes = confusion.sum(axis=1)
+        return float((confusion.diagonal()[sizes > 0] / sizes[sizes > 0]).mean())
+
+    def confusion(self) -> NDArray[np.int64]:
+        """(classes, classes) counts, true class by predicted class."""
+        classes = self.scores.shape[1]
+        flat = np.bincount(self.labels * classes + self.predictions, minlength=classes**2)
+        return flat.reshape(classes, classes).astype(np.int64)
+
+    def per_class(self, names: list[str]) -> pd.DataFrame:
+        """A row a class: samples, accuracy, and the class it is most often taken for."""
+        confusion = self.confusion()
+        sizes = confusion.sum(axis=1)
+        wrong = confusion - np.diag(confusion.diagonal())
+        most = wrong.max(axis=1)
+        taken_for = [names[w] if n else "" for w, n in zip(wrong.argmax(axis=1), most, strict=True)]
+        return pd.DataFrame(
+            {
+                "class": names,
+                "samples": sizes,
+                "accuracy": np.divide(
+                    confusion.diagonal(), sizes, out=np.full(len(sizes), np.nan), where=sizes > 0
+                ),
+                "taken_for": taken_for,
+                "times": most,
+            }
+        )
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Wilson's confidence interval of `top1`."""
+        test = binomtest(int(self.correct.sum()), len(self))
+        low, high = test.proportion_ci(confidence_level=level, method="wilson")
+        return float(low), float(high)
+
+
+def mcnemar(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[int, int, float]:
+    """Exact McNemar test of two paired lists of right and wrong.
+
+    Returns how often only `a` and only `b` was right, and the two-sided p-value.
+    """
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    if only_a + only_b == 0:
+        return 0, 0, 1.0
+    return only_a, only_b, float(binomtest(only_a, only_a + only_b).pvalue)

@@ -1,0 +1,71 @@
+"""What commands share on the screen: progress, tables, JSON."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+screen = Console(stderr=True, highlight=False)
+"""Progress and remarks; results go to stdout."""
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int, str], None]]:
+    """A bar a stage: the yielded function takes (stage, done, total, remark)."""
+    columns = (
+        TextColumn("{task.description:<9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[remark]}"),
+    )
+    tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=screen) as bars:
+
+        def update(stage: str, done: int, total: int, remark: str = "") -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total, rate="", remark="", completed=done)
+            task = bars.tasks[bars.task_ids.index(tasks[stage])]
+            speed = task.finished_speed or task.speed
+            rate = f"{speed:,.0f}/s" if speed else ""
+            bars.update(tasks[stage], completed=done, total=total, rate=rate, remark=remark)
+
+        yield update
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Prints a table on stdout; all columns but the first are right-aligned."""
+    out = Table(title=title, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        out.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        out.add_row(*map(str, row))
+    Console(highlight=False).print(out)
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON takes
+    """Prints a result for machines."""
+    click.echo(json.dumps(value, indent=1))
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,67 @@
+"""The command `aclnet`: finds a subcommand's module only when it is called, to start quickly."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from aclnet.datasets.errors import AclnetError
+
+COMMANDS = {
+    "demo": "Made-up people in the true raw format, through the whole chain.",
+    "prepare": "Raw recordings to a normalised, chunked Zarr store.",
+    "info": "What a store holds.",
+    "verify": "Read every byte of a store and say what is damaged.",
+    "train": "Train a network on a store; goes on where it was stopped.",
+    "evaluate": "Scores, accuracies and confusion of a trained run.",
+    "families": "The motion families a run found, and the confusions behind them.",
+    "occlusion-bench": "How a run breaks when body parts are missing.",
+    "synth": "Write made-up recordings in a dataset's raw format.",
+}
+
+
+class LazyGroup(click.Group):
+    """Lists commands from a table and imports one when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"aclnet.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="aclnet")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Skeleton sequences: raw recordings to Zarr stores to trained, honestly tested networks."""
+    click.get_current_context().obj = {"debug": debug}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command line; a user's mistake ends in one message and exit status 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    try:
+        cli.main(arguments, prog_name="aclnet", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("stopped; the same command goes on where it stopped", err=True)
+        sys.exit(130)
+    except AclnetError as error:
+        if debug:
+            raise
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,98 @@
+"""`aclnet prepare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from aclnet.cli.console import json_option, print_json, progress, screen, table
+
+
+@click.command()
+@click.argument("dataset")
+@click.option("--raw", type=click.Path(path_type=Path), help="Raw recordings: a folder or a file.")
+@click.option("--out", type=click.Path(path_type=Path), help="The store. [default: DATASET.zarr]")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=0,
+    help="Local worker processes.",
+    show_default=True,
+)
+@click.option("--scheduler", help="Address of a dask scheduler, tcp://HOST:PORT.")
+@click.option("--align", is_flag=True, help="Turn bodies upright and to the front.")
+@click.option(
+    "--dtype", type=click.Choice(["float32", "int16"]), default="float32", show_default=True
+)
+@click.option(
+    "--augment", default="", help="Stored variants, for example rotate=0.2,limb-mask=0.2."
+)
+@click.option("--variants", type=click.IntRange(0), default=0, help="Variants a training sequence.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Of order and stored augmentation.")
+@click.option("--overwrite", is_flag=True, help="Replace the store, or an unfinished one.")
+@json_option
+def command(
+    dataset: str,
+    raw: Path | None,
+    out: Path | None,
+    workers: int,
+    scheduler: str | None,
+    align: bool,
+    dtype: str,
+    augment: str,
+    variants: int,
+    seed: int,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Convert raw recordings of DATASET into a store.
+
+    Killed anywhere, the same command goes on. Unusable files are listed in the store's
+    rejected.csv with line and reason; the rest is converted.
+    """
+    from aclnet.datasets.errors import AclnetError
+    from aclnet.datasets.find import find_raw
+    from aclnet.datasets.readers import get_dataset
+    from aclnet.pipelines.executor import executor
+    from aclnet.pipelines.options import PrepareOptions
+    from aclnet.pipelines.prepare import prepare
+
+    spec = get_dataset(dataset)
+    if bool(augment) != bool(variants):
+        raise AclnetError("stored augmentation needs both --augment and --variants")
+    if augment:
+        from aclnet.pipelines.augment import AugmentSpec
+
+        augment = str(AugmentSpec.parse(augment))
+    raw = raw or find_raw(spec)
+    out = out or Path(f"{spec.name}.zarr")
+    screen.print(f"{spec.title}: {raw} -> {out}")
+    options = PrepareOptions.model_validate(
+        {"align": align, "dtype": dtype, "augment": augment, "variants": variants, "seed": seed}
+    )
+    with executor(workers, scheduler) as run, progress() as update:
+
+        def show(stage: str, done: int, total: int, rejected: int) -> None:
+            update(stage, done, total, f"{rejected} rejected" if rejected else "")
+
+        report = prepare(spec, spec.open(raw), out, options, run, show, overwrite=overwrite)
+    if as_json:
+        print_json(report.as_dict())
+        return
+    if report.existed:
+        screen.print(f"{out} was made from the same files before: nothing to do")
+        return
+    if report.cut:
+        screen.print(f"{report.cut} sequences were longer than a shard and are cut into pieces")
+    if report.rejections:
+        table(
+            f"Rejected ({out}/rejected.csv)", ["reason", "files"], report.rejections.most_common()
+        )
+    if report.outside:
+        screen.print(f"{report.outside} recordings belong to a larger dataset and were left out")
+    table(
+        f"{report.samples} samples in {out}",
+        ["split", "samples", "published", "remark"],
+        [(c.side, c.found, c.expected, c.verdict) for c in report.counts],
+    )

@@ -1,0 +1,434 @@
+"""Streaming a store: whole shards are read, a window of them is shuffled, batches are cut from it.
+
+The order of an epoch is a pure function of (samples, seed, epoch, batch, window, world): how much
+memory there is, how many threads read and where a run was stopped change the speed, never it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import OrderedDict
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+
+import numpy as np
+
+from aclnet.datasets import random
+from aclnet.datasets.errors import AclnetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.store import Store
+
+WINDOW_BYTES = 160 << 20
+"""A window's default size, decoded: eight shards of NTU's size, or the whole of a small set."""
+CACHE_BYTES = 1 << 30
+"""Decoded shards are kept up to this size, so that small sets are decoded once."""
+_READ_AHEAD = 4
+_ORDER, _REPEAT, _AUGMENT = 1, 2, 3
+
+_T = TypeVar("_T")
+
+
+class Sampling(Protocol):
+    """Chooses the frames of sequences (`aclnet.pipelines.sampling` has the field's rules)."""
+
+    def __call__(self, n_frames: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B, N) frame numbers for B sequences of `n_frames` frames."""
+        ...
+
+
+@dataclass(slots=True)
+class Batch:
+    """B samples, ragged over persons: P person-tracks of N sampled frames."""
+
+    keypoint: NDArray[np.float32]
+    """(P, N, V, C)."""
+    following: NDArray[np.float32] | None
+    """(P, N, V, C): the frame after each, the same one at the end; only with `motion=True`."""
+    present: NDArray[np.bool_]
+    """(P, N): is the person there in that frame?"""
+    frame: NDArray[np.int64]
+    """(P, N) number of each sampled frame in the sequence."""
+    owner: NDArray[np.int64]
+    """(P,) position in the batch of the sample that each track belongs to, ascending."""
+    label: NDArray[np.int64]
+    """(B,)."""
+    sample: NDArray[np.int64]
+    """(B,) row in the store's `samples`."""
+    n_frames: NDArray[np.int64]
+    """(B,) length of the whole sequence."""
+    key: NDArray[np.int64]
+    """(B,) keys of this draw for augmentation: seed, epoch, sample and occurrence folded."""
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochPlan:
+    """What one epoch reads and in which order."""
+
+    windows: list[NDArray[np.int64]]
+    """Shards of each window, in reading order."""
+    order: NDArray[np.int64]
+    """Samples in order; windows follow one another in it."""
+    occurrence: NDArray[np.int64]
+    """How often each entry's sample stood in `order` before."""
+    ends: NDArray[np.int64]
+    """Where in `order` each window ends."""
+    batch: int
+    """Global batch size."""
+    steps: int
+
+    def step(self, step: int, rank: int, world: int) -> NDArray[np.int64]:
+        """Positions in `order` of a rank's part of a step."""
+        positions = np.arange(step * self.batch, min((step + 1) * self.batch, len(self.order)))
+        return np.array_split(positions, world)[rank]
+
+
+def plan_epoch(
+    samples: NDArray[np.int64],
+    shard_of: NDArray[np.int64],
+    *,
+    seed: int,
+    epoch: int,
+    batch: int,
+    window: int,
+    shuffle: bool = True,
+    repeats: NDArray[np.int64] | None = None,
+) -> EpochPlan:
+    """The order of one epoch.
+
+    `samples` are rows of the store, `shard_of` their shards, `repeats` how often each is drawn
+    (once where None), `batch` the global batch size. Shuffled epochs leave out the last incomplete
+    batch, so that every step and rank has the same size (a split smaller than a batch is one);
+    others hold every sample exactly once.
+    """
+    shards = np.unique(shard_of)
+    if shuffle:
+        shards = random.generator(seed, epoch, _ORDER).permutation(shards)
+    windows = [shards[i : i + window] for i in range(0, len(shards), window)]
+    rank_of = np.empty(int(shards.max(initial=-1)) + 1, dtype=np.int64)
+    rank_of[shards] = np.arange(len(shards)) // window
+    entries = np.repeat(np.arange(len(samples)), 1 if repeats is None else repeats)
+    first = np.searchsorted(entries, entries)
+    occurrence = np.arange(len(entries)) - first
+    window_of = rank_of[shard_of[entries]]
+    tie = random.generator(seed, epoch, _ORDER, 0).random(len(entries)) if shuffle else entries
+    order = np.lexsort((tie, window_of))
+    steps = max(1, len(entries) // batch) if shuffle else -(-len(entries) // batch)
+    return EpochPlan(
+        windows=windows,
+        order=samples[entries[order]],
+        occurrence=occurrence[order],
+        ends=np.cumsum(np.bincount(window_of, minlength=len(windows))),
+        batch=batch,
+        steps=steps,
+    )
+
+
+def balanced_repeats(
+    labels: NDArray[np.int64], keys: NDArray[np.int64], epoch: int
+) -> NDArray[np.int64]:
+    """How often each sample is drawn so that every class is seen equally often in expectation.
+
+    The expected number is n / (classes * size of the sample's class); its fraction is drawn.
+    """
+    _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    expected = len(labels) / (len(counts) * counts[inverse])
+    extra = random.uniform(random.fold(keys, epoch, _REPEAT), 0) < expected % 1
+    return np.asarray(expected.astype(np.int64) + extra)
+
+
+class Stream:
+    """An endless sequence of epochs over a split; each `iter()` goes through the rest of one.
+
+    ```python
+    stream = aclnet.open_store("ntu60.zarr").stream(
+        "xsub/train", batch_size=64, sampling=aclnet.UniformSampling(100), seed=1
+    )
+    for batch in stream: ...   # epoch 0
+    for batch in stream: ...   # epoch 1
+    state = stream.state_dict()
+    ```
+
+    Args:
+        batch_size: samples a step on this rank.
+        window: shards that are shuffled together; None = as many as `WINDOW_BYTES` hold.
+        motion: also yield the frame after each sampled one.
+        balance: draw every class equally often.
+        rank, world: this process among data-parallel ones. All read the same windows, and the
+            global batches do not depend on `world`.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        mask: NDArray[np.bool_],
+        *,
+        batch_size: int,
+        sampling: Sampling,
+        seed: int = 0,
+        shuffle: bool = True,
+        motion: bool = False,
+        balance: bool = False,
+        window: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.samples = np.flatnonzero(mask)
+        if not len(self.samples):
+            raise AclnetError(f"{store.path}: this split has no sample, there is nothing to stream")
+        self._store = store
+        self._sampling = sampling
+        self._seed, self._shuffle, self._motion, self._balance = seed, shuffle, motion, balance
+        self._rank, self._world = rank, world
+        self._batch = batch_size * world
+        self.window = window or default_window(store)
+        self._keys = random.sample_keys(store.column("id")[self.samples])
+        self._shard_of = store.shard_of[self.samples]
+        self._labels = store.column("label").astype(np.int64)
+        self._start = store.column("start").astype(np.int64)
+        self._frames = store.column("n_frames").astype(np.int64)
+        self._persons = store.column("n_persons").astype(np.int64)
+        self._cache = _ShardCache(store)
+        self.epoch = 0
+        self.step = 0
+
+    def plan(self, epoch: int) -> EpochPlan:
+        """What an epoch reads and in which order."""
+        repeats = None
+        if self._balance:
+            labels = self._labels[self.samples]
+            repeats = balanced_repeats(labels, random.fold(self._keys, self._seed), epoch)
+        return plan_epoch(
+            self.samples,
+            self._shard_of,
+            seed=self._seed,
+            epoch=epoch if self._shuffle else 0,
+            batch=self._batch,
+            window=self.window,
+            shuffle=self._shuffle,
+            repeats=repeats,
+        )
+
+    def __len__(self) -> int:
+        """Steps of the current epoch."""
+        return self.plan(self.epoch).steps
+
+    def __iter__(self) -> Iterator[Batch]:
+        plan = self.plan(self.epoch)
+        for batch in read_ahead(self._batches(plan, self.epoch, self.step), _READ_AHEAD):
+            self.step += 1
+            yield batch
+        self.epoch, self.step = self.epoch + 1, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the stream stands: the batches that were yielded are behind it."""
+        return {**self._identity(), "epoch": self.epoch, "step": self.step}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Goes to where another stream of the same settings stood."""
+        for name, value in self._identity().items():
+            if state[name] != value:
+                raise AclnetError(
+                    f"the stream was saved with {name} {state[name]} and is now {value}; "
+                    "resume with the settings and the store of the start"
+                )
+        self.epoch, self.step = state["epoch"], state["step"]
+
+    def _identity(self) -> dict[str, int]:
+        return {
+            "seed": self._seed,
+            "batch": self._batch,
+            "window": self.window,
+            "samples": len(self.samples),
+        }
+
+    def _batches(self, plan: EpochPlan, epoch: int, first: int) -> Iterator[Batch]:
+        keys = np.empty(int(self.samples[-1]) + 1, dtype=np.int64)
+        keys[self.samples] = random.fold(self._keys, self._seed, epoch, _AUGMENT)
+        with _Windows(plan.windows, self._cache) as windows:
+            for step in range(first, plan.steps):
+                positions = plan.step(step, self._rank, self._world)
+                if not len(positions):  # more ranks than samples in evaluation's last step
+                    continue
+                rows = plan.order[positions]
+                key = random.fold(keys[rows], plan.occurrence[positions])
+                window_of = np.searchsorted(plan.ends, positions, side="right")
+                yield self._gather(rows, key, window_of, windows)
+
+    def _gather(
+        self,
+        rows: NDArray[np.int64],
+        key: NDArray[np.int64],
+        window_of: NDArray[np.int64],
+        windows: _Windows,
+    ) -> Batch:
+        persons, frames = self._persons[rows], self._frames[rows]
+        chosen = self._sampling(frames, key)
+        owner = np.repeat(np.arange(len(rows)), persons)
+        track = np.arange(len(owner)) - np.repeat(np.cumsum(persons) - persons, persons)
+        base = self._start[rows][owner] + track * frames[owner]
+        frame = chosen[owner]
+        after = np.minimum(frame + 1, frames[owner][:, None] - 1)
+        keypoint, present = windows.take(base[:, None] + frame, window_of[owner])
+        following = None
+        if self._motion:
+            following, _ = windows.take(base[:, None] + after, window_of[owner])
+        return Batch(
+            keypoint=keypoint,
+            following=following,
+            present=present,
+            frame=frame,
+            owner=owner,
+            label=self._labels[rows],
+            sample=rows,
+            n_frames=frames,
+            key=key,
+        )
+
+
+def default_window(store: Store) -> int:
+    """Shards a window holds, from the store's size alone."""
+    layout = store.layout
+    row_bytes = layout.num_joints * store.attributes["coordinates"] * 4
+    return int(max(1, WINDOW_BYTES // (store.shard_rows * row_bytes)))
+
+
+class _ShardCache:
+    """Decoded shards, the least recently used ones dropped beyond `CACHE_BYTES`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._kept: OrderedDict[int, tuple[NDArray[np.float32], NDArray[np.bool_]]] = OrderedDict()
+
+    def __call__(self, shard: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        block = self._kept.pop(shard, None) or self._store.read_shard(shard)
+        self._kept[shard] = block
+        each = block[0].nbytes + block[1].nbytes
+        while len(self._kept) > 1 and len(self._kept) * each > CACHE_BYTES:
+            self._kept.popitem(last=False)
+        return block
+
+    @property
+    def shard_rows(self) -> int:
+        return self._store.shard_rows
+
+
+@dataclass(slots=True)
+class _Window:
+    """The rows of some shards in one buffer."""
+
+    keypoint: NDArray[np.float32]
+    present: NDArray[np.bool_]
+    offset: dict[int, int]
+    """Where in the buffer each shard begins."""
+
+
+class _Windows:
+    """The windows of an epoch, at most two at a time, the next one read while one is used."""
+
+    def __init__(self, shards: list[NDArray[np.int64]], cache: _ShardCache) -> None:
+        self._shards, self._cache = shards, cache
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="aclnet-reader")
+        self._open: dict[int, Future[_Window]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reader.shutdown(cancel_futures=True)
+
+    def take(
+        self, rows: NDArray[np.int64], window_of: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Rows (P, N) of the store's frames, each track in its window."""
+        numbers = np.unique(window_of)
+        if len(numbers) == 1:
+            return self._take(rows, int(numbers[0]))
+        keypoint: NDArray[np.float32] | None = None
+        present = np.empty(rows.shape, dtype=bool)
+        for number in numbers:
+            tracks = window_of == number
+            block, there = self._take(rows[tracks], int(number))
+            if keypoint is None:
+                keypoint = np.empty((*rows.shape, *block.shape[2:]), dtype=block.dtype)
+            keypoint[tracks], present[tracks] = block, there
+        assert keypoint is not None
+        return keypoint, present
+
+    def _take(
+        self, rows: NDArray[np.int64], number: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        window = self._get(number)
+        shard_rows = self._cache.shard_rows
+        shards, inside = np.divmod(rows[:, :1], shard_rows)
+        offsets = np.array([window.offset[int(s)] for s in shards[:, 0]])[:, None]
+        local = rows - rows[:, :1] + inside + offsets
+        return window.keypoint.take(local, axis=0), window.present.take(local)
+
+    def _get(self, number: int) -> _Window:
+        for old in [n for n in self._open if n < number - 1]:
+            del self._open[old]
+        for wanted in (number, number + 1):
+            if wanted not in self._open and wanted < len(self._shards):
+                self._open[wanted] = self._reader.submit(self._load, self._shards[wanted])
+        return self._open[number].result()
+
+    def _load(self, shards: NDArray[np.int64]) -> _Window:
+        blocks = [self._cache(int(s)) for s in shards]
+        return _Window(
+            keypoint=np.concatenate([keypoint for keypoint, _ in blocks]),
+            present=np.concatenate([present for _, present in blocks]),
+            offset={int(s): i * self._cache.shard_rows for i, s in enumerate(shards)},
+        )
+
+
+def read_ahead(items: Iterator[_T], depth: int) -> Iterator[_T]:
+    """The same items, made up to `depth` ahead by a thread; its exceptions are raised here."""
+    ready: queue.Queue[tuple[_T | None, BaseException | None]] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def put(item: tuple[_T | None, BaseException | None]) -> bool:
+        while not stopped.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def produce() -> None:
+        try:
+            for item in items:
+                if not put((item, None)):
+                    break
+            else:
+                put((None, None))
+        except BaseException as error:
+            put((None, error))
+        finally:
+            close: Any = getattr(items, "close", None)
+            if close:
+                close()
+
+    thread = threading.Thread(target=produce, name="aclnet-batches", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            yield item
+    finally:
+        stopped.set()
+        thread.join()

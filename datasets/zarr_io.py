@@ -1,0 +1,122 @@
+"""Every call into zarr: the differences between its versions end here."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+# Blosc alone decodes a flipped bit to wrong numbers without a word; the checksum catches it.
+_CODECS = [BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"), Crc32cCodec()]
+_CHUNK_BYTES = 1 << 20
+
+
+def create_group(path: Path, attributes: dict[str, Any]) -> None:
+    """An empty Zarr v3 group."""
+    zarr.create_group(path, attributes=attributes, overwrite=True)
+
+
+def set_attributes(path: Path, name: str, attributes: dict[str, Any]) -> None:
+    """Adds attributes to the array or group `name` of the group at `path` ("" for itself)."""
+    node: Any = zarr.open_group(path, mode="r+")
+    (node[name] if name else node).attrs.update(attributes)
+
+
+def consolidate(path: Path) -> None:
+    """Copies all metadata into the root, so that opening takes one read.
+
+    It also keeps zarr from warning about the files that lie beside the arrays (manifest.json).
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is no part of the format yet, all readers know it
+        zarr.consolidate_metadata(path)
+
+
+def create_frames(
+    path: Path,
+    name: str,
+    *,
+    shards: int,
+    shard_rows: int,
+    row_shape: tuple[int, ...],
+    dtype: str,
+    fill: float,
+) -> None:
+    """An array of `shards` x `shard_rows` rows, one file a shard, inner chunks of about 1 MB."""
+    row_bytes = int(np.prod(row_shape, dtype=int)) * np.dtype(dtype).itemsize
+    chunk_rows = shard_rows
+    while chunk_rows % 2 == 0 and chunk_rows * row_bytes > _CHUNK_BYTES:
+        chunk_rows //= 2
+    zarr.open_group(path, mode="r+").create_array(
+        name,
+        shape=(shards * shard_rows, *row_shape),
+        shards=(shard_rows, *row_shape),
+        chunks=(chunk_rows, *row_shape),
+        dtype=dtype,
+        compressors=_CODECS,
+        fill_value=fill,
+        # A shard that is absent must mean damage, never "all fill".
+        config={"write_empty_chunks": True},
+    )
+
+
+def create_column(path: Path, name: str, values: NDArray[Any]) -> None:
+    """A small array written in one piece; strings become variable-length UTF-8."""
+    text = values.dtype.kind in "UO"
+    array = zarr.open_group(path, mode="r+").create_array(
+        name,
+        shape=values.shape,
+        chunks=tuple(max(1, int(n)) for n in values.shape),
+        dtype=str if text else values.dtype,
+        compressors=_CODECS,
+        config={"write_empty_chunks": True},
+        overwrite=True,  # a killed preparation writes its columns again
+    )
+    if values.size:
+        array[...] = values.astype(object) if text else values
+
+
+def create_epochs(
+    path: Path, name: str, epochs: int, row_shape: tuple[int, ...], dtype: str, fill: float
+) -> None:
+    """An array of one row an epoch, one chunk a row."""
+    zarr.open_group(path, mode="r+").create_array(
+        name,
+        shape=(epochs, *row_shape),
+        chunks=(1, *row_shape),
+        dtype=dtype,
+        compressors=_CODECS,
+        fill_value=fill,
+    )
+
+
+def open_group(path: Path) -> zarr.Group:
+    """The group at `path`, read-only."""
+    return zarr.open_group(path, mode="r")
+
+
+def open_array(path: Path, name: str, mode: str = "r") -> Any:  # noqa: ANN401 - zarr's own type
+    """Array `name` of the group at `path`."""
+    return zarr.open_array(path / name, mode=mode)  # type: ignore[arg-type]
+
+
+def write_shard(path: Path, name: str, shard: int, block: NDArray[Any]) -> None:
+    """Writes one whole shard: no other task touches its file."""
+    array = open_array(path, name, "r+")
+    rows = array.shards[0]
+    if len(block) != rows:
+        raise ValueError(f"a shard of {name} has {rows} rows, not {len(block)}")
+    array[shard * rows : (shard + 1) * rows] = block
+
+
+def shard_file(name: str, shard: int, ndim: int) -> str:
+    """Path of a shard's file relative to the group."""
+    return "/".join([name, "c", str(shard), *["0"] * (ndim - 1)])

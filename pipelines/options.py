@@ -1,0 +1,24 @@
+"""What can be chosen when a store is made; all of it is recorded in the store."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class PrepareOptions(BaseModel):
+    """Options of `aclnet prepare`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    align: bool = False
+    """Turn every sequence so that its first spine points to +z and its shoulders to +x."""
+    dtype: Literal["float32", "int16"] = "float32"
+    """int16 is fixed point, its scale and largest error are recorded."""
+    augment: str = ""
+    """Operations of the stored variants, as `AugmentSpec.parse` takes them."""
+    variants: int = Field(default=0, ge=0)
+    """Augmented copies of every training sequence."""
+    seed: int = Field(default=0, ge=0, lt=1 << 32)
+    """Seed of the order of samples in the store and of the stored augmentation."""

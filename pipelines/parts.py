@@ -1,0 +1,306 @@
+"""First stage of prepare: batches of raw items become parts, ragged arrays with their table.
+
+A part is a folder that is renamed into place when it is whole; its presence means it is done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aclnet.datasets import protocols, random
+from aclnet.datasets.layouts import get_layout
+from aclnet.datasets.readers import get_dataset
+from aclnet.datasets.sequence import Rejection, Sequence
+from aclnet.pipelines.clean import CLEANERS
+from aclnet.pipelines.normalise import normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.layouts import Layout
+    from aclnet.datasets.readers import DatasetSpec, Item, Source
+    from aclnet.pipelines.options import PrepareOptions
+
+MAX_ROWS = 65_536
+"""Rows of the largest shard; a longer sequence is cut into linked samples."""
+_TABLE = "table.json"
+_STORED_VARIANT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PartJob:
+    """A batch of raw items, and all that a worker needs to turn it into a part."""
+
+    number: int
+    folder: Path
+    dataset: str
+    source: Source
+    items: tuple[Item, ...]
+    options: PrepareOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a part holds: one table row a sample, in the order of its frames' rows."""
+
+    number: int
+    columns: dict[str, list[Any]]
+    rejections: list[Rejection]
+    largest: float
+    """Largest absolute coordinate."""
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Frame rows of each sample."""
+        shape = np.array([self.columns["n_frames"], self.columns["n_persons"]], dtype=np.int64)
+        return shape.prod(axis=0)
+
+
+@dataclass(frozen=True, slots=True)
+class PartTable:
+    """The samples of all parts, and where their frame rows are."""
+
+    columns: dict[str, NDArray[Any]]
+    part: NDArray[np.int64]
+    first: NDArray[np.int64]
+    """First row in the part."""
+    rows: NDArray[np.int64]
+    rejections: list[Rejection]
+    largest: float
+    scored: bool
+
+    @property
+    def size(self) -> int:
+        return len(self.rows)
+
+
+def part_folder(folder: Path, number: int) -> Path:
+    """Where a part lies once it is whole."""
+    return folder / "parts" / f"{number:06d}"
+
+
+def is_done(job: PartJob) -> bool:
+    """Was the part made before?"""
+    return (part_folder(job.folder, job.number) / _TABLE).is_file()
+
+
+def make_part(job: PartJob) -> tuple[int, int]:
+    """Reads, cleans, normalises and augments a batch; returns items done and items rejected."""
+    samples: list[_Sample] = []
+    rejections: list[Rejection] = []
+    spec = get_dataset(job.dataset)
+    for item in job.items:
+        try:
+            result = _prepare_item(job.source, item, spec, job.options)
+        except MemoryError:
+            result = Rejection(item.path, None, "too large for this machine's memory")
+        if isinstance(result, Rejection):
+            rejections.append(result)
+        else:
+            samples += result
+    if job.options.variants and samples:
+        masks = split_masks(spec, job.source, _arrays(_columns(samples)))
+        trains = np.any([mask for side, mask in masks.items() if side.endswith("/train")], axis=0)
+        chosen = [s for s, train in zip(samples, trains, strict=True) if train]
+        samples += [v for s in chosen for v in _variants(s, get_layout(spec.layout), job.options)]
+    target = part_folder(job.folder, job.number)
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    _write(temporary, samples, rejections)
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.rename(target)
+    return len(job.items), len(rejections)
+
+
+def split_masks(
+    spec: DatasetSpec, source: Source, columns: dict[str, NDArray[Any]]
+) -> dict[str, NDArray[np.bool_]]:
+    """Mask of each `protocol/side` over samples; stored variants only ever train.
+
+    Where the source brings splits of its own (`xsub_train`, `xsub_val`), they decide.
+    """
+    masks = protocols.sides(spec.name, columns)
+    for name, ids in source.splits().items():
+        protocol, _, side = name.rpartition("_")
+        side = "train" if side == "train" else "test"
+        masks[f"{protocol or name}/{side}"] = np.isin(columns["original"], ids)
+    for name, mask in masks.items():
+        if not name.endswith("/train"):
+            masks[name] = mask & (columns["variant"] == 0)
+    return masks
+
+
+def load_part(folder: Path, number: int) -> Part:
+    """The table of a part."""
+    entry = json.loads((part_folder(folder, number) / _TABLE).read_text())
+    return Part(
+        number=number,
+        columns=entry["columns"],
+        rejections=[Rejection(*r) for r in entry["rejections"]],
+        largest=entry["largest"],
+    )
+
+
+def load_table(folder: Path) -> PartTable:
+    """The samples of all parts, in the order of the raw items."""
+    numbers = sorted(int(f.name) for f in (folder / "parts").iterdir() if f.name.isdigit())
+    loaded = [load_part(folder, number) for number in numbers]
+    names = loaded[0].columns
+    columns = _arrays({n: [v for part in loaded for v in part.columns[n]] for n in names})
+    rows = [part.rows for part in loaded]
+    return PartTable(
+        columns=columns,
+        part=np.repeat(numbers, [len(r) for r in rows]),
+        first=np.concatenate([np.cumsum(r) - r for r in rows]),
+        rows=np.concatenate(rows),
+        rejections=[r for part in loaded for r in part.rejections],
+        largest=max(part.largest for part in loaded),
+        scored=any((part_folder(folder, n) / "score.npy").is_file() for n in numbers),
+    )
+
+
+def _arrays(columns: dict[str, list[Any]]) -> dict[str, NDArray[Any]]:
+    text = {"id": str, "original": str, "condition": str, "source": str}
+    vectors = {"centre": np.float32, "rotation": np.float32}
+    types = {**text, **vectors}
+    return {name: np.array(v, dtype=types.get(name, np.int64)) for name, v in columns.items()}
+
+
+def part_rows(folder: Path, number: int, name: str) -> NDArray[Any]:
+    """The rows of `keypoint`, `present`, `index` or `score` of a part, mapped from its file."""
+    return np.load(part_folder(folder, number) / f"{name}.npy", mmap_mode="r")  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """One sample of the store to be: a normalised sequence and what undoes its normalisation."""
+
+    sequence: Sequence
+    centre: NDArray[np.float32]
+    rotation: NDArray[np.float32]
+    original: str
+    """Id of the recording that this is, is a piece of, or is a variant of."""
+    variant: int = 0
+
+
+def _prepare_item(
+    source: Source, item: Item, spec: DatasetSpec, options: PrepareOptions
+) -> list[_Sample] | Rejection:
+    result = source.read(item)
+    if isinstance(result, Sequence) and spec.clean and not source.cleaned:
+        result = CLEANERS[spec.clean](result)
+    if isinstance(result, Rejection):
+        return result
+    if not result.present.any():
+        return Rejection(item.path, None, "no person in any frame")
+    layout = get_layout(spec.layout)
+    normalised = normalise(result.keypoint, result.present, layout, align=options.align)
+    there = normalised.present.any(axis=1)
+    sequence = replace(
+        result,
+        keypoint=normalised.keypoint[there],
+        present=normalised.present[there],
+        frame_index=result.frame_index[normalised.kept],
+        score=None if result.score is None else result.score[there][:, normalised.kept],
+    )
+    return [_Sample(s, normalised.centre, normalised.rotation, item.sample_id) for s in _cut(sequence)]
+
+
+def _cut(sequence: Sequence) -> Iterator[Sequence]:
+    """The sequence itself, or pieces of it that fit a shard, named id#1, id#2, ..."""
+    persons, frames = sequence.present.shape
+    pieces = -(-persons * frames // MAX_ROWS)
+    if pieces == 1:
+        yield sequence
+        return
+    for number, chosen in enumerate(np.array_split(np.arange(frames), pieces), start=1):
+        cut = slice(chosen[0], chosen[-1] + 1)
+        yield replace(
+            sequence,
+            sample_id=f"{sequence.sample_id}#{number}",
+            keypoint=sequence.keypoint[:, cut],
+            present=sequence.present[:, cut],
+            frame_index=sequence.frame_index[cut],
+            score=None if sequence.score is None else sequence.score[:, cut],
+        )
+
+
+def _variants(sample: _Sample, layout: Layout, options: PrepareOptions) -> Iterator[_Sample]:
+    """Augmented copies, by the operations that training applies online."""
+    import torch
+
+    from aclnet.pipelines.augment import AugmentSpec, augment
+
+    spec = AugmentSpec.parse(options.augment)
+    sequence = sample.sequence
+    persons, frames = sequence.present.shape
+    for variant in range(1, options.variants + 1):
+        key = random.fold(
+            random.sample_keys([sequence.sample_id]), options.seed, variant, _STORED_VARIANT
+        )
+        moved = augment(
+            torch.from_numpy(np.ascontiguousarray(sequence.keypoint)),
+            torch.zeros(persons, dtype=torch.int64),
+            torch.from_numpy(key),
+            spec,
+            layout,
+            frame=torch.arange(frames).expand(persons, -1),
+            present=torch.from_numpy(np.ascontiguousarray(sequence.present)),
+        )
+        copy = replace(
+            sequence, sample_id=f"{sequence.sample_id}@{variant}", keypoint=moved.numpy()
+        )
+        yield replace(sample, sequence=copy, variant=variant)
+
+
+def _write(folder: Path, samples: list[_Sample], rejections: list[Rejection]) -> None:
+    sequences = [sample.sequence for sample in samples]
+    largest = 0.0
+    if sequences:
+        keypoint = _rows([s.keypoint for s in sequences])
+        largest = float(np.abs(keypoint).max(initial=0))
+        np.save(folder / "keypoint.npy", keypoint)
+        np.save(folder / "present.npy", _rows([s.present for s in sequences]))
+        index = [np.broadcast_to(s.frame_index, s.present.shape) for s in sequences]
+        np.save(folder / "index.npy", _rows(index).astype(np.int32))
+        scores = [s.score for s in sequences if s.score is not None]
+        if scores:
+            np.save(folder / "score.npy", _rows(scores))
+    entry = {
+        "columns": _columns(samples),
+        "rejections": [[r.path, r.line, r.reason] for r in rejections],
+        "largest": largest,
+    }
+    (folder / _TABLE).write_text(json.dumps(entry))
+
+
+def _rows(tracks: list[NDArray[Any]]) -> NDArray[Any]:
+    return np.concatenate([t.reshape(-1, *t.shape[2:]) for t in tracks])
+
+
+def _columns(samples: list[_Sample]) -> dict[str, list[Any]]:
+    names = ("label", "subject", "camera", "setup", "replication", "width", "height")
+    columns: dict[str, list[Any]] = {
+        name: [int(getattr(s.sequence, name)) for s in samples] for name in names
+    }
+    return columns | {
+        "id": [s.sequence.sample_id for s in samples],
+        "original": [s.original for s in samples],
+        "condition": [s.sequence.condition for s in samples],
+        "source": [s.sequence.source for s in samples],
+        "n_persons": [s.sequence.present.shape[0] for s in samples],
+        "n_frames": [s.sequence.present.shape[1] for s in samples],
+        "variant": [s.variant for s in samples],
+        "centre": [s.centre.tolist() for s in samples],
+        "rotation": [s.rotation.tolist() for s in samples],
+    }
