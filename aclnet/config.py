@@ -131,6 +131,11 @@ def load_recipe(name_or_file: str) -> dict[str, Any]:
     return {**merged, "recipe": Path(name_or_file).stem}
 
 
+def default_recipe(dataset: str) -> str:
+    """The recipe of a dataset, `default` where there is none of its name."""
+    return dataset if (files("aclnet.recipes") / f"{dataset}.toml").is_file() else "default"
+
+
 def build_config(recipe: str, settings: list[str] | None = None, **top: Any) -> Config:  # noqa: ANN401
     """A configuration from a recipe, `key=value` settings (dotted keys) and top-level values.
 

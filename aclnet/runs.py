@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -49,7 +50,13 @@ class Run:
 
     @classmethod
     def create(
-        cls, path: Path, config: Config, store: Store, split: dict[str, Any], init: str | None
+        cls,
+        path: Path,
+        name: str,
+        config: Config,
+        store: Store,
+        split: dict[str, Any],
+        init: str | None,
     ) -> Run:
         """A new run's folder, or the one that is there already (for resuming)."""
         if not (path / _RECORD).is_file():
@@ -57,6 +64,7 @@ class Run:
             (path / "config.toml").write_text(config.to_toml())
             record = {
                 "format": FORMAT,
+                "name": name,
                 "store": {"path": str(store.path.resolve()), "digest": store.digest},
                 "dataset": store.name,
                 "layout": store.layout.model_dump(mode="json"),
@@ -186,17 +194,15 @@ def _commit() -> str:
 
 def run_name(config: Config, store: Store, split: dict[str, Any], init: str | None) -> str:
     """recipe-modality-seed-hash: the same for the same configuration and data."""
-    import hashlib
-
     identity = json.dumps([config.digest(), store.digest, split, init], sort_keys=True)
     short = hashlib.sha256(identity.encode()).hexdigest()[:8]
     return f"{config.recipe}-{config.data.modality}-s{config.seed}-{short}"
 
 
-def run_folder(store: Store, name: str, out: str | None) -> Path:
+def run_folder(store: Store, name: str, out: Path | None) -> Path:
     """`--out`, else beside the store, else below ./runs where that cannot be written."""
     if out:
-        return Path(out)
+        return out
     beside = store.path.with_name(store.path.name + ".runs")
     parent = beside if beside.exists() else beside.parent
     return (beside if os.access(parent, os.W_OK) else Path("runs")) / name

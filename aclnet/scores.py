@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import pandas as pd
@@ -28,11 +28,24 @@ class Scores:
 
     @classmethod
     def sorted(
-        cls, ids: NDArray[Any], scores: NDArray[np.float32], labels: NDArray[np.int64]
+        cls, ids: NDArray[np.str_], scores: NDArray[np.float32], labels: NDArray[np.int64]
     ) -> Self:
         """From any order."""
         order = np.argsort(ids)
-        return cls(np.asarray(ids, dtype=str)[order], scores[order], labels[order])
+        return cls(ids[order], scores[order], labels[order])
+
+    def gather(self, world: int) -> Scores:
+        """The samples of all processes, on each of them."""
+        if world == 1:
+            return self
+        from torch import distributed
+
+        parts: list[Scores] = [self] * world
+        distributed.all_gather_object(parts, self)
+        joined = (
+            np.concatenate([getattr(p, f) for p in parts]) for f in ("ids", "scores", "labels")
+        )
+        return Scores.sorted(*joined)
 
     def save(self, path: Path) -> None:
         """Writes `ids`, `scores`, `labels` to an npz, whole or not at all."""
@@ -77,6 +90,18 @@ class Scores:
         confusion = self.confusion()
         sizes = confusion.sum(axis=1)
         return float((confusion.diagonal()[sizes > 0] / sizes[sizes > 0]).mean())
+
+    def result(self) -> dict[str, float]:
+        """The accuracies and their uncertainty, for a record or JSON."""
+        low, high = self.interval()
+        return {
+            "top1": self.top1,
+            "top5": self.top5,
+            "mean_class": self.mean_class,
+            "top1_low": low,
+            "top1_high": high,
+            "samples": len(self),
+        }
 
     def confusion(self) -> NDArray[np.int64]:
         """(classes, classes) counts, true class by predicted class."""

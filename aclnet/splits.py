@@ -74,8 +74,8 @@ def file_splits(store: Store, path: Path) -> Splits:
     masks = {side: np.zeros(len(store), dtype=bool) for side in _SIDES}
     for side, mask in masks.items():
         mask[rows[(sides == side).to_numpy()].astype(int)] = True
-    stored_variants = ~original & np.isin(store.column("original"), store.column("id")[masks["train"]])
-    masks["train"] |= stored_variants
+    trained_on = store.column("id")[masks["train"]]
+    masks["train"] |= ~original & np.isin(store.column("original"), trained_on)
     if not masks["train"].any():
         raise AclnetError(f"{path}: no line says train")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()

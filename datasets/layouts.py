@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aclnet.datasets.errors import AclnetError
 
@@ -54,27 +54,41 @@ class Layout(BaseModel):
         if any(self.mirror[self.mirror[j]] != j for j in range(v)):
             raise ValueError("mirror must be its own inverse")
         named = [j for part in self.parts.values() for j in part] + [*sum(self.inward, ())]
-        if not all(0 <= j < v for j in [self.center, *named]):
-            raise ValueError(f"parts, inward and center must hold joint indices from 0 to {v - 1}")
+        named += [self.center, *(self.spine or ()), *(self.shoulders or ())]
+        named += [] if self.normalise_centre is None else [self.normalise_centre]
+        if not all(0 <= j < v for j in named):
+            raise ValueError(f"joint indices must be from 0 to {v - 1}")
+        if any(self._root_of(j) is None for j in range(v)):
+            raise ValueError("bone_parent must lead every joint to a root, its own parent")
         return self
 
-    def resolve(self, selector: str) -> tuple[int, ...]:
-        """Joint indices of parts or joints joined by `+`, for example `hands+Head`, sorted.
+    def _root_of(self, joint: int) -> int | None:
+        for _ in self.joints:
+            if self.bone_parent[joint] == joint:
+                return joint
+            joint = self.bone_parent[joint]
+        return None
 
-        Raises AclnetError that lists the known names where one is unknown.
+    def resolve(self, selector: str) -> tuple[int, ...]:
+        """Joint indices of parts or joints joined by `+`, for example `hands+SpineMid`, sorted.
+
+        Case does not matter, unless a joint and a part differ by it alone: `Head` is a joint of
+        nturgb+d, `head` its part. Raises AclnetError that lists the known names.
         """
+        joints = {name: (j,) for j, name in enumerate(self.joints)}
         by_lower = {name.lower(): (j,) for j, name in enumerate(self.joints)}
         known = by_lower | {name.lower(): joints for name, joints in self.parts.items()}
         chosen: set[int] = set()
         for name in selector.split("+"):
             key = name.strip().lower().replace("-", "_")
-            if not known.get(key):
+            found = joints.get(name.strip()) or known.get(key)
+            if not found:
                 parts = ", ".join(name for name, joints in self.parts.items() if joints)
                 raise AclnetError(
                     f"{name.strip()!r} is no part or joint of layout {self.name}. "
                     f"Parts: {parts}. Joints: {', '.join(self.joints)}."
                 )
-            chosen.update(known[key])
+            chosen.update(found)
         return tuple(sorted(chosen))
 
 
@@ -98,7 +112,9 @@ def get_layout(name_or_file: str) -> Layout:
         ) from None
 
 
-def _from_table(name: str, entry: dict[str, object]) -> Layout:
+def _from_table(name: str, entry: object) -> Layout:
+    if not isinstance(entry, dict):
+        raise ValueError("it must be one JSON object")
     return Layout.model_validate(
         {"name": name, **{key: value for key, value in entry.items() if key != "num_joints"}}
     )
@@ -109,5 +125,5 @@ def _from_file(path: Path) -> Layout:
         return _from_table(path.stem, json.loads(path.read_text()))
     except OSError as error:
         raise AclnetError(f"layout file {path} cannot be read: {error.strerror}") from None
-    except (ValueError, ValidationError) as error:
+    except ValueError as error:
         raise AclnetError(f"layout file {path} is not a layout: {error}") from None

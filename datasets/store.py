@@ -79,7 +79,9 @@ class Store:
     def column(self, name: str) -> NDArray[Any]:
         """One value a sample: `id`, `label`, `subject`, ..., `start`, `n_frames`, `n_persons`."""
         if name not in self._columns:
-            self._columns[name] = np.asarray(self._group[f"samples/{name}"])
+            values = np.asarray(self._group[f"samples/{name}"])
+            text = values.dtype.kind in "TO"
+            self._columns[name] = np.array(values.tolist(), dtype=str) if text else values
         return self._columns[name]
 
     @cached_property

@@ -172,6 +172,7 @@ def _attributes(
     options: PrepareOptions,
 ) -> dict[str, Any]:
     layout = get_layout(spec.layout)
+    coordinates = table.columns["centre"].shape[1]
     sizes: dict[str, dict[str, int]] = {}
     for name, mask in sides.items():
         protocol, side = name.split("/")
@@ -181,11 +182,11 @@ def _attributes(
         "dataset": spec.name,
         "title": spec.title,
         "layout": layout.model_dump(mode="json"),
-        "coordinates": table.columns["centre"].shape[1],
+        "coordinates": coordinates,
         "units": spec.units,
         "class_names": list(spec.class_names),
         "cleaning": "none" if source.cleaned or not spec.clean else spec.clean,
-        "normalisation": recipe_name(layout, align=options.align),
+        "normalisation": recipe_name(layout, align=options.align, coordinates=coordinates),
         "options": options.model_dump(),
         "protocols": sizes,
         "rejected": dict(sorted(Counter(r.reason for r in rejections).items())),

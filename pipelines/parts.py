@@ -206,14 +206,17 @@ def _prepare_item(
     layout = get_layout(spec.layout)
     normalised = normalise(result.keypoint, result.present, layout, align=options.align)
     there = normalised.present.any(axis=1)
+    persons = normalised.order[there]
     sequence = replace(
         result,
         keypoint=normalised.keypoint[there],
         present=normalised.present[there],
         frame_index=result.frame_index[normalised.kept],
-        score=None if result.score is None else result.score[there][:, normalised.kept],
+        score=None if result.score is None else result.score[persons][:, normalised.kept],
+        body_ids=[result.body_ids[m] for m in persons] if result.body_ids else [],
     )
-    return [_Sample(s, normalised.centre, normalised.rotation, item.sample_id) for s in _cut(sequence)]
+    undo = (normalised.centre, normalised.rotation)
+    return [_Sample(piece, *undo, item.sample_id) for piece in _cut(sequence)]
 
 
 def _cut(sequence: Sequence) -> Iterator[Sequence]:

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from aclnet.datasets import manifest, protocols
 from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.layouts import get_layout
 from aclnet.datasets.store import Store
 from aclnet.pipelines import parts
 from aclnet.pipelines.assemble import assemble
-from aclnet.pipelines.normalise import recipe_name
+from aclnet.pipelines.normalise import NORMALISATION, NORMALISATION_ALIGNED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,7 +118,7 @@ def _plan_hash(spec: DatasetSpec, items: list[Item], options: PrepareOptions) ->
         "dataset": spec.name,
         "items": [[item.sample_id, item.path, item.size] for item in items],
         "options": options.model_dump(),
-        "normalisation": recipe_name(get_layout(spec.layout), align=options.align),
+        "recipes": [spec.clean, NORMALISATION_ALIGNED if options.align else NORMALISATION],
     }
     return hashlib.sha256(json.dumps(description).encode()).hexdigest()
 

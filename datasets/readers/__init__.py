@@ -1,1 +1,228 @@
-"""Readers of raw formats, one file each."""
+"""Readers of raw formats, one file each, and the datasets that they make up.
+
+A dataset opens its raw data as a `Source`: `scan` lists what is there by names and sizes alone,
+`read` parses one item. Sources are small and picklable, so that any worker can read any item.
+Readers only parse; what a dataset needs beyond that is a named step of `aclnet.pipelines.clean`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, Protocol
+
+from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.protocols import protocol_names, published_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from aclnet.datasets.sequence import Rejection, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to read."""
+
+    sample_id: str
+    path: str
+    """Relative to the source's root, with forward slashes; empty where the root is the file."""
+    size: int
+    """Bytes."""
+
+
+class Source(Protocol):
+    """Raw data opened for reading; picklable, and cheap to make and to send."""
+
+    @property
+    def root(self) -> Path:
+        """The folder, or the one file, that is read."""
+        ...
+
+    @property
+    def cleaned(self) -> bool:
+        """The sequences need no cleaning step: they have been through it, or there is none."""
+        ...
+
+    def scan(self) -> tuple[list[Item], list[Rejection]]:
+        """Items in the order of their ids, and what cannot be an item, by name and size alone.
+
+        Raises AclnetError where the source as a whole cannot be read.
+        """
+        ...
+
+    def outside(self) -> int:
+        """Number of sound recordings under the root that belong to a larger dataset, not here."""
+        ...
+
+    def splits(self) -> dict[str, list[str]]:
+        """Sample ids of the splits that the source itself defines, by name."""
+        ...
+
+    def read(self, item: Item) -> Sequence | Rejection:
+        """The item's sequence, or why there is none; bad data never raise."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSpec:
+    """What a dataset is, and how its raw data are opened."""
+
+    name: str
+    title: str
+    layout: str
+    """Name of the joint layout, see `aclnet.datasets.layouts`."""
+    units: str
+    class_names: tuple[str, ...]
+    protocols: tuple[str, ...]
+    """Evaluation protocols, see `aclnet.datasets.protocols`."""
+    open: Callable[[Path], Source]
+    """Raises AclnetError where the path holds nothing of this dataset's kind."""
+    clean: str | None
+    """Step of `aclnet.pipelines.clean` for sources that are not `cleaned`."""
+    places: tuple[str, ...]
+    """Where users put the raw data, relative to their data folder, likeliest first."""
+    published_counts: Mapping[str, int]
+    """Samples of each protocol side (`xsub/train`) in the complete set."""
+
+
+def get_dataset(name: str) -> DatasetSpec:
+    """The dataset of that name; AclnetError that lists the known ones where there is none."""
+    try:
+        return DATASETS[name]
+    except KeyError:
+        known = ", ".join(sorted(DATASETS))
+        raise AclnetError(f"unknown dataset {name!r}; known: {known}") from None
+
+
+def walk_files(root: Path) -> Iterator[tuple[str, int]]:
+    """Path relative to `root` and size in bytes of every file at any depth, in no fixed order.
+
+    Folders that are links are not followed. Raises AclnetError where a folder cannot be listed.
+    """
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    path = f"{folder}{entry.name}"
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(f"{path}/")
+                    elif entry.is_file():
+                        yield path, entry.stat().st_size
+        except OSError as error:
+            raise AclnetError(
+                f"{error.filename or root / folder} cannot be listed: {error.strerror}; "
+                "check the path and its permissions"
+            ) from None
+
+
+def _open_ntu60(raw: Path) -> Source:
+    return _open_ntu(raw, "ntu60", 60)
+
+
+def _open_ntu120(raw: Path) -> Source:
+    return _open_ntu(raw, "ntu120", 120)
+
+
+def _open_ntu(raw: Path, name: str, classes: int) -> Source:
+    if raw.is_dir():
+        from aclnet.datasets.readers.ntu import NtuSource
+
+        return NtuSource(raw, name)
+    if raw.is_file():
+        from aclnet.datasets.readers.pyskl import PysklSource
+
+        return PysklSource(raw, num_classes=classes)
+    raise AclnetError(
+        f"{raw} is not there; give a folder of .skeleton files or PYSKL's {name}_3danno.pkl"
+    )
+
+
+def _open_utd_mhad(raw: Path) -> Source:
+    if not raw.is_dir():
+        raise AclnetError(f"{raw} is not a folder; give the one that holds aA_sS_tT_skeleton.mat")
+    from aclnet.datasets.readers.utd_mhad import UtdMhadSource
+
+    return UtdMhadSource(raw)
+
+
+def _ntu_classes(count: int) -> tuple[str, ...]:
+    table = (files("aclnet.datasets.tables") / "ntu120_classes.tsv").read_text(encoding="utf-8")
+    return tuple(line.split("\t")[2] for line in table.splitlines()[1 : count + 1])
+
+
+_UTD_MHAD_CLASSES = (
+    "swipe left",
+    "swipe right",
+    "wave",
+    "clap",
+    "throw",
+    "arm cross",
+    "basketball shoot",
+    "draw x",
+    "draw circle (clockwise)",
+    "draw circle (counter clockwise)",
+    "draw triangle",
+    "bowling",
+    "boxing",
+    "baseball swing",
+    "tennis swing",
+    "arm curl",
+    "tennis serve",
+    "push",
+    "knock",
+    "catch",
+    "pickup and throw",
+    "jog",
+    "walk",
+    "sit to stand",
+    "stand to sit",
+    "lunge",
+    "squat",
+)
+
+DATASETS: dict[str, DatasetSpec] = {
+    spec.name: spec
+    for spec in (
+        DatasetSpec(
+            name="ntu60",
+            title="NTU RGB+D 60",
+            layout="nturgb+d",
+            units="m",
+            class_names=_ntu_classes(60),
+            protocols=protocol_names("ntu60"),
+            open=_open_ntu60,
+            clean="ntu",
+            places=("ntu60", "nturgb+d_skeletons", "ntu60_3danno.pkl"),
+            published_counts=published_counts("ntu60"),
+        ),
+        DatasetSpec(
+            name="ntu120",
+            title="NTU RGB+D 120",
+            layout="nturgb+d",
+            units="m",
+            class_names=_ntu_classes(120),
+            protocols=protocol_names("ntu120"),
+            open=_open_ntu120,
+            clean="ntu",
+            places=("ntu120", "nturgb+d", "ntu120_3danno.pkl"),
+            published_counts=published_counts("ntu120"),
+        ),
+        DatasetSpec(
+            name="utd-mhad",
+            title="UTD-MHAD",
+            layout="utd_mhad",
+            units="m",
+            class_names=_UTD_MHAD_CLASSES,
+            protocols=protocol_names("utd-mhad"),
+            open=_open_utd_mhad,
+            clean=None,
+            places=("utd-mhad", "utd_mhad", "UTD-MHAD"),
+            published_counts=published_counts("utd-mhad"),
+        ),
+    )
+}

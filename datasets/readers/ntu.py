@@ -1,0 +1,459 @@
+"""NTU RGB+D `.skeleton` text files.
+
+A file is read by `_parse_fast`, which works on the bytes as one array and gives up on anything out
+of the ordinary; `_parse_strict` then goes through the file line by line and says what is wrong and
+where. What the fast parser accepts, the strict one reads alike.
+
+Numbers become float64, correctly rounded, then float32.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from aclnet.datasets.readers import Item, walk_files
+from aclnet.datasets.sequence import Rejection, Sequence
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+EXTENSION = ".skeleton"
+UNUSABLE = "on NTU's list of unusable recordings"
+
+NUM_JOINTS = 25
+_BODY_FIELDS = 10
+_JOINT_FIELDS = 12
+_BLOCK_LINES = 2 + NUM_JOINTS  # one body in one frame: its fields, the joint count, the joints
+
+# No recording comes near these bounds; they keep a hostile file from filling the memory.
+_MAX_BYTES = 64 * 2**20
+_MAX_BODY_FRAMES = 2**18
+_MAX_METRES = 1e6
+
+# setups, cameras, subjects, repetitions, actions of NTU RGB+D 120
+_LAST = (32, 3, 106, 2, 120)
+# setups, actions
+_EXTENT = {"ntu60": (17, 60), "ntu120": (32, 120)}
+_STEM = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})", re.ASCII)
+
+
+class Name(NamedTuple):
+    """The numbers in the name of an NTU recording, all from 1."""
+
+    setup: int
+    camera: int
+    subject: int
+    replication: int
+    action: int
+
+
+def parse_name(stem: str) -> Name | None:
+    """The numbers in `SsssCcccPpppRrrrAaaa`; None where NTU RGB+D 120 has no such recording."""
+    match = _STEM.fullmatch(stem)
+    if match is None:
+        return None
+    numbers = [int(digits) for digits in match.groups()]
+    if not all(1 <= number <= last for number, last in zip(numbers, _LAST, strict=True)):
+        return None
+    return Name(*numbers)
+
+
+@cache
+def unusable(dataset: str) -> frozenset[str]:
+    """Stems of the recordings that NTU's authors found unusable (`ntu60` or `ntu120`)."""
+    table = files("aclnet.datasets.tables") / f"{dataset}_missing.txt"
+    return frozenset(table.read_text(encoding="ascii").split())
+
+
+@dataclass(frozen=True, slots=True)
+class NtuSource:
+    """A folder of `.skeleton` files, at any depth."""
+
+    root: Path
+    dataset: str
+    """`ntu60` or `ntu120`; a folder of the larger set serves the smaller one too."""
+    cleaned: bool = False
+
+    def scan(self) -> tuple[list[Item], list[Rejection]]:
+        found: dict[str, Item] = {}
+        rejections: list[Rejection] = []
+        for path, size in sorted(self._recordings()):
+            item = Item(PurePosixPath(path).stem, path, size)
+            reason = self._refusal(item, found)
+            if reason:
+                rejections.append(Rejection(path, None, reason))
+            elif self._is_inside(item.sample_id):
+                found[item.sample_id] = item
+        return sorted(found.values(), key=lambda item: item.sample_id), rejections
+
+    def outside(self) -> int:
+        stems = (PurePosixPath(path).stem for path, _ in self._recordings())
+        return sum(parse_name(stem) is not None and not self._is_inside(stem) for stem in stems)
+
+    def splits(self) -> dict[str, list[str]]:
+        return {}
+
+    def read(self, item: Item) -> Sequence | Rejection:
+        name = parse_name(item.sample_id)
+        if name is None:
+            return Rejection(item.path, None, "the name is not of the form SsssCcccPpppRrrrAaaa")
+        try:
+            data = _read_bytes(self.root / item.path)
+            bodies = _gather(_parse_fast(data) or _parse_strict(data))
+        except _DamageError as damage:
+            return Rejection(item.path, damage.line, damage.reason)
+        return Sequence(
+            sample_id=item.sample_id,
+            keypoint=bodies.keypoint,
+            label=name.action - 1,
+            present=bodies.present,
+            frame_index=bodies.frame_index,
+            body_ids=bodies.ids,
+            subject=name.subject,
+            camera=name.camera,
+            setup=name.setup,
+            replication=name.replication,
+            source=item.path,
+        )
+
+    def _recordings(self) -> list[tuple[str, int]]:
+        """Files that are, or by their name mean to be, recordings."""
+        return [
+            (path, size)
+            for path, size in walk_files(self.root)
+            if path.lower().endswith(EXTENSION) or _STEM.fullmatch(PurePosixPath(path).stem)
+        ]
+
+    def _refusal(self, item: Item, found: dict[str, Item]) -> str:
+        if not item.path.endswith(EXTENSION):
+            return f"the extension is not {EXTENSION}"
+        if parse_name(item.sample_id) is None:
+            return "the name is not one of NTU RGB+D (SsssCcccPpppRrrrAaaa)"
+        if item.sample_id in unusable(self.dataset):
+            return UNUSABLE
+        if item.sample_id in found:
+            return f"the same recording is at {found[item.sample_id].path}"
+        return ""
+
+    def _is_inside(self, stem: str) -> bool:
+        name = parse_name(stem)
+        setups, actions = _EXTENT[self.dataset]
+        return name is not None and name.setup <= setups and name.action <= actions
+
+
+class _DamageError(Exception):
+    """What is wrong with a file, and in which line (from 1)."""
+
+    def __init__(self, line: int | None, reason: str) -> None:
+        super().__init__(reason)
+        self.line = line
+        self.reason = reason
+
+
+class _Blocks(NamedTuple):
+    """A parsed file: B blocks, one a body and frame, in the order of the file."""
+
+    frame: list[int]
+    """Frame of each block, from 0."""
+    body: list[bytes]
+    """Body id of each block."""
+    line: list[int]
+    """Line of each block's body fields, from 1."""
+    xyz: NDArray[np.float64]
+    """(B, V, 3)."""
+
+
+class _Bodies(NamedTuple):
+    keypoint: NDArray[np.float32]
+    present: NDArray[np.bool_]
+    frame_index: NDArray[np.int32]
+    ids: list[str]
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise _DamageError(None, f"cannot be read: {error.strerror}") from None
+    if len(data) > _MAX_BYTES:
+        raise _DamageError(None, f"longer than {_MAX_BYTES:,} bytes, no recording of this set is")
+    return data
+
+
+def _gather(blocks: _Blocks) -> _Bodies:
+    """Sorts the blocks by body and by frame with a body."""
+    if not blocks.frame:
+        raise _DamageError(None, "no body in any frame")
+    number = {body: m for m, body in enumerate(dict.fromkeys(blocks.body))}
+    frame_index, frame = np.unique(np.array(blocks.frame, np.int32), return_inverse=True)
+    body = np.array([number[body] for body in blocks.body])
+    shape = (len(number), len(frame_index))
+    if shape[0] * shape[1] > _MAX_BODY_FRAMES:
+        raise _DamageError(None, f"{shape[0]} bodies in {shape[1]} frames, no sensor sees so many")
+
+    _check_coordinates(blocks)
+    present = np.zeros(shape, np.bool_)
+    present[body, frame] = True
+    if present.sum() != len(body):
+        raise _twice(blocks)
+    keypoint = np.zeros((*shape, NUM_JOINTS, 3), np.float32)
+    keypoint[body, frame] = blocks.xyz
+    return _Bodies(keypoint, present, frame_index, [body.decode() for body in number])
+
+
+def _check_coordinates(blocks: _Blocks) -> None:
+    is_sound = np.abs(blocks.xyz) <= _MAX_METRES  # false for nan too
+    if not is_sound.all():
+        block, joint, axis = np.argwhere(~is_sound)[0].tolist()
+        raise _DamageError(
+            blocks.line[block] + 2 + joint,
+            f"{'xyz'[axis]} of joint {joint} is {blocks.xyz[block, joint, axis]:g}, not a position",
+        )
+
+
+def _twice(blocks: _Blocks) -> _DamageError:
+    seen = set()
+    for key, line in zip(zip(blocks.frame, blocks.body, strict=True), blocks.line, strict=True):
+        if key in seen:
+            return _DamageError(line, f"body {key[1].decode()} is in frame {key[0]} twice")
+        seen.add(key)
+    raise AssertionError("no block is there twice")
+
+
+# The strict parser
+
+
+def _parse_strict(data: bytes) -> _Blocks:
+    """Reads the file line by line; raises _DamageError."""
+    if not data.strip():
+        raise _DamageError(None, "the file is empty")
+    lines = _Lines(data)
+    blocks = _Blocks([], [], [], np.empty(0))
+    xyz: list[float] = []
+    for frame in range(lines.count("the number of frames")):
+        for _ in range(lines.count(f"the number of bodies in frame {frame}")):
+            blocks.frame.append(frame)
+            blocks.body.append(lines.body_id(frame))
+            blocks.line.append(lines.number)
+            joints = lines.count("the number of joints")
+            if joints != NUM_JOINTS:
+                raise _DamageError(lines.number, f"{joints} joints, {NUM_JOINTS} expected")
+            for joint in range(NUM_JOINTS):
+                xyz += lines.position(joint)
+    lines.end()
+    return blocks._replace(xyz=np.array(xyz, np.float64).reshape(-1, NUM_JOINTS, 3))
+
+
+class _Lines:
+    """The lines of a file, one after another; blank ones at the end do not count."""
+
+    def __init__(self, data: bytes) -> None:
+        self._lines = data.rstrip().split(b"\n")
+        self.number = 0
+        """Of the line that was read last, from 1."""
+
+    def count(self, what: str) -> int:
+        (field,) = self._fields(1, what)
+        try:
+            return _count(field)
+        except ValueError:
+            raise _DamageError(self.number, f"{what} expected, found {_quote(field)}") from None
+
+    def body_id(self, frame: int) -> bytes:
+        field = self._fields(_BODY_FIELDS, f"a body of frame {frame}")[0]
+        if not _is_body_id(field):
+            raise _DamageError(self.number, f"a body id expected, found {_quote(field)}")
+        return field
+
+    def position(self, joint: int) -> list[float]:
+        fields = self._fields(_JOINT_FIELDS, f"joint {joint}")[:3]
+        try:
+            return [_decimal(field) for field in fields]
+        except ValueError:
+            found = _quote(b" ".join(fields))
+            raise _DamageError(
+                self.number, f"x y z of joint {joint} expected, found {found}"
+            ) from None
+
+    def end(self) -> None:
+        if self.number < len(self._lines):
+            raise _DamageError(self.number + 1, "there is more after the last frame")
+
+    def _fields(self, expected: int, what: str) -> list[bytes]:
+        if self.number == len(self._lines):
+            raise _DamageError(self.number, f"the file ends before {what} (truncated?)")
+        fields = self._lines[self.number].split()
+        self.number += 1
+        if len(fields) != expected:
+            raise _DamageError(
+                self.number, f"{what}: {len(fields)} values in the line, {expected} expected"
+            )
+        return fields
+
+
+def _count(field: bytes) -> int:
+    if field.isdigit() and len(field) <= 9:
+        return int(field)
+    raise ValueError
+
+
+def _is_body_id(field: bytes) -> bool:
+    return field.isdigit() and len(field) <= 20
+
+
+def _decimal(field: bytes) -> float:
+    if b"_" in field:  # float() takes them for digit separators
+        raise ValueError
+    return float(field)
+
+
+def _quote(field: bytes) -> str:
+    return repr(field[:40].decode("ascii", "backslashreplace"))
+
+
+# The fast parser
+
+# fields in the lines of a block
+_BLOCK_FIELDS = np.array([_BODY_FIELDS, 1] + [_JOINT_FIELDS] * NUM_JOINTS)
+# fields of x, y, z of every joint, counted from the first joint's x
+_XYZ_FIELDS = (np.arange(NUM_JOINTS)[:, None] * _JOINT_FIELDS + np.arange(3)).ravel()
+
+
+def _parse_fast(data: bytes) -> _Blocks | None:
+    """As `_parse_strict`, or None: leave it to the strict one."""
+    fields = _tokenize(data)
+    if fields is None:
+        return None
+    try:
+        frame, line = _find_blocks(data, fields)
+        if not frame:
+            return None
+        block = np.array(line) - 1
+        line_first = np.concatenate(([0], fields.line_end[:-1] + 1))
+        num_fields = fields.line_end - line_first + 1
+        if (num_fields[block[:, None] + np.arange(_BLOCK_LINES)] != _BLOCK_FIELDS).any():
+            return None
+        body = fields.texts(data, line_first[block])
+        xyz_fields = (line_first[block + 2][:, None] + _XYZ_FIELDS).ravel()
+        xyz = _decimals(data, fields.begin(xyz_fields), fields.end[xyz_fields])
+    except (IndexError, ValueError):
+        return None
+    if not all(map(_is_body_id, body)):
+        return None
+    return _Blocks(frame, body, line, xyz.reshape(-1, NUM_JOINTS, 3))
+
+
+def _find_blocks(data: bytes, fields: _Fields) -> tuple[list[int], list[int]]:
+    """Frame (from 0) and line (from 1) of each block, by the counts that the file states.
+
+    Raises ValueError or IndexError where a count is none, or the lines are not as many.
+    """
+    ends = fields.end[fields.line_end].tolist()
+
+    def count(line: int) -> int:  # never the file's first line
+        return _count(data[ends[line - 1] + 1 : ends[line]].rstrip(b"\r"))
+
+    frames: list[int] = []
+    lines: list[int] = []
+    line = 1
+    for frame in range(_count(data[: ends[0]].rstrip(b"\r"))):
+        num_bodies = count(line)
+        line += 1
+        for _ in range(num_bodies):
+            if count(line + 1) != NUM_JOINTS:
+                raise ValueError
+            frames.append(frame)
+            lines.append(line + 1)
+            line += _BLOCK_LINES
+    if line != len(ends):
+        raise ValueError
+    return frames, lines
+
+
+class _Fields(NamedTuple):
+    """Where the fields and lines of a file end, in bytes and in fields."""
+
+    end: NDArray[np.intp]
+    """Byte after each field; a carriage return before the line feed counts to the field."""
+    line_end: NDArray[np.intp]
+    """Index of each line's last field."""
+
+    def begin(self, fields: NDArray[np.intp]) -> NDArray[np.intp]:
+        """First byte of fields, which must not be the first of the file."""
+        return self.end[fields - 1] + 1
+
+    def texts(self, data: bytes, fields: NDArray[np.intp]) -> list[bytes]:
+        begin, end = self.begin(fields).tolist(), self.end[fields].tolist()
+        return [data[i:j] for i, j in zip(begin, end, strict=True)]
+
+
+def _tokenize(data: bytes) -> _Fields | None:
+    """None unless fields are apart by one space each and lines by LF or CR LF throughout."""
+    if not data.endswith(b"\n"):
+        return None
+    text = np.frombuffer(data, np.uint8)
+    end = np.flatnonzero(text <= ord(" "))
+    white = text[end]
+    is_return = white == ord("\r")
+    if is_return.any():
+        at = end[is_return]
+        if at[0] == 0 or (text[at - 1] <= ord(" ")).any() or (text[at + 1] != ord("\n")).any():
+            return None
+        end, white = end[~is_return], white[~is_return]
+    is_line_end = white == ord("\n")
+    is_regular = (is_line_end | (white == ord(" "))).all() and (end[1:] - end[:-1] > 1).all()
+    return _Fields(end, np.flatnonzero(is_line_end)) if is_regular and end[0] > 0 else None
+
+
+def _decimals(data: bytes, begin: NDArray[np.intp], end: NDArray[np.intp]) -> NDArray[np.float64]:
+    """(N,) values of the fields data[begin:end], which start at byte 8 or later.
+
+    Fields of the form -d.dddddddd with one to eight decimals, as nearly all are, are read eight
+    digits at once within one 64-bit word: neighbouring digits, pairs and fours are joined by a
+    multiplication (D. Lemire, "Quickly parsing eight digits", 2018). Below 10^9 over a power of ten
+    the division is correctly rounded. All other fields go through `float`. Raises ValueError.
+    """
+    text = np.frombuffer(data, np.uint8)
+    is_negative = text[begin] == ord("-")
+    lead = begin + is_negative
+    decimals = end - lead - 2
+
+    # The eight bytes before the end, the last one on top; those before the decimals become "0".
+    words = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))[end - 8]
+    bits = decimals.astype(np.uint64) << _U(3)
+    words = (words >> (_U(64) - bits) << (_U(64) - bits)) | (_ZEROS >> bits)
+    # A digit is 0x30 to 0x39: its upper half is 3, and is 3 still after adding 6.
+    halves = (words & _UPPER) | (((words + _SIXES) & _UPPER) >> _U(4))
+    whole = text[lead] - np.uint8(ord("0"))
+    is_plain = (halves == _THREES) & (whole <= 9) & (text[lead + 1] == ord("."))
+    is_plain &= (decimals >= 1) & (decimals <= 8)
+
+    words &= _LOWER
+    words = (words * _U(10 * 2**8 + 1) >> _U(8)) & _U(0x00FF00FF00FF00FF)
+    words = (words * _U(100 * 2**16 + 1) >> _U(16)) & _U(0x0000FFFF0000FFFF)
+    words = words * _U(10_000 * 2**32 + 1) >> _U(32)
+    scale = _POWERS[np.clip(decimals, 0, 8)]
+    values: NDArray[np.float64] = (whole * scale + words) / scale
+    np.negative(values, out=values, where=is_negative)
+    for i in np.flatnonzero(~is_plain).tolist():
+        values[i] = _decimal(data[begin[i] : end[i]])
+    return values
+
+
+_U = np.uint64
+_ZEROS = _U(0x3030303030303030)
+_UPPER = _U(0xF0F0F0F0F0F0F0F0)
+_LOWER = _U(0x0F0F0F0F0F0F0F0F)
+_SIXES = _U(0x0606060606060606)
+_THREES = _U(0x3333333333333333)
+_POWERS = np.array([1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8])

@@ -1,0 +1,176 @@
+"""Moving a recording from camera space into the person's own space, and back.
+
+The rule is PYSKL's PreNormalize3D with its joints taken from the layout: frames without the main
+person are dropped, the main person's centre joint in the first frame left becomes the origin and,
+on demand, the spine is turned upright and the shoulders along x. Each sequence is moved by one
+vector and one rotation, so that walking through the room stays visible.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from aclnet.datasets.errors import AclnetError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.layouts import Layout
+
+NORMALISATION = "centre-first-frame/1"
+NORMALISATION_ALIGNED = "centre-first-frame-aligned/1"
+NOT_NORMALISED = "none/1"
+
+_ZERO = 1e-8  # PYSKL's: what numpy.isclose takes for zero
+_ON_ORIGIN = 1e-9  # metres: keeps a joint that lies on the origin apart from a missing one
+_DEGENERATE = 1e-6  # metres, or sine of an angle, below which a direction means nothing
+_X = np.array([1.0, 0.0, 0.0])
+_Z = np.array([0.0, 0.0, 1.0])
+
+
+class Normalised(NamedTuple):
+    """A sequence in the person's space, and what leads back: raw = rotation.T @ new + centre."""
+
+    keypoint: NDArray[np.float32]
+    """(M, T', V, C), metres."""
+    present: NDArray[np.bool_]
+    """(M, T')."""
+    kept: NDArray[np.int64]
+    """(T',) numbers of the frames that were kept."""
+    centre: NDArray[np.float32]
+    """(3,) the new origin in camera space, metres."""
+    rotation: NDArray[np.float32]
+    """(3, 3) turns camera space into the person's space."""
+    order: NDArray[np.int64]
+    """(M,) the person that each row was before; scores and body ids follow it."""
+
+
+def recipe_name(layout: Layout, *, align: bool = False, coordinates: int = 3) -> str:
+    """Name of what `normalise` does to sequences of a layout, for the store to record."""
+    if not _applies(layout, coordinates):
+        return NOT_NORMALISED
+    return NORMALISATION_ALIGNED if align else NORMALISATION
+
+
+def presence_from_zeros(keypoint: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(M, T) presence, guessed from (M, T, V, C): a person whose joints all lie at zero is absent.
+
+    Only for sources that do not tell presence, as PYSKL pickles.
+    """
+    return np.asarray((np.abs(keypoint) > _ZERO).any(axis=(2, 3)))
+
+
+def normalise(
+    keypoint: NDArray[np.float32],
+    present: NDArray[np.bool_],
+    layout: Layout,
+    *,
+    align: bool = False,
+) -> Normalised:
+    """Centre, and with `align` turn, one sequence of M persons.
+
+    Args:
+        keypoint: (M, T, V, C) camera space in metres; a missing joint is zero in all coordinates.
+            Missing joints, and no others, are zero in the result.
+        present: (M, T) is the person there in that frame?
+        layout: tells the centre joint, spine and shoulders.
+        align: turn the main person's spine in the first frame onto +z and then the line from left
+            to right shoulder onto +x, each by the smallest rotation.
+
+    The main person is person 0, or person 1 (the two are exchanged) where that one is there in
+    strictly more frames. A sequence without a main person, 2-D keypoints and a layout without a
+    centre joint come back unchanged.
+
+    Raises:
+        AclnetError: `align` with a layout that names no spine or shoulders.
+    """
+    order = np.arange(len(keypoint))
+    if _frames_of(present, 1) > _frames_of(present, 0):
+        order[:2] = 1, 0
+    kept = np.flatnonzero(present[order[0]]) if len(order) else np.arange(0)
+    if not len(kept) or not _applies(layout, keypoint.shape[-1]):
+        return _unchanged(keypoint, present)
+
+    keypoint = keypoint[order][:, kept]
+    centre = keypoint[0, 0, layout.normalise_centre].copy()
+    seen = (keypoint != 0).any(axis=-1)
+    keypoint = np.where(seen[..., None], keypoint - centre, np.float32(0))
+    rotation = np.eye(3)
+    if align:
+        rotation = _alignment(keypoint[0, 0].astype(np.float64), layout)
+        keypoint = (keypoint @ rotation.T).astype(np.float32)
+    keypoint[seen & (keypoint == 0).all(axis=-1)] = _ON_ORIGIN
+    return Normalised(
+        keypoint, present[order][:, kept], kept, centre, rotation.astype(np.float32), order
+    )
+
+
+def denormalise(
+    keypoint: NDArray[np.float32],
+    present: NDArray[np.bool_],
+    centre: NDArray[np.float32],
+    rotation: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """(M, T, V, C) in camera space from what `normalise` gave, up to float rounding.
+
+    Missing joints and absent persons stay zero, frames and persons in the order of `keypoint`.
+    """
+    if keypoint.shape[-1] != 3:
+        return keypoint
+    seen = present[..., None] & (keypoint != 0).any(axis=-1)
+    return np.where(seen[..., None], keypoint @ rotation + centre, np.float32(0))
+
+
+def _applies(layout: Layout, coordinates: int) -> bool:
+    return layout.normalise_centre is not None and coordinates == 3
+
+
+def _frames_of(present: NDArray[np.bool_], person: int) -> int:
+    return int(present[person].sum()) if person < len(present) else 0
+
+
+def _unchanged(keypoint: NDArray[np.float32], present: NDArray[np.bool_]) -> Normalised:
+    persons, frames = present.shape
+    return Normalised(
+        keypoint,
+        present,
+        np.arange(frames),
+        np.zeros(3, np.float32),
+        np.eye(3, dtype=np.float32),
+        np.arange(persons),
+    )
+
+
+def _alignment(pose: NDArray[np.float64], layout: Layout) -> NDArray[np.float64]:
+    """(3, 3) rotation that aligns one pose (V, 3)."""
+    if layout.spine is None or layout.shoulders is None:
+        raise AclnetError(
+            f"layout {layout.name} names no spine or no shoulders, so that poses cannot be aligned "
+            "to them: leave alignment off, or add `spine` and `shoulders` to a layout file"
+        )
+    bottom, top = pose[list(layout.spine)]
+    upright = _turn(top - bottom, _Z)
+    right, left = pose[list(layout.shoulders)] @ upright.T
+    return _turn(right - left, _X) @ upright
+
+
+def _turn(vector: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3, 3) smallest rotation of `vector` onto the coordinate axis `target` (Rodrigues' formula).
+
+    A zero vector has no direction and gives the identity; the opposite of `target` is turned half
+    round about another coordinate axis.
+    """
+    length = np.linalg.norm(vector)
+    if length < _DEGENERATE:
+        return np.eye(3)
+    unit = vector / length
+    axis, cosine = np.cross(unit, target), unit @ target
+    if cosine < 0 and np.linalg.norm(axis) < _DEGENERATE:
+        other = target[::-1]  # of x it is z, and of z it is x
+        return 2 * np.outer(other, other) - np.eye(3)
+    skew = np.cross(np.eye(3), axis)
+    # two forms of one factor; each loses all its digits where the other is used
+    factor = 1 / (1 + cosine) if cosine > 0 else (1 - cosine) / (axis @ axis)
+    return np.asarray(np.eye(3) + skew + factor * skew @ skew)

@@ -1,0 +1,154 @@
+"""Which frames of a sequence the network sees: uniform sampling of PoseConv3D and PYSKL.
+
+A sequence of n frames becomes L frames: a short one (n < L) runs in a loop from a random start, a
+middle one (L <= n < 2L) skips n - L random frames, a long one is cut into L equal bins that give a
+random frame each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.random import fold, integers, uniform
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_SAMPLING = 1  # folded into the keys, so that no other module draws the same numbers
+_SHARE, _OFFSET, _START, _SLOTS = 0, 1, 2, 3  # draw numbers; slots take the rest
+
+_CLIP_SEED = 255  # of the official code: published scores are those of these clips
+
+
+@dataclass(frozen=True)
+class UniformSampling:
+    """Sampling for training: one random clip of `length` frames.
+
+    `interval` is the range from which the share of the sequence that the clip spans is drawn.
+    """
+
+    length: int = 100
+    interval: tuple[float, float] = (1.0, 1.0)
+    clips: int = field(default=1, init=False)
+
+    def __post_init__(self) -> None:
+        _check_length(self.length)
+        low, high = self.interval
+        if not 0 < low <= high <= 1:
+            raise AclnetError(f"interval must be 0 < low <= high <= 1, not {low}, {high}")
+
+    def __call__(self, n_frames: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B, length) frame numbers for (B,) lengths and keys."""
+        return uniform_frames(n_frames, self.length, keys, self.interval)
+
+
+@dataclass(frozen=True)
+class ClipSampling:
+    """Sampling for tests: `clips` clips of `length` frames, the same in every run."""
+
+    length: int = 100
+    clips: int = 10
+
+    def __post_init__(self) -> None:
+        _check_length(self.length)
+        if self.clips < 1:
+            raise AclnetError(f"clips must be at least 1, not {self.clips}")
+
+    def __call__(self, n_frames: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B, clips * length) frame numbers for (B,) lengths; the keys do not matter."""
+        return clip_frames(n_frames, self.length, self.clips)
+
+
+def uniform_frames(
+    n_frames: NDArray[np.int64],
+    length: int,
+    keys: NDArray[np.int64],
+    interval: tuple[float, float] = (1.0, 1.0),
+) -> NDArray[np.int64]:
+    """(B, length) random frame numbers of sequences of `n_frames` (B,) frames, at least 1 each.
+
+    The draws depend on `keys` (B,) alone. `interval` (low, high) first crops a random run of
+    frames whose share of the sequence is uniform in that range.
+    """
+    keys = fold(keys, _SAMPLING)
+    window, offset = _crop(n_frames, keys, interval)
+    frames = np.empty((len(keys), length), np.int64)
+    short, long = window < length, window >= 2 * length
+    for rows, rule in ((short, _loop), (~(short | long), _skip), (long, _bins)):
+        if rows.any():
+            frames[rows] = rule(window[rows], length, keys[rows])
+    return frames + offset[:, None]
+
+
+def clip_frames(n_frames: NDArray[np.int64], length: int, clips: int = 10) -> NDArray[np.int64]:
+    """(B, clips * length) frame numbers of the test clips of sequences of `n_frames` (B,) frames.
+
+    The official test reseeds numpy's global generator for each sample, so that the clips of a
+    sequence depend on its number of frames alone. Clip after clip.
+    """
+    return np.stack([_clip_table(n, length, clips) for n in n_frames.tolist()])
+
+
+@lru_cache(maxsize=1024)
+def _clip_table(n: int, length: int, clips: int) -> NDArray[np.int64]:
+    """(clips * length,) frame numbers; the order of the draws is that of the official code."""
+    draws = np.random.RandomState(_CLIP_SEED)
+    table = np.empty((clips, length), np.int64)
+    for clip in table:
+        draws.random_sample()  # the share of the sequence, always 1 in a test
+        if n < length:
+            clip[:] = (draws.randint(n) + np.arange(length)) % n
+        elif n < 2 * length:
+            skipped = np.zeros(length + 1, np.int64)
+            skipped[draws.choice(length + 1, n - length, replace=False)] = 1
+            clip[:] = np.arange(length) + np.cumsum(skipped)[:length]
+        else:
+            borders = _borders(n, length)
+            clip[:] = borders[:-1] + draws.randint(np.diff(borders))
+    return table.reshape(-1)
+
+
+def _crop(
+    n_frames: NDArray[np.int64], keys: NDArray[np.int64], interval: tuple[float, float]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(B,) frames and first frame of the run that each clip spans."""
+    low, high = interval
+    share = low + (high - low) * uniform(keys, _SHARE)
+    window = np.maximum((share * n_frames).astype(np.int64), 1)
+    return window, integers(keys, _OFFSET, n_frames - window + 1)
+
+
+def _loop(n: NDArray[np.int64], length: int, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    start = integers(keys, _START, n)
+    return np.asarray((start[:, None] + np.arange(length)) % n[:, None])
+
+
+def _skip(n: NDArray[np.int64], length: int, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Skips a frame before each of n - L slots out of L + 1, those of the lowest hashes.
+
+    The last slot lies behind the clip. The hashes of one key never tie: `fold` is a bijection.
+    """
+    hashes = fold(keys[:, None], _SLOTS + np.arange(length + 1))
+    bound = np.take_along_axis(np.sort(hashes, axis=1), (n - length)[:, None], axis=1)
+    return np.asarray(np.arange(length) + np.cumsum(hashes < bound, axis=1)[:, :length])
+
+
+def _bins(n: NDArray[np.int64], length: int, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    borders = _borders(n[:, None], length)
+    slots = _SLOTS + np.arange(length)
+    return np.asarray(borders[:, :-1] + integers(keys[:, None], slots, np.diff(borders)))
+
+
+def _borders(n: NDArray[np.int64] | int, length: int) -> NDArray[np.int64]:
+    """(..., L + 1) borders of L bins over n frames."""
+    return np.asarray(np.arange(length + 1) * n // length)
+
+
+def _check_length(length: int) -> None:
+    if length < 1:
+        raise AclnetError(f"length must be at least 1 frame, not {length}")

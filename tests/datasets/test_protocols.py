@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.protocols import check_counts, protocol_names, published_counts, sides
+from aclnet.datasets.readers.ntu import parse_name
+
+TABLES = Path(__file__).parents[2].parent / "shared" / "tables"
+
+
+@pytest.fixture
+def usable(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
+    """Columns of all usable recordings of `ntu60` or `ntu120`."""
+    path = TABLES / f"{request.param}_samples.txt.gz"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    names = [parse_name(stem) for stem in gzip.decompress(path.read_bytes()).decode().split()]
+    return {
+        "subject": np.array([name.subject for name in names]),
+        "camera": np.array([name.camera for name in names]),
+        "setup": np.array([name.setup for name in names]),
+        "label": np.array([name.action for name in names]) - 1,
+    }
+
+
+NTU_60 = {
+    "xsub/train": 40_091,
+    "xsub/test": 16_487,
+    "xview/train": 37_646,
+    "xview/test": 18_932,
+}
+NTU_120 = {
+    "xsub/train": 63_026,
+    "xsub/test": 50_919,
+    "xset/train": 54_468,
+    "xset/test": 59_477,
+} | {f"ntu60-{side}": count for side, count in NTU_60.items()}
+
+
+@pytest.mark.parametrize(
+    ("usable", "dataset", "expected"),
+    [("ntu60", "ntu60", NTU_60), ("ntu120", "ntu120", NTU_120)],
+    indirect=["usable"],
+)
+def test_the_complete_sets_have_the_published_counts(usable, dataset, expected):
+    masks = sides(dataset, usable)
+    assert {side: int(mask.sum()) for side, mask in masks.items()} == expected
+    counts = check_counts(dataset, usable)
+    assert {count.side: count.expected for count in counts} == expected
+    assert {count.verdict for count in counts} == {"complete"}
+
+
+@pytest.mark.parametrize("usable", ["ntu120"], indirect=True)
+def test_a_training_side_and_its_test_side_share_nobody(usable):
+    masks = sides("ntu120", usable)
+    for protocol, column in (("xsub", "subject"), ("xset", "setup"), ("ntu60-xview", "camera")):
+        train, test = (set(usable[column][masks[f"{protocol}/{s}"]]) for s in ("train", "test"))
+        assert train
+        assert test
+        assert not train & test
+
+
+@pytest.mark.parametrize("usable", ["ntu60"], indirect=True)
+def test_a_subset_is_said_to_be_one(usable):
+    few = {name: column[usable["subject"] != 3] for name, column in usable.items()}
+    verdicts = {count.side: count.verdict for count in check_counts("ntu60", few)}
+    assert verdicts == {
+        "xsub/train": "complete",
+        "xsub/test": "subset",
+        "xview/train": "subset",
+        "xview/test": "subset",
+    }
+
+
+@pytest.mark.parametrize("usable", ["ntu60"], indirect=True)
+def test_a_full_set_that_is_shared_out_otherwise_is_wrong(usable):
+    moved = usable | {
+        "subject": np.where(np.arange(len(usable["label"])) == 0, 3, usable["subject"])
+    }
+    assert usable["subject"][0] == 1
+    verdicts = {count.side: count.verdict for count in check_counts("ntu60", moved)}
+    assert verdicts["xsub/train"] == verdicts["xsub/test"] == "wrong"
+    assert verdicts["xview/train"] == verdicts["xview/test"] == "complete"
+
+
+@pytest.mark.parametrize("usable", ["ntu60"], indirect=True)
+def test_unusable_recordings_let_in_are_wrong(usable):
+    more = {name: np.append(column, column[:1]) for name, column in usable.items()}
+    wrong = [str(count) for count in check_counts("ntu60", more) if count.verdict == "wrong"]
+    assert wrong == ["xsub/train: 40,092 of 40,091 (wrong)", "xview/test: 18,933 of 18,932 (wrong)"]
+
+
+def test_samples_of_unknown_people_are_on_no_side():
+    masks = sides("utd-mhad", {"subject": np.array([1, -1, 2])})
+    assert masks["xsub/train"].tolist() == [True, False, False]
+    assert masks["xsub/test"].tolist() == [False, False, True]
+
+
+def test_names_and_counts_fit_together():
+    for dataset in ("ntu60", "ntu120", "utd-mhad"):
+        named = {f"{name}/{side}" for name in protocol_names(dataset) for side in ("train", "test")}
+        assert named == published_counts(dataset).keys()
+    with pytest.raises(AclnetError, match="known: ntu60, ntu120, utd-mhad"):
+        protocol_names("kinetics")
