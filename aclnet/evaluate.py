@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from aclnet.datasets.errors import AclnetError
 from aclnet.inputs import MakeInputs
 from aclnet.pipelines.sampling import ClipSampling
 from aclnet.scores import Scores
+from aclnet.splits import file_splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from aclnet.datasets.store import Store
     from aclnet.model import ACLNet
     from aclnet.pipelines.occlusion import Corruption
+    from aclnet.runs import Run
 
 CLIPS_AT_ONCE = 160
 """Clips of one forward pass: bounds its memory whatever the number of clips a sample has."""
@@ -68,3 +73,81 @@ def score(
     found = torch.cat(parts).numpy() if parts else np.empty((0, len(store.class_names)), np.float32)
     labels = store.column("label")[chosen].astype(np.int64)
     return Scores.sorted(store.column("id")[chosen], found, labels)
+
+
+class Scorer:
+    """A run's network before a split of a store, to be scored as often as wanted.
+
+    `split` is a `protocol/side` of the store; None: what the run is tested on. AclnetError where
+    the store has another layout or other classes than the run, or the split is empty.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        store: Store,
+        split: str | None = None,
+        *,
+        clips: int | None = None,
+        accelerator: str = "auto",
+    ) -> None:
+        # trainer needs `score` above
+        from aclnet.train import load_model
+
+        self.run, self.store, self.clips = run, store, clips
+        self.name, self.mask = _split(run, store, split)
+        if store.class_names != run.class_names:
+            raise AclnetError(
+                f"{store.path} has {len(store.class_names)} classes ({store.class_names[0]}, ...) "
+                f"and run {run.name} was trained on {len(run.class_names)} others"
+            )
+        self.device = choose_device(accelerator)
+        self.model = load_model(run, store).to(self.device)
+
+    def score(
+        self,
+        *,
+        corruption: Corruption | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+        title: str = "score",
+    ) -> Scores:
+        """Scores of the split, its input corrupted or clean."""
+        return score(
+            self.model,
+            self.store,
+            self.mask,
+            self.run.config.data,
+            self.device,
+            clips=self.clips,
+            corruption=corruption,
+            progress=partial(progress, title) if progress else None,
+        )
+
+
+def choose_device(accelerator: str) -> torch.device:
+    """`auto` is CUDA where there is one, else the CPU."""
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(accelerator)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise AclnetError(f"--accelerator {accelerator}: {error}") from None
+    return device
+
+
+def _split(run: Run, store: Store, split: str | None) -> tuple[str, NDArray[np.bool_]]:
+    """Name (without a slash) and mask of a split."""
+    recorded = run.record["split"]
+    if split is None and "file" in recorded:
+        path = Path(recorded["file"])
+        return f"{path.stem}-test", _not_empty(store, file_splits(store, path).test, str(path))
+    split = split or f"{run.protocol}/test"
+    return split.replace("/", "-"), _not_empty(store, store.mask(split), split)
+
+
+def _not_empty(store: Store, mask: NDArray[np.bool_], split: str) -> NDArray[np.bool_]:
+    if not mask.any():
+        filled = ", ".join(name for name, side in store.splits.items() if side.any())
+        raise AclnetError(f"{store.path}: {split} is empty; splits with samples: {filled}")
+    return mask

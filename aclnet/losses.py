@@ -1,0 +1,344 @@
+"""The affinity contrastive losses: between confused classes, and within a class over a memory.
+
+Both work on a projection of the network's contrastive feature. How a training step uses them:
+
+    contrast.observe(feature, predicted, labels, keys)    # once, with the whole global batch
+    losses = contrast(feature[rows], rows)                # per process and micro-batch
+    (cross_entropy + losses.total).backward()
+
+`observe` advances all state (counts, families, prototypes, memory), so that every micro-batch
+sees the same. `forward` then gives the part of the loss that belongs to the rows given; over all
+parts of a global batch, values and gradients both add up to those of the batch in one piece.
+(An average of gradients over W processes, as data-parallel wrappers take, wants the loss W times.)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor, nn
+
+from aclnet.datasets.errors import AclnetError
+from aclnet.families import ConfusionCounter, Families, FamilySettings
+
+WIDTH = 256
+"""D, the width of both projections."""
+
+_MEMORY_ROWS = {"ntu60": 512, "pkummd": 512, "ntu120": 1024, "finegym": 1024, "kinetics": 2048}
+_ROWS_PER_CLASS = 8
+_LOG_GUARD = 1e-6
+
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class ContrastSettings(BaseModel):
+    """Both contrastive terms.
+
+    `preset = "official"` changes the defaults to those of the released code; what is set beside
+    it still holds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: Literal["default", "official"] = "default"
+    inter_weight: NonNegative = 0.1
+    """lambda of the inter-class term; 0 switches it off."""
+    intra_weight: NonNegative = 0.1
+    memory_rows: Annotated[int, Field(ge=1)] | None = None
+    """Embeddings remembered, this batch's included; None: `default_memory_rows`."""
+    margin: NonNegative = 0.1
+    margin_unit: Literal["logit", "cosine"] = "logit"
+    """What the margin is measured in: 0.1 of a logit is 0.01 of cosine at temperature 0.1."""
+    temperature: Positive = 0.1
+    """Of the intra-class term."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of the prototypes."""
+    same_sequence: Literal["exclude", "keep"] = "exclude"
+    """Whether an earlier embedding of an anchor's own sequence is one of its positives."""
+    families: FamilySettings = FamilySettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_preset(cls, given: Any) -> Any:  # noqa: ANN401 - whatever pydantic was given
+        if not isinstance(given, dict) or given.get("preset") != "official":
+            return given
+        families = given.get("families", {})
+        if isinstance(families, dict):
+            families = {"mode": "official", "temperature": "steps", **families}
+        return {"same_sequence": "keep", **given, "families": families}
+
+
+def default_memory_rows(
+    num_classes: int, train_samples: int, global_batch: int, dataset: str | None = None
+) -> int:
+    """Rows of the memory: as published for the data set, else about eight a class.
+
+    Never more than half of an unknown training set, whose sequences would else meet themselves,
+    and never less than the batch, which has to fit.
+    """
+    rows = _MEMORY_ROWS.get(dataset or "")
+    if rows is None:
+        rows = min(_ROWS_PER_CLASS * num_classes, train_samples // 2)
+    return max(rows, global_batch)
+
+
+class ContrastLosses(NamedTuple):
+    """Scalars of the rows given; a term that is not active yet is 0."""
+
+    total: Tensor
+    """Both terms by their weights: what is added to the cross-entropy."""
+    inter: Tensor
+    intra: Tensor
+    share_with_family: Tensor
+    """Of the global batch's samples, the share whose class has a family."""
+
+
+class _Step(NamedTuple):
+    """What the parts of one global batch of B rows have in common."""
+
+    labels: Tensor
+    keys: Tensor
+    z: Tensor
+    """(B, D) inter-class projection, detached."""
+    to_prototype: Tensor
+    """(B, C): weight of each row in the new prototypes."""
+    slots: Tensor
+    """(B,) int64: where the rows lie in the memory."""
+
+
+class AffinityContrast(nn.Module):
+    """Projections, prototypes, families and memory of the contrastive losses.
+
+    `feature_width`: width of the network's contrastive feature. All state is in `state_dict`.
+    Everything is computed in the parameters' type, under autocast too, and nothing waits for
+    the device. The clock is the caller's: `begin_epoch` and `end_epoch`, epochs counted from 1.
+    """
+
+    prototypes: Tensor
+    """(C, D)"""
+    memory: Tensor
+    """(rows, D) unit vectors"""
+    memory_labels: Tensor
+    memory_keys: Tensor
+
+    def __init__(
+        self,
+        feature_width: int,
+        num_classes: int,
+        memory_rows: int,
+        settings: ContrastSettings | None = None,
+    ) -> None:
+        super().__init__()
+        self.settings = settings = settings or ContrastSettings()
+        self.inter_projection = nn.Linear(feature_width, WIDTH)
+        self.intra_projection = nn.Linear(feature_width, WIDTH)
+        self.counter = ConfusionCounter(num_classes, settings.families)
+        self.families = Families(num_classes, settings.families)
+        self.register_buffer("prototypes", torch.randn(num_classes, WIDTH))
+        self.register_buffer("memory", torch.zeros(memory_rows, WIDTH))
+        self.register_buffer("memory_labels", torch.full((memory_rows,), -1))
+        self.register_buffer("memory_keys", torch.zeros(memory_rows, dtype=torch.int64))
+        # on the host, where asking for them does not wait for the device
+        self._epoch = 0
+        self._start_epoch = 1
+        self._families_since = 0
+        self._rows_seen = 0
+        self._step: _Step | None = None
+
+    @property
+    def inter_active(self) -> bool:
+        """Whether the inter-class term has families to work with."""
+        return self.settings.inter_weight > 0 and self._families_since > 0
+
+    @property
+    def intra_active(self) -> bool:
+        """Whether the memory is full, and with it the intra-class term in force."""
+        return self.settings.intra_weight > 0 and self._rows_seen >= len(self.memory)
+
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
+        """Start epoch `epoch` of `epochs`. Again for the same epoch, after a resume: no effect."""
+        if epoch == self._epoch:
+            return
+        self._epoch = epoch
+        self._start_epoch = self.settings.families.start_epoch(epochs)
+        if self._counting:
+            self.counter.decay()
+
+    def end_epoch(self) -> None:
+        """Rebuild the families for the next epoch, after validation where that is counted."""
+        if self._counting and self.settings.families.mode == "default":
+            self._rebuild()
+
+    def count(self, predicted: Tensor, labels: Tensor) -> None:
+        """Count confusions (B,) int64 of a validation pass, where the settings ask for those."""
+        if self._counting:
+            self.counter.add(predicted, labels)
+
+    @torch.no_grad()
+    def observe(self, feature: Tensor, predicted: Tensor, labels: Tensor, keys: Tensor) -> None:
+        """Advance all state by one global batch, the same on every process.
+
+        `feature` (B, feature_width) float; `predicted`, `labels` (B,) int64 classes; `keys` (B,)
+        int64, the same for the same sequence. Rows are in the order of the processes.
+        AclnetError where the batch does not fit the memory.
+        """
+        if self.settings.families.source == "train":
+            self.count(predicted, labels)
+        if self.settings.families.mode == "official":
+            self._rebuild_in_first_step()
+        with torch.autocast(feature.device.type, enabled=False):
+            feature = self._as_parameters(feature)
+            z = self.inter_projection(feature)
+            to_prototype = self._update_prototypes(z, predicted, labels)
+            slots = self._remember(self._embed(feature), labels, keys)
+        self._step = _Step(labels, keys, z, to_prototype, slots)
+
+    def forward(self, feature: Tensor, rows: slice | None = None) -> ContrastLosses:
+        """Losses of some rows of the batch last observed; None: all.
+
+        `feature` (b, feature_width): these rows with their gradient. It reaches them as anchors,
+        as true positives in the prototypes, and as entries of the memory, for the anchors of
+        other parts as well.
+        """
+        if self._step is None:
+            raise RuntimeError("observe() the global batch first")
+        start, stop, _ = (rows or slice(None)).indices(len(self._step.labels))
+        with torch.autocast(feature.device.type, enabled=False):
+            feature = self._as_parameters(feature)
+            has_family = self.families.member[self._step.labels].any(1).to(feature)
+            inter, intra = _unused(self.inter_projection), _unused(self.intra_projection)
+            if self.inter_active:
+                per_anchor = self._inter(self.inter_projection(feature), start, stop, self._step)
+                official = self.settings.families.mode == "official"
+                over = len(has_family) if official else has_family.sum().clamp(min=1)
+                inter = _part(per_anchor, start, stop) / over
+            if self.intra_active:
+                per_anchor = self._intra(self._embed(feature), start, stop, self._step)
+                intra = _part(per_anchor, start, stop) / len(per_anchor)
+        total = self.settings.inter_weight * inter + self.settings.intra_weight * intra
+        return ContrastLosses(total, inter, intra, has_family.mean())
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {
+            "epoch": self._epoch,
+            "start_epoch": self._start_epoch,
+            "families_since": self._families_since,
+            "rows_seen": self._rows_seen,
+        }
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self._epoch = state["epoch"]
+        self._start_epoch = state["start_epoch"]
+        self._families_since = state["families_since"]
+        self._rows_seen = state["rows_seen"]
+
+    @property
+    def _counting(self) -> bool:
+        return self._epoch >= self._start_epoch
+
+    def _rebuild(self) -> None:
+        self.families.rebuild(self.counter)
+        self._families_since = self._epoch
+
+    def _rebuild_in_first_step(self) -> None:
+        if self._epoch > self._start_epoch and self._families_since < self._epoch:
+            self._rebuild()
+
+    def _as_parameters(self, feature: Tensor) -> Tensor:
+        return feature.to(self.inter_projection.weight.dtype)
+
+    def _embed(self, feature: Tensor) -> Tensor:
+        return F.normalize(self.intra_projection(feature), dim=1)
+
+    def _update_prototypes(self, z: Tensor, predicted: Tensor, labels: Tensor) -> Tensor:
+        """Move the prototypes to the true positives of `z`; returns each row's weight in them."""
+        classes = torch.arange(len(self.prototypes), device=labels.device)
+        correct = (labels[:, None] == classes) & (predicted == labels)[:, None]
+        found = correct.sum(0)
+        to_prototype = (1 - self.settings.momentum) * correct.to(z) / found.clamp(min=1)
+        kept = 1 - (1 - self.settings.momentum) * (found > 0).to(z)[:, None]
+        self.prototypes.copy_(self.prototypes * kept + to_prototype.T @ z)
+        return to_prototype
+
+    def _remember(self, u: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
+        """Write a batch over the oldest rows of the memory; returns where."""
+        rows = len(self.memory)
+        if len(labels) > rows:
+            raise AclnetError(
+                f"a global batch of {len(labels)} does not fit the contrastive memory of {rows} "
+                "rows; set memory_rows to at least the batch"
+            )
+        slots = torch.arange(len(labels), device=u.device) + self._rows_seen % rows
+        slots %= rows
+        self.memory[slots] = u
+        self.memory_labels[slots] = labels
+        self.memory_keys[slots] = keys
+        self._rows_seen += len(labels)
+        return slots
+
+    def _inter(self, z: Tensor, start: int, stop: int, step: _Step) -> Tensor:
+        """(B,) inter-class loss of every anchor; 0 where its class has no family.
+
+        The loss of a whole batch is taken in every part of it, because a row moves prototypes
+        that the anchors of other parts look at.
+        """
+        # adds nothing but the gradient: the stored prototypes have these rows already
+        moved = step.to_prototype[start:stop].T @ (z - z.detach())
+        prototypes = F.normalize(self.prototypes + moved, dim=1)
+        anchors = F.normalize(torch.cat([step.z[:start], z, step.z[stop:]]), dim=1)
+        logits = anchors @ prototypes.T / self.families.temperature[step.labels][:, None]
+        positive = logits.gather(1, step.labels[:, None])
+        family = logits + self._log_weight(step.labels)
+        return torch.cat([positive, family], 1).logsumexp(1) - positive.squeeze(1)
+
+    def _log_weight(self, labels: Tensor) -> Tensor:
+        """(B, C): log of the weight of every class in the denominator of each sample."""
+        weight = self.families.member[labels].to(self.prototypes)
+        if self.settings.families.weight_by_affinity:
+            # families are mutual, affinities need not be: the greater of both ways
+            affinity = self.families.affinity
+            weight = weight * torch.maximum(affinity[labels], affinity.T[labels])
+        return weight.log()
+
+    def _intra(self, u: Tensor, start: int, stop: int, step: _Step) -> Tensor:
+        """(B,) intra-class loss of every anchor over the memory; 0 where it has no positive.
+
+        Barbano et al., "Unbiased Supervised Contrastive Learning" (ICLR 2023),
+        epsilon-SupInfoNCE with the sum over positives outside the logarithm.
+        """
+        stored = self.memory[step.slots]
+        batch = torch.cat([stored[:start], u, stored[stop:]])
+        # entries of this batch carry gradient, older ones do not
+        cosine = (batch @ self.memory.T).index_copy(1, step.slots, batch @ batch.T)
+        similarity = cosine / self.settings.temperature
+        similarity = similarity - similarity.detach().amax(1, keepdim=True)
+        same_class = step.labels[:, None] == self.memory_labels
+        exponential = similarity.exp()
+        negatives = (exponential * ~same_class).sum(1, keepdim=True)
+        unit = 1.0 if self.settings.margin_unit == "logit" else self.settings.temperature
+        omega = math.exp(-self.settings.margin / unit)
+        loss = (omega * exponential + negatives + _LOG_GUARD).log() - similarity
+        positive = self._positives(same_class, step)
+        return (loss * positive).sum(1) / positive.sum(1).clamp(min=1)
+
+    def _positives(self, same_class: Tensor, step: _Step) -> Tensor:
+        """(B, rows) bool: entries that an anchor shall be near; never itself."""
+        if self.settings.same_sequence == "exclude":
+            return same_class & (step.keys[:, None] != self.memory_keys)
+        return same_class.scatter(1, step.slots[:, None], False)
+
+
+def _part(per_anchor: Tensor, start: int, stop: int) -> Tensor:
+    """Sum over the anchors from start to stop, with the gradient of the sum over all."""
+    total = per_anchor.sum()
+    return total - (total - per_anchor[start:stop].sum()).detach()
+
+
+def _unused(projection: nn.Linear) -> Tensor:
+    """0 that depends on the projection, as data-parallel training wants of every parameter."""
+    return 0 * (projection.weight.sum() + projection.bias.sum())

@@ -1,0 +1,306 @@
+"""Made-up people in the `.skeleton` files of NTU RGB+D: for demonstrations, benchmarks and tests.
+
+The files follow the grammar of the originals (Shahroudy et al., "NTU RGB+D: A large scale dataset
+for 3D human activity analysis", CVPR 2016, and the readers published with it), and so do their
+names, so that they travel the same road as real data. What they show is invented: no number
+measured on them says anything about people.
+
+Randomness is keyed by the seed and by what is drawn: a person by the performer, a performance by
+the name without the camera, noise by the whole name. A file therefore has the same bytes
+whichever others are written with it, unless it is among those that `damage` picks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.random import generator, sample_keys
+from aclnet.datasets.synth import kinect
+from aclnet.datasets.synth.body import PARENT, FloatArray
+from aclnet.datasets.synth.motion import FAMILIES, MOVEMENTS, Person, num_people, perform
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+
+__all__ = [
+    "ACTIONS",
+    "DAMAGES",
+    "FAMILIES",
+    "Recording",
+    "Summary",
+    "encode",
+    "generate",
+    "sample_names",
+    "synthesise",
+    "synthesise_scene",
+]
+
+ACTIONS = tuple(MOVEMENTS)
+"""Numbers of the actions that can be generated, in the order of the families."""
+DAMAGES = ("truncated", "joint count", "nan", "empty", "garbage", "no body")
+"""The kinds of damage, in the order in which they are dealt out."""
+
+_X_SUB_TRAIN = (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38)
+_X_SUB_TEST = tuple(p for p in range(1, 41) if p not in _X_SUB_TRAIN)
+_NUM_SETUPS = 17
+
+# Pinhole models fitted to original recordings: focal length and centre in pixels; the colour
+# camera stands 5 cm beside the depth camera.
+_DEPTH = (366.5, 256.0, 209.0, 0.0)
+_COLOUR = (1057.0, 956.0, 540.0, 0.053)
+_ORIENTED = [j for j in range(25) if j not in (3, 15, 19, 21, 22, 23, 24)]
+"""Kinect reports no orientation (four zeros) for head, feet, fingertips and thumbs."""
+
+_BODY_LINE = "%d 0 %d %d %d %d 0 %.7g %.7g 2\r\n25\r\n"
+_JOINT_LINE = " ".join(["%.7g"] * 11) + " %d\r\n"
+_BODY = _BODY_LINE + 25 * _JOINT_LINE
+
+
+@dataclass(slots=True)
+class Recording:
+    """What one file holds."""
+
+    name: str
+    num_frames: int
+    bodies: list[kinect.TrackedBody]
+    """In the order in which the file lists them within a frame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What `generate` wrote."""
+
+    names: tuple[str, ...]
+    damaged: dict[str, str]
+    """Kind of damage by name."""
+    num_bytes: int
+
+
+def sample_names(
+    *,
+    actions: Iterable[int] | None = None,
+    subjects: int = 10,
+    setups: int = 1,
+    replications: int = 2,
+    cameras: int = 3,
+) -> list[str]:
+    """Names `SsssCcccPpppRrrrAaaa` of a set of recordings, sorted.
+
+    actions: action numbers, by default all ACTIONS. subjects: 2 to 40; two of three are on the
+    training side of X-Sub while there are any left. setups: in how many of the 17 each subject
+    appears. replications: 1 or 2. cameras: 1 to 3; 1 alone leaves X-View without a training side.
+    Names that NTU RGB+D lists as missing are left out.
+
+    Raises AclnetError for a number out of range.
+    """
+    chosen = ACTIONS if actions is None else tuple(actions)
+    if not chosen or not set(chosen) <= set(ACTIONS):
+        known = ", ".join(map(str, sorted(ACTIONS)))
+        raise AclnetError(f"actions {list(chosen)}: choose at least one out of {known}")
+    _check_range("subjects", subjects, 2, 40)
+    _check_range("setups", setups, 1, _NUM_SETUPS)
+    _check_range("replications", replications, 1, 2)
+    _check_range("cameras", cameras, 1, 3)
+    performers = _performers(subjects)
+    names = [
+        f"S{(index + turn) % _NUM_SETUPS + 1:03}C{c:03}P{p:03}R{r:03}A{a:03}"
+        for (index, p), turn, c, r, a in product(
+            enumerate(performers),
+            range(setups),
+            range(1, cameras + 1),
+            range(1, replications + 1),
+            dict.fromkeys(chosen),
+        )
+    ]
+    return sorted(set(names) - _missing())
+
+
+def generate(
+    folder: Path,
+    *,
+    seed: int,
+    actions: Iterable[int] | None = None,
+    subjects: int = 10,
+    setups: int = 1,
+    replications: int = 2,
+    cameras: int = 3,
+    damage: float = 0.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Write the recordings of `sample_names` into `folder`, which is made if need be.
+
+    seed: not negative. damage: the share of the files that is spoilt, each of DAMAGES in turn;
+    which ones follows from the seed and the set of names. progress: called after each file with
+    the number of files written and of all.
+
+    Raises AclnetError for a value out of range or a folder that cannot be written.
+    """
+    names = sample_names(
+        actions=actions,
+        subjects=subjects,
+        setups=setups,
+        replications=replications,
+        cameras=cameras,
+    )
+    if not 0 <= damage <= 1:
+        raise AclnetError(f"damage is {damage}: give a share from 0 to 1")
+    damaged = _choose_damaged(names, damage, seed)
+    num_bytes = 0
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for count, name in enumerate(names, start=1):
+            content = encode(synthesise(name, seed=seed))
+            if name in damaged:
+                content = _spoil(content, damaged[name], _rng(seed, "damage", name))
+            (folder / f"{name}.skeleton").write_bytes(content)
+            num_bytes += len(content)
+            if progress is not None:
+                progress(count, len(names))
+    except OSError as error:
+        raise AclnetError(f"cannot write into {folder}: {error.strerror}") from error
+    return Summary(tuple(names), damaged, num_bytes)
+
+
+def synthesise(name: str, *, seed: int) -> Recording:
+    """The recording of that name in memory, as `encode` would write it."""
+    setup, camera = name[:4], int(name[5:8])
+    scene = synthesise_scene(name, seed=seed)
+    view = kinect.Camera.draw(camera, _rng(seed, "camera", setup, str(camera)))
+    num_frames, bodies = kinect.record(scene, view, _rng(seed, "noise", name))
+    return Recording(name, num_frames, bodies)
+
+
+def synthesise_scene(name: str, *, seed: int) -> FloatArray:
+    """(M, T, 25, 3) joints on the stage in metres, without noise: what all three cameras see."""
+    setup, performer, replication, action = name[:4], name[8:12], int(name[13:16]), int(name[17:20])
+    if action not in MOVEMENTS:
+        raise AclnetError(f"{name}: action {action} is none of {sorted(ACTIONS)}")
+    people = [_person(seed, performer, i) for i in range(num_people(action))]
+    rng = _rng(seed, "performance", setup, name[8:])
+    poses = perform(action, people, rng)
+    cast = [(person.body, pose) for person, pose in zip(people, poses, strict=True)]
+    return kinect.stage(cast, replication, rng)
+
+
+def encode(recording: Recording) -> bytes:
+    """The recording as a `.skeleton` file, lines ending in CR LF."""
+    frames: list[list[str]] = [[] for _ in range(recording.num_frames)]
+    for body in recording.bodies:
+        for frame, row in zip(body.frames.tolist(), _body_rows(body), strict=True):
+            frames[frame].append(_BODY % tuple(row))
+    lines = [f"{recording.num_frames}\r\n"]
+    for bodies in frames:
+        lines += [f"{len(bodies)}\r\n", *bodies]
+    return "".join(lines).encode("ascii")
+
+
+def _body_rows(body: kinect.TrackedBody) -> Iterable[list[float]]:
+    """The values of _BODY for each frame of a body."""
+    joints = body.joints.astype(np.float64)
+    columns = (joints, _project(joints, _DEPTH), _project(joints, _COLOUR), _orientation(joints))
+    table = np.concatenate([*columns, body.tracking[..., None]], axis=-1)
+    spine = joints[:, 20] - joints[:, 0]
+    lean = np.clip(1.3 * spine[:, [0, 2]] / np.linalg.norm(spine, axis=1, keepdims=True), -1, 1)
+    # A hand that is tracked is seen open (2), otherwise not tracked (1) or unknown (0).
+    known = body.tracking[:, [7, 11]] == kinect.TRACKED
+    raised = joints[:, [7, 11], 1] > joints[:, [1], 1]
+    state = np.where(known, np.where(raised, 2, 0), 1)
+    hands = np.stack([state != 0, state], axis=-1).reshape(-1, 4)
+    # The id exceeds 2^53, so it must not pass through the table of floats.
+    for head, row in zip(
+        np.concatenate([hands, lean], axis=1).tolist(),
+        table.reshape(len(table), -1).tolist(),
+        strict=True,
+    ):
+        yield [body.body_id, *head, *row]
+
+
+def _project(joints: FloatArray, camera: tuple[float, float, float, float]) -> FloatArray:
+    focal, centre_x, centre_y, offset = camera
+    x = centre_x + focal * (joints[..., 0] + offset) / joints[..., 2]
+    y = centre_y - focal * joints[..., 1] / joints[..., 2]
+    return np.stack([x, y], axis=-1)
+
+
+def _orientation(joints: FloatArray) -> FloatArray:
+    """(n, 25, 4) unit quaternions w x y z that turn +y onto the bone from the parent.
+
+    Before that comes half a turn about y, since people face the sensor.
+    """
+    bones = joints - joints[:, PARENT]
+    bones[:, 0] = bones[:, 1]
+    bones /= np.maximum(np.linalg.norm(bones, axis=-1, keepdims=True), 1e-9)
+    across = np.maximum(np.hypot(bones[..., 0], bones[..., 2]), 1e-9)
+    half = np.arctan2(across, bones[..., 1]) / 2
+    sine = np.sin(half) / across
+    quaternion = np.zeros((*joints.shape[:2], 4))
+    turn = np.stack(
+        [np.zeros_like(half), sine * bones[..., 0], np.cos(half), sine * bones[..., 2]], axis=-1
+    )
+    quaternion[:, _ORIENTED] = turn[:, _ORIENTED]
+    return quaternion
+
+
+def _spoil(content: bytes, kind: str, rng: np.random.Generator) -> bytes:
+    lines = content.split(b"\r\n")
+    if kind == "truncated":
+        return content[: int(len(content) * rng.uniform(0.3, 0.9))]
+    if kind == "empty":
+        return b""
+    if kind == "garbage":
+        return rng.bytes(min(len(content), 4096))
+    if kind == "no body":
+        return b"\r\n".join([lines[0], *[b"0"] * int(lines[0]), b""])
+    count = lines.index(b"25")
+    if kind == "joint count":
+        lines[count] = b"24"
+        del lines[count + 25]
+    else:
+        joint = count + 1 + int(rng.integers(25))
+        lines[joint] = b"NaN " + lines[joint].split(b" ", 1)[1]
+    return b"\r\n".join(lines)
+
+
+def _choose_damaged(names: list[str], share: float, seed: int) -> dict[str, str]:
+    order = _rng(seed, "damaged", *names).permutation(len(names))[: round(share * len(names))]
+    return {names[i]: DAMAGES[turn % len(DAMAGES)] for turn, i in enumerate(order)}
+
+
+def _performers(count: int) -> list[int]:
+    """Performers of both sides of X-Sub, two of training to one of test while there are."""
+    train, test = list(_X_SUB_TRAIN), list(_X_SUB_TEST)
+    order: list[int] = []
+    while len(order) < count:
+        side = test if test and (len(order) % 3 == 1 or not train) else train
+        order.append(side.pop(0))
+    return order
+
+
+def _person(seed: int, performer: str, index: int) -> Person:
+    """The performer (0), or the partner (1), who is the performer's own in every recording."""
+    return Person.draw(_rng(seed, "person", performer, str(index)))
+
+
+def _rng(seed: int, *what: str) -> np.random.Generator:
+    key = int(sample_keys(["/".join(what)])[0])
+    return generator(seed, key & (2**64 - 1))
+
+
+@cache
+def _missing() -> frozenset[str]:
+    table = files("aclnet.datasets.tables") / "ntu60_missing.txt"
+    return frozenset(table.read_text().split())
+
+
+def _check_range(what: str, value: int, least: int, most: int) -> None:
+    if not least <= value <= most:
+        raise AclnetError(f"{what} is {value}: give a number from {least} to {most}")
