@@ -101,7 +101,7 @@ def _evidence(
 
 def _order(affinity: NDArray[np.float32]) -> NDArray[np.int64]:
     """Leaves of an average-linkage tree over 1 - affinity."""
-    if len(affinity) < 3:  # noqa: PLR2004 - nothing to order
+    if len(affinity) < 3:
         return np.arange(len(affinity))
     distance = affinity.max(initial=1) - affinity
     np.fill_diagonal(distance, 0)

@@ -141,4 +141,5 @@ class MakeInputs:
 def camera_origin(store: Store) -> NDArray[np.float32]:
     """(N, C): where the camera's origin lies in each sample's normalised coordinates."""
     centre, rotation = store.column("centre"), store.column("rotation")
-    return np.einsum("nij,nj->ni", rotation, -centre).astype(np.float32)
+    origin: NDArray[np.float32] = np.einsum("nij,nj->ni", rotation, -centre).astype(np.float32)
+    return origin

@@ -4,9 +4,9 @@ The backbone is DG-STGCN (Duan et al., "DG-STGCN: Dynamic Spatial-Temporal Model
 Skeleton-based Action Recognition", 2022) widened to 96 channels, as the released ACLNet uses it.
 Modules bear the names of the released checkpoints, so that importing one only strips prefixes.
 
-Activations are (P, C, T, V). Three things carry its speed (benchmarks: README): 1x1 convolutions,
-the bulk of the arithmetic, are matrix products; those that share an input are one; and a mean over
-time is taken before the 1x1 convolution that it commutes with.
+Activations are (P, C, T, V). Three measured choices make it fast: 1x1 convolutions, the bulk of
+the arithmetic, are products of matrices; those that share an input are one; and a mean over time
+is taken before the 1x1 convolution that it commutes with.
 """
 
 from __future__ import annotations

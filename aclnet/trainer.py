@@ -376,11 +376,9 @@ def load_backbone(model: ACLNet, weights: dict[str, Tensor]) -> bool:
 @contextmanager
 def _frozen_statistics(model: nn.Module) -> Iterator[None]:
     """Batch norms use the batch's statistics and leave the running ones as they are."""
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:
-        norm.momentum = 0.0
+        norm.track_running_stats = False
     yield
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-        norm.num_batches_tracked -= 1
+    for norm in norms:
+        norm.track_running_stats = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 from rich.console import Console
@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 screen = Console(stderr=True, highlight=False)
 """Progress and remarks; results go to stdout."""
@@ -27,9 +27,15 @@ screen = Console(stderr=True, highlight=False)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
+class Update(Protocol):
+    """Moves the bar of a stage."""
+
+    def __call__(self, stage: str, done: int, total: int, remark: str = "") -> None: ...
+
+
 @contextmanager
-def progress() -> Iterator[Callable[[str, int, int, str], None]]:
-    """A bar a stage: the yielded function takes (stage, done, total, remark)."""
+def progress() -> Iterator[Update]:
+    """A bar a stage, moved by the function that is yielded."""
     columns = (
         TextColumn("{task.description:<9}"),
         BarColumn(),

@@ -50,7 +50,7 @@ def command(
             cameras=cameras,
             seed=seed,
             damage=damage,
-            progress=lambda done, total: update("write", done, total, ""),
+            progress=lambda done, total: update("write", done, total),
         )
     if as_json:
         print_json({"files": len(summary.names), "damaged": summary.damaged})

@@ -150,10 +150,12 @@ class Store:
             present=tracks(PRESENT),
             frame_index=tracks(INDEX)[0],
             score=tracks(SCORE) if SCORE in self._arrays else None,
-            **{
-                name: int(self.column(name)[row])
-                for name in ("subject", "camera", "setup", "replication", "width", "height")
-            },
+            subject=int(self.column("subject")[row]),
+            camera=int(self.column("camera")[row]),
+            setup=int(self.column("setup")[row]),
+            replication=int(self.column("replication")[row]),
+            width=int(self.column("width")[row]),
+            height=int(self.column("height")[row]),
             condition=str(self.column("condition")[row]),
             source=str(self.column("source")[row]),
         )

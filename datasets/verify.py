@@ -56,7 +56,7 @@ def _samples(path: Path, number: int, elsewhere: list[str]) -> str:
     if elsewhere:
         return ""
     group = zarr_io.open_group(path)
-    of_shard = np.asarray(group["samples/start"]) // group.attrs["shard_rows"]  # type: ignore[operator]
+    of_shard = np.asarray(group["samples/start"]) // group.attrs["shard_rows"]
     ids = np.asarray(group["samples/id"])[of_shard == number]
     shown = ", ".join(ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")
     return f" ({len(ids)} samples: {shown})"

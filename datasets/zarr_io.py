@@ -105,7 +105,7 @@ def open_group(path: Path) -> zarr.Group:
 
 def open_array(path: Path, name: str, mode: str = "r") -> Any:  # noqa: ANN401 - zarr's own type
     """Array `name` of the group at `path`."""
-    return zarr.open_array(path / name, mode=mode)  # type: ignore[arg-type]
+    return zarr.open_array(path / name, mode=mode)
 
 
 def write_shard(path: Path, name: str, shard: int, block: NDArray[Any]) -> None:

@@ -61,8 +61,8 @@ class Part:
     @property
     def rows(self) -> NDArray[np.int64]:
         """Frame rows of each sample."""
-        shape = np.array([self.columns["n_frames"], self.columns["n_persons"]], dtype=np.int64)
-        return shape.prod(axis=0)
+        frames, persons = (np.array(self.columns[n], np.int64) for n in ("n_frames", "n_persons"))
+        return frames * persons
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,9 @@ class TestOfficial:
 
     def test_gradients(self, golden):
         loss = F.cross_entropy(golden.run(torch.float64, train=True).logits, golden.label)
-        assert loss.item() == pytest.approx(float(golden.arrays["train_cross_entropy64"]), rel=1e-10)
+        assert loss.item() == pytest.approx(
+            float(golden.arrays["train_cross_entropy64"]), rel=1e-10
+        )
         loss.backward()
         names = [name.split(".", 1)[1] for name in golden.arrays["grad_names"]]
         parameters = dict(golden.model.named_parameters())
