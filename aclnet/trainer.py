@@ -281,10 +281,20 @@ class Trainer:
         if self.fabric.is_global_zero:
             self.run.history.write(epoch, history)
             self.run.write_metrics(self.rows)
+            self._write_events(row)
         if better:
             self._save("best")
         self._save("last")
         self.progress.epoch(row)
+
+    def _write_events(self, row: dict[str, float]) -> None:
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        # purge_step: epochs that a killed run had written already are drawn once
+        epoch = int(row["epoch"])
+        with SummaryWriter(str(self.run.path / "tb"), purge_step=epoch) as writer:
+            for name, value in row.items():
+                writer.add_scalar(name, value, epoch)
 
     def _save(self, name: str) -> None:
         """All state. The best is saved before the last, which remembers how good it was."""

@@ -69,6 +69,17 @@ class Batch:
     def __len__(self) -> int:
         return len(self.label)
 
+    def padded(self, persons: int) -> NDArray[np.float32]:
+        """(B, persons, N, V, C): the first `persons` of each sample, zeros where there are less.
+
+        For models that want a fixed number of persons.
+        """
+        track = np.arange(len(self.owner)) - np.searchsorted(self.owner, self.owner)
+        wanted = track < persons
+        full = np.zeros((len(self), persons, *self.keypoint.shape[1:]), self.keypoint.dtype)
+        full[self.owner[wanted], track[wanted]] = self.keypoint[wanted]
+        return full
+
 
 @dataclass(frozen=True, slots=True)
 class EpochPlan:

@@ -1,0 +1,42 @@
+"""The stream as a torch dataset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from aclnet.datasets.errors import AclnetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from aclnet.datasets.stream import Stream
+
+
+class StreamDataset(IterableDataset[dict[str, Any]]):
+    """Batches of a stream as dictionaries of tensors; each iteration is an epoch.
+
+    Keys are the fields of `aclnet.datasets.stream.Batch`: `keypoint` (P, N, V, C), `owner` (P,),
+    `label` (B,) and the others. The stream batches and reads ahead by itself, so a `DataLoader`
+    around it takes `batch_size=None` and no workers.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
+        if get_worker_info() is not None:
+            raise AclnetError("a stream reads ahead in a thread; use DataLoader(num_workers=0)")
+        for batch in self.stream:
+            yield {
+                name: torch.from_numpy(value)
+                for name in batch.__slots__
+                if (value := getattr(batch, name)) is not None
+            }
+
+    def __len__(self) -> int:
+        return len(self.stream)
