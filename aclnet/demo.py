@@ -1,8 +1,13 @@
-"""The whole chain on made-up people: raw files, store, training, families, occlusion bench."""
+"""The whole chain on made-up people: raw files, store, training, families, occlusion bench.
+
+Three steps, so that whoever calls them can show each one's progress: `make_store`, `train_on`,
+`find`. What is there already is not made again.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -10,6 +15,8 @@ import numpy as np
 from sklearn.metrics import average_precision_score
 
 from aclnet.config import build_config
+from aclnet.datasets import manifest
+from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.readers import get_dataset
 from aclnet.datasets.store import Store
 from aclnet.datasets.synth.motion import FAMILIES
@@ -20,10 +27,11 @@ from aclnet.pipelines.executor import executor
 from aclnet.pipelines.occlusion import Drop
 from aclnet.pipelines.options import PrepareOptions
 from aclnet.pipelines.prepare import prepare
+from aclnet.scores import Scores
 from aclnet.train import make_fabric, train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     import pandas as pd
@@ -36,36 +44,49 @@ if TYPE_CHECKING:
 
 DROPS = ("hands", "legs")
 DAMAGE = 0.01
+"""Share of the raw files that is spoilt, to show what becomes of such."""
+_PEOPLE = "people.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Demo:
-    """What the demo made and found."""
+class People:
+    """Who is made up, as `aclnet.datasets.synth.ntu.generate` takes it."""
 
-    report: Report
-    run: Run
+    seed: int = 0
+    subjects: int = 10
+    replications: int = 2
+    cameras: int = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a trained run makes of its test split."""
+
+    scores: Scores
+    """Of the clean test split."""
     families: FamilyTable
     occlusion: pd.DataFrame
+    """The table of `occlusion_bench`."""
     average_precision: float
     """Of the affinities, as a ranking of class pairs, against the planted families."""
     chance: float
     """Average precision of a random ranking: the share of pairs inside a family."""
 
 
-def demo(
-    folder: Path,
-    progress: Callable[[str, int, int], None],
-    training: Progress,
-    *,
-    seed: int = 0,
-    settings: list[str] | None = None,
-) -> Demo:
-    """Runs the chain below `folder`; what is there already is not made again."""
+def make_store(
+    folder: Path, progress: Callable[[str, int, int], None], people: People | None = None
+) -> tuple[Report, Store]:
+    """Raw files in `folder`/raw and their store, `folder`/ntu60.zarr.
+
+    AclnetError where the folder holds other people.
+    """
+    people = people or People()
     raw, out = folder / "raw", folder / "ntu60.zarr"
+    _claim(folder, people)
     if not out.exists():
         generate(
             raw,
-            seed=seed,
+            **asdict(people),
             damage=DAMAGE,
             progress=lambda done, total: progress("make up", done, total),
         )
@@ -79,22 +100,46 @@ def demo(
             run_jobs,
             lambda stage, done, total, _: progress(stage, done, total),
         )
-    store = Store(out)
+    return report, Store(out)
+
+
+def train_on(
+    store: Store, progress: Progress, *, seed: int = 0, settings: Iterable[str] = ()
+) -> Run:
+    """A run of the recipe `demo` with further settings (`key=value`)."""
     config = build_config("demo", settings, seed=seed)
-    fabric = make_fabric(config)
+    fabric = make_fabric(config, devices="1")
     fabric.launch()
-    run = train(fabric, store, config, training)
+    return train(fabric, store, config, progress)
+
+
+def find(run: Run, store: Store, progress: Callable[[str, int, int], None]) -> Findings:
+    """Families, and accuracy clean and with parts missing."""
     corruptions = [Drop.of(drop, store.layout) for drop in DROPS]
-    _, occlusion = occlusion_bench(run, store, corruptions, progress=progress)
+    name, occlusion = occlusion_bench(run, store, corruptions, progress=progress)
     families = family_table(run)
     found, chance = compare_with_planted(families.affinity)
-    return Demo(report, run, families, occlusion, found, chance)
+    return Findings(Scores.load(run.scores(name)), families, occlusion, found, chance)
 
 
 def compare_with_planted(affinity: NDArray[np.float32]) -> tuple[float, float]:
-    """Average precision of affinities (60, 60) over pairs of planted classes, and chance."""
+    """Average precision of affinities (60, 60) over pairs of planted classes, and chance.
+
+    A pair counts as found right where both classes are of one planted family; ties are ranked as
+    one. Chance is the share of such pairs.
+    """
     family_of = {a - 1: name for name, actions in FAMILIES.items() for a in actions}
     pairs = list(combinations(sorted(family_of), 2))
     same = [family_of[a] == family_of[b] for a, b in pairs]
     scores = [affinity[a, b] for a, b in pairs]
     return float(average_precision_score(same, scores)), float(np.mean(same))
+
+
+def _claim(folder: Path, people: People) -> None:
+    """Writes down who is made up in a folder. AclnetError where it is somebody else."""
+    file = folder / _PEOPLE
+    if not file.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        manifest.write_json(file, asdict(people))
+    elif json.loads(file.read_text()) != asdict(people):
+        raise AclnetError(f"{folder} holds other people ({file}); choose another folder")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +45,9 @@ def score(
 ) -> Scores:
     """Mean over a sample's clips of the softmax, for every original (variant 0) of a split.
 
-    `clips` is `data.clips` where None. The network is left in evaluation mode.
+    `clips` is `data.clips` where None; `rank` of `world` processes scores its part. `progress` is
+    told how many of how many samples are done. The network is left in evaluation mode. AclnetError
+    that names samples whose scores are not finite.
     """
     clips = clips or data.clips
     make = MakeInputs(store, data.modality, data.frames, device, corruption=corruption)
@@ -71,15 +72,22 @@ def score(
             progress(done, len(stream.samples))
     chosen = np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
     found = torch.cat(parts).numpy() if parts else np.empty((0, len(store.class_names)), np.float32)
-    labels = store.column("label")[chosen].astype(np.int64)
-    return Scores.sorted(store.column("id")[chosen], found, labels)
+    ids, labels = store.column("id")[chosen], store.column("label")[chosen].astype(np.int64)
+    strange = ids[~np.isfinite(found).all(axis=1)].tolist()
+    if strange:
+        raise AclnetError(
+            f"{store.path}: the scores of {len(strange)} samples are not finite, first "
+            f"{', '.join(strange[:5])}; their input is not, or the weights are not"
+        )
+    return Scores.sorted(ids, found, labels)
 
 
 class Scorer:
     """A run's network before a split of a store, to be scored as often as wanted.
 
     `split` is a `protocol/side` of the store; None: what the run is tested on. AclnetError where
-    the store has another layout or other classes than the run, or the split is empty.
+    the store has another layout, normalisation or other classes than the run, or the split is
+    empty.
     """
 
     def __init__(
@@ -94,15 +102,26 @@ class Scorer:
         # trainer needs `score` above
         from aclnet.train import load_model
 
-        self.run, self.store, self.clips = run, store, clips
-        self.name, self.mask = _split(run, store, split)
-        if store.class_names != run.class_names:
-            raise AclnetError(
-                f"{store.path} has {len(store.class_names)} classes ({store.class_names[0]}, ...) "
-                f"and run {run.name} was trained on {len(run.class_names)} others"
-            )
+        self.run, self.store = run, store
+        self.clips = clips or run.config.data.clips
         self.device = choose_device(accelerator)
         self.model = load_model(run, store).to(self.device)
+        if store.class_names != run.class_names:
+            raise AclnetError(
+                f"{store.path} has other classes ({_classes(store.class_names)}) than run "
+                f"{run.name} was trained on ({_classes(run.class_names)})"
+            )
+        self.split, self.mask = _split(run, store, split)
+
+    @property
+    def name(self) -> str:
+        """Of files about these scores: split, and what else than the run's own was chosen."""
+        other_store = self.store.digest != self.run.record["store"]["digest"]
+        other_clips = self.clips != self.run.config.data.clips
+        words = [self.store.path.stem] if other_store else []
+        words += [self.split.replace("/", "-")]
+        words += [f"{self.clips}clips"] if other_clips else []
+        return "-".join(words)
 
     def score(
         self,
@@ -125,29 +144,32 @@ class Scorer:
 
 
 def choose_device(accelerator: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU."""
+    """`auto` is CUDA where there is one, else the CPU. AclnetError on one that is not there."""
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(accelerator)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise AclnetError(f"--accelerator {accelerator}: {error}") from None
+        reason = str(error).splitlines()[0]
+        raise AclnetError(f"--accelerator {accelerator}: {reason}") from None
     return device
 
 
+def _classes(names: list[str]) -> str:
+    return f"{len(names)}: {', '.join(names[:2])}, ..."
+
+
 def _split(run: Run, store: Store, split: str | None) -> tuple[str, NDArray[np.bool_]]:
-    """Name (without a slash) and mask of a split."""
-    recorded = run.record["split"]
-    if split is None and "file" in recorded:
-        path = Path(recorded["file"])
-        return f"{path.stem}-test", _not_empty(store, file_splits(store, path).test, str(path))
-    split = split or f"{run.protocol}/test"
-    return split.replace("/", "-"), _not_empty(store, store.mask(split), split)
-
-
-def _not_empty(store: Store, mask: NDArray[np.bool_], split: str) -> NDArray[np.bool_]:
+    """Name, as `xsub/test`, and mask of a split."""
+    if split is None and run.split_file:
+        split, mask = f"{run.protocol}/test", file_splits(store, run.split_file).test
+    else:
+        split = split or f"{run.protocol}/test"
+        mask = store.mask(split)
     if not mask.any():
-        filled = ", ".join(name for name, side in store.splits.items() if side.any())
-        raise AclnetError(f"{store.path}: {split} is empty; splits with samples: {filled}")
-    return mask
+        filled = [name for name, side in store.splits.items() if side.any()]
+        raise AclnetError(
+            f"{store.path}: {split} has no sample; --split can be {', '.join(filled)}"
+        )
+    return split, mask

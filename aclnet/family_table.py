@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 
     from aclnet.runs import Run
 
-_SHOWN = 3
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A class of another one's family."""
+
+    name: str
+    confusions: float
+    """How often either was taken for the other, as counted when the families were built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +31,9 @@ class Family:
     """One class and those it is contrasted with."""
 
     name: str
-    members: list[str]
+    members: list[Member]
+    """Most often confused first."""
     temperature: float
-    evidence: str
-    """The largest confusions with members, both ways, as `member n`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,75 +41,94 @@ class FamilyTable:
     """Families in force after an epoch."""
 
     epoch: int
+    """From 1."""
     families: list[Family]
+    """Of all C classes, in their order."""
     affinity: NDArray[np.float32]
     """(C, C), symmetric: the greater of both ways."""
     order: NDArray[np.int64]
-    """Classes so that those of great affinity stand together."""
+    """Classes that occur, so that those of great affinity stand together."""
+
+    @property
+    def occurring(self) -> list[Family]:
+        """Families of the classes that occur, those that belong together side by side."""
+        return [self.families[c] for c in self.order]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """For JSON: the classes that occur."""
         return {
             "epoch": self.epoch,
             "families": [
-                {"class": f.name, "family": f.members, "temperature": f.temperature}
-                for f in self.families
+                {
+                    "class": family.name,
+                    "temperature": family.temperature,
+                    "family": {m.name: m.confusions for m in family.members},
+                }
+                for family in self.occurring
             ],
         }
 
 
 def family_table(run: Run, epoch: int | None = None) -> FamilyTable:
-    """The families after an epoch (from 1), by default the last that was trained."""
+    """The families after an epoch (from 1), by default the last that was trained.
+
+    AclnetError where the run has not come that far.
+    """
     temperatures = run.history.read_all("temperature")
-    trained = int(np.flatnonzero(~np.isnan(temperatures).all(axis=1)).max(initial=-1)) + 1
-    if not trained:
-        raise AclnetError(f"{run.path} has finished no epoch yet")
-    if epoch is not None and epoch > trained:
-        raise AclnetError(f"{run.path} has {trained} epochs, not {epoch}")
+    trained = int(np.isfinite(temperatures).all(axis=1).sum())
     epoch = epoch or trained
+    if not 1 <= epoch <= trained:
+        raise AclnetError(f"{run.path} has trained {trained} epochs; there is no epoch {epoch} yet")
     member = run.history.read("family", epoch - 1)
     affinity = run.history.read("affinity", epoch - 1)
     affinity = np.maximum(affinity, affinity.T)
-    since = max(1, epoch - _recent_epochs(run) + 1)
-    confusion = run.history.read_all("confusion/train")[since - 1 : epoch].sum(axis=0)
+    counts = counted_confusions(run, epoch)
+    both = counts + counts.T
     names = run.class_names
+    occurs = run.history.read_all("confusion/train")[:epoch].any(axis=(0, 2))
     return FamilyTable(
         epoch=epoch,
         families=[
-            Family(
-                name=name,
-                members=[names[b] for b in np.flatnonzero(member[c])],
-                temperature=float(temperatures[epoch - 1, c]),
-                evidence=_evidence(confusion, c, member[c], names),
-            )
+            Family(name, _members(member[c], both[c], names), float(temperatures[epoch - 1, c]))
             for c, name in enumerate(names)
         ],
         affinity=affinity,
-        order=_order(affinity),
+        order=_order(affinity, np.flatnonzero(occurs)),
     )
 
 
-def _recent_epochs(run: Run) -> int:
-    """Epochs whose counts still weigh: with decay d, about 1 / (1 - d)."""
-    decay = run.config.loss.families.decay
-    if run.config.loss.families.mode == "official" or decay == 1:
-        return run.config.optim.epochs
-    return round(1 / (1 - decay))
+def counted_confusions(run: Run, epoch: int) -> NDArray[np.float64]:
+    """(C, C) confusions that the families after `epoch` (from 1) were built from.
+
+    As `aclnet.families.ConfusionCounter` counts them, older epochs decayed. In the official mode
+    without the reverse ones of other samples, and with all of the last epoch, whose first step
+    built the families.
+    """
+    settings = run.config.loss.families
+    decay = settings.decay if settings.mode == "default" else 1.0
+    kind = "confusion/train" if settings.source == "train" else "confusion/eval"
+    start = settings.start_epoch(run.config.optim.epochs)
+    counts = np.zeros((len(run.class_names),) * 2)
+    for counted in run.history.read_all(kind)[start - 1 : epoch]:
+        counts = decay * counts + counted
+    np.fill_diagonal(counts, 0)
+    return counts
 
 
-def _evidence(
-    confusion: NDArray[np.int64], c: int, member: NDArray[np.bool_], names: list[str]
-) -> str:
-    both = np.where(member, confusion[c] + confusion[:, c], 0)
-    largest = np.argsort(-both, kind="stable")[:_SHOWN]
-    return ", ".join(f"{names[b]} {both[b]}" for b in largest if both[b])
+def _members(
+    member: NDArray[np.bool_], both: NDArray[np.float64], names: list[str]
+) -> list[Member]:
+    chosen = np.flatnonzero(member)
+    ranked = chosen[np.argsort(-both[chosen], kind="stable")]
+    return [Member(names[b], round(float(both[b]), 2)) for b in ranked]
 
 
-def _order(affinity: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Leaves of an average-linkage tree over 1 - affinity."""
-    if len(affinity) < 3:
-        return np.arange(len(affinity))
-    distance = affinity.max(initial=1) - affinity
+def _order(affinity: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of some classes, the leaves of an average-linkage tree over the lack of affinity."""
+    if len(classes) < 3:
+        return classes
+    among = affinity[np.ix_(classes, classes)]
+    distance = among.max() - among
     np.fill_diagonal(distance, 0)
     tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
-    return np.asarray(leaves_list(tree), dtype=np.int64)
+    return np.asarray(classes[leaves_list(tree)])

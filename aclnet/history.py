@@ -1,9 +1,10 @@
 """What a run remembers of every epoch, as a small Zarr group beside its checkpoints.
 
 `confusion/train` and `confusion/eval` (epochs, C, C) int64 counts, true class by predicted class,
--1 where an epoch was not evaluated; `affinity` (epochs, C, C) float32, `family` (epochs, C, C)
-bool, `temperature` (epochs, C) float32: those in force after the epoch; `prototype`
-(C, 256) float32: the last ones.
+-1 where an epoch was not trained or evaluated; `affinity` (epochs, C, C) float32, `family`
+(epochs, C, C) bool, `temperature` (epochs, C) float32: those in force after the epoch, NaN or False
+before it was trained; `prototype` (C, 256) float32: the last ones. A run that selects no weights
+has one evaluation, that of the test split, in its last epoch.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_KINDS: dict[str, tuple[int, str, float]] = {
+KINDS: dict[str, tuple[int, str, float]] = {
     "confusion/train": (2, "int64", -1),
     "confusion/eval": (2, "int64", -1),
     "affinity": (2, "float32", np.nan),
     "family": (2, "bool", False),
     "temperature": (1, "float32", np.nan),
 }
+"""Arrays of a row an epoch: class axes of a row, dtype, and the value before it is written."""
 
 
 class History:
@@ -42,12 +44,12 @@ class History:
         building = self.path.with_name(self.path.name + ".new")
         zarr_io.create_group(building, {"class_names": class_names})
         classes = len(class_names)
-        for name, (axes, dtype, fill) in _KINDS.items():
+        for name, (axes, dtype, fill) in KINDS.items():
             zarr_io.create_epochs(building, name, epochs, (classes,) * axes, dtype, fill)
         building.rename(self.path)
 
     def write(self, epoch: int, rows: dict[str, NDArray[Any]]) -> None:
-        """Sets the rows of one epoch (from 0)."""
+        """Sets rows of one epoch (from 0), by the array's name."""
         for name, row in rows.items():
             zarr_io.open_array(self.path, name, "r+")[epoch] = row
 
@@ -65,5 +67,5 @@ class History:
 
     def _array(self, name: str) -> Any:  # noqa: ANN401 - zarr's own type
         if not (self.path / name / "zarr.json").is_file():
-            raise AclnetError(f"{self.path} holds no {name}; the run was not trained here")
+            raise AclnetError(f"{self.path} holds no {name}: no epoch was trained yet")
         return zarr_io.open_array(self.path, name)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from aclnet.datasets import random
 from aclnet.pipelines.augment import AugmentSpec, augment
 from aclnet.pipelines.features import make_features, needs_following
 
@@ -31,38 +33,36 @@ class Inputs:
     label: Tensor
     """(B,) int64."""
     key: Tensor
-    """(B,) int64 key of each sample, the same whenever it is drawn."""
-    samples: int
-    """B."""
+    """(B,) int64, the same for all pieces and variants of a recording, whenever they are drawn."""
+    first_track: NDArray[np.int64]
+    """(B + 1,) on the host: where each sample's tracks of one clip begin, and the last ones end."""
 
     def __len__(self) -> int:
-        return self.samples
+        return len(self.first_track) - 1
 
     def parts(self, count: int) -> list[Inputs]:
-        """The batch cut into `count` runs of samples (of one-clip batches)."""
-        sizes = [len(part) for part in torch.arange(self.samples).tensor_split(count)]
-        parts, first = [], 0
-        for size in sizes:
-            chosen = (self.owner >= first) & (self.owner < first + size)
-            end = first + size
-            parts.append(
-                Inputs(
-                    tracks=self.tracks[chosen],
-                    owner=self.owner[chosen] - first,
-                    label=self.label[first:end],
-                    key=self.key[first:end],
-                    samples=size,
-                )
-            )
-            first = end
-        return parts
+        """A batch of one clip a sample, cut into `count` runs of samples without copying."""
+        bounds = [len(self) * part // count for part in range(count + 1)]
+        return [self._part(start, stop) for start, stop in pairwise(bounds)]
+
+    def _part(self, start: int, stop: int) -> Inputs:
+        first_track = self.first_track[start : stop + 1]
+        tracks = slice(int(first_track[0]), int(first_track[-1]))
+        return Inputs(
+            tracks=self.tracks[tracks],
+            owner=self.owner[tracks] - start,
+            label=self.label[start:stop],
+            key=self.key[start:stop],
+            first_track=first_track - first_track[0],
+        )
 
 
 class MakeInputs:
     """Makes the input of one modality, on a device.
 
     Args:
-        frames: length of a clip; a batch of n * frames frames holds n clips a sample.
+        modality: one of `aclnet.pipelines.features.MODALITIES`.
+        frames: length T of a clip; a batch of n * T frames holds n clips a sample.
         spec: random changes, in training.
         corruption: what a robustness protocol does to the input.
     """
@@ -84,6 +84,7 @@ class MakeInputs:
         self.spec = spec or AugmentSpec()
         self.corruption = corruption
         self._origin = camera_origin(store) if corruption else None
+        self._recording = random.sample_keys(store.column("original"))
 
     @property
     def motion(self) -> bool:
@@ -110,8 +111,8 @@ class MakeInputs:
             tracks=features.view(P, clips, self.frames, V, C).transpose(0, 1).flatten(0, 1),
             owner=(offsets + owner).flatten(),
             label=self._move(batch.label),
-            key=self._move(batch.sample),
-            samples=len(batch),
+            key=self._move(self._recording[batch.sample]),
+            first_track=np.searchsorted(batch.owner, np.arange(len(batch) + 1)),
         )
 
     def _change(
@@ -139,7 +140,10 @@ class MakeInputs:
 
 
 def camera_origin(store: Store) -> NDArray[np.float32]:
-    """(N, C): where the camera's origin lies in each sample's normalised coordinates."""
+    """(N, C) metres: where the camera's origin lies in each sample's normalised coordinates.
+
+    Normalised is rotation @ (raw - centre); the raw origin is 0.
+    """
     centre, rotation = store.column("centre"), store.column("rotation")
     origin: NDArray[np.float32] = np.einsum("nij,nj->ni", rotation, -centre).astype(np.float32)
-    return origin
+    return origin[:, : store.attributes["coordinates"]]

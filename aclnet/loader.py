@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 class StreamDataset(IterableDataset[dict[str, Any]]):
     """Batches of a stream as dictionaries of tensors; each iteration is an epoch.
 
-    Keys are the fields of `aclnet.datasets.stream.Batch`: `keypoint` (P, N, V, C), `owner` (P,),
-    `label` (B,) and the others. The stream batches and reads ahead by itself, so a `DataLoader`
+    Keys are the fields of `aclnet.datasets.stream.Batch`: `keypoint` (P, N, V, C) float32, `owner`
+    (P,) int64, `label` (B,) int64 and the others; `following` only where the stream yields it. The
+    stream batches and reads ahead by itself, so a `DataLoader`
     around it takes `batch_size=None` and no workers.
     """
 
@@ -30,7 +31,10 @@ class StreamDataset(IterableDataset[dict[str, Any]]):
 
     def __iter__(self) -> Iterator[dict[str, Tensor]]:
         if get_worker_info() is not None:
-            raise AclnetError("a stream reads ahead in a thread; use DataLoader(num_workers=0)")
+            raise AclnetError(
+                "every worker process would read the whole stream, which reads ahead in a thread "
+                "by itself; use DataLoader(num_workers=0)"
+            )
         for batch in self.stream:
             yield {
                 name: torch.from_numpy(value)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from aclnet.evaluate import Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from aclnet.datasets.store import Store
@@ -32,11 +34,11 @@ def occlusion_bench(
     accelerator: str = "auto",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[str, pd.DataFrame]:
-    """Scores a split clean and with each corruption.
+    """Scores a split clean and with each corruption; arguments as those of `Scorer`.
 
-    Returns the split's name and a row a corruption: `corruption`, `top1` with its Wilson interval
-    `low`, `high`, and `lost` against clean with its interval `lost_low`, `lost_high` for paired
-    samples.
+    Returns the name of what was scored and a row a corruption, the first one clean: `corruption`,
+    `samples`, `clips`, `top1` with its Wilson interval `low`, `high`, and `lost` against clean with
+    its interval `lost_low`, `lost_high` for paired samples (`paired_difference`); shares, not %.
     """
     scorer = Scorer(run, store, split, clips=clips, accelerator=accelerator)
     clean = scorer.score(progress=progress, title=CLEAN)
@@ -44,36 +46,39 @@ def occlusion_bench(
     for corruption in corruptions:
         scores = scorer.score(corruption=corruption, progress=progress, title=corruption.name)
         rows.append(_row(corruption.name, scores, clean))
-    return scorer.name, pd.DataFrame(rows)
+    return scorer.name, pd.DataFrame(rows).assign(clips=scorer.clips)
 
 
 def paired_difference(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], z: float = 1.959964
+    first: NDArray[np.bool_], second: NDArray[np.bool_], level: float = 0.95
 ) -> tuple[float, float, float]:
-    """Difference of two accuracies on the same samples, with a Wald interval for paired data.
+    """Accuracy of `first` less that of `second` on the same samples (N,), and its interval.
 
-    See Agresti and Min, "On simple and exact confidence intervals for matched pairs", Statistics
-    in Medicine 24 (2005): half a count is added to each discordant cell, which keeps the coverage
-    in small samples.
+    Wald's interval for matched pairs with half a count added to each of the four cells, which
+    keeps its coverage in small samples: Agresti and Min, "Simple improved confidence intervals for
+    comparing matched proportions", Statistics in Medicine 24 (2005).
     """
     n = len(first) + 2
-    gained, lost = (first & ~second).sum() + 0.5, (~first & second).sum() + 0.5
-    centre = (gained - lost) / n
-    spread = z * np.sqrt(gained + lost - (gained - lost) ** 2 / n) / n
+    only_first, only_second = (first & ~second).sum() + 0.5, (~first & second).sum() + 0.5
+    centre = (only_first - only_second) / n
+    variance = (only_first + only_second - (only_first - only_second) ** 2 / n) / n**2
+    reach = norm.ppf((1 + level) / 2) * sqrt(variance)
     plain = float(first.mean() - second.mean())
-    return plain, float(centre - spread), float(centre + spread)
+    return plain, max(-1.0, float(centre - reach)), min(1.0, float(centre + reach))
 
 
 def _row(name: str, scores: Scores, clean: Scores) -> dict[str, float | str | int]:
     low, high = scores.interval()
-    row: dict[str, float | str | int] = {
+    lost, lost_low, lost_high = (0.0, 0.0, 0.0)
+    if scores is not clean:
+        lost, lost_low, lost_high = paired_difference(clean.correct, scores.correct)
+    return {
         "corruption": name,
         "samples": len(scores),
         "top1": scores.top1,
         "low": low,
         "high": high,
+        "lost": lost,
+        "lost_low": lost_low,
+        "lost_high": lost_high,
     }
-    if scores is clean:
-        return row | {"lost": 0.0, "lost_low": 0.0, "lost_high": 0.0}
-    lost, lost_low, lost_high = paired_difference(clean.correct, scores.correct)
-    return row | {"lost": lost, "lost_low": lost_low, "lost_high": lost_high}

@@ -9,9 +9,11 @@ import platform
 import shutil
 import subprocess
 import tomllib
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import torch
@@ -23,59 +25,75 @@ from aclnet.datasets.layouts import Layout
 from aclnet.datasets.store import Store
 from aclnet.history import History
 
-_RECORD = "run.json"
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from aclnet.splits import Splits
+
 FORMAT = 1
+_RECORD, _CONFIG, _SPLIT = "run.json", "config.toml", "split.csv"
+# what torch.load raises on files that are cut off, not checkpoints, or hold other objects
+_DAMAGED = (RuntimeError, EOFError, OSError, ValueError, KeyError, UnpicklingError)
 
 
 class Run:
     """The folder of a run.
 
-    `run.json` says what it was trained on; `config.toml` how; `checkpoints/last.pt` and `best.pt`
-    hold the weights and all state, `metrics.csv` a row an epoch, `history.zarr` confusions and
-    families, `scores/*.npz` the scores of splits by sample id, `tb/` TensorBoard's events.
+    `run.json` says what it was trained on; `config.toml` how; `split.csv` is its own copy of a
+    `--split` file; `checkpoints/last.pt` and `best.pt` hold the weights and all state,
+    `metrics.csv` a row an epoch, `history.zarr` confusions and families, `scores/*.npz` the scores
+    of splits by sample id, `tb/` TensorBoard's events.
+
+    AclnetError where there is no run at `path`, or a damaged one.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.record: dict[str, Any] = json.loads((path / _RECORD).read_text())
-            values = tomllib.loads((path / "config.toml").read_text())
-        except OSError:
-            raise AclnetError(f"{path} is no run of aclnet (it has no {_RECORD})") from None
+            self.record: dict[str, Any] = json.loads((path / _RECORD).read_text(encoding="utf-8"))
+            values = tomllib.loads((path / _CONFIG).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise AclnetError(
+                f"{path} is no run of aclnet: {error.filename} cannot be read ({error.strerror})"
+            ) from None
         except ValueError as error:
-            raise AclnetError(f"{path / _RECORD} or its config.toml is damaged: {error}") from None
-        if self.record.get("format") != FORMAT:
+            raise AclnetError(f"{path}: {_RECORD} or {_CONFIG} is damaged: {error}") from None
+        if not isinstance(self.record, dict) or self.record.get("format") != FORMAT:
             raise AclnetError(f"{path}: written by another version of aclnet; train it again")
-        self.config: Config = validate(values, str(path / "config.toml"))
+        self.config: Config = validate(values, str(path / _CONFIG))
 
     @classmethod
     def create(
-        cls,
-        path: Path,
-        name: str,
-        config: Config,
-        store: Store,
-        split: dict[str, Any],
-        init: str | None,
+        cls, path: Path, name: str, config: Config, store: Store, splits: Splits, init: str | None
     ) -> Run:
-        """A new run's folder, or the one that is there already (for resuming)."""
-        if not (path / _RECORD).is_file():
+        """A new run's folder, or the one that is there already (for resuming).
+
+        AclnetError where the folder cannot be written.
+        """
+        if is_run(path):
+            return cls(path)
+        record = {
+            "format": FORMAT,
+            "name": name,
+            "store": {"path": str(store.path.resolve()), "digest": store.digest},
+            "dataset": store.name,
+            "layout": store.layout.model_dump(mode="json"),
+            "coordinates": store.attributes["coordinates"],
+            "normalisation": store.attributes["normalisation"],
+            "class_names": store.class_names,
+            "split": splits.identity,
+            "init_from": init,
+            "environment": environment(),
+            "finished": False,
+        }
+        try:
             path.mkdir(parents=True, exist_ok=True)
-            (path / "config.toml").write_text(config.to_toml())
-            record = {
-                "format": FORMAT,
-                "name": name,
-                "store": {"path": str(store.path.resolve()), "digest": store.digest},
-                "dataset": store.name,
-                "layout": store.layout.model_dump(mode="json"),
-                "coordinates": store.attributes["coordinates"],
-                "class_names": store.class_names,
-                "split": split,
-                "init_from": init,
-                "environment": environment(),
-                "finished": False,
-            }
+            (path / _CONFIG).write_text(config.to_toml(), encoding="utf-8")
+            if splits.file:
+                shutil.copyfile(splits.file, path / _SPLIT)
             manifest.write_json(path / _RECORD, record)
+        except OSError as error:
+            raise AclnetError(f"{path} cannot be written: {error.strerror}; use --out") from None
         return cls(path)
 
     @property
@@ -99,8 +117,17 @@ class Run:
         return bool(self.record["finished"])
 
     @property
+    def split_file(self) -> Path | None:
+        """The run's own copy of the `--split` file, None where a protocol of the store decided."""
+        return self.path / _SPLIT if "sha256" in self.record["split"] else None
+
+    @property
     def history(self) -> History:
         return History(self.path / "history.zarr")
+
+    def scores(self, split: str) -> Path:
+        """Where the scores of a split are."""
+        return self.path / "scores" / f"{split}.npz"
 
     def finish(self, result: dict[str, Any]) -> None:
         """Marks the run as finished with its result."""
@@ -114,56 +141,111 @@ class Run:
         """Writes a checkpoint so that after a crash there is the old one or the new one."""
         path = self.checkpoint(name)
         path.parent.mkdir(exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        temporary = path.with_suffix(".tmp")
         with temporary.open("wb") as stream:
             torch.save(state, stream)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
 
-    def copy_checkpoint(self, source: str, target: str) -> None:
-        """Makes `target` the same as `source`, at once."""
-        temporary = self.checkpoint(target).with_suffix(f".{os.getpid()}.tmp")
-        shutil.copyfile(self.checkpoint(source), temporary)
-        temporary.replace(self.checkpoint(target))
-
     def load(self, name: str) -> dict[str, Any] | None:
-        """A checkpoint on the CPU, None where there is none."""
+        """A checkpoint on the CPU, None where there is none.
+
+        AclnetError where it is damaged or holds anything but tensors and plain values.
+        """
         path = self.checkpoint(name)
         if not path.is_file():
             return None
         try:
             return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
-        except (RuntimeError, EOFError, OSError, ValueError) as error:
-            raise AclnetError(f"{path} is damaged ({error}); train again with --fresh") from None
+        except _DAMAGED:
+            # torch's own message proposes to load such a file without restrictions
+            raise AclnetError(
+                f"{path} was not loaded: it is damaged, or holds other objects than tensors and "
+                "plain values; train again with --fresh"
+            ) from None
 
-    def result_checkpoint(self) -> dict[str, Any]:
-        """The checkpoint that the run's result is: the best one where one was selected."""
-        state = (self.load("best") if self.config.select != "last" else None) or self.load("last")
+    @contextmanager
+    def fitting(self, name: str) -> Iterator[None]:
+        """Inside, a state that does not fit is an AclnetError that names the checkpoint."""
+        try:
+            yield
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise AclnetError(
+                f"{self.checkpoint(name)} does not fit the run's configuration, layout and "
+                f"classes ({str(error).splitlines()[0]}); train again with --fresh"
+            ) from None
+
+    @property
+    def selected(self) -> str:
+        """Name of the checkpoint that is the run's result."""
+        chosen = self.config.select != "last" and self.checkpoint("best").is_file()
+        return "best" if chosen else "last"
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The classifier's weights that are the run's result, or the last where it goes on."""
+        state = self.load(self.selected)
         if state is None:
             raise AclnetError(f"{self.path} has no checkpoint yet; `aclnet train` goes on with it")
-        return state
+        with self.fitting(self.selected):
+            network = state["network"]
+            prefix = "model."
+            return {n.removeprefix(prefix): w for n, w in network.items() if n.startswith(prefix)}
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replaces metrics.csv."""
-        temporary = self.path / f"metrics.csv.{os.getpid()}.tmp"
+        temporary = self.path / "metrics.csv.tmp"
         pd.DataFrame(rows).to_csv(temporary, index=False)
         temporary.replace(self.path / "metrics.csv")
 
     def open_store(self) -> Store:
-        """The store the run was trained on, found again by its digest where it was moved."""
+        """The store the run was trained on, found again by its digest where it was moved.
+
+        Looked at are the recorded path, the folder of the run's store, and three levels below the
+        working folder.
+        """
         wanted = self.record["store"]["digest"]
         recorded = Path(self.record["store"]["path"])
-        beside = self.path.parent.parent.glob("*.zarr")
-        for path in [recorded, *sorted(beside), *sorted(Path.cwd().glob("**/*.zarr"))]:
-            if (path / manifest.NAME).is_file():
-                store = Store(path)
-                if store.digest == wanted:
-                    return store
+        below = (Path().glob(f"{'*/' * depth}*.zarr") for depth in range(3))
+        beside = self.path.resolve().parent.parent.glob("*.zarr")
+        for path in (recorded, *sorted(beside), *(p for paths in below for p in sorted(paths))):
+            if store_digest(path) == wanted:
+                return Store(path)
         raise AclnetError(
-            f"the store of {self.path} ({recorded}, digest {wanted[:12]}) is not there any more; "
-            "name it with --store"
+            f"the store of {self.path} (digest {wanted[:12]}) is neither at {recorded} nor below "
+            f"{Path.cwd()}; name it with --store"
         )
+
+
+def is_run(path: Path) -> bool:
+    """Is there a run, finished or not, at `path`?"""
+    return (path / _RECORD).is_file()
+
+
+def check_out(path: Path) -> None:
+    """AclnetError where `path` is neither a run, nor free for a new one."""
+    if not path.exists() or is_run(path):
+        return
+    begun = {_CONFIG, _SPLIT}  # of a run that was killed before it had its record
+    others = [] if not path.is_dir() else [f for f in path.iterdir() if f.name not in begun]
+    if others or not path.is_dir():
+        raise AclnetError(
+            f"{path} is there already and is no run of aclnet; choose another --out, or empty it"
+        )
+
+
+def remove(path: Path) -> None:
+    """Deletes a run; killed meanwhile, it leaves nothing at `path`."""
+    gone = path.with_name(f"{path.name}.removed")
+    shutil.rmtree(gone, ignore_errors=True)
+    path.rename(gone)
+    shutil.rmtree(gone)
+
+
+def store_digest(path: Path) -> str | None:
+    """Identity of the store at `path`, None where there is none."""
+    file = path / manifest.NAME
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
 
 
 def environment() -> dict[str, str]:
@@ -179,10 +261,13 @@ def environment() -> dict[str, str]:
 
 
 def _commit() -> str:
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / ".git").exists():
+        return ""  # installed, perhaps inside somebody else's repository
     try:
         answer = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=Path(__file__).parent,
+            cwd=checkout,
             capture_output=True,
             text=True,
             check=False,
@@ -203,6 +288,7 @@ def run_folder(store: Store, name: str, out: Path | None) -> Path:
     """`--out`, else beside the store, else below ./runs where that cannot be written."""
     if out:
         return out
-    beside = store.path.with_name(store.path.name + ".runs")
+    path = store.path if store.path.name else store.path.resolve()
+    beside = path.with_name(path.name + ".runs")
     parent = beside if beside.exists() else beside.parent
     return (beside if os.access(parent, os.W_OK) else Path("runs")) / name

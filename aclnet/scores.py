@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -20,11 +22,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Class probabilities (N, classes) of N samples, sorted by id."""
+    """What a network says of N samples, at least one for the figures below, sorted by id."""
 
     ids: NDArray[np.str_]
+    """(N,)."""
     scores: NDArray[np.float32]
+    """(N, classes) probabilities, finite."""
     labels: NDArray[np.int64]
+    """(N,) true classes."""
 
     @classmethod
     def sorted(
@@ -56,11 +61,14 @@ class Scores:
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Reads what `save` wrote."""
+        """Reads what `save` wrote. AclnetError where nothing is there, or something damaged."""
         if not path.is_file():
             raise AclnetError(f"{path}: no scores there; `aclnet evaluate` makes them")
-        with np.load(path, allow_pickle=False) as stored:
-            return cls(stored["ids"], stored["scores"], stored["labels"])
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                return cls(stored["ids"], stored["scores"], stored["labels"])
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
+            raise AclnetError(f"{path} is damaged; `aclnet evaluate` makes it again") from None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -80,13 +88,13 @@ class Scores:
 
     @property
     def top5(self) -> float:
-        """Share of samples whose class is among the best five."""
+        """Share of samples whose class is among the best five; ties count in its favour."""
         own = np.take_along_axis(self.scores, self.labels[:, None], axis=1)
         return float(((self.scores > own).sum(axis=1) < 5).mean())
 
     @property
     def mean_class(self) -> float:
-        """Mean over the classes that occur of each one's accuracy."""
+        """Mean over the classes that occur of each one's accuracy (recall)."""
         confusion = self.confusion()
         sizes = confusion.sum(axis=1)
         return float((confusion.diagonal()[sizes > 0] / sizes[sizes > 0]).mean())
@@ -110,7 +118,10 @@ class Scores:
         return flat.reshape(classes, classes).astype(np.int64)
 
     def per_class(self, names: list[str]) -> pd.DataFrame:
-        """A row a class: samples, accuracy, and the class it is most often taken for."""
+        """A row a class: `class`, `samples`, `accuracy`, `taken_for` most often, and `times`.
+
+        Without samples the accuracy is NaN; `taken_for` is empty where nothing went wrong.
+        """
         confusion = self.confusion()
         sizes = confusion.sum(axis=1)
         wrong = confusion - np.diag(confusion.diagonal())
@@ -129,7 +140,11 @@ class Scores:
         )
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Wilson's confidence interval of `top1`."""
+        """Confidence interval of `top1`.
+
+        Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22
+        (1927).
+        """
         test = binomtest(int(self.correct.sum()), len(self))
         low, high = test.proportion_ci(confidence_level=level, method="wilson")
         return float(low), float(high)

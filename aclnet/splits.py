@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from aclnet.datasets import random
 from aclnet.datasets.errors import AclnetError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -20,31 +22,36 @@ if TYPE_CHECKING:
     from aclnet.datasets.store import Store
 
 _HELD_OUT = 0.15
+"""Share of the training samples that validation takes, at least."""
 _SIDES = ("train", "val", "test")
 
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Masks over a store's samples."""
+    """Masks (N,) over a store's samples; variants of a recording are on its side."""
 
     protocol: str
     train: NDArray[np.bool_]
     val: NDArray[np.bool_] | None
+    """None where nothing is held out."""
     test: NDArray[np.bool_]
     identity: dict[str, Any]
-    """What a run records of them."""
+    """What a run records of them, and is told apart from others by."""
+    file: Path | None = None
+    """The CSV file that they come from."""
 
 
 def protocol_splits(store: Store, protocol: str, *, hold_out: bool, seed: int) -> Splits:
-    """The sides of one of the store's protocols; `hold_out` takes validation data from training.
+    """The sides of one of the store's protocols, its first where `protocol` is empty.
 
-    Held out are whole subjects where the store knows them, so that the validation is as hard as
-    the test; else samples, class by class. AclnetError where the training side is empty.
+    `hold_out` takes validation data from training: whole subjects where the store knows them, so
+    that the validation is as hard as the test, else recordings, class by class. Which ones follows
+    from `seed`. AclnetError where a side is empty.
     """
     protocol = protocol or store.protocols[0]
     train, test = store.mask(f"{protocol}/train"), store.mask(f"{protocol}/test")
-    if not train.any():
-        raise AclnetError(f"{store.path}: the training side of {protocol} is empty")
+    if not (train.any() and test.any()):
+        raise AclnetError(_empty_side(store, protocol))
     identity: dict[str, Any] = {"protocol": protocol}
     if not hold_out:
         return Splits(protocol, train, None, test, identity)
@@ -55,40 +62,67 @@ def protocol_splits(store: Store, protocol: str, *, hold_out: bool, seed: int) -
 def file_splits(store: Store, path: Path) -> Splits:
     """Sides from a CSV file with columns `id` and `split` (train, val or test).
 
-    AclnetError with the line of an unknown id or side, or where no line says train.
+    Samples that it does not name take no part. AclnetError with the line of an unknown or repeated
+    id or an unknown side, and where no line says train.
     """
-    try:
-        table = pd.read_csv(path, dtype=str)
-        wanted, sides = table["id"], table["split"]
-    except (OSError, ValueError, KeyError) as error:
-        raise AclnetError(f"{path}: needs columns id and split ({error})") from None
     original = store.column("variant") == 0
-    rows = pd.Series(np.flatnonzero(original), index=store.column("id")[original]).reindex(wanted)
-    for bad, what in (
-        (rows.isna().to_numpy(), "unknown id"),
-        (~sides.isin(_SIDES).to_numpy(), "unknown side"),
-    ):
-        if bad.any():
-            line = int(bad.argmax())
-            raise AclnetError(f"{path}:{line + 2}: {what} in {wanted[line]!r}, {sides[line]!r}")
+    ids = store.column("id")
+    row_of = dict(zip(ids[original].tolist(), np.flatnonzero(original).tolist(), strict=True))
     masks = {side: np.zeros(len(store), dtype=bool) for side in _SIDES}
-    for side, mask in masks.items():
-        mask[rows[(sides == side).to_numpy()].astype(int)] = True
-    trained_on = store.column("id")[masks["train"]]
-    masks["train"] |= ~original & np.isin(store.column("original"), trained_on)
+    named: dict[str, int] = {}
+    for line, sample, side in _lines(path):
+        if sample not in row_of:
+            raise AclnetError(f"{path}:{line}: {store.path} has no sample {sample!r}")
+        if side not in _SIDES:
+            raise AclnetError(f"{path}:{line}: split {side!r} is none of {', '.join(_SIDES)}")
+        if sample in named:
+            raise AclnetError(f"{path}:{line}: {sample!r} stands in line {named[sample]} already")
+        named[sample] = line
+        masks[side][row_of[sample]] = True
     if not masks["train"].any():
         raise AclnetError(f"{path}: no line says train")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    masks["train"] |= ~original & np.isin(store.column("original"), ids[masks["train"]])
     return Splits(
         protocol=path.stem,
         train=masks["train"],
         val=masks["val"] if masks["val"].any() else None,
         test=masks["test"],
-        identity={"protocol": path.stem, "file": str(path.resolve()), "sha256": digest},
+        identity={"protocol": path.stem, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+        file=path,
+    )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Number of the line (from 1), id and side of each entry."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            table = csv.DictReader(stream, skipinitialspace=True)
+            missing = {"id", "split"} - set(table.fieldnames or ())
+            if missing:
+                raise AclnetError(f"{path}:1: no column {' and '.join(sorted(missing))}")
+            for row in table:
+                yield table.line_num, (row["id"] or "").strip(), (row["split"] or "").strip()
+    except OSError as error:
+        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise AclnetError(f"{path} is no CSV file in UTF-8: {error}") from None
+
+
+def _empty_side(store: Store, protocol: str) -> str:
+    def size(name: str, side: str) -> int:
+        return int(store.mask(f"{name}/{side}").sum())
+
+    usable = [p for p in store.protocols if size(p, "train") and size(p, "test")]
+    remedy = f"choose --protocol {' or '.join(usable)}" if usable else "prepare more recordings"
+    return (
+        f"{store.path}: protocol {protocol} has {size(protocol, 'train')} training and "
+        f"{size(protocol, 'test')} test samples, and both are needed; {remedy}, or give sides of "
+        "your own with --split FILE.csv (columns id and split)"
     )
 
 
 def _held_out(store: Store, train: NDArray[np.bool_], seed: int) -> tuple[NDArray[np.bool_], str]:
+    """Mask of the validation samples, and in words who they are."""
     subjects = store.column("subject")
     known = np.unique(subjects[train & (subjects >= 0)])
     if len(known) > 1:
@@ -97,5 +131,15 @@ def _held_out(store: Store, train: NDArray[np.bool_], seed: int) -> tuple[NDArra
         count = int(np.searchsorted(np.cumsum(share), _HELD_OUT)) + 1
         chosen = sorted(int(s) for s in order[: min(count, len(known) - 1)])
         return train & np.isin(subjects, chosen), f"subjects {', '.join(map(str, chosen))}"
-    keys = random.fold(random.sample_keys(store.column("original")), seed)
-    return train & (random.uniform(keys, 0) < _HELD_OUT), "samples at random"
+    return train & _some_of_each_class(store, train, seed), "recordings at random, class by class"
+
+
+def _some_of_each_class(store: Store, train: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:
+    """(N,) mask of recordings, with all their pieces and variants."""
+    table = pd.DataFrame({"original": store.column("original"), "label": store.column("label")})
+    recordings = table[train].drop_duplicates("original")
+    keys = random.fold(random.sample_keys(recordings["original"]), seed)
+    order = recordings.assign(draw=random.uniform(keys, 0)).groupby("label")["draw"]
+    # a class of one recording keeps it for training
+    held_out = order.rank(method="first") <= (_HELD_OUT * order.transform("size")).round()
+    return np.asarray(table["original"].isin(recordings["original"][held_out]))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from aclnet.datasets.errors import AclnetError
-from aclnet.runs import Run, run_folder, run_name
+from aclnet.runs import Run, check_out, is_run, remove, run_folder, run_name
 from aclnet.splits import file_splits, protocol_splits
-from aclnet.trainer import Trainer, build_model
+from aclnet.trainer import HEAD, Trainer, build_model, selection
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,21 +25,40 @@ if TYPE_CHECKING:
 
 
 def make_fabric(config: Config, accelerator: str = "auto", devices: str = "auto") -> Fabric:
-    """Where training runs: processes, devices and precision."""
+    """Where training runs: processes, devices and precision.
+
+    `auto` is all CUDA devices where there are any, else one process on the CPU. AclnetError on
+    what this machine does not have.
+    """
     from lightning_fabric import Fabric
 
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    if accelerator == "cpu" and config.optim.precision == "16-mixed":
+        raise AclnetError("optim.precision=16-mixed needs a GPU; on a CPU use bf16-mixed")
     count: int | str = int(devices) if devices.isdigit() else devices
-    if not torch.cuda.is_available() and accelerator in ("auto", "cpu") and devices == "auto":
+    if accelerator == "cpu" and devices == "auto":
         count = 1
-    return Fabric(accelerator=accelerator, devices=count, precision=config.optim.precision)
+    try:
+        return Fabric(accelerator=accelerator, devices=count, precision=config.optim.precision)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise AclnetError(f"--accelerator {accelerator} --devices {devices}: {error}") from None
 
 
 def choose_splits(store: Store, config: Config, split_file: Path | None) -> Splits:
-    """The samples of a run; AclnetError where nothing would train or be tested."""
+    """The samples of a run; AclnetError where nothing would train, select or be tested."""
     if split_file:
-        return file_splits(store, split_file)
-    hold_out = config.select == "val" or config.loss.families.source == "val"
-    return protocol_splits(store, config.data.protocol, hold_out=hold_out, seed=config.seed)
+        splits = file_splits(store, split_file)
+    else:
+        held_out = "val" in (config.select, config.loss.families.source)
+        splits = protocol_splits(
+            store,
+            config.data.protocol,
+            hold_out=held_out and config.select != "test",
+            seed=config.seed,
+        )
+    selection(config, splits)
+    return splits
 
 
 def train(
@@ -56,16 +74,20 @@ def train(
 ) -> Run:
     """Trains a run and scores its test split; a run that was stopped goes on.
 
-    A finished run is returned as it is. AclnetError where `out` holds another run.
+    `fabric` is launched. A finished run is returned as it is, unless `fresh` replaces it.
+    AclnetError where `out` holds something else, and on whatever does not fit.
     """
     splits = choose_splits(store, config, split_file)
-    initial, origin = _initial(init_from, store)
+    _check_world(config, fabric.world_size)
+    initial, origin = _initial(init_from, store, progress)
     name = run_name(config, store, splits.identity, origin)
     path = run_folder(store, name, out)
+    check_out(path)
+    fabric.barrier()  # every process has looked before the first one writes
     if fabric.is_global_zero:
-        if fresh:
-            shutil.rmtree(path, ignore_errors=True)
-        Run.create(path, name, config, store, splits.identity, origin)
+        if fresh and is_run(path):
+            remove(path)
+        Run.create(path, name, config, store, splits, origin)
     fabric.barrier()
     run = Run(path)
     if run.record["name"] != name:
@@ -74,7 +96,10 @@ def train(
             "choose another --out, or replace it with --fresh"
         )
     if run.finished:
+        progress.remark("was finished before; --fresh trains it again")
         return run
+    if config.select == "test" and config.loss.families.source == "val":
+        progress.remark("validation is on the test set: families come from its confusions")
     trainer = Trainer(fabric, config, store, splits, run, progress, initial)
     trainer.fit()
     _finish(trainer)
@@ -82,49 +107,77 @@ def train(
 
 
 def load_model(run: Run, store: Store | None = None) -> ACLNet:
-    """The network that a run resulted in, on the CPU.
+    """The network that a run resulted in, on the CPU, in evaluation mode.
 
-    AclnetError where `store` has another layout or other coordinates than it was trained on.
+    AclnetError where `store` has another layout, other coordinates or another normalisation than
+    it was trained on, and where the checkpoint does not fit.
     """
-    layout = run.layout
     if store is not None:
-        theirs = (store.layout.joints, store.attributes["coordinates"])
-        if theirs != (layout.joints, run.record["coordinates"]):
-            raise AclnetError(
-                f"run {run.name} was trained on layout {layout.name} with "
-                f"{layout.num_joints} joints, and {store.path} has layout {store.layout.name} "
-                f"with {store.layout.num_joints}"
-            )
+        _check_same_input(run, store)
     model = build_model(
-        run.config, layout.num_joints, run.record["coordinates"], len(run.class_names)
+        run.config, run.layout.num_joints, run.record["coordinates"], len(run.class_names)
     )
-    state = run.result_checkpoint()["network"]
-    weights = {n.removeprefix("model."): w for n, w in state.items() if n.startswith("model.")}
-    model.load_state_dict(weights)
+    weights = run.weights()
+    with run.fitting(run.selected):
+        model.load_state_dict(weights)
     return model.eval()
 
 
-def _initial(init_from: Path | None, store: Store) -> tuple[dict[str, Tensor] | None, str | None]:
+def _check_same_input(run: Run, store: Store) -> None:
+    layout, theirs = run.layout, store.layout
+    coordinates = store.attributes["coordinates"]
+    if (theirs.joints, coordinates) != (layout.joints, run.record["coordinates"]):
+        raise AclnetError(
+            f"run {run.name} was trained on layout {layout.name} with {layout.num_joints} joints "
+            f"of {run.record['coordinates']} coordinates, and {store.path} has layout "
+            f"{theirs.name} with {theirs.num_joints} of {coordinates}"
+        )
+    normalisation = store.attributes["normalisation"]
+    if normalisation != run.record["normalisation"]:
+        raise AclnetError(
+            f"run {run.name} was trained on sequences normalised by "
+            f"{run.record['normalisation']}, and those of {store.path} are by {normalisation}; "
+            "prepare a store as the run's (--align or not)"
+        )
+
+
+def _check_world(config: Config, world: int) -> None:
+    batch, accumulate = config.optim.batch_size, config.optim.accumulate
+    if batch % (world * accumulate):
+        raise AclnetError(
+            f"optim.batch_size={batch} does not divide into {world} processes times "
+            f"optim.accumulate={accumulate}"
+        )
+
+
+def _initial(
+    init_from: Path | None, store: Store, progress: Progress
+) -> tuple[dict[str, Tensor] | None, str | None]:
+    """Weights to start from, and the name of the run they come from."""
     if init_from is None:
         return None, None
     run = Run(init_from)
-    return load_model(run, store).state_dict(), str(run.record["name"])
+    weights = load_model(run, store).state_dict()
+    if run.class_names != store.class_names:
+        weights = {name: w for name, w in weights.items() if not name.startswith(HEAD)}
+        progress.remark(f"starts from {run.name} with a new head: the classes are others")
+    return weights, str(run.record["name"])
 
 
 def _finish(trainer: Trainer) -> None:
     """Scores the test split with the weights that are the run's result."""
-    run, config = trainer.run, trainer.config
-    if config.select != "last":
+    run, config, history = trainer.run, trainer.config, trainer.run.history
+    if run.selected != "last":
         trainer.model.load_state_dict(load_model(run).state_dict())
     result: dict[str, Any] = {"select": config.select}
     if trainer.splits.test.any():
         scores = trainer.evaluate(trainer.splits.test, config.data.clips)
         result |= scores.result() | {"clips": config.data.clips}
         if trainer.fabric.is_global_zero:
-            scores.save(run.path / "scores" / "test.npz")
-            if config.select == "last":
-                run.history.write(config.optim.epochs - 1, {"confusion/eval": scores.confusion()})
+            scores.save(run.scores(f"{run.protocol}-test"))
+            if trainer.select_on is None:
+                history.write(config.optim.epochs - 1, {"confusion/eval": scores.confusion()})
     if trainer.fabric.is_global_zero:
-        run.history.write_prototypes(trainer.contrast.prototypes.cpu().numpy())
+        history.write_prototypes(trainer.contrast.prototypes.cpu().numpy())
         run.finish(result)
     trainer.fabric.barrier()

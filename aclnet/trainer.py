@@ -7,7 +7,6 @@ with the same weights, bit for bit on a CPU.
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
@@ -21,7 +20,7 @@ from aclnet.datasets.errors import AclnetError
 from aclnet.evaluate import score
 from aclnet.inputs import Inputs, MakeInputs
 from aclnet.losses import AffinityContrast, default_memory_rows
-from aclnet.meters import EpochMeter
+from aclnet.meters import EpochMeter, figures
 from aclnet.model import ACLNet, Output
 from aclnet.pipelines.sampling import UniformSampling
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from lightning_fabric import Fabric
     from numpy.typing import NDArray
+    from torch.utils.tensorboard.writer import SummaryWriter
 
     from aclnet.config import Config
     from aclnet.datasets.store import Store
@@ -40,13 +40,18 @@ if TYPE_CHECKING:
 
 SAVE_EVERY = 600.0
 """Seconds between checkpoints inside an epoch."""
+CHECK_EVERY = 25
+"""Steps between looks at the losses, and at the clock: each look waits for the device."""
 
 
 class Progress(Protocol):
-    """Told how training goes on."""
+    """Told how training goes on, on every process."""
+
+    def remark(self, text: str) -> None:
+        """Once for each thing that was decided: resumed, a new head, finished before."""
 
     def step(self, epoch: int, step: int, steps: int, rate: float, waiting: float) -> None:
-        """After each step: samples a second, and share of the time spent waiting for data."""
+        """After each step: epoch from 0, steps done, sequences/s, share of time without data."""
 
     def epoch(self, row: dict[str, float]) -> None:
         """After each epoch, with its row of metrics.csv."""
@@ -66,7 +71,10 @@ class Network(nn.Module):
 
 
 class Trainer:
-    """Trains one run to its end; `fit` goes on from the run's last checkpoint."""
+    """Trains one run to its end; `fit` goes on from the run's last checkpoint.
+
+    `initial` holds weights to start from, see `start_from`.
+    """
 
     def __init__(
         self,
@@ -84,17 +92,16 @@ class Trainer:
         torch.manual_seed(config.seed)
         network = build_network(config, store, int(splits.train.sum()))
         if initial is not None:
-            load_backbone(network.model, initial)
+            start_from(network.model, initial)
         self.contrast = network.contrast
-        optimizer = torch.optim.SGD(
-            parameter_groups(network, config.optim.weight_decay),
+        self.raw_optimizer = torch.optim.SGD(
+            parameter_groups(network),
             lr=config.optim.scaled_lr,
             momentum=config.optim.momentum,
             nesterov=config.optim.momentum > 0,
         )
-        self.raw_optimizer = optimizer
-        self.network, self.optimizer = fabric.setup(network, optimizer)
-        self.select_on = self._selection()
+        self.network, self.optimizer = fabric.setup(network, self.raw_optimizer)
+        self.select_on = selection(config, splits)
         self.make = MakeInputs(
             store, config.data.modality, config.data.frames, fabric.device, spec=config.augment
         )
@@ -105,12 +112,16 @@ class Trainer:
         self.best = -1.0
 
     def fit(self) -> None:
-        """Trains until the last epoch is done. AclnetError on a loss that is not finite."""
+        """Trains until the last epoch is done.
+
+        AclnetError on a loss that is not finite, and on a checkpoint that does not fit.
+        """
         self._resume()
         if self.fabric.is_global_zero:
             self.run.history.create(self.config.optim.epochs, self.store.class_names)
-        while self.stream.epoch < self.config.optim.epochs:
-            self._epoch()
+        with self._event_log() as log:
+            while self.stream.epoch < self.config.optim.epochs:
+                self._epoch(log)
 
     @property
     def model(self) -> ACLNet:
@@ -118,7 +129,11 @@ class Trainer:
         return self.network.module.model  # type: ignore[no-any-return]
 
     def evaluate(self, mask: NDArray[np.bool_], clips: int) -> Scores:
-        """Scores of a split, the same on every process."""
+        """Scores of a split, the same on every process: by the weights that a checkpoint holds."""
+        if self.fabric.world_size > 1:
+            # each process has batch statistics of its own, and the first one's are saved
+            for buffer in self.model.buffers():
+                torch.distributed.broadcast(buffer, 0)
         own = score(
             self.model,
             self.store,
@@ -132,59 +147,68 @@ class Trainer:
         return own.gather(self.fabric.world_size)
 
     def _open_stream(self) -> Stream:
-        world, batch = self.fabric.world_size, self.config.optim.batch_size
-        if batch % (world * self.config.optim.accumulate):
-            raise AclnetError(
-                f"optim.batch_size {batch} does not divide into {world} processes times "
-                f"optim.accumulate {self.config.optim.accumulate}"
-            )
         return self.store.stream(
             self.splits.train,
-            batch_size=batch // world,
+            batch_size=self.config.optim.batch_size // self.fabric.world_size,
             sampling=UniformSampling(self.config.data.frames, self.config.data.interval),
             seed=self.config.seed,
             motion=self.make.motion,
             balance=self.config.data.balance,
             window=self.config.data.window,
             rank=self.fabric.global_rank,
-            world=world,
+            world=self.fabric.world_size,
         )
 
-    def _selection(self) -> NDArray[np.bool_] | None:
-        """The samples that are scored after every epoch, if any."""
-        if self.config.select == "last" and self.config.loss.families.source == "train":
-            return None
-        mask = self.splits.test if self.config.select == "test" else self.splits.val
-        if mask is None or not mask.any():
-            raise AclnetError(
-                "select=val and loss.families.source=val need validation samples; "
-                "use --select val, or a --split file with lines that say val"
-            )
-        return mask
-
     def _class_weights(self) -> Tensor | None:
+        """(C,) float32 in inverse proportion to the class sizes; a sample's mean weight is 1."""
         if not self.config.optim.class_weights:
             return None
         sizes = np.bincount(self.store.column("label")[self.splits.train], minlength=self.classes)
         weights = sizes.sum() / (np.count_nonzero(sizes) * np.maximum(sizes, 1))
         return torch.tensor(weights, dtype=torch.float32, device=self.fabric.device)
 
-    def _epoch(self) -> None:
-        epoch, steps = self.stream.epoch, len(self.stream)
+    def _epoch(self, log: SummaryWriter | None) -> None:
+        epoch, steps = self.stream.epoch, self._steps()
         self.network.train()
         self.contrast.begin_epoch(epoch + 1, self.config.optim.epochs)
         saved = time.monotonic()
         for batch in self.meter.timed(self.stream):
-            self._set_rates((epoch + (self.stream.step - 1) / steps) / self.config.optim.epochs)
-            self._step(self.make(batch), batch.sample)
-            self.meter.check(self.store)
             step = self.stream.step
+            self._set_lr((epoch + (step - 1) / steps) / self.config.optim.epochs)
+            self._step(self.make(batch), batch.sample)
             self.progress.step(epoch, step, steps, self.meter.rate, self.meter.waiting)
-            if time.monotonic() - saved > SAVE_EVERY:
-                self._save("last")
-                saved = time.monotonic()
-        self.meter.check(self.store, now=True)
-        self._finish_epoch(epoch)
+            if step == steps or step % CHECK_EVERY == 0:
+                self._check_finite()
+                if step < steps and self._agree(time.monotonic() - saved > SAVE_EVERY):
+                    self._save("last")
+                    saved = time.monotonic()
+        self._finish_epoch(epoch, log)
+
+    def _steps(self) -> int:
+        """Steps of the epoch. AclnetError where its only batch is too small to be cut."""
+        plan = self.stream.plan(self.stream.epoch)
+        parts = self.fabric.world_size * self.config.optim.accumulate
+        if len(plan.order) < plan.batch and parts > 1:
+            raise AclnetError(
+                f"an epoch draws {len(plan.order)} samples, less than one batch of {plan.batch}, "
+                f"which {parts} processes or accumulated parts cannot share: lower optim.batch_size"
+            )
+        return plan.steps
+
+    def _check_finite(self) -> None:
+        """AclnetError where a loss since the last check, or a weight now, is not finite."""
+        self.meter.check(self.store, self.fabric)
+        finite = [parameter.isfinite().all() for parameter in self.network.parameters()]
+        if not torch.stack(finite).all():
+            raise AclnetError(
+                f"the weights are not finite after step {self.stream.step} of epoch "
+                f"{self.stream.epoch + 1}; lower optim.lr, or set optim.precision=32-true. "
+                "The last checkpoint is from before"
+            )
+
+    def _agree(self, due: bool) -> bool:
+        """What the first process says: clocks differ."""
+        return bool(self.fabric.broadcast(due))
 
     def _step(self, inputs: Inputs, samples: NDArray[np.int64]) -> None:
         """One optimiser step over the global batch, in parts where memory asks for it."""
@@ -192,36 +216,47 @@ class Trainer:
         if len(parts) > 1:
             self._observe(self._look_ahead(parts), inputs)
         start = 0
-        for number, part in enumerate(parts):
-            last = number == len(parts) - 1
-            with self.fabric.no_backward_sync(self.network, enabled=not last):
-                output = self.network(part.tracks, part.owner, part.samples)
+        for number, part in enumerate(parts, start=1):
+            with self.fabric.no_backward_sync(self.network, enabled=number < len(parts)):
+                output = self.network(part.tracks, part.owner, len(part))
                 if len(parts) == 1:
                     self._observe(output, inputs)
-                first = self.fabric.global_rank * inputs.samples + start
-                losses = self.contrast(output.feature, slice(first, first + part.samples))
-                each = functional.cross_entropy(
-                    output.logits,
-                    part.label,
-                    weight=self.class_weights,
-                    label_smoothing=self.config.optim.label_smoothing,
-                    reduction="none",
-                )
-                # contrastive losses of parts add up to the batch's; DDP takes the mean of ranks
-                contrast = losses.total * self.fabric.world_size
-                self.fabric.backward(each.mean() * (part.samples / inputs.samples) + contrast)
-            chosen = samples[start : start + part.samples]
-            world_batch = inputs.samples * self.fabric.world_size
-            self.meter.add(output.logits, part.label, each.detach(), losses, chosen, world_batch)
-            start += part.samples
+                self._backward(part, output, start, len(inputs), samples)
+            start += len(part)
+        self._set_weight_decay()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+
+    def _backward(
+        self, part: Inputs, output: Output, start: int, local: int, samples: NDArray[np.int64]
+    ) -> None:
+        """Adds the gradient of samples from `start` on of this process's `local` ones."""
+        first = self.fabric.global_rank * local + start
+        losses = self.contrast(output.feature, slice(first, first + len(part)))
+        cross_entropy = functional.cross_entropy(
+            output.logits,
+            part.label,
+            weight=self.class_weights,
+            label_smoothing=self.config.optim.label_smoothing,
+            reduction="none",
+        )
+        # the contrastive losses of all parts add up to the batch's; DDP takes the mean of ranks
+        world = self.fabric.world_size
+        self.fabric.backward(cross_entropy.sum() / local + losses.total * world)
+        self.meter.add(
+            part,
+            output.logits,
+            cross_entropy.detach(),
+            losses,
+            samples[start : start + len(part)],
+            local * world,
+        )
 
     @torch.no_grad()
     def _look_ahead(self, parts: list[Inputs]) -> Output:
         """What the network says of all parts: the contrastive losses of one need all others."""
         with _frozen_statistics(self.model):
-            outputs = [self.network(part.tracks, part.owner, part.samples) for part in parts]
+            outputs = [self.network(part.tracks, part.owner, len(part)) for part in parts]
         return Output(*(torch.cat(values) for values in zip(*outputs, strict=True)))
 
     def _observe(self, output: Output, inputs: Inputs) -> None:
@@ -231,73 +266,86 @@ class Trainer:
             local = tuple(v.flatten(0, 1) for v in self.fabric.all_gather(local))
         self.contrast.observe(*local)
 
-    def _set_rates(self, progress: float) -> None:
-        """Learning rate by the share of training done: linear warm-up, then cosine to zero."""
-        optim = self.config.optim
-        warm = optim.warmup_epochs / optim.epochs
-        if progress < warm:
-            factor = progress / warm
-        else:
-            factor = 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
-        decays = {"inter": self.contrast.inter_active, "intra": self.contrast.intra_active}
+    def _set_lr(self, progress: float) -> None:
         for group in self.optimizer.param_groups:
-            group["lr"] = optim.scaled_lr * factor
-            # an unused projection would only shrink
-            group["weight_decay"] = optim.weight_decay * decays.get(group["name"], True)
+            group["lr"] = self.config.optim.lr_at(progress)
 
-    def _finish_epoch(self, epoch: int) -> None:
-        history = {}
-        self.meter.reduce(self.fabric)
+    def _set_weight_decay(self) -> None:
+        """A projection decays only in steps in which its term is active: it would only shrink."""
+        active = {"inter": self.contrast.inter_active, "intra": self.contrast.intra_active}
+        for group in self.optimizer.param_groups:
+            group["weight_decay"] = self.config.optim.weight_decay * active.get(group["name"], True)
+
+    def _finish_epoch(self, epoch: int, log: SummaryWriter | None) -> None:
+        """What comes of an epoch: held-out scores, families, history, metrics, checkpoints."""
+        sums, confusion = self.meter.reduce(self.fabric)
         row = {
             "epoch": epoch + 1,
             "lr": self.optimizer.param_groups[0]["lr"],
-            **self.meter.figures(),
+            **figures(sums, int(confusion.sum())),
             "seconds": self.meter.seconds,
-            "samples_per_second": self.meter.rate * self.fabric.world_size,
+            "sequences_per_second": self.meter.rate * self.fabric.world_size,
             "waiting": self.meter.waiting,
         }
+        history = {"confusion/train": confusion.view(self.classes, -1).cpu().numpy()}
         better = False
         if self.select_on is not None:
             scores = self.evaluate(self.select_on, clips=1)
             row["eval_accuracy"] = scores.top1
-            better = scores.top1 > self.best
-            self.best = max(self.best, scores.top1)
+            better, self.best = scores.top1 > self.best, max(scores.top1, self.best)
             history["confusion/eval"] = scores.confusion()
-            if self.config.loss.families.source == "val":
-                predictions, labels = map(torch.from_numpy, (scores.predictions, scores.labels))
-                self.contrast.count(
-                    predictions.to(self.fabric.device), labels.to(self.fabric.device)
-                )
+            self._count_validation(scores)
         self.contrast.end_epoch()
-        families = self.contrast.families
-        history |= {
-            "confusion/train": self.meter.confusion.view(self.classes, -1).cpu().numpy(),
-            "affinity": families.affinity.cpu().numpy(),
-            "family": families.member.cpu().numpy(),
-            "temperature": families.temperature.cpu().numpy(),
-        }
         self.rows.append(row)
+        self._record(epoch, history, log)
         self.meter.reset()
-        if self.fabric.is_global_zero:
-            self.run.history.write(epoch, history)
-            self.run.write_metrics(self.rows)
-            self._write_events(row)
-        if better:
-            self._save("best")
-        self._save("last")
+        # the best before the last, which remembers how good the best one was
+        for name in ("best", "last") if better else ("last",):
+            self._save(name)
         self.progress.epoch(row)
 
-    def _write_events(self, row: dict[str, float]) -> None:
+    def _count_validation(self, scores: Scores) -> None:
+        if self.config.loss.families.source == "val":
+            pair = (torch.from_numpy(v) for v in (scores.predictions, scores.labels))
+            self.contrast.count(*(values.to(self.fabric.device) for values in pair))
+
+    def _record(
+        self, epoch: int, history: dict[str, NDArray[Any]], log: SummaryWriter | None
+    ) -> None:
+        """Writes the epoch to history.zarr, metrics.csv and TensorBoard's log."""
+        if log is None:
+            return
+        families = self.contrast.families
+        self.run.history.write(
+            epoch,
+            {
+                **history,
+                "affinity": families.affinity.cpu().numpy(),
+                "family": families.member.cpu().numpy(),
+                "temperature": families.temperature.cpu().numpy(),
+            },
+        )
+        self.run.write_metrics(self.rows)
+        for name, value in self.rows[-1].items():
+            log.add_scalar(name, value, epoch + 1)
+        log.flush()
+
+    @contextmanager
+    def _event_log(self) -> Iterator[SummaryWriter | None]:
+        """TensorBoard's log, on the first process; None on the others."""
+        if not self.fabric.is_global_zero:
+            yield None
+            return
         from torch.utils.tensorboard.writer import SummaryWriter
 
         # purge_step: epochs that a killed run had written already are drawn once
-        epoch = int(row["epoch"])
-        with SummaryWriter(str(self.run.path / "tb"), purge_step=epoch) as writer:
-            for name, value in row.items():
-                writer.add_scalar(name, value, epoch)
+        folder = str(self.run.path / "tb")
+        with SummaryWriter(folder, purge_step=self.stream.epoch + 1) as log:
+            yield log
 
     def _save(self, name: str) -> None:
-        """All state. The best is saved before the last, which remembers how good it was."""
+        """Writes all state."""
+        meter = self.meter.state_dict(self.fabric)
         if self.fabric.is_global_zero:
             self.run.save(
                 name,
@@ -306,7 +354,7 @@ class Trainer:
                     "optimizer": self.raw_optimizer.state_dict(),
                     "precision": self.fabric.strategy.precision.state_dict(),
                     "stream": self.stream.state_dict(),
-                    "meter": self.meter.state_dict(),
+                    "meter": meter,
                     "rows": self.rows,
                     "best": self.best,
                 },
@@ -317,14 +365,37 @@ class Trainer:
         state = self.run.load("last")
         if state is None:
             return
-        self.network.module.load_state_dict(state["network"])
-        self.raw_optimizer.load_state_dict(state["optimizer"])
-        self.fabric.strategy.precision.load_state_dict(state["precision"])
-        self.stream.load_state_dict(state["stream"])
-        # the sums of all processes are in the checkpoint: one goes on with them
-        if self.fabric.is_global_zero:
-            self.meter.load_state_dict(state["meter"])
-        self.rows, self.best = state["rows"], state["best"]
+        with self.run.fitting("last"):
+            self.network.module.load_state_dict(state["network"])
+            self.raw_optimizer.load_state_dict(state["optimizer"])
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
+            self.stream.load_state_dict(state["stream"])
+            self.meter.load_state_dict(state["meter"], self.fabric)
+            self.rows, self.best = state["rows"], state["best"]
+        done, epochs = self.stream.epoch, self.config.optim.epochs
+        where = f"after step {self.stream.step} of epoch {done + 1}" if self.stream.step else ""
+        self.progress.remark(f"goes on {where or f'after epoch {done}'} of {epochs}")
+
+
+def selection(config: Config, splits: Splits) -> NDArray[np.bool_] | None:
+    """The samples that are scored after every epoch, if any.
+
+    They select the weights, or tell confusions where `loss.families.source` is "val". AclnetError
+    where there are none to do so.
+    """
+    if config.select == "test":
+        if not splits.test.any():
+            raise AclnetError(f"--select test: {splits.file or splits.protocol} has no test sample")
+        return splits.test
+    if config.select == "last" and config.loss.families.source == "train":
+        return None
+    if splits.val is None or not splits.val.any():
+        what = "--select val" if config.select == "val" else "loss.families.source=val"
+        raise AclnetError(
+            f"{what} needs validation samples, and {splits.file or splits.protocol} has none"
+            + ("; let some lines say val" if splits.file else ": too few to hold some out")
+        )
+    return splits.val
 
 
 def build_network(config: Config, store: Store, train_samples: int) -> Network:
@@ -349,38 +420,37 @@ def build_model(config: Config, num_joints: int, coordinates: int, classes: int)
     )
 
 
-def parameter_groups(network: Network, weight_decay: float) -> list[dict[str, Any]]:
-    """The projections of the two losses apart: they decay only while their term is active."""
+def parameter_groups(network: Network) -> list[dict[str, Any]]:
+    """Named groups; the projections of the two losses are apart, because they decay apart."""
     contrast = network.contrast
     groups = {
-        "model": network.model.parameters(),
-        "inter": contrast.inter_projection.parameters(),
-        "intra": contrast.intra_projection.parameters(),
+        "model": network.model,
+        "inter": contrast.inter_projection,
+        "intra": contrast.intra_projection,
     }
-    return [
-        {"name": name, "params": list(parameters), "weight_decay": weight_decay}
-        for name, parameters in groups.items()
-    ]
+    return [{"name": name, "params": list(part.parameters())} for name, part in groups.items()]
 
 
-def load_backbone(model: ACLNet, weights: dict[str, Tensor]) -> bool:
-    """Copies the weights of another classifier, the head only where its classes are as many.
+HEAD = "fc_cls."
+"""Prefix of the classifier's last layer."""
 
-    Returns whether the head was copied. AclnetError where other weights do not fit.
+
+def start_from(model: ACLNet, weights: dict[str, Tensor]) -> None:
+    """Copies weights of another classifier; the head stays new where they hold none.
+
+    AclnetError where they do not fit.
     """
     own = model.state_dict()
-    head = {name for name in own if name.startswith("fc_cls.")}
-    same_head = all(own[name].shape == weights[name].shape for name in head)
-    wanted = {n: w for n, w in weights.items() if same_head or n not in head}
-    for name, weight in wanted.items():
-        if name not in own or own[name].shape != weight.shape:
+    for name, wanted in own.items():
+        found = weights.get(name)
+        absent = found is None and not name.startswith(HEAD)
+        if absent or (found is not None and found.shape != wanted.shape):
+            theirs = "absent" if found is None else tuple(found.shape)
             raise AclnetError(
-                f"the weights do not fit: {name} is {tuple(weight.shape)} there and "
-                f"{tuple(own[name].shape) if name in own else 'absent'} here; "
-                "use the same layout and model.size"
+                f"the weights do not fit: {name} is {theirs} there and {tuple(wanted.shape)} here; "
+                "use the same layout, model.size and model.feature"
             )
-    model.load_state_dict(wanted, strict=False)
-    return same_head
+    model.load_state_dict({**own, **weights})
 
 
 @contextmanager
@@ -389,6 +459,8 @@ def _frozen_statistics(model: nn.Module) -> Iterator[None]:
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:
         norm.track_running_stats = False
-    yield
-    for norm in norms:
-        norm.track_running_stats = True
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

@@ -21,7 +21,8 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-screen = Console(stderr=True, highlight=False)
+# paths and class names are text, whatever brackets and colons they hold
+screen = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 """Progress and remarks; results go to stdout."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -65,7 +66,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) 
         out.add_column(column, justify="left" if number == 0 else "right")
     for row in rows:
         out.add_row(*map(str, row))
-    Console(highlight=False).print(out)
+    Console(highlight=False, markup=False, emoji=False).print(out)
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON takes

@@ -13,52 +13,44 @@ from aclnet.cli.console import percent, progress, screen, table
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("demo"))
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--subjects", type=click.IntRange(2, 40), default=10, show_default=True)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As optim.epochs=30.")
-def command(folder: Path, seed: int, settings: tuple[str, ...]) -> None:
+def command(folder: Path, seed: int, subjects: int, settings: tuple[str, ...]) -> None:
     """Make up people in NTU's raw format below FOLDER and take them through the whole chain."""
+    from aclnet.cli.families import show_families
+    from aclnet.cli.occlusion_bench import show_bench
     from aclnet.cli.progress import TrainingProgress
     from aclnet.config import build_config
-    from aclnet.demo import demo
+    from aclnet.demo import People, find, make_store, train_on
     from aclnet.figures import draw_affinity, draw_bench
-    from aclnet.scores import Scores
 
     began = time.monotonic()
-    epochs = build_config("demo", list(settings)).optim.epochs
+    epochs = build_config("demo", settings, seed=seed).optim.epochs
     with progress() as update:
-        result = demo(folder, update, TrainingProgress(epochs), seed=seed, settings=list(settings))
-    run = result.run
-    scores = Scores.load(run.path / "scores" / "test.npz")
-    low, high = scores.interval()
+        report, store = make_store(folder, update, People(seed=seed, subjects=subjects))
+    rejected = sum(report.rejections.values())
+    screen.print(f"{len(store)} samples in {store.path}, {rejected} damaged files left out")
+    with TrainingProgress(epochs) as training:
+        run = train_on(store, training, seed=seed, settings=settings)
+    with progress() as update:
+        found = find(run, store, update)
+    low, high = found.scores.interval()
     table(
-        f"{run.protocol} test of {run.path}",
+        f"{run.protocol} test",
         ["", "value"],
         [
-            ["top-1", f"{percent(scores.top1)} ({percent(low)} to {percent(high)})"],
-            ["top-5", percent(scores.top5)],
-            ["samples", len(scores)],
+            ["top-1", percent(found.scores.top1)],
+            ["95 % interval", f"{percent(low)} to {percent(high)}"],
+            ["top-5", percent(found.scores.top5)],
+            ["samples", len(found.scores)],
         ],
     )
-    table(
-        "Motion families found",
-        ["class", "family", "temperature"],
-        [
-            (f.name, ", ".join(f.members), f"{f.temperature:.2f}")
-            for f in result.families.families
-            if f.members
-        ],
-    )
+    show_families(found.families)
     screen.print(
         f"affinities against the planted families: average precision "
-        f"{result.average_precision:.2f} (by chance {result.chance:.2f})"
+        f"{found.average_precision:.2f} (by chance {found.chance:.2f})"
     )
-    table(
-        "Missing parts",
-        ["missing", "top-1", "lost"],
-        [
-            (row["corruption"], percent(row["top1"]), percent(row["lost"]))
-            for _, row in result.occlusion.iterrows()
-        ],
-    )
-    draw_affinity(result.families, run.path / "affinity.png")
-    draw_bench(result.occlusion, f"{run.name}", run.path / "occlusion.png")
-    screen.print(f"figures in {run.path}; {time.monotonic() - began:.0f} s in all")
+    show_bench(found.occlusion, "Missing parts")
+    draw_affinity(found.families, run.path / "affinity.png")
+    draw_bench(found.occlusion, run.name, run.path / "occlusion" / "demo.png")
+    screen.print(f"run and figures: {run.path}; {time.monotonic() - began:.0f} s in all")

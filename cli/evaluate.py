@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from aclnet.cli.console import json_option, percent, print_json, progress, screen, table
+from aclnet.cli.progress import remark_unfinished, which_weights
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from aclnet.evaluate import Scorer
+    from aclnet.scores import Scores
 
 
 @click.command()
@@ -35,40 +43,46 @@ def command(
     from aclnet.runs import Run
 
     opened = Run(run or newest_run(Path()))
+    remark_unfinished(opened)
     data = Store(store) if store else opened.open_store()
     scorer = Scorer(opened, data, split, clips=clips, accelerator=accelerator)
     with progress() as update:
         scores = scorer.score(progress=update)
-    name = scorer.name
-    folder = opened.path / "scores"
-    scores.save(folder / f"{name}.npz")
+    file = opened.scores(scorer.name)
+    scores.save(file)
     per_class = scores.per_class(opened.class_names)
-    per_class.to_csv(folder / f"{name}.per_class.csv", index=False)
-    figure = draw_confusion(
-        scores.confusion(), opened.class_names, folder / f"{name}.confusion.png"
-    )
-    result = scores.result()
+    per_class.to_csv(file.with_suffix(".per_class.csv"), index=False)
+    draw_confusion(scores.confusion(), opened.class_names, file.with_suffix(".confusion.png"))
     if as_json:
-        print_json({"run": str(opened.path), "split": name, **result})
+        print_json({"run": str(opened.path), "split": scorer.name, **scores.result()})
         return
-    low, high = result["top1_low"], result["top1_high"]
-    table(
-        f"{opened.name} on {name} of {data.path}",
-        ["", "value"],
-        [
-            ["top-1", percent(result["top1"])],
-            ["95 % interval", f"{percent(low)} to {percent(high)}"],
-            ["top-5", percent(result["top5"])],
-            ["mean class accuracy", percent(result["mean_class"])],
-            ["samples", len(scores)],
-        ],
-    )
+    screen.print(f"run {opened.path}, store {data.path}", markup=False)
+    _show(scorer, scores, per_class)
+    screen.print(f"scores, table and confusion: {file.with_suffix('')}.*", markup=False)
+
+
+def _show(scorer: Scorer, scores: Scores, per_class: pd.DataFrame) -> None:
+    result = scores.result()
+    rows = [
+        ["top-1", percent(result["top1"])],
+        ["95 % interval", f"{percent(result['top1_low'])} to {percent(result['top1_high'])}"],
+        ["top-5", percent(result["top5"])],
+        ["mean class accuracy", percent(result["mean_class"])],
+        ["samples, clips each", f"{len(scores)}, {scorer.clips}"],
+        ["weights", which_weights(scorer.run.config.select)],
+    ]
+    table(scorer.split, ["", "value"], rows)
+    known = per_class[per_class["samples"] > 0].sort_values("accuracy", kind="stable")
     table(
         "Classes, the worst first",
-        ["class", "samples", "accuracy", "most often taken for", "times"],
+        ["class", "samples", "right", "most often taken for"],
         [
-            (row["class"], row["samples"], percent(row["accuracy"]), row["taken_for"], row["times"])
-            for _, row in per_class.dropna().sort_values("accuracy").iterrows()
+            (
+                row["class"],
+                row["samples"],
+                percent(row["accuracy"]),
+                f"{row['taken_for']} ({row['times']})" if row["times"] else "",
+            )
+            for _, row in known.iterrows()
         ],
     )
-    screen.print(f"scores, table and confusion: {figure.parent}/{name}.*")

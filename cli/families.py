@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
+from rich.table import Table
 
-from aclnet.cli.console import json_option, print_json, screen, table
+from aclnet.cli.console import json_option, print_json, screen
+
+if TYPE_CHECKING:
+    from aclnet.family_table import FamilyTable
 
 
 @click.command()
@@ -14,7 +20,11 @@ from aclnet.cli.console import json_option, print_json, screen, table
 @click.option("--epoch", type=click.IntRange(1), help="After which epoch. [default: the last]")
 @json_option
 def command(run: Path | None, epoch: int | None, as_json: bool) -> None:
-    """Show the motion families of RUN (the newest below this folder by default)."""
+    """Show the motion families of RUN (the newest below this folder by default).
+
+    A family is the classes that its class is confused with, or that are confused with the same
+    ones; its size sets the temperature of the loss between them.
+    """
     from aclnet.datasets.find import newest_run
     from aclnet.family_table import family_table
     from aclnet.figures import draw_affinity
@@ -22,21 +32,36 @@ def command(run: Path | None, epoch: int | None, as_json: bool) -> None:
 
     opened = Run(run or newest_run(Path()))
     found = family_table(opened, epoch)
+    name = f"affinity-{epoch}.png" if epoch else "affinity.png"
+    figure = draw_affinity(found, opened.path / name)
     if as_json:
-        print_json(found.as_dict())
+        print_json({"run": str(opened.path), **found.as_dict()})
         return
-    table(
-        f"Families of {opened.name} after epoch {found.epoch}",
-        ["class", "family", "size", "temperature", "confusions behind it"],
-        [
-            (f.name, ", ".join(f.members), len(f.members), f"{f.temperature:.2f}", f.evidence)
-            for f in found.families
-            if f.members
-        ],
-    )
-    alone = [f.name for f in found.families if not f.members]
+    screen.print(f"run {opened.path}, after epoch {found.epoch}", markup=False)
+    show_families(found)
+    screen.print(f"affinity heat map, ordered by family: {figure}", markup=False)
+
+
+def show_families(found: FamilyTable) -> None:
+    """Prints the families, those that belong together side by side, and who has none."""
+    out = Table(title="Motion families", title_justify="left", title_style="bold")
+    out.add_column("class", max_width=22)
+    out.add_column("size", justify="right")
+    out.add_column("temp.", justify="right")
+    out.add_column("family, with the confusions behind it")
+    for family in found.occurring:
+        if family.members:
+            members = (
+                f"{m.name} {m.confusions:.0f}" if m.confusions >= 0.5 else m.name
+                for m in family.members
+            )
+            size, temperature = str(len(family.members)), f"{family.temperature:.2f}"
+            out.add_row(family.name, size, temperature, ", ".join(members))
+    if out.row_count:
+        Console(highlight=False, markup=False).print(out)
+    alone = [family.name for family in found.occurring if not family.members]
+    names = f": {', '.join(alone)}" if alone else ""
     screen.print(
-        f"{len(alone)} of {len(found.families)} classes have no family: {', '.join(alone)}"
+        f"{len(alone)} of {len(found.occurring)} classes that occur have no family{names}",
+        markup=False,
     )
-    figure = draw_affinity(found, opened.path / "affinity.png")
-    screen.print(f"affinity heat map, ordered by family: {figure}")

@@ -27,5 +27,5 @@ def command(store: Path | None, as_json: bool) -> None:
     table("Splits", ["split", "samples", "classes", "subjects"], summary["splits"])
     table("Frames a sequence", ["frames", "sequences", ""], summary["lengths"])
     if summary["rejected"]:
-        table("Rejected inputs", ["reason", "files"], summary["rejected"].items())
+        table("Rejected inputs", ["", "files"], summary["rejected"].items())
     table("Arrays", ["array", "shape", "dtype", "bytes stored", "ratio"], summary["arrays"])

@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "Scores, accuracies and confusion of a trained run.",
     "families": "The motion families a run found, and the confusions behind them.",
     "occlusion-bench": "How a run breaks when body parts are missing.",
+    "compare": "Which of two runs is better, sample by sample.",
     "synth": "Write made-up recordings in a dataset's raw format.",
 }
 
@@ -60,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped; the same command goes on where it stopped", err=True)
         sys.exit(130)
-    except AclnetError as error:
+    except (AclnetError, OSError) as error:  # a full disk, a folder that may not be read
         if debug:
             raise
         click.echo(f"error: {error}", err=True)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import json_option, percent, print_json, progress, screen, table
+from aclnet.cli.console import json_option, print_json, progress, screen, table
+from aclnet.cli.progress import remark_unfinished, which_weights
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @click.command()
@@ -46,31 +51,47 @@ def command(
     from aclnet.runs import Run
 
     opened = Run(run or newest_run(Path()))
+    remark_unfinished(opened)
     data = Store(store) if store else opened.open_store()
     corruptions = [Drop.of(drop, data.layout, missing) for drop in drops]  # type: ignore[arg-type]
     with progress() as update:
         name, rows = occlusion_bench(
             opened, data, corruptions, split, clips=clips, accelerator=accelerator, progress=update
         )
-    folder = opened.path / "occlusion"
-    folder.mkdir(exist_ok=True)
-    rows.to_csv(folder / f"{name}.csv", index=False)
-    figure = draw_bench(rows, f"{opened.name}, {name}", folder / f"{name}.png")
+    # each choice of parts and of what missing means has files of its own
+    file = opened.path / "occlusion" / f"{name}.{missing}.{','.join(drops)}"
+    file.parent.mkdir(exist_ok=True)
+    rows.to_csv(f"{file}.csv", index=False)
+    draw_bench(rows, f"{opened.name}, {name}", Path(f"{file}.png"))
     if as_json:
         print_json({"run": str(opened.path), "split": name, "rows": rows.to_dict("records")})
         return
+    screen.print(f"run {opened.path}, store {data.path}", markup=False)
+    show_bench(
+        rows,
+        f"{name}, {len(data.layout.joints)} joints, weights: {which_weights(opened.config.select)}",
+    )
+    screen.print(f"table and figure: {file}.*", markup=False)
+
+
+def show_bench(rows: pd.DataFrame, title: str) -> None:
+    """Prints the table of a bench, intervals at 95 %."""
     table(
-        f"{opened.name} on {name} of {data.path}",
-        ["missing", "top-1", "95 % interval", "lost against clean", "95 % interval"],
+        title,
+        ["missing", "top-1, %", "interval", "lost, %", "interval"],
         [
             (
                 row["corruption"],
-                percent(row["top1"]),
-                f"{percent(row['low'])} to {percent(row['high'])}",
-                percent(row["lost"]),
-                f"{percent(row['lost_low'])} to {percent(row['lost_high'])}",
+                _share(row["top1"]),
+                f"{_share(row['low'])} to {_share(row['high'])}",
+                _share(row["lost"]) if number else "",
+                f"{_share(row['lost_low'])} to {_share(row['lost_high'])}" if number else "",
             )
-            for _, row in rows.iterrows()
+            for number, row in enumerate(rows.to_dict("records"))
         ],
     )
-    screen.print(f"table and figure: {folder}/{figure.stem}.*")
+    screen.print("intervals at 95 %; lost: against clean, on the same samples")
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.1f}"

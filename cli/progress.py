@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from aclnet.cli.console import percent, screen
+
+if TYPE_CHECKING:
+    from aclnet.runs import Run
 
 
 class TrainingProgress:
@@ -14,16 +17,17 @@ class TrainingProgress:
 
     def __init__(self, epochs: int, *, quiet: bool = False) -> None:
         self._quiet = quiet
+        self._epochs = epochs
         self._bars = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            TextColumn("{task.fields[rate]:,.0f} samples/s, {task.fields[wait]} waiting for data"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[speed]}"),
             TimeRemainingColumn(),
             console=screen,
             disable=quiet,
+            transient=True,
         )
-        self._epochs = epochs
-        self._task = self._bars.add_task("train", total=epochs, epoch=1, rate=0.0, wait="0.0 %")
+        self._task = self._bars.add_task("train", total=self._epochs, epoch=1, speed="")
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -32,22 +36,48 @@ class TrainingProgress:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
+    def remark(self, text: str) -> None:
+        if not self._quiet:
+            screen.print(text, markup=False)
+
     def step(self, epoch: int, step: int, steps: int, rate: float, waiting: float) -> None:
-        self._bars.update(
-            self._task,
-            completed=epoch + step / steps,
-            epoch=epoch + 1,
-            rate=rate,
-            wait=percent(waiting),
-        )
+        # the first step of an epoch has no rate yet
+        speed = f"{rate:,.0f} sequences/s, {100 * waiting:.0f} % waiting" if rate else ""
+        done = epoch + step / steps
+        self._bars.update(self._task, completed=done, epoch=epoch + 1, speed=speed)
 
     def epoch(self, row: dict[str, float]) -> None:
-        if self._quiet:
-            return
-        held_out = f", held out {percent(row['eval_accuracy'])}" if "eval_accuracy" in row else ""
+        if not self._quiet:
+            screen.print(self._line(row), markup=False)
+
+    def _line(self, row: dict[str, float]) -> str:
+        """At most 80 characters for losses below 100 and up to 9,999 sequences a second."""
+        held_out = [f"held out {percent(row['eval_accuracy'])}"] if "eval_accuracy" in row else []
+        parts = [
+            f"epoch {row['epoch']:>3.0f}/{self._epochs}",
+            f"loss {row['loss']:.2f}",
+            f"train {percent(row['accuracy'])}",
+            *held_out,
+            f"{row['sequences_per_second']:,.0f}/s",
+            f"wait {100 * row['waiting']:.0f} %",
+        ]
+        return "  ".join(parts)
+
+
+def which_weights(select: str) -> str:
+    """What a table says of which weights are the result."""
+    said = {
+        "last": "the last",
+        "val": "the best on held-out training data",
+        "test": "the best on the TEST set: optimistic",
+    }
+    return said[select]
+
+
+def remark_unfinished(run: Run) -> None:
+    """Says so where a run that is to be scored has not been trained to its end."""
+    if not run.finished:
         screen.print(
-            f"epoch {row['epoch']:>3.0f}/{self._epochs}  cross-entropy {row['cross_entropy']:.3f}, "
-            f"inter {row['inter']:.3f}, intra {row['intra']:.3f}, "
-            f"train {percent(row['accuracy'])}{held_out}, in a family {percent(row['in_family'])}; "
-            f"{row['samples_per_second']:,.0f} samples/s, {percent(row['waiting'])} waiting"
+            f"run {run.path} is not finished: its last checkpoint counts; `aclnet train` goes on",
+            markup=False,
         )

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from aclnet.cli.console import json_option, percent, print_json, screen, table
+from aclnet.cli.progress import which_weights
 
 if TYPE_CHECKING:
+    from aclnet.config import Config
+    from aclnet.datasets.store import Store
     from aclnet.runs import Run
 
 
@@ -54,6 +57,8 @@ def command(
     from aclnet.datasets.store import Store
     from aclnet.train import make_fabric, train
 
+    if protocol and split:
+        raise click.UsageError("--protocol and --split both say who trains: give one")
     opened = Store(store or newest_store(Path()))
     chosen = [f"data.protocol={protocol}"] if protocol else []
     chosen += [f"data.modality={modality}"] if modality else []
@@ -62,13 +67,8 @@ def command(
     )
     fabric = make_fabric(config, accelerator, devices)
     fabric.launch()
-    optim = config.optim
-    screen.print(
-        f"{opened.path}, recipe {config.recipe}, {config.model.size} network, seed {config.seed}, "
-        f"{optim.epochs} epochs on {fabric.world_size} x {fabric.device.type}; learning rate "
-        f"{optim.scaled_lr:g} = {optim.lr:g} x batch {optim.batch_size} / {optim.base_batch}"
-    )
-    with TrainingProgress(optim.epochs, quiet=not fabric.is_global_zero) as progress:
+    with TrainingProgress(config.optim.epochs, quiet=not fabric.is_global_zero) as progress:
+        progress.remark(_chosen(config, opened, f"{fabric.world_size} x {fabric.device.type}"))
         run = train(
             fabric,
             opened,
@@ -83,12 +83,22 @@ def command(
         _show(run, as_json=as_json)
 
 
+def _chosen(config: Config, store: Store, devices: str) -> str:
+    optim = config.optim
+    return (
+        f"{store.path}, recipe {config.recipe}, {config.model.size} network, seed {config.seed}, "
+        f"{optim.epochs} epochs on {devices}\n"
+        f"learning rate {optim.scaled_lr:g} = {optim.lr:g} x batch {optim.batch_size} / "
+        f"{optim.base_batch}"
+    )
+
+
 def _show(run: Run, *, as_json: bool) -> None:
     result = run.record["result"]
     if as_json:
         print_json({"run": str(run.path), **result})
         return
-    screen.print(f"run {run.path}")
+    screen.print(f"run {run.path}", markup=False)
     if "top1" not in result:
         screen.print("no sample says test: nothing was scored")
         return
@@ -99,6 +109,6 @@ def _show(run: Run, *, as_json: bool) -> None:
         ["top-5", percent(result["top5"])],
         ["mean class accuracy", percent(result["mean_class"])],
         ["samples, clips each", f"{result['samples']}, {result['clips']}"],
-        ["weights selected on", run.config.select],
+        ["weights", which_weights(run.config.select)],
     ]
     table(f"{run.protocol} test", ["", "value"], rows)

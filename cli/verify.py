@@ -7,23 +7,29 @@ from pathlib import Path
 
 import click
 
-from aclnet.cli.console import json_option, print_json, screen
+from aclnet.cli.console import json_option, print_json, progress, screen
 
 
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path), required=False)
 @json_option
 def command(store: Path | None, as_json: bool) -> None:
-    """Read and decode all of STORE against its manifest; exit status 1 where it is damaged."""
+    """Read and decode all of STORE against its manifest; exit status 1 where it is damaged.
+
+    Without STORE, the newest below this folder.
+    """
     from aclnet.datasets.find import newest_store
     from aclnet.datasets.verify import verify
 
     path = store or newest_store(Path())
-    damage = list(verify(path))
+    with progress() as update:
+        damage = list(verify(path, lambda done, total: update("verify", done, total)))
     if as_json:
         print_json({"store": str(path), "damage": damage})
-    for problem in damage:
-        screen.print(problem, markup=False)
+    else:
+        for problem in damage:
+            click.echo(problem)
     if damage:
+        screen.print(f"{path} is damaged: make it again by `aclnet prepare` with --overwrite")
         sys.exit(1)
     screen.print(f"{path}: every byte is as it was written")

@@ -55,7 +55,7 @@ class Manifest(BaseModel):
 
 
 def describe_file(path: Path) -> File:
-    """Size and sha256 of a file."""
+    """Size and sha256 of a file; OSError where it cannot be read."""
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return File(bytes=path.stat().st_size, sha256=digest)
@@ -77,15 +77,10 @@ def load(store: Path) -> Manifest:
     Raises AclnetError where there is no store, an unfinished one or one of another schema.
     """
     path = store / NAME
-    if not store.is_dir():
-        raise AclnetError(f"{store}: there is no such store; `aclnet prepare` makes one")
     if not path.is_file():
-        raise AclnetError(
-            f"{store}: no {NAME}, so this is no finished aclnet store; "
-            "run the same `aclnet prepare` command again and it goes on where it stopped"
-        )
+        raise AclnetError(_why_none(store))
     try:
-        entry = json.loads(path.read_text())
+        entry = json.loads(path.read_bytes())
         version = entry["schema_version"]
         if version != SCHEMA:
             raise AclnetError(
@@ -94,11 +89,28 @@ def load(store: Path) -> Manifest:
             )
         return Manifest.model_validate(entry)
     except (ValueError, KeyError, TypeError) as error:
-        raise AclnetError(f"{path} is damaged ({error}); prepare the store again") from None
+        what = str(error).partition("\n")[0]
+        raise AclnetError(f"{path} is damaged ({what}); prepare the store again") from None
+
+
+def work_folder(store: Path) -> Path:
+    """Where `aclnet prepare` builds the store until it is whole."""
+    return store.with_name(store.name + ".wip")
+
+
+def _why_none(store: Path) -> str:
+    go_on = "run the same `aclnet prepare` command again, it goes on where it stopped"
+    if not store.exists():
+        if work_folder(store).is_dir():
+            return f"{store} is unfinished; {go_on}"
+        return f"{store}: there is no such store; `aclnet prepare` makes one"
+    if any(folder.name.endswith(".wip") for folder in (store, *store.absolute().parents)):
+        return f"{store} is a part of an unfinished store; {go_on}"
+    return f"{store}: no {NAME}, so this is no aclnet store, or a damaged one; prepare it again"
 
 
 def check_size(path: Path, file: File) -> str | None:
-    """What is wrong with the file's presence or size."""
+    """What is wrong with the file's presence or size; None where nothing is."""
     try:
         found = path.stat().st_size
     except OSError:

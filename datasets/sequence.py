@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+Kind = Literal["damaged", "listed as unusable", "unknown name", "there twice", "no person"]
 
 
 @dataclass(slots=True)
@@ -50,6 +52,9 @@ class Rejection:
     line: int | None
     """Line of a text file (from 1), None where lines mean nothing."""
     reason: str
+    """What is wrong, with the particulars: no two files need have the same."""
+    kind: Kind = "damaged"
+    """What summaries count it under."""
 
     def __str__(self) -> str:
         place = self.path if self.line is None else f"{self.path}:{self.line}"

@@ -3,6 +3,9 @@
 `frames/*` hold person-tracks one after another (a sequence is n_persons x n_frames rows),
 `samples/*` one value a sequence, `splits/<protocol>/<side>` a mask a side. Sequences lie inside one
 shard; rows that belong to no sequence are NaN (`keypoint`), -1 (`index`) or False (`present`).
+
+Nothing that is damaged is ever read as data: opening compares every file's size, and the metadata's
+hash, with the manifest, and each chunk has a checksum of its own.
 """
 
 from __future__ import annotations
@@ -39,22 +42,23 @@ INT16_FILL = -32768
 class Store:
     """A finished store, opened for reading.
 
-    Raises AclnetError where `path` is no store, or an unfinished or visibly damaged one.
+    Raises AclnetError where `path` is no store, an unfinished one, or one with files that are
+    missing, of another size, or metadata of another content than the manifest says.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.manifest = manifests.load(self.path)
-        for name, file in self.manifest.all_files.items():
-            problem = manifests.check_size(self.path / name, file)
-            if problem:
-                raise AclnetError(f"{problem}; `aclnet verify {path}` says what is damaged")
+        self._files = self.manifest.all_files
+        for name in self._files:
+            self._check_size(name)
+        self._check_metadata()
         self._group = zarr_io.open_group(self.path)
         self.attributes: dict[str, Any] = dict(self._group.attrs)
         self.layout = Layout.model_validate(self.attributes["layout"])
         self.class_names: list[str] = list(self.attributes["class_names"])
         self.shard_rows: int = self.attributes["shard_rows"]
-        self._arrays = {name: self._group[name] for name in self._frame_arrays()}
+        self._arrays: dict[str, Any] = {n: self._group[n] for n in self._frame_arrays()}
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r}, {len(self)} samples)"
@@ -77,11 +81,16 @@ class Store:
         return {}
 
     def column(self, name: str) -> NDArray[Any]:
-        """One value a sample: `id`, `label`, `subject`, ..., `start`, `n_frames`, `n_persons`."""
+        """One value a sample: `id`, `label`, `subject`, ..., `start`, `n_frames`, `n_persons`.
+
+        Read-only, in the order of the rows. AclnetError where the column is damaged.
+        """
         if name not in self._columns:
-            values = np.asarray(self._group[f"samples/{name}"])
-            text = values.dtype.kind in "TO"
-            self._columns[name] = np.array(values.tolist(), dtype=str) if text else values
+            values = self._read(f"samples/{name}", self._group[f"samples/{name}"])
+            if values.dtype.kind in "TO":
+                values = np.array(values.tolist(), dtype=str)
+            values.flags.writeable = False
+            self._columns[name] = values
         return self._columns[name]
 
     @cached_property
@@ -102,7 +111,9 @@ class Store:
         found = {}
         for protocol, group in self._group["splits"].groups():  # type: ignore[union-attr]
             for side, mask in group.arrays():
-                found[f"{protocol}/{side}"] = np.asarray(mask, dtype=bool)
+                name = f"{protocol}/{side}"
+                found[name] = self._read(f"splits/{name}", mask)
+                found[name].flags.writeable = False
         return dict(sorted(found.items()))
 
     @property
@@ -111,7 +122,7 @@ class Store:
         return list(self.attributes["protocols"])
 
     def mask(self, split: str) -> NDArray[np.bool_]:
-        """Mask of a `protocol/side`; an unknown name is an AclnetError that lists the known."""
+        """(samples,) mask of a `protocol/side`; AclnetError that lists the known ones."""
         try:
             return self.splits[split]
         except KeyError:
@@ -121,26 +132,31 @@ class Store:
 
     @cached_property
     def shard_of(self) -> NDArray[np.int64]:
-        """Shard of each sample."""
+        """(samples,) shard of each sample."""
         return np.asarray(self.column("start") // self.shard_rows, dtype=np.int64)
 
     def read_shard(self, shard: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """`keypoint` (rows, V, C) float32 and `present` (rows,) of one shard.
 
-        Raises AclnetError that names the file where the shard does not decode.
+        Raises AclnetError that names the file where the shard is gone or does not decode.
         """
-        return self._rows(KEYPOINT, shard), self._rows(PRESENT, shard)
+        rows = slice(shard * self.shard_rows, (shard + 1) * self.shard_rows)
+        return self._rows(KEYPOINT, rows), self._rows(PRESENT, rows)
 
     def sequence(self, sample: int | str) -> Sequence:
-        """One sequence by its row in `samples` or its id, as it is stored (normalised)."""
-        row = sample if isinstance(sample, int) else self._row_of(sample)
-        shard = int(self.shard_of[row])
+        """One sequence by its row in `samples` or its id, as it is stored (normalised).
+
+        The raw coordinates are keypoint @ rotation + centre (columns of those names), see
+        `aclnet.pipelines.normalise.denormalise`. Raises AclnetError for an unknown id and for
+        damaged data.
+        """
+        row = self._row_of(sample) if isinstance(sample, str) else int(sample)
         persons, frames = (int(self.column(n)[row]) for n in ("n_persons", "n_frames"))
-        start = int(self.column("start")[row]) - shard * self.shard_rows
+        start = int(self.column("start")[row])
         rows = slice(start, start + persons * frames)
 
         def tracks(name: str) -> NDArray[Any]:
-            block = self._rows(name, shard)[rows]
+            block = self._rows(name, rows)
             return block.reshape(persons, frames, *block.shape[1:])
 
         return Sequence(
@@ -192,19 +208,45 @@ class Store:
     def _frame_arrays(self) -> list[str]:
         return sorted(f"frames/{name}" for name, _ in self._group["frames"].arrays())  # type: ignore[union-attr]
 
-    def _rows(self, name: str, shard: int) -> NDArray[Any]:
+    def _rows(self, name: str, rows: slice) -> NDArray[Any]:
+        """Rows of a frames array that lie in one shard; fixed point becomes float32."""
         array = self._arrays[name]
-        rows = slice(shard * self.shard_rows, (shard + 1) * self.shard_rows)
-        try:
-            block = np.asarray(array[rows])  # type: ignore[index]
-        except (ValueError, RuntimeError, OSError) as error:
-            file = self.path / zarr_io.shard_file(name, shard, array.ndim)  # type: ignore[union-attr]
-            raise AclnetError(
-                f"{file} does not decode ({error}); `aclnet verify {self.path}` says what it held"
-            ) from None
+        block = self._read(name, array, rows, rows.start // self.shard_rows)
         if block.dtype == np.int16:
-            return decode_int16(block, float(array.attrs["scale"]))  # type: ignore[arg-type]
+            return decode_int16(block, float(array.attrs["scale"]))
         return block
+
+    def _read(
+        self,
+        name: str,
+        array: Any,  # noqa: ANN401 - zarr's own type
+        rows: slice = slice(None),
+        shard: int = 0,
+    ) -> NDArray[Any]:
+        """Rows of an array that lie in one file."""
+        file = zarr_io.shard_file(name, shard, array.ndim)
+        self._check_size(file)  # zarr reads a file that is gone as fill
+        try:
+            return np.asarray(array[rows])
+        except zarr_io.DECODE_ERRORS as error:
+            raise self._damaged(f"{self.path / file} does not decode ({error})") from None
+
+    def _check_size(self, name: str) -> None:
+        problem = manifests.check_size(self.path / name, self._files[name])
+        if problem:
+            raise self._damaged(problem)
+
+    def _check_metadata(self) -> None:
+        """The root's metadata hold those of all arrays: a wrong digit there shifts every row."""
+        file = self.path / zarr_io.METADATA
+        if manifests.describe_file(file) != self._files.get(zarr_io.METADATA):
+            raise self._damaged(f"{file} has other bytes than were written")
+
+    def _damaged(self, problem: str) -> AclnetError:
+        return AclnetError(
+            f"{problem}; `aclnet verify {self.path}` says what is damaged, "
+            "`aclnet prepare` with --overwrite makes the store again"
+        )
 
     def _row_of(self, sample_id: str) -> int:
         found = np.flatnonzero(self.column("id") == sample_id)
@@ -223,14 +265,23 @@ def content_hash(blocks: list[NDArray[Any]]) -> str:
 
 
 def encode_int16(values: NDArray[np.float32], scale: float) -> NDArray[np.int16]:
-    """Fixed point: round(x / scale), NaN as -32768."""
-    missing = np.isnan(values)
-    steps = np.rint(np.where(missing, 0.0, values) / scale)
-    return np.where(missing, INT16_FILL, steps).astype(np.int16)
+    """Fixed point of joints (..., C): round(x / scale), NaN as -32768.
+
+    A joint that is zero in all coordinates is a missing one. So that no other becomes one, a joint
+    that would round to zero keeps its largest coordinate at one step, with its sign.
+    """
+    is_fill = np.isnan(values)
+    joints = np.where(is_fill, 0, values)
+    steps = np.rint(joints / scale)
+    vanishing = (steps == 0).all(axis=-1) & (joints != 0).any(axis=-1)
+    small = joints[vanishing]
+    largest = np.abs(small).argmax(axis=-1)[:, None]
+    steps[vanishing] = np.where(np.arange(small.shape[-1]) == largest, np.sign(small), 0)
+    return np.where(is_fill, INT16_FILL, steps).astype(np.int16)
 
 
 def decode_int16(steps: NDArray[np.int16], scale: float) -> NDArray[np.float32]:
-    """The inverse of `encode_int16`, to half a scale."""
+    """The inverse of `encode_int16`, to half a scale (a whole one for joints kept from zero)."""
     values = steps.astype(np.float32) * np.float32(scale)
     values[steps == INT16_FILL] = np.nan
     return values

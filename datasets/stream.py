@@ -6,6 +6,7 @@ memory there is, how many threads read and where a run was stopped change the sp
 
 from __future__ import annotations
 
+import hashlib
 import queue
 import threading
 from collections import OrderedDict
@@ -26,11 +27,16 @@ if TYPE_CHECKING:
     from aclnet.datasets.store import Store
 
 WINDOW_BYTES = 160 << 20
-"""A window's default size, decoded: eight shards of NTU's size, or the whole of a small set."""
+"""A window's default size, decoded: eight shards of NTU's size, or the whole of a small set.
+
+Up to two windows are held beside the cache.
+"""
 CACHE_BYTES = 1 << 30
 """Decoded shards are kept up to this size, so that small sets are decoded once."""
 _READ_AHEAD = 4
-_ORDER, _REPEAT, _AUGMENT = 1, 2, 3
+# Folded into keys and seeds, so that no two draws are the same. None is 0: numpy's seeds end in
+# zeros without end, so that (seed, epoch) and (seed, epoch, 0) are one.
+_SHARDS, _REPEAT, _AUGMENT, _SAMPLES = 1, 2, 3, 4
 
 _T = TypeVar("_T")
 
@@ -39,7 +45,10 @@ class Sampling(Protocol):
     """Chooses the frames of sequences (`aclnet.pipelines.sampling` has the field's rules)."""
 
     def __call__(self, n_frames: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """(B, N) frame numbers for B sequences of `n_frames` frames."""
+        """(B, N) frame numbers, from 0, for B sequences of `n_frames` (B,) frames.
+
+        Random rules draw by `keys` (B,) alone: a sample's frames must not depend on its batch.
+        """
         ...
 
 
@@ -52,7 +61,7 @@ class Batch:
     following: NDArray[np.float32] | None
     """(P, N, V, C): the frame after each, the same one at the end; only with `motion=True`."""
     present: NDArray[np.bool_]
-    """(P, N): is the person there in that frame?"""
+    """(P, N): is the person there in that frame (of `keypoint`)?"""
     frame: NDArray[np.int64]
     """(P, N) number of each sampled frame in the sequence."""
     owner: NDArray[np.int64]
@@ -98,9 +107,14 @@ class EpochPlan:
     steps: int
 
     def step(self, step: int, rank: int, world: int) -> NDArray[np.int64]:
-        """Positions in `order` of a rank's part of a step."""
+        """Positions in `order` of a rank's part of a step, ascending."""
         positions = np.arange(step * self.batch, min((step + 1) * self.batch, len(self.order)))
         return np.array_split(positions, world)[rank]
+
+    def steps_of(self, rank: int, world: int) -> int:
+        """Steps of a rank: one less where the last one has fewer samples than there are ranks."""
+        last = self.step(self.steps - 1, rank, world)
+        return self.steps if len(last) else self.steps - 1
 
 
 def plan_epoch(
@@ -116,23 +130,24 @@ def plan_epoch(
 ) -> EpochPlan:
     """The order of one epoch.
 
-    `samples` are rows of the store, `shard_of` their shards, `repeats` how often each is drawn
-    (once where None), `batch` the global batch size. Shuffled epochs leave out the last incomplete
-    batch, so that every step and rank has the same size (a split smaller than a batch is one);
-    others hold every sample exactly once.
+    `samples` (n,) are rows of the store, at least one, ascending; `shard_of` (n,) their shards;
+    `repeats` (n,) how often each is drawn (once where None), `batch` the global batch size,
+    `window` the number of shards that are shuffled together. Shuffled epochs leave out the last
+    incomplete batch, so that every step and rank has the same size (a split smaller than a batch
+    is one); others hold every sample exactly once.
     """
     shards = np.unique(shard_of)
     if shuffle:
-        shards = random.generator(seed, epoch, _ORDER).permutation(shards)
+        shards = random.generator(seed, epoch, _SHARDS).permutation(shards)
     windows = [shards[i : i + window] for i in range(0, len(shards), window)]
-    rank_of = np.empty(int(shards.max(initial=-1)) + 1, dtype=np.int64)
-    rank_of[shards] = np.arange(len(shards)) // window
+    window_number = np.empty(int(shards.max(initial=-1)) + 1, dtype=np.int64)
+    window_number[shards] = np.arange(len(shards)) // window
     entries = np.repeat(np.arange(len(samples)), 1 if repeats is None else repeats)
     first = np.searchsorted(entries, entries)
     occurrence = np.arange(len(entries)) - first
-    window_of = rank_of[shard_of[entries]]
-    tie = random.generator(seed, epoch, _ORDER, 0).random(len(entries)) if shuffle else entries
-    order = np.lexsort((tie, window_of))
+    window_of = window_number[shard_of[entries]]
+    draws = random.generator(seed, epoch, _SAMPLES).random(len(entries)) if shuffle else entries
+    order = np.lexsort((draws, window_of))
     steps = max(1, len(entries) // batch) if shuffle else -(-len(entries) // batch)
     return EpochPlan(
         windows=windows,
@@ -147,9 +162,10 @@ def plan_epoch(
 def balanced_repeats(
     labels: NDArray[np.int64], keys: NDArray[np.int64], epoch: int
 ) -> NDArray[np.int64]:
-    """How often each sample is drawn so that every class is seen equally often in expectation.
+    """(n,) how often each sample is drawn so that classes are seen equally often in expectation.
 
-    The expected number is n / (classes * size of the sample's class); its fraction is drawn.
+    `labels` (n,), `keys` (n,) int64 keys of the samples. An epoch has about n draws: the expected
+    number is n / (classes * size of the sample's class); its fraction is drawn.
     """
     _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
     expected = len(labels) / (len(counts) * counts[inverse])
@@ -159,6 +175,10 @@ def balanced_repeats(
 
 class Stream:
     """An endless sequence of epochs over a split; each `iter()` goes through the rest of one.
+
+    Stopped in the middle, the next `iter()` goes on with the batch after the last one yielded.
+    Batches are gathered ahead by a thread, which ends with the iteration; errors in it are raised
+    in the loop. One iteration at a time.
 
     ```python
     stream = aclnet.open_store("ntu60.zarr").stream(
@@ -170,12 +190,22 @@ class Stream:
     ```
 
     Args:
+        mask: (samples,) which samples of the store.
         batch_size: samples a step on this rank.
+        sampling: chooses the frames.
+        seed: of order and keys.
+        shuffle: in random order, without the last incomplete batch; else every sample once, in the
+            order of the store.
         window: shards that are shuffled together; None = as many as `WINDOW_BYTES` hold.
         motion: also yield the frame after each sampled one.
         balance: draw every class equally often.
         rank, world: this process among data-parallel ones. All read the same windows, and the
-            global batches do not depend on `world`.
+            global batches depend on batch_size * world alone. Ranks have equally many batches,
+            but for an evaluation whose last step has fewer samples than there are ranks.
+
+    Raises:
+        AclnetError: an empty split, one with fewer samples than there are ranks to train on it, a
+            size below 1. While streaming: a shard is gone or does not decode.
     """
 
     def __init__(
@@ -193,15 +223,20 @@ class Stream:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.samples = np.flatnonzero(mask)
-        if not len(self.samples):
-            raise AclnetError(f"{store.path}: this split has no sample, there is nothing to stream")
+        self.samples = _chosen(store, mask)
+        if shuffle and len(self.samples) < world:
+            raise AclnetError(
+                f"{store.path}: this split has {len(self.samples)} samples, "
+                f"too few to train with {world} processes"
+            )
+        if batch_size < 1 or (window is not None and window < 1):
+            raise AclnetError(f"batch size {batch_size}, window {window}: both must be 1 or more")
         self._store = store
         self._sampling = sampling
         self._seed, self._shuffle, self._motion, self._balance = seed, shuffle, motion, balance
         self._rank, self._world = rank, world
         self._batch = batch_size * world
-        self.window = window or default_window(store)
+        self.window = default_window(store) if window is None else window
         self._keys = random.sample_keys(store.column("id")[self.samples])
         self._shard_of = store.shard_of[self.samples]
         self._labels = store.column("label").astype(np.int64)
@@ -230,8 +265,8 @@ class Stream:
         )
 
     def __len__(self) -> int:
-        """Steps of the current epoch."""
-        return self.plan(self.epoch).steps
+        """Batches of the current epoch on this rank, those already yielded among them."""
+        return self.plan(self.epoch).steps_of(self._rank, self._world)
 
     def __iter__(self) -> Iterator[Batch]:
         plan = self.plan(self.epoch)
@@ -240,39 +275,45 @@ class Stream:
             yield batch
         self.epoch, self.step = self.epoch + 1, 0
 
-    def state_dict(self) -> dict[str, int]:
-        """Where the stream stands: the batches that were yielded are behind it."""
+    def state_dict(self) -> dict[str, int | str]:
+        """Where the stream stands: the batches that were yielded are behind it.
+
+        Besides, what the order depends on. World size is not in it: the same global batch shared
+        out among other ranks is the same epoch.
+        """
         return {**self._identity(), "epoch": self.epoch, "step": self.step}
 
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Goes to where another stream of the same settings stood."""
+    def load_state_dict(self, state: dict[str, int | str]) -> None:
+        """Goes to where another stream stood; AclnetError if its order would be another one."""
         for name, value in self._identity().items():
-            if state[name] != value:
+            if state.get(name) != value:
                 raise AclnetError(
-                    f"the stream was saved with {name} {state[name]} and is now {value}; "
+                    f"the stream was saved with {name} {state.get(name)} and is now {value}; "
                     "resume with the settings and the store of the start"
                 )
-        self.epoch, self.step = state["epoch"], state["step"]
+        self.epoch, self.step = int(state["epoch"]), int(state["step"])
 
-    def _identity(self) -> dict[str, int]:
+    def _identity(self) -> dict[str, int | str]:
         return {
+            "store": self._store.digest,
+            "split": hashlib.sha256(self.samples.astype("<i8").tobytes()).hexdigest(),
             "seed": self._seed,
             "batch": self._batch,
             "window": self.window,
-            "samples": len(self.samples),
+            "shuffle": self._shuffle,
+            "balance": self._balance,
         }
 
     def _batches(self, plan: EpochPlan, epoch: int, first: int) -> Iterator[Batch]:
         keys = np.empty(int(self.samples[-1]) + 1, dtype=np.int64)
         keys[self.samples] = random.fold(self._keys, self._seed, epoch, _AUGMENT)
         with _Windows(plan.windows, self._cache) as windows:
-            for step in range(first, plan.steps):
+            for step in range(first, plan.steps_of(self._rank, self._world)):
                 positions = plan.step(step, self._rank, self._world)
-                if not len(positions):  # more ranks than samples in evaluation's last step
-                    continue
                 rows = plan.order[positions]
                 key = random.fold(keys[rows], plan.occurrence[positions])
                 window_of = np.searchsorted(plan.ends, positions, side="right")
+                windows.forget_before(int(window_of[0]))
                 yield self._gather(rows, key, window_of, windows)
 
     def _gather(
@@ -284,6 +325,8 @@ class Stream:
     ) -> Batch:
         persons, frames = self._persons[rows], self._frames[rows]
         chosen = self._sampling(frames, key)
+        if (chosen < 0).any() or (chosen >= frames[:, None]).any():
+            raise ValueError(f"{self._sampling} chose frames beyond the ends of sequences")
         owner = np.repeat(np.arange(len(rows)), persons)
         track = np.arange(len(owner)) - np.repeat(np.cumsum(persons) - persons, persons)
         base = self._start[rows][owner] + track * frames[owner]
@@ -304,6 +347,17 @@ class Stream:
             n_frames=frames,
             key=key,
         )
+
+
+def _chosen(store: Store, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Rows of a mask; ValueError where it is none of the store's samples."""
+    if mask.dtype != np.bool_ or mask.shape != (len(store),):
+        raise ValueError(
+            f"a mask of {len(store)} bool is expected, not {mask.dtype} of shape {mask.shape}"
+        )
+    if not mask.any():
+        raise AclnetError(f"{store.path}: this split has no sample, there is nothing to stream")
+    return np.flatnonzero(mask)
 
 
 def default_window(store: Store) -> int:
@@ -339,12 +393,15 @@ class _Window:
 
     keypoint: NDArray[np.float32]
     present: NDArray[np.bool_]
-    offset: dict[int, int]
-    """Where in the buffer each shard begins."""
+    offset: NDArray[np.int64]
+    """Where in the buffer each of the store's shards begins, as far as they are in it."""
 
 
 class _Windows:
-    """The windows of an epoch, at most two at a time, the next one read while one is used."""
+    """The windows of an epoch, the next one read while one is used.
+
+    Two are held at a time, or as many as one batch goes through.
+    """
 
     def __init__(self, shards: list[NDArray[np.int64]], cache: _ShardCache) -> None:
         self._shards, self._cache = shards, cache
@@ -356,6 +413,10 @@ class _Windows:
 
     def __exit__(self, *_: object) -> None:
         self._reader.shutdown(cancel_futures=True)
+
+    def forget_before(self, number: int) -> None:
+        """Lets go of the windows before; batches do not come back to them."""
+        self._open = {n: window for n, window in self._open.items() if n >= number}
 
     def take(
         self, rows: NDArray[np.int64], window_of: NDArray[np.int64]
@@ -380,30 +441,32 @@ class _Windows:
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         window = self._get(number)
         shard_rows = self._cache.shard_rows
-        shards, inside = np.divmod(rows[:, :1], shard_rows)
-        offsets = np.array([window.offset[int(s)] for s in shards[:, 0]])[:, None]
-        local = rows - rows[:, :1] + inside + offsets
+        shard = rows[:, :1] // shard_rows  # a sequence lies inside one
+        local = rows + (window.offset[shard] - shard * shard_rows)
         return window.keypoint.take(local, axis=0), window.present.take(local)
 
     def _get(self, number: int) -> _Window:
-        for old in [n for n in self._open if n < number - 1]:
-            del self._open[old]
         for wanted in (number, number + 1):
             if wanted not in self._open and wanted < len(self._shards):
                 self._open[wanted] = self._reader.submit(self._load, self._shards[wanted])
         return self._open[number].result()
 
     def _load(self, shards: NDArray[np.int64]) -> _Window:
-        blocks = [self._cache(int(s)) for s in shards]
+        blocks = [self._cache(shard) for shard in shards.tolist()]
+        offset = np.empty(int(shards.max()) + 1, dtype=np.int64)
+        offset[shards] = np.arange(len(shards)) * self._cache.shard_rows
         return _Window(
             keypoint=np.concatenate([keypoint for keypoint, _ in blocks]),
             present=np.concatenate([present for _, present in blocks]),
-            offset={int(s): i * self._cache.shard_rows for i, s in enumerate(shards)},
+            offset=offset,
         )
 
 
 def read_ahead(items: Iterator[_T], depth: int) -> Iterator[_T]:
-    """The same items, made up to `depth` ahead by a thread; its exceptions are raised here."""
+    """The same items, made up to `depth` ahead by a thread; its exceptions are raised here.
+
+    Left early, it stops the thread and closes `items` before it returns.
+    """
     ready: queue.Queue[tuple[_T | None, BaseException | None]] = queue.Queue(depth)
     stopped = threading.Event()
 

@@ -64,10 +64,12 @@ def _counts(values: np.ndarray[Any, Any]) -> list[tuple[int, int]]:
 
 def _histogram(frames: np.ndarray[Any, Any]) -> list[list[Any]]:
     counts, edges = np.histogram(frames, bins=min(_BINS, int(np.ptp(frames)) + 1))
+    first = np.ceil(edges[:-1]).astype(int).tolist()
+    last = [*(number - 1 for number in first[1:]), int(frames.max())]
     most = counts.max()
     return [
-        [f"{int(np.ceil(low))}-{int(high)}", int(count), "#" * round(24 * count / most)]
-        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+        [f"{low}-{high}", count, "#" * round(24 * count / most)]
+        for low, high, count in zip(first, last, counts.tolist(), strict=True)
     ]
 
 

@@ -20,51 +20,40 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.readers import DatasetSpec, Source
     from aclnet.datasets.sequence import Rejection
-    from aclnet.pipelines.executor import Run
-    from aclnet.pipelines.options import PrepareOptions
     from aclnet.pipelines.parts import PartTable
-    from aclnet.pipelines.prepare import Progress
+    from aclnet.pipelines.prepare import Preparation
 
 REJECTED = "rejected.csv"
+_UNFINISHED = (".partial", ".tmp")
+"""Suffixes under which zarr and we write files before they are renamed."""
 _INT16_STEP = 0.0002
 """Metres: reaches 6.5 m; a larger scene gets a larger step."""
 
 
 def assemble(
-    spec: DatasetSpec,
-    source: Source,
+    task: Preparation,
     table: PartTable,
     sides: dict[str, NDArray[np.bool_]],
     rejections: list[Rejection],
-    work: Path,
-    plan: str,
-    options: PrepareOptions,
-    run: Run,
-    progress: Progress,
 ) -> Path:
-    """Writes the store below `work` and returns its folder, ready to be renamed into place."""
+    """Writes the store below the work folder and returns it, ready to be renamed into place."""
     masks = list(sides.values())
     shard_rows = shards.choose_shard_rows(table.rows, masks)
-    packing = shards.pack(table.rows, masks, shard_rows, options.seed)
-    scale = int16_scale(table.largest) if options.dtype == "int16" else None
-    store = shards.store_folder(work)
-    arrays = (KEYPOINT, PRESENT, INDEX, *([SCORE] if table.scored else []))
-    jobs = _shard_jobs(table, packing, work, plan, arrays, scale)
-    _create_arrays(jobs[0], spec, table, packing)
-    written = _write_shards(jobs, run, progress)
-    if scale is not None:
+    packing = shards.pack(table.rows, masks, shard_rows, task.options.seed)
+    jobs = _shard_jobs(task, table, packing)
+    _create_arrays(jobs[0], task, table, packing)
+    written = _write_shards(jobs, task)
+    store = shards.store_folder(task.work)
+    if jobs[0].scale is not None:
         worst = max(error for _, error in written)
-        zarr_io.set_attributes(store, KEYPOINT, {"scale": scale, "max_error": worst})
+        zarr_io.set_attributes(store, KEYPOINT, {"scale": jobs[0].scale, "max_error": worst})
     _write_columns(store, table, packing, sides)
     _write_rejections(store / REJECTED, rejections)
-    attributes = _attributes(spec, source, table, sides, rejections, plan, options)
+    attributes = _attributes(task, table, sides, rejections)
     zarr_io.set_attributes(store, "", {**attributes, "shard_rows": shard_rows})
     zarr_io.consolidate(store)
-    described = [shard for shard, _ in written]
-    finished = manifest.Manifest(plan=plan, shards=described, files=_other_files(store, described))
-    manifest.write_json(store / manifest.NAME, finished.model_dump())
+    _write_manifest(store, task.plan, [shard for shard, _ in written])
     return store
 
 
@@ -74,13 +63,10 @@ def int16_scale(largest: float) -> float:
 
 
 def _shard_jobs(
-    table: PartTable,
-    packing: shards.Packing,
-    work: Path,
-    plan: str,
-    arrays: tuple[str, ...],
-    scale: float | None,
+    task: Preparation, table: PartTable, packing: shards.Packing
 ) -> list[shards.ShardJob]:
+    arrays = (KEYPOINT, PRESENT, INDEX, *([SCORE] if table.scored else []))
+    scale = int16_scale(table.largest) if task.options.dtype == "int16" else None
     pieces: list[list[tuple[int, int, int, int]]] = [[] for _ in range(packing.shards)]
     inside = packing.start % packing.shard_rows
     rows = zip(
@@ -94,20 +80,20 @@ def _shard_jobs(
     for shard, *piece in rows:
         pieces[shard].append(tuple(piece))
     return [
-        shards.ShardJob(number, work, plan, packing.shard_rows, chosen, arrays, scale)
+        shards.ShardJob(number, task.work, task.plan, packing.shard_rows, chosen, arrays, scale)
         for number, chosen in enumerate(pieces)
     ]
 
 
 def _create_arrays(
-    job: shards.ShardJob, spec: DatasetSpec, table: PartTable, packing: shards.Packing
+    job: shards.ShardJob, task: Preparation, table: PartTable, packing: shards.Packing
 ) -> None:
     """Metadata of all frame arrays, once, before any task writes."""
     store, marker = shards.store_folder(job.work), job.work / "arrays.json"
     if marker.is_file():
         return
     zarr_io.create_group(store, {})
-    joint_axis = (get_layout(spec.layout).num_joints,)
+    joint_axis = (get_layout(task.spec.layout).num_joints,)
     shapes: dict[str, tuple[tuple[int, ...], str]] = {
         KEYPOINT: (
             (*joint_axis, table.columns["centre"].shape[1]),
@@ -132,14 +118,14 @@ def _create_arrays(
 
 
 def _write_shards(
-    jobs: list[shards.ShardJob], run: Run, progress: Progress
+    jobs: list[shards.ShardJob], task: Preparation
 ) -> list[tuple[manifest.Shard, float]]:
     missing = [job for job in jobs if not shards.is_done(job)]
     done = len(jobs) - len(missing)
-    progress("write", done, len(jobs), 0)
-    for _ in run(shards.write_shard, missing):
+    task.progress("write", done, len(jobs), 0)
+    for _ in task.run(shards.write_shard, missing):
         done += 1
-        progress("write", done, len(jobs), 0)
+        task.progress("write", done, len(jobs), 0)
     return [shards.read_receipt(job.work, job.number) for job in jobs]
 
 
@@ -156,21 +142,21 @@ def _write_columns(
 
 
 def _write_rejections(path: Path, rejections: list[Rejection]) -> None:
-    with path.open("w", newline="") as stream:
+    # names whose bytes are no UTF-8 come out as those bytes
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["path", "line", "reason"])
-        writer.writerows(sorted((r.path, r.line or "", r.reason) for r in rejections))
+        writer.writerow(["path", "line", "kind", "reason"])
+        rows = sorted((r.path, r.line or 0, r.kind, r.reason) for r in rejections)
+        writer.writerows((path, line or "", kind, reason) for path, line, kind, reason in rows)
 
 
 def _attributes(
-    spec: DatasetSpec,
-    source: Source,
+    task: Preparation,
     table: PartTable,
     sides: dict[str, NDArray[np.bool_]],
     rejections: list[Rejection],
-    plan: str,
-    options: PrepareOptions,
 ) -> dict[str, Any]:
+    spec, options = task.spec, task.options
     layout = get_layout(spec.layout)
     coordinates = table.columns["centre"].shape[1]
     sizes: dict[str, dict[str, int]] = {}
@@ -185,22 +171,24 @@ def _attributes(
         "coordinates": coordinates,
         "units": spec.units,
         "class_names": list(spec.class_names),
-        "cleaning": "none" if source.cleaned or not spec.clean else spec.clean,
+        "cleaning": "none" if task.source.cleaned or not spec.clean else spec.clean,
         "normalisation": recipe_name(layout, align=options.align, coordinates=coordinates),
         "options": options.model_dump(),
         "protocols": sizes,
-        "rejected": dict(sorted(Counter(r.reason for r in rejections).items())),
-        "plan": plan,
+        "rejected": dict(sorted(Counter(r.kind for r in rejections).items())),
+        "plan": task.plan,
         "software": {name: version(name) for name in ("aclnet", "numpy", "zarr")},
     }
 
 
-def _other_files(store: Path, written: list[manifest.Shard]) -> dict[str, manifest.File]:
-    """Everything in the store but the shards and the manifest."""
+def _write_manifest(store: Path, plan: str, written: list[manifest.Shard]) -> None:
     in_shards = {name for shard in written for name in shard.files}
-    names = (f.relative_to(store).as_posix() for f in store.rglob("*") if f.is_file())
-    return {
-        name: manifest.describe_file(store / name)
-        for name in sorted(names)
-        if name not in in_shards and name != manifest.NAME
-    }
+    others = {}
+    for file in sorted(f for f in store.rglob("*") if f.is_file()):
+        name = file.relative_to(store).as_posix()
+        if file.suffix in _UNFINISHED:
+            file.unlink()  # of an earlier try that was killed in the middle of a file
+        elif name not in in_shards and name != manifest.NAME:
+            others[name] = manifest.describe_file(file)
+    finished = manifest.Manifest(plan=plan, shards=written, files=others)
+    manifest.write_json(store / manifest.NAME, finished.model_dump())

@@ -178,4 +178,4 @@ def _ids(sequence: Sequence, ids: list[str]) -> list[str]:
 
 
 def _rejection(sequence: Sequence, reason: str) -> Rejection:
-    return Rejection(sequence.source or sequence.sample_id, None, reason)
+    return Rejection(sequence.source or sequence.sample_id, None, reason, "no person")

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
+_LOCAL_PAGE = "127.0.0.1:0"
+"""Any free port for the status page of dask, which else takes 8787, and warns if it cannot."""
+_CONNECT_SECONDS = 20
+_WORKER_SECONDS = 60
+"""How long a cluster may take to start its first worker."""
+
 
 class Run(Protocol):
     """Runs a function over jobs and yields the results as they come, in any order."""
@@ -26,26 +32,48 @@ class Run(Protocol):
 def executor(workers: int = 0, scheduler: str | None = None) -> Iterator[Run]:
     """A way to run jobs: `workers` local processes, a dask `scheduler` address, or in-process.
 
-    Jobs and results must be small: arrays go through files, never through the scheduler.
-    """
-    if not workers and not scheduler:
-        yield _in_process
-        return
-    from distributed import Client, LocalCluster
+    Jobs and results must be small: arrays go through files, never through the scheduler. The
+    workers of a `scheduler` must see the same files at the same absolute paths.
 
+    Raises AclnetError where both are given, where no scheduler or none with a worker answers, and
+    where workers die or the connection breaks while jobs run.
+    """
+    if workers and scheduler:
+        raise AclnetError("choose either local workers or a scheduler, which has its own")
     if scheduler:
-        try:
-            client = Client(scheduler, timeout="20s")
-        except (OSError, ValueError) as error:
-            raise AclnetError(f"no dask scheduler answers at {scheduler}: {error}") from None
-        with client:
+        with _connect(scheduler) as client:
             yield _on(client)
-        return
-    cluster = LocalCluster(
-        n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0
-    )
-    with cluster, Client(cluster) as client:
-        yield _on(client)
+    elif workers:
+        from distributed import Client, LocalCluster
+
+        cluster = LocalCluster(
+            n_workers=workers, threads_per_worker=1, dashboard_address=_LOCAL_PAGE, memory_limit=0
+        )
+        with cluster, Client(cluster) as client:
+            yield _on(client)
+    else:
+        yield _in_process
+
+
+def _connect(scheduler: str) -> Any:  # noqa: ANN401 - distributed is untyped
+    from distributed import Client
+
+    try:
+        client = Client(scheduler, timeout=_CONNECT_SECONDS)
+    except (OSError, ValueError) as error:
+        raise AclnetError(
+            f"no dask scheduler answers at {scheduler} ({error}); "
+            "start one with `dask scheduler`, or use --workers"
+        ) from None
+    try:
+        client.wait_for_workers(1, timeout=_WORKER_SECONDS)
+    except TimeoutError:
+        client.close()
+        raise AclnetError(
+            f"the dask scheduler at {scheduler} has no worker; "
+            f"start some with `dask worker {scheduler}`"
+        ) from None
+    return client
 
 
 def _in_process(function: Callable[[_Job], _Result], jobs: Sequence[_Job]) -> Iterator[_Result]:
@@ -54,7 +82,8 @@ def _in_process(function: Callable[[_Job], _Result], jobs: Sequence[_Job]) -> It
 
 def _on(client: Any) -> Run:  # noqa: ANN401 - distributed is untyped
     def run(function: Callable[[_Job], _Result], jobs: Sequence[_Job]) -> Iterator[_Result]:
-        from distributed import KilledWorker, as_completed
+        from distributed import CancelledError, KilledWorker, as_completed
+        from distributed.comm.core import CommClosedError
 
         futures = client.map(function, jobs, pure=False)
         try:
@@ -64,6 +93,11 @@ def _on(client: Any) -> Run:  # noqa: ANN401 - distributed is untyped
             raise AclnetError(
                 "a worker process died, most likely for lack of memory; "
                 "run the same command with fewer --workers, it goes on where it stopped"
+            ) from None
+        except (CancelledError, CommClosedError):
+            raise AclnetError(
+                "the connection to the dask scheduler broke; "
+                "run the same command again, it goes on where it stopped"
             ) from None
         finally:
             client.cancel(futures)

@@ -45,9 +45,9 @@ class Drop:
     """Joints that are missing in all frames of all persons.
 
     What "missing" means decides the numbers, so it is part of the result's name:
-    `centre` puts them at zero after centring, that is at the body's centre, `camera` at zero in
-    camera space as a sensor that lost them reports, `feature` clears their features after bones
-    and motions are made, so that their neighbours' bones stay intact.
+    `centre` puts them at zero after centring, that is where the body's centre was in the first
+    frame, `camera` at zero in camera space as a sensor that lost them reports, `feature` clears
+    their features after bones and motions are made, so that their neighbours' bones stay intact.
     """
 
     selector: str
@@ -56,7 +56,10 @@ class Drop:
 
     @classmethod
     def of(cls, selector: str, layout: Layout, missing: Missing = "centre") -> Drop:
-        """Parts or joints of a layout by name, `+` joins them; AclnetError on an unknown one."""
+        """Parts or joints of a layout by name, `+` joins them.
+
+        Raises AclnetError for an unknown name, and where no joint would be left.
+        """
         joints = layout.resolve(selector)
         if len(joints) == layout.num_joints:
             raise AclnetError(f"{selector!r} is every joint of layout {layout.name}")

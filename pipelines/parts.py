@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aclnet.datasets import protocols, random
+from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.layouts import get_layout
 from aclnet.datasets.readers import get_dataset
 from aclnet.datasets.sequence import Rejection, Sequence
@@ -34,6 +36,7 @@ MAX_ROWS = 65_536
 """Rows of the largest shard; a longer sequence is cut into linked samples."""
 _TABLE = "table.json"
 _STORED_VARIANT = 4
+_OWN_SPLIT = re.compile(r"(.*?)_?(train|val|test)(\d*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,10 @@ def is_done(job: PartJob) -> bool:
 
 
 def make_part(job: PartJob) -> tuple[int, int]:
-    """Reads, cleans, normalises and augments a batch; returns items done and items rejected."""
+    """Reads, cleans, normalises and augments a batch; returns items done and items rejected.
+
+    Raises AclnetError where memory does not suffice: a sound recording must not be left out for it.
+    """
     samples: list[_Sample] = []
     rejections: list[Rejection] = []
     spec = get_dataset(job.dataset)
@@ -102,16 +108,21 @@ def make_part(job: PartJob) -> tuple[int, int]:
         try:
             result = _prepare_item(job.source, item, spec, job.options)
         except MemoryError:
-            result = Rejection(item.path, None, "too large for this machine's memory")
+            raise AclnetError(
+                f"{job.source.root / item.path}: memory does not suffice to read it; "
+                "run the same command with fewer --workers, it goes on where it stopped"
+            ) from None
         if isinstance(result, Rejection):
             rejections.append(result)
         else:
             samples += result
     if job.options.variants and samples:
-        masks = split_masks(spec, job.source, _arrays(_columns(samples)))
-        trains = np.any([mask for side, mask in masks.items() if side.endswith("/train")], axis=0)
-        chosen = [s for s, train in zip(samples, trains, strict=True) if train]
-        samples += [v for s in chosen for v in _variants(s, get_layout(spec.layout), job.options)]
+        samples = _with_variants(samples, spec, job)
+    _write_part(job, samples, rejections)
+    return len(job.items), len(rejections)
+
+
+def _write_part(job: PartJob, samples: list[_Sample], rejections: list[Rejection]) -> None:
     target = part_folder(job.folder, job.number)
     temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -119,7 +130,6 @@ def make_part(job: PartJob) -> tuple[int, int]:
     _write(temporary, samples, rejections)
     shutil.rmtree(target, ignore_errors=True)
     temporary.rename(target)
-    return len(job.items), len(rejections)
 
 
 def split_masks(
@@ -127,17 +137,41 @@ def split_masks(
 ) -> dict[str, NDArray[np.bool_]]:
     """Mask of each `protocol/side` over samples; stored variants only ever train.
 
-    Where the source brings splits of its own (`xsub_train`, `xsub_val`), they decide.
+    Where the source brings splits of its own, they decide, and protocols of the dataset in which no
+    sample takes part (its ids do not tell subject or camera) are left out.
     """
     masks = protocols.sides(spec.name, columns)
-    for name, ids in source.splits().items():
-        protocol, _, side = name.rpartition("_")
-        side = "train" if side == "train" else "test"
-        masks[f"{protocol or name}/{side}"] = np.isin(columns["original"], ids)
+    own = own_sides(source)
+    if own:
+        used = {name.partition("/")[0] for name, mask in masks.items() if mask.any()}
+        masks = {name: mask for name, mask in masks.items() if name.partition("/")[0] in used}
+    masks |= {name: np.isin(columns["original"], ids) for name, ids in own.items()}
     for name, mask in masks.items():
         if not name.endswith("/train"):
             masks[name] = mask & (columns["variant"] == 0)
     return masks
+
+
+def own_sides(source: Source) -> dict[str, list[str]]:
+    """Sample ids of the splits that the source itself defines, by `protocol/side`.
+
+    PYSKL's names become `xsub_train` -> `xsub/train`, `xsub_val` -> `xsub/test` (unless there is an
+    `xsub_test` too), `train` -> `own/train`, `test2` -> `own2/test`. AclnetError for other names.
+    """
+    sides = {}
+    splits = source.splits()
+    for name, ids in splits.items():
+        match = _OWN_SPLIT.fullmatch(name)
+        if match is None:
+            raise AclnetError(
+                f"{source.root}: split {name!r} does not say which side it is; "
+                "its name must end in train, val or test"
+            )
+        prefix, side, number = match.groups()
+        if side == "val" and f"{name[: match.start(2)]}test{number}" not in splits:
+            side = "test"
+        sides[f"{prefix or 'own'}{number}/{side}"] = ids
+    return sides
 
 
 def load_part(folder: Path, number: int) -> Part:
@@ -203,6 +237,7 @@ def _prepare_item(
         return result
     if not result.present.any():
         return Rejection(item.path, None, "no person in any frame")
+    result = _without_absent(result)
     layout = get_layout(spec.layout)
     normalised = normalise(result.keypoint, result.present, layout, align=options.align)
     there = normalised.present.any(axis=1)
@@ -219,10 +254,24 @@ def _prepare_item(
     return [_Sample(piece, *undo, item.sample_id) for piece in _cut(sequence)]
 
 
+def _without_absent(sequence: Sequence) -> Sequence:
+    """Only the persons that are there in some frame: the first of them is the main one."""
+    there = np.flatnonzero(sequence.present.any(axis=1))
+    if len(there) == len(sequence.present):
+        return sequence
+    return replace(
+        sequence,
+        keypoint=sequence.keypoint[there],
+        present=sequence.present[there],
+        score=None if sequence.score is None else sequence.score[there],
+        body_ids=[sequence.body_ids[m] for m in there] if sequence.body_ids else [],
+    )
+
+
 def _cut(sequence: Sequence) -> Iterator[Sequence]:
     """The sequence itself, or pieces of it that fit a shard, named id#1, id#2, ..."""
     persons, frames = sequence.present.shape
-    pieces = -(-persons * frames // MAX_ROWS)
+    pieces = -(-frames // max(1, MAX_ROWS // persons))
     if pieces == 1:
         yield sequence
         return
@@ -238,8 +287,21 @@ def _cut(sequence: Sequence) -> Iterator[Sequence]:
         )
 
 
+def _with_variants(samples: list[_Sample], spec: DatasetSpec, job: PartJob) -> list[_Sample]:
+    """The samples, those that train in any protocol followed by their variants."""
+    masks = split_masks(spec, job.source, _arrays(_columns(samples)))
+    trains = np.any([mask for side, mask in masks.items() if side.endswith("/train")], axis=0)
+    layout = get_layout(spec.layout)
+    found: list[_Sample] = []
+    for sample, is_training in zip(samples, np.broadcast_to(trains, len(samples)), strict=True):
+        found.append(sample)
+        if is_training:
+            found += _variants(sample, layout, job.options)
+    return found
+
+
 def _variants(sample: _Sample, layout: Layout, options: PrepareOptions) -> Iterator[_Sample]:
-    """Augmented copies, by the operations that training applies online."""
+    """Augmented copies id@1, id@2, ..., by the operations that training applies online."""
     import torch
 
     from aclnet.pipelines.augment import AugmentSpec, augment
@@ -277,11 +339,13 @@ def _write(folder: Path, samples: list[_Sample], rejections: list[Rejection]) ->
         index = [np.broadcast_to(s.frame_index, s.present.shape) for s in sequences]
         np.save(folder / "index.npy", _rows(index).astype(np.int32))
         scores = [s.score for s in sequences if s.score is not None]
+        if scores and len(scores) != len(sequences):
+            raise ValueError("a reader gives scores for all its sequences or for none")
         if scores:
             np.save(folder / "score.npy", _rows(scores))
     entry = {
         "columns": _columns(samples),
-        "rejections": [[r.path, r.line, r.reason] for r in rejections],
+        "rejections": [[r.path, r.line, r.reason, r.kind] for r in rejections],
         "largest": largest,
     }
     (folder / _TABLE).write_text(json.dumps(entry))
@@ -300,10 +364,15 @@ def _columns(samples: list[_Sample]) -> dict[str, list[Any]]:
         "id": [s.sequence.sample_id for s in samples],
         "original": [s.original for s in samples],
         "condition": [s.sequence.condition for s in samples],
-        "source": [s.sequence.source for s in samples],
+        "source": [_printable(s.sequence.source) for s in samples],
         "n_persons": [s.sequence.present.shape[0] for s in samples],
         "n_frames": [s.sequence.present.shape[1] for s in samples],
         "variant": [s.variant for s in samples],
         "centre": [s.centre.tolist() for s in samples],
         "rotation": [s.rotation.tolist() for s in samples],
     }
+
+
+def _printable(path: str) -> str:
+    """A path whose bytes are no UTF-8 has them escaped: Zarr's strings are UTF-8."""
+    return path.encode("utf-8", "backslashreplace").decode()

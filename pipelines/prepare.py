@@ -11,7 +11,10 @@ import json
 import shutil
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from aclnet.datasets import manifest, protocols
 from aclnet.datasets.errors import AclnetError
@@ -23,6 +26,8 @@ from aclnet.pipelines.normalise import NORMALISATION, NORMALISATION_ALIGNED
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from aclnet.datasets.readers import DatasetSpec, Item, Source
     from aclnet.datasets.sequence import Rejection
     from aclnet.pipelines.executor import Run
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 
 _PART_BYTES = 64 << 20
 _PART_ITEMS = 256
+_EXAMPLES = 5
+_PLAN = "plan.json"
 
 
 class Progress(Protocol):
@@ -38,17 +45,40 @@ class Progress(Protocol):
     def __call__(self, stage: str, done: int, total: int, rejected: int) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What is made of what and where, and who does the work."""
+
+    spec: DatasetSpec
+    source: Source
+    options: PrepareOptions
+    plan: str
+    """Hash of all that decides the store's content."""
+    work: Path
+    """Folder of parts, receipts and the growing store."""
+    run: Run
+    progress: Progress
+
+
 @dataclass(slots=True)
 class Report:
     """What came of a preparation."""
 
     path: Path
     samples: int
+    """Original samples, pieces of long sequences counted one by one."""
+    variants: int = 0
+    """Stored variants beside them."""
     rejections: Counter[str] = field(default_factory=Counter)
-    """Number of rejected inputs by reason."""
+    """Number of rejected inputs by kind."""
+    examples: tuple[str, ...] = ()
+    """The first rejections of each kind in full."""
     resumed: bool = False
     existed: bool = False
     counts: tuple[protocols.SideCount, ...] = ()
+    """Recordings on the sides of the dataset's protocols, against the published numbers."""
+    empty: tuple[str, ...] = ()
+    """Sides without any sample: nothing can be trained or tested on them."""
     outside: int = 0
     """Sound recordings that belong to a larger dataset."""
     cut: int = 0
@@ -72,51 +102,82 @@ def prepare(
 ) -> Report:
     """Makes the store `out` of a raw source; a killed preparation goes on where it stopped.
 
+    With `overwrite` it starts anew, and a store that is there is replaced when the new one is
+    whole. `source` must have an absolute root where `run` works in other processes.
+
     Raises AclnetError where there is nothing usable, where `out` is a store made from another
-    source or with other options (and `overwrite` is not set), or where a complete dataset has
-    wrong protocol counts.
+    source or with other options (and `overwrite` is not set) or no store at all, where it cannot
+    be written, or where a complete dataset has wrong protocol counts.
     """
     items, unusable = source.scan()
     if not items:
         raise AclnetError(_nothing_found(spec, source, unusable))
-    plan = _plan_hash(spec, items, options)
-    work = out.with_name(out.name + ".wip")
-    if overwrite:
-        _remove(out)
-        _remove(work)
-    if out.exists():
-        shutil.rmtree(work, ignore_errors=True)  # killed after the rename
-        return _existing(out, plan)
-    resumed = _enter(work, plan)
-    _make_parts(spec, source, items, work, options, run, progress)
-    table = parts.load_table(work)
+    out = out.absolute()  # workers may have another working folder
+    work = manifest.work_folder(out)
+    plan = _plan_hash(spec, source, items, options)
+    task = Preparation(spec, source, options, plan, work, run, progress)
+    try:
+        if _is_there(out) and not overwrite:
+            return _existing(out, task)
+        if overwrite:
+            _check_replaceable(out)
+            _remove(work)
+        return _make(task, items, unusable, out)
+    except OSError as error:
+        raise AclnetError(
+            f"{out} cannot be written: {error}; make room or choose another --out "
+            "(the same command goes on where it stopped)"
+        ) from error
+
+
+def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: Path) -> Report:
+    resumed = _enter(task)
+    _make_parts(task, items)
+    table = parts.load_table(task.work)
     rejections = [*unusable, *table.rejections]
     if not table.size:
+        _remove(task.work)  # the next try shall read the files again
         raise AclnetError(
-            f"{source.root}: none of {len(items)} recordings is usable. The first: {rejections[0]}"
+            f"{task.source.root}: none of {len(items)} recordings is usable. "
+            f"The first: {table.rejections[0]}"
         )
-    sides = parts.split_masks(spec, source, table.columns)
-    counts = _check_counts(spec, source, table)
-    store = assemble(spec, source, table, sides, rejections, work, plan, options, run, progress)
-    store.rename(out)
-    shutil.rmtree(work)
+    sides = parts.split_masks(task.spec, task.source, table.columns)
+    counts = _check_counts(task, table.columns)
+    store = assemble(task, table, sides, rejections)
+    _put_into_place(store, out, task.work)
+    columns, original = table.columns, table.columns["variant"] == 0
+    pieces = original & (columns["id"] != columns["original"])
     return Report(
         path=out,
-        samples=table.size,
-        rejections=Counter(r.reason for r in rejections),
+        samples=int(original.sum()),
+        variants=int((~original).sum()),
+        rejections=Counter(r.kind for r in rejections),
+        examples=_examples(rejections),
         resumed=resumed,
         counts=counts,
-        outside=source.outside(),
-        cut=sum(i.endswith("#1") for i in table.columns["id"].tolist()),
+        empty=tuple(name for name, mask in sides.items() if not mask.any()),
+        outside=task.source.outside(),
+        cut=len(np.unique(columns["original"][pieces])),
     )
 
 
-def _plan_hash(spec: DatasetSpec, items: list[Item], options: PrepareOptions) -> str:
+def _examples(rejections: list[Rejection]) -> tuple[str, ...]:
+    """The first of each kind, then others, up to a handful; not the ones known by a list."""
+    told = [r for r in rejections if r.kind != "listed as unusable"]
+    firsts = {r.kind: r for r in reversed(told)}
+    others = [r for r in told if firsts[r.kind] is not r]
+    return tuple(map(str, [*firsts.values(), *others][:_EXAMPLES]))
+
+
+def _plan_hash(
+    spec: DatasetSpec, source: Source, items: list[Item], options: PrepareOptions
+) -> str:
     """Identity of what is to be made: dataset, raw files by name and size, options, recipes."""
     description = {
         "schema": manifest.SCHEMA,
         "dataset": spec.name,
         "items": [[item.sample_id, item.path, item.size] for item in items],
+        "splits": parts.own_sides(source),
         "options": options.model_dump(),
         "recipes": [spec.clean, NORMALISATION_ALIGNED if options.align else NORMALISATION],
     }
@@ -124,81 +185,113 @@ def _plan_hash(spec: DatasetSpec, items: list[Item], options: PrepareOptions) ->
 
 
 def _check_counts(
-    spec: DatasetSpec, source: Source, table: parts.PartTable
+    task: Preparation, columns: dict[str, NDArray[Any]]
 ) -> tuple[protocols.SideCount, ...]:
     """Protocol sides against their published sizes; AclnetError where a whole set has others."""
-    recorded = table.columns["variant"] == 0
-    columns = {name: values[recorded] for name, values in table.columns.items()}
-    counts = protocols.check_counts(spec.name, columns)
+    original = np.flatnonzero(columns["variant"] == 0)
+    _, first = np.unique(columns["original"][original], return_index=True)  # of several pieces
+    recordings = {name: values[original[first]] for name, values in columns.items()}
+    counts = protocols.check_counts(task.spec.name, recordings)
     wrong = [str(count) for count in counts if count.verdict == "wrong"]
     if wrong:
         raise AclnetError(
-            f"{source.root}: not the published samples of {spec.title}: {'; '.join(wrong)}. "
-            "Are there recordings of another set, or double ones?"
+            f"{task.source.root}: not the published samples of {task.spec.title}: "
+            f"{'; '.join(wrong)}. Are there recordings of another set, or double ones?"
         )
     return counts
 
 
-def _enter(work: Path, plan: str) -> bool:
+def _enter(task: Preparation) -> bool:
     """Creates the work folder, or finds the one of the same plan (True)."""
-    marker = work / "plan.json"
-    if marker.is_file():
-        if json.loads(marker.read_text())["plan"] != plan:
-            raise AclnetError(
-                f"{work} holds an unfinished store made from other files or options; "
-                "finish it with those, or start anew with --overwrite"
-            )
-        return True
-    for folder in (work / "parts", work / "shards"):
-        folder.mkdir(parents=True, exist_ok=True)
-    manifest.write_json(marker, {"plan": plan})
-    return False
+    found, own = _work_of(task.work), _identity(task.plan)
+    if found is None:
+        for folder in (task.work / "parts", task.work / "shards"):
+            folder.mkdir(parents=True, exist_ok=True)
+        manifest.write_json(task.work / _PLAN, own)
+    elif found != own:
+        raise AclnetError(
+            f"{task.work} holds an unfinished store made from other files, with other options or "
+            "by another version; finish it with those, or start anew with --overwrite"
+        )
+    return found is not None
 
 
-def _existing(out: Path, plan: str) -> Report:
+def _identity(plan: str) -> dict[str, str]:
+    """Of unfinished work: what one version began, another does not go on with."""
+    return {"plan": plan, "aclnet": version("aclnet")}
+
+
+def _work_of(work: Path) -> dict[str, str] | None:
+    marker = work / _PLAN
+    return json.loads(marker.read_text()) if marker.is_file() else None
+
+
+def _existing(out: Path, task: Preparation) -> Report:
+    if not (out / manifest.NAME).is_file():
+        raise AclnetError(f"{out} exists and is no aclnet store; choose another --out")
     store = Store(out)
-    if store.manifest.plan != plan:
+    if store.manifest.plan != task.plan:
         raise AclnetError(
             f"{out} exists and was made from other files or options; "
             "choose another --out, or replace it with --overwrite"
         )
-    return Report(path=out, samples=len(store), existed=True)
+    if _work_of(task.work) == _identity(task.plan):  # killed after the rename
+        _remove(task.work)
+    original = store.column("variant") == 0
+    return Report(
+        path=out, samples=int(original.sum()), variants=int((~original).sum()), existed=True
+    )
+
+
+def _is_there(out: Path) -> bool:
+    return out.exists() and not (out.is_dir() and not any(out.iterdir()))
+
+
+def _check_replaceable(out: Path) -> None:
+    """Only stores are deleted: --out is easily mistyped."""
+    if _is_there(out) and not (out / manifest.NAME).is_file():
+        raise AclnetError(
+            f"{out} is no aclnet store, so --overwrite leaves it alone; "
+            "choose another --out, or delete it yourself"
+        )
+
+
+def _put_into_place(store: Path, out: Path, work: Path) -> None:
+    """The commit; what `out` was before goes only now."""
+    _remove(out)
+    store.rename(out)
+    _remove(work)
 
 
 def _remove(path: Path) -> None:
     """Deletes a folder; renamed first, so that a killed deletion leaves no half store behind."""
+    doomed = path.with_name(path.name + ".deleting")
+    shutil.rmtree(doomed, ignore_errors=True)
     if path.exists():
-        doomed = path.with_name(path.name + ".deleting")
-        shutil.rmtree(doomed, ignore_errors=True)
         path.rename(doomed)
         shutil.rmtree(doomed)
 
 
 def _nothing_found(spec: DatasetSpec, source: Source, unusable: list[Rejection]) -> str:
     why = f"; the first of {len(unusable)} unusable: {unusable[0]}" if unusable else ""
-    return f"{source.root}: no recordings of {spec.title} there{why}"
+    return (
+        f"{source.root}: no recordings of {spec.title} there{why}; "
+        "say where they are with --raw, DATA.md tells their names"
+    )
 
 
-def _make_parts(
-    spec: DatasetSpec,
-    source: Source,
-    items: list[Item],
-    work: Path,
-    options: PrepareOptions,
-    run: Run,
-    progress: Progress,
-) -> None:
+def _make_parts(task: Preparation, items: list[Item]) -> None:
     jobs = [
-        parts.PartJob(number, work, spec.name, source, batch, options)
+        parts.PartJob(number, task.work, task.spec.name, task.source, batch, task.options)
         for number, batch in enumerate(_batches(items))
     ]
     missing = [job for job in jobs if not parts.is_done(job)]
     total, rejected = len(items), 0
     done = total - sum(len(job.items) for job in missing)
-    progress("read", done, total, rejected)
-    for job_items, job_rejected in run(parts.make_part, missing):
+    task.progress("read", done, total, rejected)
+    for job_items, job_rejected in task.run(parts.make_part, missing):
         done, rejected = done + job_items, rejected + job_rejected
-        progress("read", done, total, rejected)
+        task.progress("read", done, total, rejected)
 
 
 def _batches(items: list[Item]) -> list[tuple[Item, ...]]:

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aclnet.datasets import manifest, random, zarr_io
-from aclnet.datasets.store import INDEX, KEYPOINT, PRESENT, SCORE, content_hash, encode_int16
-from aclnet.pipelines.parts import MAX_ROWS, part_rows
+from aclnet.datasets.store import (
+    INDEX,
+    KEYPOINT,
+    PRESENT,
+    SCORE,
+    content_hash,
+    decode_int16,
+    encode_int16,
+)
+from aclnet.pipelines import parts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
 
 FILL: dict[str, Any] = {KEYPOINT: np.nan, PRESENT: False, INDEX: -1, SCORE: np.nan}
 _SHARDS_PER_SIDE = 8
+_MANY_SHARDS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +42,24 @@ class Packing:
 
 
 def choose_shard_rows(rows: NDArray[np.int64], sides: list[NDArray[np.bool_]]) -> int:
-    """Rows a shard: `MAX_ROWS`, or less so that every protocol side has some eight shards."""
+    """Rows a shard: `MAX_ROWS`, or less so that every protocol side has eight shards or more.
+
+    A power of two that holds the longest sequence. A side that is tiny beside the others gets fewer
+    shards: it would cut the whole store into thousands of files.
+    """
     smallest = min((int(rows[side].sum()) for side in sides if side.any()), default=int(rows.sum()))
-    wanted = max(int(rows.max()), smallest // _SHARDS_PER_SIDE, 1)
-    return min(MAX_ROWS, 1 << (wanted - 1).bit_length())
+    wanted = max(smallest // _SHARDS_PER_SIDE, int(rows.sum()) // _MANY_SHARDS, 1)
+    longest = 1 << (int(rows.max()) - 1).bit_length()
+    return min(parts.MAX_ROWS, max(longest, 1 << (wanted.bit_length() - 1)))
 
 
 def pack(
     rows: NDArray[np.int64], sides: list[NDArray[np.bool_]], shard_rows: int, seed: int
 ) -> Packing:
-    """Packs samples of the same protocol sides together, in seeded random order.
+    """Packs samples of `rows` (N,) rows into shards, those of the same protocol sides together.
 
-    So every side is a union of whole shards, and neighbours in a shard are not neighbours in the
-    recordings (same camera, same subject).
+    So every side is a union of whole shards. The order is random, by the seed alone, so that
+    neighbours in a shard are not neighbours in the recordings (same camera, same subject).
     """
     cell = np.zeros(len(rows), dtype=np.int64)
     for side in sides:
@@ -109,10 +123,8 @@ def write_shard(job: ShardJob) -> int:
     for name in job.arrays:
         block = _gather(job, name)
         if name == KEYPOINT and job.scale is not None:
-            steps = encode_int16(block, job.scale)
-            rows = ~np.isnan(block)
-            error = float(np.abs(steps[rows] * np.float32(job.scale) - block[rows]).max(initial=0))
-            block = steps
+            exact, block = block, encode_int16(block, job.scale)
+            error = float(np.nanmax(np.abs(decode_int16(block, job.scale) - exact)))
         zarr_io.write_shard(store, name, job.number, block)
         file = zarr_io.shard_file(name, job.number, block.ndim)
         blocks[name] = block
@@ -140,7 +152,7 @@ def _gather(job: ShardJob, name: str) -> NDArray[Any]:
     part, source = -1, np.empty(0)
     for number, first, rows, target in job.pieces:
         if number != part:
-            part, source = number, part_rows(job.work, number, column)
+            part, source = number, parts.part_rows(job.work, number, column)
         if block is None:
             block = np.full((job.shard_rows, *source.shape[1:]), FILL[name], dtype=source.dtype)
         block[target : target + rows] = source[first : first + rows]

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# a busy machine is no failure
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 ROOT = Path(__file__).parent.parent
+
+if TYPE_CHECKING:
+    from aclnet.pipelines.prepare import Report
 
 
 def _folder(variable: str, default: str) -> Path:
@@ -27,3 +36,74 @@ def goldens() -> Path:
 def real_data() -> Path:
     """Small real recordings, not for redistribution."""
     return _folder("ACLNET_REAL_DATA", "../shared/data")
+
+
+@pytest.fixture(scope="session")
+def made_up_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small store of made-up people: six of NTU 60's classes, two of them of two persons.
+
+    X-Sub has 24 training and 12 test samples of 4 and 2 subjects; X-View has no training side.
+    """
+    from aclnet.datasets.readers import get_dataset
+    from aclnet.datasets.synth.ntu import generate
+    from aclnet.pipelines.executor import executor
+    from aclnet.pipelines.options import PrepareOptions
+    from aclnet.pipelines.prepare import prepare
+
+    folder = tmp_path_factory.mktemp("made-up")
+    actions = (1, 3, 10, 24, 50, 58)
+    generate(folder / "raw", seed=0, actions=actions, subjects=6, cameras=1, replications=1)
+    spec = get_dataset("ntu60")
+    with executor() as run:
+        prepare(
+            spec,
+            spec.open(folder / "raw"),
+            folder / "ntu60.zarr",
+            PrepareOptions(),
+            run,
+            lambda *_: None,
+        )
+    return folder / "ntu60.zarr"
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """72 raw recordings of made-up people in NTU's format; tests leave them as they are.
+
+    Three actions, the last of two persons, of 4 subjects (1 of them tests X-Sub), 3 cameras (1 of
+    them tests X-View), 2 replications.
+    """
+    from aclnet.datasets.synth.ntu import generate
+
+    folder = tmp_path_factory.mktemp("people") / "raw"
+    generate(folder, seed=3, actions=(1, 10, 50), subjects=4, cameras=3, replications=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prepare_ntu():
+    """Prepares a folder of NTU files in this process: `prepare_ntu(raw, out, **options)`."""
+    from aclnet.datasets.readers import get_dataset
+    from aclnet.pipelines.executor import executor
+    from aclnet.pipelines.options import PrepareOptions
+    from aclnet.pipelines.prepare import prepare
+
+    def do(
+        raw: Path, out: Path, *, dataset: str = "ntu60", overwrite: bool = False, **options: Any
+    ) -> Report:
+        spec = get_dataset(dataset)
+        chosen = PrepareOptions(**options)
+        with executor() as run:
+            return prepare(
+                spec, spec.open(raw), out, chosen, run, lambda *_: None, overwrite=overwrite
+            )
+
+    return do
+
+
+@pytest.fixture(scope="session")
+def people_store(people: Path, prepare_ntu, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of `people`; tests leave it as it is."""
+    out = tmp_path_factory.mktemp("store") / "people.zarr"
+    prepare_ntu(people, out)
+    return out

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aclnet.datasets.sequence import Kind
+
 EXTENSION = ".skeleton"
 UNUSABLE = "on NTU's list of unusable recordings"
 
@@ -88,9 +90,9 @@ class NtuSource:
         rejections: list[Rejection] = []
         for path, size in sorted(self._recordings()):
             item = Item(PurePosixPath(path).stem, path, size)
-            reason = self._refusal(item, found)
-            if reason:
-                rejections.append(Rejection(path, None, reason))
+            refusal = self._refusal(item, found)
+            if refusal:
+                rejections.append(refusal)
             elif self._is_inside(item.sample_id):
                 found[item.sample_id] = item
         return sorted(found.values(), key=lambda item: item.sample_id), rejections
@@ -110,7 +112,7 @@ class NtuSource:
             data = _read_bytes(self.root / item.path)
             bodies = _gather(_parse_fast(data) or _parse_strict(data))
         except _DamageError as damage:
-            return Rejection(item.path, damage.line, damage.reason)
+            return Rejection(item.path, damage.line, damage.reason, damage.kind)
         return Sequence(
             sample_id=item.sample_id,
             keypoint=bodies.keypoint,
@@ -133,16 +135,19 @@ class NtuSource:
             if path.lower().endswith(EXTENSION) or _STEM.fullmatch(PurePosixPath(path).stem)
         ]
 
-    def _refusal(self, item: Item, found: dict[str, Item]) -> str:
+    def _refusal(self, item: Item, found: dict[str, Item]) -> Rejection | None:
         if not item.path.endswith(EXTENSION):
-            return f"the extension is not {EXTENSION}"
+            reason = f"the extension is not {EXTENSION}"
+            return Rejection(item.path, None, reason, "unknown name")
         if parse_name(item.sample_id) is None:
-            return "the name is not one of NTU RGB+D (SsssCcccPpppRrrrAaaa)"
+            reason = "the name is not one of NTU RGB+D (SsssCcccPpppRrrrAaaa)"
+            return Rejection(item.path, None, reason, "unknown name")
         if item.sample_id in unusable(self.dataset):
-            return UNUSABLE
+            return Rejection(item.path, None, UNUSABLE, "listed as unusable")
         if item.sample_id in found:
-            return f"the same recording is at {found[item.sample_id].path}"
-        return ""
+            reason = f"the same recording is at {found[item.sample_id].path}"
+            return Rejection(item.path, None, reason, "there twice")
+        return None
 
     def _is_inside(self, stem: str) -> bool:
         name = parse_name(stem)
@@ -153,10 +158,11 @@ class NtuSource:
 class _DamageError(Exception):
     """What is wrong with a file, and in which line (from 1)."""
 
-    def __init__(self, line: int | None, reason: str) -> None:
+    def __init__(self, line: int | None, reason: str, kind: Kind = "damaged") -> None:
         super().__init__(reason)
         self.line = line
         self.reason = reason
+        self.kind = kind
 
 
 class _Blocks(NamedTuple):
@@ -193,7 +199,7 @@ def _read_bytes(path: Path) -> bytes:
 def _gather(blocks: _Blocks) -> _Bodies:
     """Sorts the blocks by body and by frame with a body."""
     if not blocks.frame:
-        raise _DamageError(None, "no body in any frame")
+        raise _DamageError(None, "no body in any frame", "no person")
     number = {body: m for m, body in enumerate(dict.fromkeys(blocks.body))}
     frame_index, frame = np.unique(np.array(blocks.frame, np.int32), return_inverse=True)
     body = np.array([number[body] for body in blocks.body])

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aclnet.datasets.sequence import Kind
+
 ABSENT = 1e-8
 """A person is absent in frames where no coordinate is larger in absolute value."""
 
@@ -68,7 +70,7 @@ class PysklSource:
             return self._rejection(item, str(damage))
         present = np.abs(keypoint).max(axis=(2, 3)) > ABSENT
         if not present.any():
-            return self._rejection(item, "no person in any frame")
+            return self._rejection(item, "no person in any frame", "no person")
         keypoint[~present] = 0
         sequence = Sequence(
             sample_id=item.sample_id,
@@ -113,8 +115,8 @@ class PysklSource:
             raise _DamageError(f"`label` is {label!r}, 0 to {self.num_classes - 1} is expected")
         return int(label)
 
-    def _rejection(self, item: Item, reason: str) -> Rejection:
-        return Rejection(self.root.name, None, f"annotation {item.sample_id!r}: {reason}")
+    def _rejection(self, item: Item, reason: str, kind: Kind = "damaged") -> Rejection:
+        return Rejection(self.root.name, None, f"annotation {item.sample_id!r}: {reason}", kind)
 
 
 class _DamageError(Exception):

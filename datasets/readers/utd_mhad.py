@@ -45,10 +45,10 @@ class UtdMhadSource:
             match = _NAME.fullmatch(file_name)
             if match is None or _numbers(match[1]) is None:
                 reason = "the name is not one of UTD-MHAD (aA_sS_tT_skeleton.mat)"
-                rejections.append(Rejection(path, None, reason))
+                rejections.append(Rejection(path, None, reason, "unknown name"))
             elif match[1] in items:
                 reason = f"the same recording is at {items[match[1]].path}"
-                rejections.append(Rejection(path, None, reason))
+                rejections.append(Rejection(path, None, reason, "there twice"))
             else:
                 items[match[1]] = Item(match[1], path, size)
         return sorted(items.values(), key=lambda item: item.sample_id), rejections

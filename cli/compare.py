@@ -1,0 +1,61 @@
+"""`aclnet compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from aclnet.cli.console import json_option, percent, print_json, table
+
+
+@click.command()
+@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option(
+    "--with",
+    "others",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    help="A run to compare with; as many as RUNS, paired in order.",
+)
+@click.option(
+    "--scores", default="test", show_default=True, help="Name of the scores, as in scores/."
+)
+@json_option
+def command(
+    runs: tuple[Path, ...], others: tuple[Path, ...], scores: str | None, as_json: bool
+) -> None:
+    """Compare the scores of RUNS with others on the same samples, pair by pair.
+
+    The test is McNemar's, exact: of the samples that one of a pair has right and the other wrong,
+    how uneven is the share? Pairs of several seeds are pooled, which takes them for independent.
+    """
+    from aclnet.compare import compare
+    from aclnet.runs import Run
+    from aclnet.scores import Scores
+
+    def load(path: Path) -> Scores:
+        run = Run(path)
+        return Scores.load(run.scores(scores or f"{run.protocol}-test"))
+
+    first, second = ([load(run) for run in side] for side in (runs, others))
+    found = compare(first, second)
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        [f"{a.name} - {b.name}", percent(p["first"]), percent(p["second"]), *_test(p)]
+        for a, b, p in zip(runs, others, found["pairs"], strict=True)
+    ]
+    pooled = found["pooled"]
+    rows.append(["pooled", percent(pooled["first"]), percent(pooled["second"]), *_test(pooled)])
+    table(
+        f"Top-1 on {found['samples']} samples",
+        ["pair", "first", "second", "only first right", "only second right", "p"],
+        rows,
+    )
+
+
+def _test(pair: dict[str, float]) -> list[str]:
+    return [f"{pair['only_first']:.0f}", f"{pair['only_second']:.0f}", f"{pair['p']:.3g}"]

@@ -1,0 +1,135 @@
+"""What the tests of training share: a store, quick settings, and runs trained once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from aclnet.config import Config, build_config
+from aclnet.datasets.store import Store
+from aclnet.history import KINDS
+from aclnet.scores import Scores
+from aclnet.train import make_fabric, train
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aclnet.runs import Run
+
+QUICK = (
+    "model.size=tiny",
+    "data.frames=16",
+    "data.clips=2",
+    "optim.epochs=3",
+    "optim.batch_size=8",
+    "optim.lr=0.8",
+    "loss.memory_rows=16",
+    "loss.families.start=0",
+    "loss.families.neighbours=3",
+)
+
+
+class Recorder:
+    """A progress that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.remarks: list[str] = []
+        self.rows: list[dict[str, float]] = []
+        self.steps: list[tuple[int, int, int]] = []
+
+    def remark(self, text: str) -> None:
+        self.remarks.append(text)
+
+    def step(self, epoch: int, step: int, steps: int, rate: float, waiting: float) -> None:
+        self.steps.append((epoch, step, steps))
+
+    def epoch(self, row: dict[str, float]) -> None:
+        self.rows.append(row)
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture(scope="session")
+def store(made_up_store) -> Store:
+    return Store(made_up_store)
+
+
+@pytest.fixture(scope="session")
+def quick():
+    """Makes a configuration of seconds; further settings as of --set."""
+
+    def make(*settings: str, **top: Any) -> Config:
+        return build_config("default", [*QUICK, *settings], **top)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def train_quickly(store, quick):
+    """Trains a run into a folder; returns it."""
+
+    def do(out: Path, *settings: str, progress: Any = None, **options: Any) -> Run:
+        top = {name: options.pop(name) for name in ("seed", "select") if name in options}
+        config = quick(*settings, **top)
+        data = options.pop("store", store)
+        fabric = make_fabric(config, "cpu")
+        return train(fabric, data, config, progress or Recorder(), out=out, **options)
+
+    return do
+
+
+@pytest.fixture(scope="session")
+def quick_run(train_quickly, tmp_path_factory) -> Run:
+    """A run that was trained without a break. Tests leave it as it is."""
+    return train_quickly(tmp_path_factory.mktemp("runs") / "quick")
+
+
+def _differences(a: Any, b: Any, path: str = "") -> list[str]:
+    """Where two nested states are not equal, bit for bit."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = [f"{path} has keys {a.keys() ^ b.keys()}"] if a.keys() != b.keys() else []
+        shared = sorted(a.keys() & b.keys(), key=str)
+        return keys + [d for k in shared for d in _differences(a[k], b[k], f"{path}/{k}")]
+    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        pairs = enumerate(zip(a, b, strict=True))
+        return [d for i, (x, y) in pairs for d in _differences(x, y, f"{path}/{i}")]
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        same = a.dtype == b.dtype and torch.equal(a, b)
+    else:
+        same = type(a) is type(b) and a == b
+    return [] if same else [path]
+
+
+@pytest.fixture(scope="session")
+def assert_same_run():
+    """Compares two runs in everything that training leaves behind, but for times."""
+    clocks = {"seconds", "sequences_per_second", "waiting"}
+
+    def check(run: Run, other: Run) -> None:
+        states = [r.load("last") for r in (run, other)]
+        for state in states:
+            state["rows"] = [
+                {k: v for k, v in row.items() if k not in clocks} for row in state["rows"]
+            ]
+        assert _differences(*states) == []
+        for name in (*KINDS, "prototype"):
+            np.testing.assert_array_equal(
+                run.history.read_all(name), other.history.read_all(name), err_msg=name
+            )
+        tables = [
+            pd.read_csv(r.path / "metrics.csv").drop(columns=list(clocks)) for r in (run, other)
+        ]
+        pd.testing.assert_frame_equal(*tables, check_exact=True)
+        scores = [Scores.load(r.scores("xsub-test")) for r in (run, other)]
+        for field in ("ids", "scores", "labels"):
+            np.testing.assert_array_equal(*(getattr(s, field) for s in scores))
+        assert run.record["result"] == other.record["result"]
+
+    return check

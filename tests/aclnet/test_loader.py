@@ -1,0 +1,66 @@
+"""The public way in: open_store, the torch dataset, the example."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+import aclnet
+from aclnet.datasets.errors import AclnetError
+
+ROOT = Path(__file__).parents[2]
+
+
+def open_stream(path, **options):
+    store = aclnet.open_store(path)
+    sampling = aclnet.UniformSampling(8)
+    return store.stream("xsub/train", batch_size=10, sampling=sampling, **options)
+
+
+@pytest.mark.parametrize("motion", [False, True])
+def test_batches_are_those_of_the_stream_as_tensors(people_store, motion):
+    tensors = list(aclnet.StreamDataset(open_stream(people_store, motion=motion)))
+    batches = list(open_stream(people_store, motion=motion))
+    assert len(tensors) == len(batches) == 5
+    for found, batch in zip(tensors, batches, strict=True):
+        assert ("following" in found) == motion
+        for name, tensor in found.items():
+            assert torch.equal(tensor, torch.from_numpy(getattr(batch, name))), name
+
+
+def test_a_data_loader_without_workers_passes_them_on(people_store):
+    dataset = aclnet.StreamDataset(open_stream(people_store))
+    loader = DataLoader(dataset, batch_size=None)
+    assert len(loader) == 5
+    assert sum(len(batch["label"]) for batch in loader) == 50
+    assert dataset.stream.epoch == 1
+
+
+def test_worker_processes_are_refused(people_store):
+    dataset = aclnet.StreamDataset(open_stream(people_store))
+    loader = DataLoader(dataset, batch_size=None, num_workers=1, multiprocessing_context="fork")
+    with pytest.raises(AclnetError, match="num_workers=0"):
+        next(iter(loader))
+
+
+def test_unknown_names_are_no_attributes():
+    with pytest.raises(AttributeError, match="no attribute 'open_shop'"):
+        _ = aclnet.open_shop
+    assert {name for name in aclnet.__all__ if getattr(aclnet, name)} == set(aclnet.__all__)
+
+
+def test_the_example_learns(people_store):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples/train_your_own.py"), str(people_store)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    losses = [float(line.split("loss ")[1].split(",")[0]) for line in done.stdout.splitlines()]
+    assert len(losses) == 10
+    assert losses[-1] < 0.8 * losses[0]

@@ -1,0 +1,199 @@
+"""Who trains, who validates, who is tested."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from aclnet.datasets.errors import AclnetError
+from aclnet.splits import file_splits, protocol_splits
+from aclnet.train import choose_splits
+from aclnet.trainer import selection
+
+
+class FakeStore:
+    """What splits ask of a store."""
+
+    def __init__(self, columns: dict[str, list], sides: dict[str, list[bool]]) -> None:
+        self.columns = {name: np.array(values) for name, values in columns.items()}
+        self.splits = {name: np.array(mask) for name, mask in sides.items()}
+        self.protocols = list(dict.fromkeys(name.split("/")[0] for name in sides))
+        self.path = "made-up.zarr"
+
+    def column(self, name):
+        return self.columns[name]
+
+    def mask(self, name):
+        return self.splits[name]
+
+    def __len__(self):
+        return len(self.columns["id"])
+
+
+@pytest.fixture
+def anonymous() -> FakeStore:
+    """40 recordings of two classes without subjects, each with a stored variant in training."""
+    ids = [f"a{i}" for i in range(40)]
+    both = [*ids, *(f"{i}@1" for i in ids[:30])]
+    return FakeStore(
+        {
+            "id": both,
+            "original": [*ids, *ids[:30]],
+            "variant": [0] * 40 + [1] * 30,
+            "label": [i % 2 for i in range(40)] + [i % 2 for i in range(30)],
+            "subject": [-1] * 70,
+        },
+        {
+            "own/train": [*([True] * 30), *([False] * 10), *([True] * 30)],
+            "own/test": [*([False] * 30), *([True] * 10), *([False] * 30)],
+        },
+    )
+
+
+def test_a_protocol_of_the_store(store):
+    splits = protocol_splits(store, "xsub", hold_out=False, seed=0)
+    assert splits.val is None
+    np.testing.assert_array_equal(splits.train, store.mask("xsub/train"))
+    np.testing.assert_array_equal(splits.test, store.mask("xsub/test"))
+    assert splits.identity == {"protocol": "xsub"}
+    assert protocol_splits(store, "", hold_out=False, seed=0).protocol == "xsub"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_held_out_are_whole_subjects_of_training(seed, store):
+    whole = protocol_splits(store, "xsub", hold_out=False, seed=seed)
+    splits = protocol_splits(store, "xsub", hold_out=True, seed=seed)
+    subjects = store.column("subject")
+    held_out, training = set(subjects[splits.val]), set(subjects[splits.train])
+    assert held_out
+    assert training
+    assert not held_out & training
+    np.testing.assert_array_equal(splits.train | splits.val, whole.train)
+    assert not (splits.train & splits.val).any()
+    np.testing.assert_array_equal(splits.test, whole.test)
+    assert splits.val.sum() >= 0.15 * whole.train.sum()
+    named = ", ".join(map(str, sorted(held_out)))
+    assert splits.identity == {"protocol": "xsub", "held_out": f"subjects {named}"}
+
+
+def test_who_is_held_out_follows_from_the_seed(store):
+    def held_out(seed):
+        return protocol_splits(store, "xsub", hold_out=True, seed=seed).identity["held_out"]
+
+    assert held_out(1) == held_out(1)
+    assert len({held_out(seed) for seed in range(20)}) > 1
+
+
+def test_without_subjects_some_of_each_class_are_held_out(anonymous):
+    splits = protocol_splits(anonymous, "own", hold_out=True, seed=0)
+    label, variant = anonymous.column("label"), anonymous.column("variant")
+    original = anonymous.column("original")
+    for c in (0, 1):
+        held_out = splits.val & (label == c) & (variant == 0)
+        assert held_out.sum() == round(0.15 * 15)
+    # a variant goes where its recording goes
+    assert not set(original[splits.val]) & set(original[splits.train])
+    np.testing.assert_array_equal(splits.train | splits.val, anonymous.mask("own/train"))
+    other = protocol_splits(anonymous, "own", hold_out=True, seed=1)
+    assert (other.val != splits.val).any()
+
+
+def test_an_empty_side_proposes_what_to_do(store):
+    with pytest.raises(AclnetError, match=r"xview has 0 training.*--protocol xsub.*--split FILE"):
+        protocol_splits(store, "xview", hold_out=False, seed=0)
+    only = FakeStore({"id": ["a"]}, {"p/train": [True], "p/test": [False]})
+    with pytest.raises(AclnetError, match=r"1 training and 0 test samples.*prepare more"):
+        protocol_splits(only, "p", hold_out=False, seed=0)
+    with pytest.raises(AclnetError, match="no split 'nobody/train'"):
+        protocol_splits(store, "nobody", hold_out=False, seed=0)
+
+
+def write(path, *lines):
+    path.write_bytes("\n".join(lines).encode())
+    return path
+
+
+def test_sides_of_a_file(store, tmp_path):
+    ids = store.column("id")
+    lines = [f"{ids[0]}, train,anything", "", f"{ids[3]},val,", f"{ids[5]},test,x"]
+    path = write(tmp_path / "fold.csv", "\ufeffid,split,remark", *lines)
+    splits = file_splits(store, path)
+    for side, row in (("train", 0), ("val", 3), ("test", 5)):
+        assert np.flatnonzero(getattr(splits, side)).tolist() == [row]
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert splits.identity == {"protocol": "fold", "sha256": digest}
+    assert file_splits(store, write(tmp_path / "f.csv", "split,id", f"train,{ids[0]}")).val is None
+
+
+def test_variants_follow_their_recordings_into_training(anonymous, tmp_path):
+    path = write(tmp_path / "f.csv", "id,split", "a0,train", "a1,test", "a2,val")
+    splits = file_splits(anonymous, path)
+    assert anonymous.column("id")[splits.train].tolist() == ["a0", "a0@1"]
+    assert anonymous.column("id")[splits.test].tolist() == ["a1"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["id,side", "{0},train"], r":1: no column split"),
+        (["a,b", "{0},train"], r":1: no column id and split"),
+        ([], r":1: no column"),
+        (["id,split", "{0},train", "", "nobody,test"], r":4: .*has no sample 'nobody'"),
+        (["id,split", "{0},train", "{1},dev"], r":3: split 'dev' is none of train, val, test"),
+        (["id,split", "{0},train", "{1}"], r":3: split '' is none of"),
+        (["id,split", "{0},train", "{0},test"], r":3: '{0}' stands in line 2 already"),
+        (["id,split", "{0},test"], "no line says train"),
+    ],
+)
+def test_bad_files_name_the_line(lines, message, store, tmp_path):
+    ids = store.column("id")
+    path = write(tmp_path / "f.csv", *(line.format(*ids) for line in lines))
+    with pytest.raises(AclnetError, match=message.format(*ids)) as error:
+        file_splits(store, path)
+    assert str(path) in str(error.value)
+
+
+def test_files_that_cannot_be_read(store, tmp_path):
+    with pytest.raises(AclnetError, match=r"gone\.csv cannot be read: No such file"):
+        file_splits(store, tmp_path / "gone.csv")
+    (tmp_path / "binary.csv").write_bytes(b"id,split\n\xff\xfe,train\n")
+    with pytest.raises(AclnetError, match=r"binary\.csv is no CSV file"):
+        file_splits(store, tmp_path / "binary.csv")
+
+
+@pytest.mark.parametrize(
+    ("settings", "select", "held_out", "scored"),
+    [
+        ((), "last", False, None),
+        ((), "val", True, "val"),
+        ((), "test", False, "test"),
+        (("loss.families.source=val",), "last", True, "val"),
+        (("loss.families.source=val",), "val", True, "val"),
+        (("loss.families.source=val",), "test", False, "test"),
+    ],
+)
+def test_what_is_scored_after_every_epoch(settings, select, held_out, scored, store, quick):
+    config = quick(*settings, select=select)
+    splits = choose_splits(store, config, None)
+    assert (splits.val is not None) == held_out
+    found = selection(config, splits)
+    if scored is None:
+        assert found is None
+    else:
+        np.testing.assert_array_equal(found, getattr(splits, scored))
+
+
+@pytest.mark.parametrize(
+    ("settings", "select", "message"),
+    [
+        ((), "val", r"--select val needs validation samples.*let some lines say val"),
+        ((), "test", r"--select test: .*f\.csv has no test sample"),
+        (("loss.families.source=val",), "last", r"loss\.families\.source=val needs validation"),
+    ],
+)
+def test_a_file_without_the_side_that_selects(settings, select, message, store, quick, tmp_path):
+    path = write(tmp_path / "f.csv", "id,split", f"{store.column('id')[0]},train")
+    with pytest.raises(AclnetError, match=message):
+        choose_splits(store, quick(*settings, select=select), path)
