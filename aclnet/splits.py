@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aclnet.config import Config
     from aclnet.datasets.store import Store
 
 _HELD_OUT = 0.15
@@ -143,3 +144,24 @@ def _some_of_each_class(store: Store, train: NDArray[np.bool_], seed: int) -> ND
     # a class of one recording keeps it for training
     held_out = order.rank(method="first") <= (_HELD_OUT * order.transform("size")).round()
     return np.asarray(table["original"].isin(recordings["original"][held_out]))
+
+
+def selection(config: Config, splits: Splits) -> NDArray[np.bool_] | None:
+    """The samples that are scored after every epoch, if any.
+
+    They select the weights, or tell confusions where `loss.families.source` is "val". AclnetError
+    where there are none to do so.
+    """
+    if config.select == "test":
+        if not splits.test.any():
+            raise AclnetError(f"--select test: {splits.file or splits.protocol} has no test sample")
+        return splits.test
+    if config.select == "last" and config.loss.families.source == "train":
+        return None
+    if splits.val is None or not splits.val.any():
+        what = "--select val" if config.select == "val" else "loss.families.source=val"
+        raise AclnetError(
+            f"{what} needs validation samples, and {splits.file or splits.protocol} has none"
+            + ("; let some lines say val" if splits.file else ": too few to hold some out")
+        )
+    return splits.val

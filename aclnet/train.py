@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from aclnet.datasets.errors import AclnetError
+from aclnet.network import HEAD, build_model
 from aclnet.runs import Run, check_out, is_run, remove, run_folder, run_name
-from aclnet.splits import file_splits, protocol_splits
-from aclnet.trainer import HEAD, Trainer, build_model, selection
+from aclnet.splits import file_splits, protocol_splits, selection
+from aclnet.trainer import Trainer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,10 +19,11 @@ from torch.nn import functional
 from aclnet.datasets.errors import AclnetError
 from aclnet.evaluate import score
 from aclnet.inputs import Inputs, MakeInputs
-from aclnet.losses import AffinityContrast, default_memory_rows
 from aclnet.meters import EpochMeter, figures
-from aclnet.model import ACLNet, Output
+from aclnet.model import Output
+from aclnet.network import build_network, parameter_groups, start_from
 from aclnet.pipelines.sampling import UniformSampling
+from aclnet.splits import selection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from aclnet.config import Config
     from aclnet.datasets.store import Store
     from aclnet.datasets.stream import Stream
+    from aclnet.model import ACLNet
     from aclnet.runs import Run
     from aclnet.scores import Scores
     from aclnet.splits import Splits
@@ -55,19 +57,6 @@ class Progress(Protocol):
 
     def epoch(self, row: dict[str, float]) -> None:
         """After each epoch, with its row of metrics.csv."""
-
-
-class Network(nn.Module):
-    """The classifier and the contrastive losses' own parameters, wrapped as one for DDP."""
-
-    def __init__(self, model: ACLNet, contrast: AffinityContrast) -> None:
-        super().__init__()
-        self.model = model
-        self.contrast = contrast
-
-    def forward(self, tracks: Tensor, owner: Tensor, num_samples: int) -> Output:
-        output: Output = self.model(tracks, owner, num_samples)
-        return output
 
 
 class Trainer:
@@ -375,82 +364,6 @@ class Trainer:
         done, epochs = self.stream.epoch, self.config.optim.epochs
         where = f"after step {self.stream.step} of epoch {done + 1}" if self.stream.step else ""
         self.progress.remark(f"goes on {where or f'after epoch {done}'} of {epochs}")
-
-
-def selection(config: Config, splits: Splits) -> NDArray[np.bool_] | None:
-    """The samples that are scored after every epoch, if any.
-
-    They select the weights, or tell confusions where `loss.families.source` is "val". AclnetError
-    where there are none to do so.
-    """
-    if config.select == "test":
-        if not splits.test.any():
-            raise AclnetError(f"--select test: {splits.file or splits.protocol} has no test sample")
-        return splits.test
-    if config.select == "last" and config.loss.families.source == "train":
-        return None
-    if splits.val is None or not splits.val.any():
-        what = "--select val" if config.select == "val" else "loss.families.source=val"
-        raise AclnetError(
-            f"{what} needs validation samples, and {splits.file or splits.protocol} has none"
-            + ("; let some lines say val" if splits.file else ": too few to hold some out")
-        )
-    return splits.val
-
-
-def build_network(config: Config, store: Store, train_samples: int) -> Network:
-    """The classifier and its losses for a store."""
-    classes = len(store.class_names)
-    model = build_model(config, store.layout.num_joints, store.attributes["coordinates"], classes)
-    memory = config.loss.memory_rows or default_memory_rows(
-        classes, train_samples, config.optim.batch_size, store.name
-    )
-    return Network(model, AffinityContrast(model.feature_width, classes, memory, config.loss))
-
-
-def build_model(config: Config, num_joints: int, coordinates: int, classes: int) -> ACLNet:
-    """The classifier of a configuration, with initial weights."""
-    return ACLNet(
-        num_joints=num_joints,
-        num_classes=classes,
-        in_channels=coordinates,
-        base_channels=config.model.base_channels,
-        feature=config.model.feature,
-        persons=config.model.persons,
-    )
-
-
-def parameter_groups(network: Network) -> list[dict[str, Any]]:
-    """Named groups; the projections of the two losses are apart, because they decay apart."""
-    contrast = network.contrast
-    groups = {
-        "model": network.model,
-        "inter": contrast.inter_projection,
-        "intra": contrast.intra_projection,
-    }
-    return [{"name": name, "params": list(part.parameters())} for name, part in groups.items()]
-
-
-HEAD = "fc_cls."
-"""Prefix of the classifier's last layer."""
-
-
-def start_from(model: ACLNet, weights: dict[str, Tensor]) -> None:
-    """Copies weights of another classifier; the head stays new where they hold none.
-
-    AclnetError where they do not fit.
-    """
-    own = model.state_dict()
-    for name, wanted in own.items():
-        found = weights.get(name)
-        absent = found is None and not name.startswith(HEAD)
-        if absent or (found is not None and found.shape != wanted.shape):
-            theirs = "absent" if found is None else tuple(found.shape)
-            raise AclnetError(
-                f"the weights do not fit: {name} is {theirs} there and {tuple(wanted.shape)} here; "
-                "use the same layout, model.size and model.feature"
-            )
-    model.load_state_dict({**own, **weights})
 
 
 @contextmanager

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from aclnet.datasets.errors import AclnetError
-from aclnet.splits import file_splits, protocol_splits
+from aclnet.splits import file_splits, protocol_splits, selection
 from aclnet.train import choose_splits
-from aclnet.trainer import selection
 
 
 class FakeStore:

@@ -21,11 +21,12 @@ import aclnet.trainer
 from aclnet.cli.main import main
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.stream import Stream
+from aclnet.network import parameter_groups, start_from
 from aclnet.runs import Run
 from aclnet.scores import Scores
 from aclnet.splits import protocol_splits
 from aclnet.train import make_fabric
-from aclnet.trainer import Trainer, parameter_groups, start_from
+from aclnet.trainer import Trainer
 
 
 class Stopped(BaseException):

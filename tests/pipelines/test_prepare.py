@@ -187,14 +187,13 @@ def test_local_workers_and_a_scheduler_give_the_same_bytes(
     from aclnet.cli.main import main
 
     monkeypatch.setattr(preparing, "_PART_ITEMS", 20)
-    monkeypatch.chdir(people.parent)
-    out = os.path.relpath(tmp_path / "c.zarr")
-    main(
-        ["prepare", "ntu60", "--raw", "raw", "--out", out, "--scheduler", cluster.scheduler_address]
-    )
-    assert manifest_of(tmp_path / "c.zarr") == manifest_of(people_store)
-    main(["prepare", "ntu60", "--raw", "raw", "--out", str(tmp_path / "w.zarr"), "--workers", "2"])
-    assert manifest_of(tmp_path / "w.zarr") == manifest_of(people_store)
+    monkeypatch.chdir(tmp_path)
+    Path("raw").symlink_to(people)
+    command = ["prepare", "ntu60", "--raw", "raw", "--out"]
+    main([*command, "c.zarr", "--scheduler", cluster.scheduler_address])
+    main([*command, "w.zarr", "--workers", "2"])
+    assert manifest_of(Path("c.zarr")) == manifest_of(people_store)
+    assert manifest_of(Path("w.zarr")) == manifest_of(people_store)
     assert "72/72" in capfd.readouterr().err
 
 

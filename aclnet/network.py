@@ -1,0 +1,82 @@
+"""The network of a configuration: the classifier and the parameters of its losses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from aclnet.datasets.errors import AclnetError
+from aclnet.losses import AffinityContrast, default_memory_rows
+from aclnet.model import ACLNet, Output
+
+if TYPE_CHECKING:
+    from aclnet.config import Config
+    from aclnet.datasets.store import Store
+
+HEAD = "fc_cls."
+"""Prefix of the classifier's last layer."""
+
+
+class Network(nn.Module):
+    """The classifier and the contrastive losses' own parameters, wrapped as one for DDP."""
+
+    def __init__(self, model: ACLNet, contrast: AffinityContrast) -> None:
+        super().__init__()
+        self.model = model
+        self.contrast = contrast
+
+    def forward(self, tracks: Tensor, owner: Tensor, num_samples: int) -> Output:
+        output: Output = self.model(tracks, owner, num_samples)
+        return output
+
+
+def build_network(config: Config, store: Store, train_samples: int) -> Network:
+    """The classifier and its losses for a store."""
+    classes = len(store.class_names)
+    model = build_model(config, store.layout.num_joints, store.attributes["coordinates"], classes)
+    memory = config.loss.memory_rows or default_memory_rows(
+        classes, train_samples, config.optim.batch_size, store.name
+    )
+    return Network(model, AffinityContrast(model.feature_width, classes, memory, config.loss))
+
+
+def build_model(config: Config, num_joints: int, coordinates: int, classes: int) -> ACLNet:
+    """The classifier of a configuration, with initial weights."""
+    return ACLNet(
+        num_joints=num_joints,
+        num_classes=classes,
+        in_channels=coordinates,
+        base_channels=config.model.base_channels,
+        feature=config.model.feature,
+        persons=config.model.persons,
+    )
+
+
+def parameter_groups(network: Network) -> list[dict[str, Any]]:
+    """Named groups; the projections of the two losses are apart, because they decay apart."""
+    contrast = network.contrast
+    groups = {
+        "model": network.model,
+        "inter": contrast.inter_projection,
+        "intra": contrast.intra_projection,
+    }
+    return [{"name": name, "params": list(part.parameters())} for name, part in groups.items()]
+
+
+def start_from(model: ACLNet, weights: dict[str, Tensor]) -> None:
+    """Copies weights of another classifier; the head stays new where they hold none.
+
+    AclnetError where they do not fit.
+    """
+    own = model.state_dict()
+    for name, wanted in own.items():
+        found = weights.get(name)
+        absent = found is None and not name.startswith(HEAD)
+        if absent or (found is not None and found.shape != wanted.shape):
+            theirs = "absent" if found is None else tuple(found.shape)
+            raise AclnetError(
+                f"the weights do not fit: {name} is {theirs} there and {tuple(wanted.shape)} here; "
+                "use the same layout, model.size and model.feature"
+            )
+    model.load_state_dict({**own, **weights})
