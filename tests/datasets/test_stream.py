@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 import aclnet
 from aclnet.datasets import random, stream, zarr_io
 from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.stream import Batch, balanced_repeats, plan_epoch, read_ahead
+from aclnet.datasets.plan import AUGMENT, balanced_repeats, plan_epoch
+from aclnet.datasets.stream import Batch, read_ahead
 
 SAMPLING = aclnet.UniformSampling(12)
 
@@ -527,5 +528,5 @@ def test_keys_are_folded_of_seed_epoch_sample_and_occurrence(store):
     list(source)
     (batch,) = source
     ids = store.column("id")[batch.sample]
-    keys = random.fold(random.sample_keys(ids), 7, 1, stream._AUGMENT, 0)
+    keys = random.fold(random.sample_keys(ids), 7, 1, AUGMENT, 0)
     np.testing.assert_array_equal(batch.key, keys)
