@@ -119,6 +119,8 @@ def write_shard(path: Path, name: str, shard: int, block: NDArray[Any]) -> None:
     rows = array.shards[0]
     if len(block) != rows:
         raise ValueError(f"a shard of {name} has {rows} rows, not {len(block)}")
+    # zarr would read a file that is there first, and fail where it is damaged
+    (path / shard_file(name, shard, array.ndim)).unlink(missing_ok=True)
     array[shard * rows : (shard + 1) * rows] = block
 
 

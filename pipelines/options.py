@@ -15,7 +15,8 @@ class PrepareOptions(BaseModel):
     align: bool = False
     """Turn every sequence so that its first spine points to +z and its shoulders to +x."""
     dtype: Literal["float32", "int16"] = "float32"
-    """int16 is fixed point, its scale and largest error are recorded."""
+    """int16 is fixed point (`aclnet.datasets.store.encode_int16`), with its scale and its largest
+    error in the attributes of `frames/keypoint`."""
     augment: str = ""
     """Operations of the stored variants, as `AugmentSpec.parse` takes them."""
     variants: int = Field(default=0, ge=0)

@@ -363,6 +363,20 @@ def test_done_parts_and_shards_are_not_made_again(few, tmp_path, small_parts):
     assert sum(name.startswith("make_part") for name in done) == 4
 
 
+def test_shards_that_were_lost_or_cut_since_are_written_again(
+    few, few_store, tmp_path, prepare_ntu, small_parts
+):
+    out = tmp_path / "l.zarr"
+    killed(MOMENTS["before the rename"], "prepare", "ntu60", "--raw", str(few), "--out", str(out))
+    shards = sorted((tmp_path / "l.zarr.wip" / "store" / "frames" / "keypoint").rglob("0/0"))
+    files = [file for file in shards if file.is_file()]
+    files[0].unlink()
+    files[1].write_bytes(files[1].read_bytes()[:50])
+    assert prepare_ntu(few, out).resumed
+    assert list(verify(out)) == []
+    assert manifest_of(out) == manifest_of(few_store)
+
+
 def test_unfinished_work_of_other_options_files_or_versions_is_left_alone(
     few, tmp_path, prepare_ntu, monkeypatch
 ):
@@ -630,6 +644,15 @@ def test_persons_who_are_never_there_do_not_hide_the_others(tmp_path):
     assert len(found.keypoint) == 1
     alone = normalise(three.keypoint[2:], three.present[2:], LAYOUT)
     np.testing.assert_array_equal(found.keypoint, alone.keypoint)
+
+
+def test_frames_without_the_main_person_go_and_the_others_keep_their_numbers(tmp_path):
+    gaps = sequence("a", frames=6)
+    gaps.frame_index += 10
+    gaps.present[0, [0, 3]] = False
+    gaps.keypoint[~gaps.present] = 0
+    _, store = prepared(MadeUp([gaps]), tmp_path / "g.zarr")
+    assert store.sequence("a").frame_index.tolist() == [11, 12, 14, 15]
 
 
 def test_splits_of_the_source_decide(tmp_path):
