@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -172,11 +172,13 @@ def test_the_input_is_left_alone():
 
 
 @given(seed=st.integers(0, 2**32))
+@example(seed=445)
 @settings(deadline=None)
 def test_alignment_is_the_two_smallest_rotations(seed):
     keypoint = person(seed=seed)
     result = normalise(keypoint, everywhere(keypoint), NTU, align=True)
-    first = keypoint[0, 0].astype(np.float64)
+    centred = keypoint - keypoint[0, 0, 1]  # in float32, as the result is
+    first = centred[0, 0].astype(np.float64)
 
     def smallest(vector, target):
         axis = np.cross(vector, target)
@@ -186,7 +188,7 @@ def test_alignment_is_the_two_smallest_rotations(seed):
     upright = smallest(first[1] - first[0], [0, 0, 1])
     facing = smallest(upright.apply(first[8] - first[4]), [1, 0, 0])
     np.testing.assert_allclose(result.rotation, (facing * upright).as_matrix(), atol=1e-6)
-    expected = (facing * upright).apply((keypoint - first[1]).reshape(-1, 3))
+    expected = (facing * upright).apply(centred.reshape(-1, 3))
     np.testing.assert_allclose(result.keypoint.reshape(-1, 3), expected, atol=1e-5)
 
 
