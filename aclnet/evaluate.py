@@ -10,6 +10,7 @@ import torch
 
 from aclnet.datasets.errors import AclnetError
 from aclnet.inputs import MakeInputs
+from aclnet.network import load_model
 from aclnet.pipelines.sampling import ClipSampling
 from aclnet.scores import Scores
 from aclnet.splits import file_splits
@@ -99,9 +100,6 @@ class Scorer:
         clips: int | None = None,
         accelerator: str = "auto",
     ) -> None:
-        # trainer needs `score` above
-        from aclnet.train import load_model
-
         self.run, self.store = run, store
         self.clips = clips or run.config.data.clips
         self.device = choose_device(accelerator)

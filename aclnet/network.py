@@ -1,4 +1,4 @@
-"""The network of a configuration: the classifier and the parameters of its losses."""
+"""The network of a configuration or a run: the classifier and the parameters of its losses."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from aclnet.model import ACLNet, Output
 if TYPE_CHECKING:
     from aclnet.config import Config
     from aclnet.datasets.store import Store
+    from aclnet.runs import Run
 
 HEAD = "fc_cls."
 """Prefix of the classifier's last layer."""
@@ -51,6 +52,41 @@ def build_model(config: Config, num_joints: int, coordinates: int, classes: int)
         feature=config.model.feature,
         persons=config.model.persons,
     )
+
+
+def load_model(run: Run, store: Store | None = None) -> ACLNet:
+    """The network that a run resulted in, on the CPU, in evaluation mode.
+
+    AclnetError where `store` has another layout, other coordinates or another normalisation than
+    it was trained on, and where the checkpoint does not fit.
+    """
+    if store is not None:
+        _check_same_input(run, store)
+    model = build_model(
+        run.config, run.layout.num_joints, run.record["coordinates"], len(run.class_names)
+    )
+    weights = run.weights()
+    with run.fitting(run.selected):
+        model.load_state_dict(weights)
+    return model.eval()
+
+
+def _check_same_input(run: Run, store: Store) -> None:
+    layout, theirs = run.layout, store.layout
+    coordinates = store.attributes["coordinates"]
+    if (theirs.joints, coordinates) != (layout.joints, run.record["coordinates"]):
+        raise AclnetError(
+            f"run {run.name} was trained on layout {layout.name} with {layout.num_joints} joints "
+            f"of {run.record['coordinates']} coordinates, and {store.path} has layout "
+            f"{theirs.name} with {theirs.num_joints} of {coordinates}"
+        )
+    normalisation = store.attributes["normalisation"]
+    if normalisation != run.record["normalisation"]:
+        raise AclnetError(
+            f"run {run.name} was trained on sequences normalised by "
+            f"{run.record['normalisation']}, and those of {store.path} are by {normalisation}; "
+            "prepare a store as the run's (--align or not)"
+        )
 
 
 def parameter_groups(network: Network) -> list[dict[str, Any]]:

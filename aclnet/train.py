@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from aclnet.datasets.errors import AclnetError
-from aclnet.network import HEAD, build_model
+from aclnet.network import HEAD, load_model
 from aclnet.runs import Run, check_out, is_run, remove, run_folder, run_name
 from aclnet.splits import file_splits, protocol_splits, selection
 from aclnet.trainer import Trainer
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from aclnet.config import Config
     from aclnet.datasets.store import Store
-    from aclnet.model import ACLNet
     from aclnet.splits import Splits
     from aclnet.trainer import Progress
 
@@ -105,41 +104,6 @@ def train(
     trainer.fit()
     _finish(trainer)
     return run
-
-
-def load_model(run: Run, store: Store | None = None) -> ACLNet:
-    """The network that a run resulted in, on the CPU, in evaluation mode.
-
-    AclnetError where `store` has another layout, other coordinates or another normalisation than
-    it was trained on, and where the checkpoint does not fit.
-    """
-    if store is not None:
-        _check_same_input(run, store)
-    model = build_model(
-        run.config, run.layout.num_joints, run.record["coordinates"], len(run.class_names)
-    )
-    weights = run.weights()
-    with run.fitting(run.selected):
-        model.load_state_dict(weights)
-    return model.eval()
-
-
-def _check_same_input(run: Run, store: Store) -> None:
-    layout, theirs = run.layout, store.layout
-    coordinates = store.attributes["coordinates"]
-    if (theirs.joints, coordinates) != (layout.joints, run.record["coordinates"]):
-        raise AclnetError(
-            f"run {run.name} was trained on layout {layout.name} with {layout.num_joints} joints "
-            f"of {run.record['coordinates']} coordinates, and {store.path} has layout "
-            f"{theirs.name} with {theirs.num_joints} of {coordinates}"
-        )
-    normalisation = store.attributes["normalisation"]
-    if normalisation != run.record["normalisation"]:
-        raise AclnetError(
-            f"run {run.name} was trained on sequences normalised by "
-            f"{run.record['normalisation']}, and those of {store.path} are by {normalisation}; "
-            "prepare a store as the run's (--align or not)"
-        )
 
 
 def _check_world(config: Config, world: int) -> None:

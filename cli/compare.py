@@ -19,9 +19,7 @@ from aclnet.cli.console import json_option, percent, print_json, table
     required=True,
     help="A run to compare with; as many as RUNS, paired in order.",
 )
-@click.option(
-    "--scores", default="test", show_default=True, help="Name of the scores, as in scores/."
-)
+@click.option("--scores", help="Name of a file in scores/. [default: of the protocol's test split]")
 @json_option
 def command(
     runs: tuple[Path, ...], others: tuple[Path, ...], scores: str | None, as_json: bool

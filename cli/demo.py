@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from aclnet.cli.console import percent, progress, screen, table
+from aclnet.cli.console import progress, screen
+from aclnet.cli.scoring import show_accuracy
 
 
 @click.command()
@@ -34,17 +35,8 @@ def command(folder: Path, seed: int, subjects: int, settings: tuple[str, ...]) -
         run = train_on(store, training, seed=seed, settings=settings)
     with progress() as update:
         found = find(run, store, update)
-    low, high = found.scores.interval()
-    table(
-        f"{run.protocol} test",
-        ["", "value"],
-        [
-            ["top-1", percent(found.scores.top1)],
-            ["95 % interval", f"{percent(low)} to {percent(high)}"],
-            ["top-5", percent(found.scores.top5)],
-            ["samples", len(found.scores)],
-        ],
-    )
+    config = run.config
+    show_accuracy(f"{run.protocol} test", found.scores.result(), config.data.clips, config.select)
     show_families(found.families)
     screen.print(
         f"affinities against the planted families: average precision "

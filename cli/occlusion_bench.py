@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from aclnet.cli.console import json_option, print_json, progress, screen, table
-from aclnet.cli.progress import remark_unfinished, which_weights
+from aclnet.cli.scoring import open_run, scoring_options, which_weights
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option("--drop", "drops", multiple=True, required=True, help="Parts or joints, + joins.")
 @click.option(
     "--missing",
@@ -23,10 +22,7 @@ if TYPE_CHECKING:
     default="centre",
     help="Where missing joints are: at the body's centre, at the camera, or without features.",
 )
-@click.option("--store", type=click.Path(path_type=Path), help="Another store of the same layout.")
-@click.option("--split", help="As xsub/test. [default: what the run tests on]")
-@click.option("--clips", type=click.IntRange(1), help="Clips a sequence. [default: the run's]")
-@click.option("--accelerator", default="auto", help="cpu, cuda, ...")
+@scoring_options
 @json_option
 def command(
     run: Path | None,
@@ -43,16 +39,11 @@ def command(
     For example --drop hands --drop legs --drop left_arm+head. The numbers depend on what
     "missing" means and on preprocessing; compare them only with others of the same name.
     """
-    from aclnet.datasets.find import newest_run
-    from aclnet.datasets.store import Store
     from aclnet.figures import draw_bench
     from aclnet.occlusion_bench import occlusion_bench
     from aclnet.pipelines.occlusion import Drop
-    from aclnet.runs import Run
 
-    opened = Run(run or newest_run(Path()))
-    remark_unfinished(opened)
-    data = Store(store) if store else opened.open_store()
+    opened, data = open_run(run, store)
     corruptions = [Drop.of(drop, data.layout, missing) for drop in drops]  # type: ignore[arg-type]
     with progress() as update:
         name, rows = occlusion_bench(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from aclnet.cli.console import percent, screen
-
-if TYPE_CHECKING:
-    from aclnet.runs import Run
 
 
 class TrainingProgress:
@@ -62,22 +59,3 @@ class TrainingProgress:
             f"wait {100 * row['waiting']:.0f} %",
         ]
         return "  ".join(parts)
-
-
-def which_weights(select: str) -> str:
-    """What a table says of which weights are the result."""
-    said = {
-        "last": "the last",
-        "val": "the best on held-out training data",
-        "test": "the best on the TEST set: optimistic",
-    }
-    return said[select]
-
-
-def remark_unfinished(run: Run) -> None:
-    """Says so where a run that is to be scored has not been trained to its end."""
-    if not run.finished:
-        screen.print(
-            f"run {run.path} is not finished: its last checkpoint counts; `aclnet train` goes on",
-            markup=False,
-        )

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import json_option, percent, print_json, screen, table
-from aclnet.cli.progress import which_weights
+from aclnet.cli.console import json_option, print_json, screen
+from aclnet.cli.scoring import show_accuracy
 
 if TYPE_CHECKING:
     from aclnet.config import Config
@@ -102,13 +102,4 @@ def _show(run: Run, *, as_json: bool) -> None:
     if "top1" not in result:
         screen.print("no sample says test: nothing was scored")
         return
-    chance = f"{percent(result['top1_low'])} to {percent(result['top1_high'])}"
-    rows = [
-        ["top-1", percent(result["top1"])],
-        ["95 % interval", chance],
-        ["top-5", percent(result["top5"])],
-        ["mean class accuracy", percent(result["mean_class"])],
-        ["samples, clips each", f"{result['samples']}, {result['clips']}"],
-        ["weights", which_weights(run.config.select)],
-    ]
-    table(f"{run.protocol} test", ["", "value"], rows)
+    show_accuracy(f"{run.protocol} test", result, result["clips"], run.config.select)

@@ -39,30 +39,17 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def made_up_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_up_store(prepare_ntu, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small store of made-up people: six of NTU 60's classes, two of them of two persons.
 
     X-Sub has 24 training and 12 test samples of 4 and 2 subjects; X-View has no training side.
     """
-    from aclnet.datasets.readers import get_dataset
     from aclnet.datasets.synth.ntu import generate
-    from aclnet.pipelines.executor import executor
-    from aclnet.pipelines.options import PrepareOptions
-    from aclnet.pipelines.prepare import prepare
 
     folder = tmp_path_factory.mktemp("made-up")
     actions = (1, 3, 10, 24, 50, 58)
     generate(folder / "raw", seed=0, actions=actions, subjects=6, cameras=1, replications=1)
-    spec = get_dataset("ntu60")
-    with executor() as run:
-        prepare(
-            spec,
-            spec.open(folder / "raw"),
-            folder / "ntu60.zarr",
-            PrepareOptions(),
-            run,
-            lambda *_: None,
-        )
+    prepare_ntu(folder / "raw", folder / "ntu60.zarr")
     return folder / "ntu60.zarr"
 
 

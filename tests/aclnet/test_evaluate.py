@@ -13,11 +13,11 @@ from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.store import Store
 from aclnet.datasets.stream import Stream
 from aclnet.evaluate import Scorer, choose_device, score
+from aclnet.network import load_model
 from aclnet.pipelines.features import make_features
 from aclnet.pipelines.occlusion import Drop
 from aclnet.pipelines.sampling import clip_frames
 from aclnet.scores import Scores
-from aclnet.train import load_model
 
 if TYPE_CHECKING:
     from aclnet.runs import Run

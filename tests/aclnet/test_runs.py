@@ -13,9 +13,9 @@ import torch
 from aclnet.config import Config
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.store import Store
+from aclnet.network import load_model
 from aclnet.runs import Run, check_out, environment, is_run, remove, run_folder, run_name
 from aclnet.splits import protocol_splits
-from aclnet.train import load_model
 
 
 @pytest.fixture

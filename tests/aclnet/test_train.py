@@ -9,9 +9,10 @@ import torch
 
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.store import Store
+from aclnet.network import load_model
 from aclnet.runs import Run
 from aclnet.scores import Scores
-from aclnet.train import load_model, make_fabric
+from aclnet.train import make_fabric
 
 
 def test_out_that_holds_another_run(train_quickly, quick_run, recorder):

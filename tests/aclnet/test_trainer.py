@@ -476,16 +476,18 @@ def test_nothing_that_is_not_finite_is_saved_inside_an_epoch(
 # --- precision, records ----------------------------------------------------------------------
 
 
-def test_mixed_precision_trains_in_bfloat16(train_quickly, quick_run, tmp_path, monkeypatch):
+def test_mixed_precision_trains_in_bfloat16(train_quickly, tmp_path, monkeypatch):
+    slowly = "optim.lr=0.01"  # at higher rates rounding decides where a network goes
+    exact_run = train_quickly(tmp_path / "exact", slowly)
     seen = set()
     forward = torch.nn.Conv2d.forward
     monkeypatch.setattr(
         torch.nn.Conv2d, "forward", lambda s, x: (y := forward(s, x), seen.add(y.dtype))[0]
     )
-    run = train_quickly(tmp_path / "run", "optim.precision=bf16-mixed")
+    run = train_quickly(tmp_path / "run", slowly, "optim.precision=bf16-mixed")
     assert torch.bfloat16 in seen
-    rows, exact = (pd.read_csv(r.path / "metrics.csv") for r in (run, quick_run))
-    np.testing.assert_allclose(rows["loss"], exact["loss"], rtol=0.1)
+    rows, exact = (pd.read_csv(r.path / "metrics.csv") for r in (run, exact_run))
+    np.testing.assert_allclose(rows["loss"], exact["loss"], rtol=0.03)
     assert not np.array_equal(rows["loss"], exact["loss"])
     dtypes = {v.dtype for v in run.weights().values() if v.is_floating_point()}
     assert dtypes == {torch.float32}

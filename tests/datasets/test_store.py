@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import shutil
 
 import numpy as np
 import pytest
@@ -15,21 +14,6 @@ import aclnet
 from aclnet.datasets import zarr_io
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.store import content_hash
-
-
-@pytest.fixture
-def copy(people_store, tmp_path):
-    """A copy of the store, to be damaged."""
-    shutil.copytree(people_store, tmp_path / "copy.zarr")
-    return tmp_path / "copy.zarr"
-
-
-@pytest.fixture(scope="module")
-def flippable(people_store, tmp_path_factory):
-    """A copy for many small damages, each of which is undone."""
-    path = tmp_path_factory.mktemp("flip") / "flip.zarr"
-    shutil.copytree(people_store, path)
-    return path
 
 
 def test_columns_are_those_of_plain_zarr_and_read_only(people_store):

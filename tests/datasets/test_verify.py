@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -14,19 +13,6 @@ import aclnet
 from aclnet.datasets import manifest, zarr_io
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.verify import verify
-
-
-@pytest.fixture
-def copy(people_store, tmp_path):
-    shutil.copytree(people_store, tmp_path / "copy.zarr")
-    return tmp_path / "copy.zarr"
-
-
-@pytest.fixture(scope="module")
-def flippable(people_store, tmp_path_factory):
-    path = tmp_path_factory.mktemp("flip") / "flip.zarr"
-    shutil.copytree(people_store, path)
-    return path
 
 
 def test_a_sound_store_has_no_damage_and_all_shards_are_read(people_store):
