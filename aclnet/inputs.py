@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from aclnet.datasets import random
 from aclnet.pipelines.augment import AugmentSpec, augment
@@ -17,6 +18,7 @@ from aclnet.pipelines.features import make_features, needs_following
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from aclnet.config import DataConfig
     from aclnet.datasets.store import Store
     from aclnet.datasets.stream import Batch
     from aclnet.pipelines.occlusion import Corruption
@@ -61,8 +63,7 @@ class MakeInputs:
     """Makes the input of one modality, on a device.
 
     Args:
-        modality: one of `aclnet.pipelines.features.MODALITIES`.
-        frames: length T of a clip; a batch of n * T frames holds n clips a sample.
+        data: modality, and length T of a clip; a batch of n * T frames holds n clips a sample.
         spec: random changes, in training.
         corruption: what a robustness protocol does to the input.
     """
@@ -70,26 +71,28 @@ class MakeInputs:
     def __init__(
         self,
         store: Store,
-        modality: str,
-        frames: int,
+        data: DataConfig,
         device: torch.device,
         *,
         spec: AugmentSpec | None = None,
         corruption: Corruption | None = None,
     ) -> None:
         self.layout = store.layout
-        self.modality = modality
-        self.frames = frames
+        self.modality = data.modality
+        self.frames = data.frames
         self.device = device
         self.spec = spec or AugmentSpec()
         self.corruption = corruption
+        self.score = uses_score(store, data)
+        self._sampled_motion = data.motion == "sampled"
+        self._width = image_width(store)
         self._origin = camera_origin(store) if corruption else None
         self._recording = random.sample_keys(store.column("original"))
 
     @property
     def motion(self) -> bool:
         """Must the stream yield the following frames too?"""
-        return needs_following(self.modality)
+        return needs_following(self.modality) and not self._sampled_motion
 
     def __call__(self, batch: Batch) -> Inputs:
         owner, key = self._move(batch.owner), self._move(batch.key)
@@ -101,7 +104,9 @@ class MakeInputs:
             last = self._move(batch.n_frames - 1)[owner, None]
             after = torch.minimum(frame + 1, last)
             following = self._change(batch.following, batch, owner, key, after, None)
-        features = make_features(x, following, self.layout, self.modality)
+        elif self._sampled_motion:
+            following = torch.cat([x[:, 1:], x[:, -1:]], 1)
+        features = make_features(x, following, self.layout, self.modality, scored=self.score)
         if self.corruption:
             features = self.corruption.on_features(features)
         P, N, V, C = features.shape
@@ -125,9 +130,21 @@ class MakeInputs:
         present: Tensor | None,
     ) -> Tensor:
         x = self._move(keypoint)
-        x = augment(x, owner, key, self.spec, self.layout, frame=frame, present=present)
+        x = augment(
+            x,
+            owner,
+            key,
+            self.spec,
+            self.layout,
+            frame=frame,
+            present=present,
+            width=None if self._width is None else self._move(self._width[batch.sample]),
+            scored=self.score,
+        )
         if self.corruption and self._origin is not None:
             origin = self._move(self._origin[batch.sample[batch.owner]])
+            if self.score:  # a joint that is missing has no confidence
+                origin = functional.pad(origin, (0, 1))
             there = (x != 0).any(dim=-1).any(dim=-1) if present is None else present
             x = self.corruption.on_joints(x, origin, there)
         return x
@@ -139,6 +156,23 @@ class MakeInputs:
         return tensor.to(self.device, non_blocking=True)
 
 
+def uses_score(store: Store, data: DataConfig) -> bool:
+    """Is the confidence of joints a channel of the input?"""
+    return data.score and store.has_score
+
+
+def channels(store: Store, data: DataConfig) -> int:
+    """C of the input."""
+    return store.coordinates + uses_score(store, data)
+
+
+def image_width(store: Store) -> NDArray[np.int64] | None:
+    """(N,) pixels; None where the data are not in pixels, or some do not tell."""
+    width = store.column("width")
+    known = store.coordinates == 2 and bool((width > 0).all())
+    return width.astype(np.int64) if known else None
+
+
 def camera_origin(store: Store) -> NDArray[np.float32]:
     """(N, C) metres: where the camera's origin lies in each sample's normalised coordinates.
 
@@ -146,4 +180,4 @@ def camera_origin(store: Store) -> NDArray[np.float32]:
     """
     centre, rotation = store.column("centre"), store.column("rotation")
     origin: NDArray[np.float32] = np.einsum("nij,nj->ni", rotation, -centre).astype(np.float32)
-    return origin[:, : store.attributes["coordinates"]]
+    return origin

@@ -131,7 +131,7 @@ def _print(report: Report, out: Path) -> None:
     table(
         f"{report.samples} samples{variants} in {out}",
         ["split", "samples", "published", "remark"],
-        [(c.side, c.found, c.expected, c.verdict) for c in report.counts],
+        [(c.side, c.found, c.expected or "", c.verdict) for c in report.counts],
     )
     if report.empty:
         screen.print(f"warning: no sample at all in {', '.join(report.empty)}")

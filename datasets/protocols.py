@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+OWN = "own"
+"""Protocol of a source whose splits have no name but train and val."""
+
 Column = Literal["subject", "camera", "setup"]
-Verdict = Literal["complete", "subset", "wrong"]
+Verdict = Literal["complete", "subset", "wrong", "not published"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +41,16 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True)
 class SideCount:
-    """How many samples a protocol side has, against how many it must have."""
+    """How many recordings a protocol side has, against how many it must have."""
 
     side: str
-    expected: int
+    expected: int | None
+    """None where nobody has published it."""
     found: int
     verdict: Verdict
 
     def __str__(self) -> str:
-        return f"{self.side}: {self.found:,} of {self.expected:,} ({self.verdict})"
+        return f"{self.side}: {self.found:,} of {self.expected or 0:,} ({self.verdict})"
 
 
 # fmt: off
@@ -73,13 +77,11 @@ PROTOCOLS: dict[str, tuple[Protocol, ...]] = {
         Protocol("ntu60-xview", "camera", _XVIEW_60, (37_646, 18_932), num_classes=60),
     ),
     "utd-mhad": (Protocol("xsub", "subject", frozenset({1, 3, 5, 7}), (431, 430)),),
+    "pkummd": (),
+    "kinetics": (),
+    "finegym": (),
 }
-"""Protocols of each dataset, the customary one first."""
-
-
-def protocol_names(dataset: str) -> tuple[str, ...]:
-    """Names of the dataset's protocols, the customary one first."""
-    return tuple(protocol.name for protocol in _protocols(dataset))
+"""Protocols of each dataset, the customary one first; none where its files bring the splits."""
 
 
 def published_counts(dataset: str) -> dict[str, int]:
@@ -110,26 +112,33 @@ def sides(dataset: str, columns: Mapping[str, NDArray[np.integer]]) -> dict[str,
     return masks
 
 
-def check_counts(dataset: str, columns: Mapping[str, NDArray[np.integer]]) -> tuple[SideCount, ...]:
-    """Compares each protocol side with its published number of samples; `columns` as in `sides`.
+def check_counts(dataset: str, found: Mapping[str, int]) -> tuple[SideCount, ...]:
+    """Compares each `protocol/side` of the dataset, its recordings counted, with the published one.
 
-    Fewer samples than published are a subset of the dataset. Too many on a side, or as many in the
-    protocol's two sides together but shared out otherwise, are wrong: samples carry wrong subjects,
-    cameras or setups, or unusable ones were let in.
+    Fewer recordings than published are a subset of the dataset. Too many on a side, or as many in
+    the protocol's two sides together but shared out otherwise, are wrong: recordings carry wrong
+    subjects, cameras or setups, or unusable ones were let in.
     """
-    found = {side: int(mask.sum()) for side, mask in sides(dataset, columns).items()}
     published = published_counts(dataset)
-    counts = []
-    for protocol in _protocols(dataset):
-        pair = (f"{protocol.name}/train", f"{protocol.name}/test")
-        is_full = sum(found[side] for side in pair) >= sum(protocol.published)
-        for side in pair:
-            verdict = _verdict(published[side], found[side], is_full)
-            counts.append(SideCount(side, published[side], found[side], verdict))
-    return tuple(counts)
+    full = {
+        protocol.name: sum(found.get(f"{protocol.name}/{side}", 0) for side in ("train", "test"))
+        >= sum(protocol.published)
+        for protocol in _protocols(dataset)
+    }
+    return tuple(
+        SideCount(
+            side,
+            published.get(side),
+            count,
+            _verdict(published.get(side), count, full.get(side.partition("/")[0], False)),
+        )
+        for side, count in found.items()
+    )
 
 
-def _verdict(expected: int, found: int, is_full: bool) -> Verdict:
+def _verdict(expected: int | None, found: int, is_full: bool) -> Verdict:
+    if expected is None:
+        return "not published"
     if found == expected:
         return "complete"
     return "wrong" if is_full or found > expected else "subset"

@@ -135,13 +135,30 @@ class Store:
         """(samples,) shard of each sample."""
         return np.asarray(self.column("start") // self.shard_rows, dtype=np.int64)
 
-    def read_shard(self, shard: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    @property
+    def coordinates(self) -> int:
+        """C: coordinates of a joint."""
+        return int(self.attributes["coordinates"])
+
+    @property
+    def has_score(self) -> bool:
+        """Is there a confidence of each joint?"""
+        return SCORE in self._arrays
+
+    def read_shard(
+        self, shard: int, *, score: bool = False
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """`keypoint` (rows, V, C) float32 and `present` (rows,) of one shard.
 
-        Raises AclnetError that names the file where the shard is gone or does not decode.
+        With `score`, confidence is one channel more, the last. Raises AclnetError that names the
+        file where the shard is gone or does not decode.
         """
         rows = slice(shard * self.shard_rows, (shard + 1) * self.shard_rows)
-        return self._rows(KEYPOINT, rows), self._rows(PRESENT, rows)
+        keypoint = self._rows(KEYPOINT, rows)
+        if score:
+            confidence = self._rows(SCORE, rows)[..., None]
+            keypoint = np.concatenate([keypoint, confidence], axis=-1)
+        return keypoint, self._rows(PRESENT, rows)
 
     def sequence(self, sample: int | str) -> Sequence:
         """One sequence by its row in `samples` or its id, as it is stored (normalised).
@@ -165,7 +182,7 @@ class Store:
             label=int(self.column("label")[row]),
             present=tracks(PRESENT),
             frame_index=tracks(INDEX)[0],
-            score=tracks(SCORE) if SCORE in self._arrays else None,
+            score=tracks(SCORE) if self.has_score else None,
             subject=int(self.column("subject")[row]),
             camera=int(self.column("camera")[row]),
             setup=int(self.column("setup")[row]),
@@ -185,6 +202,7 @@ class Store:
         seed: int = 0,
         shuffle: bool = True,
         motion: bool = False,
+        score: bool = False,
         balance: bool = False,
         window: int | None = None,
         rank: int = 0,
@@ -199,6 +217,7 @@ class Store:
             seed=seed,
             shuffle=shuffle,
             motion=motion,
+            score=score,
             balance=balance,
             window=window,
             rank=rank,

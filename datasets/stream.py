@@ -54,7 +54,7 @@ class Batch:
     """B samples, ragged over persons: P person-tracks of N sampled frames."""
 
     keypoint: NDArray[np.float32]
-    """(P, N, V, C)."""
+    """(P, N, V, C); with `score=True` confidence is one channel more, the last."""
     following: NDArray[np.float32] | None
     """(P, N, V, C): the frame after each, the same one at the end; only with `motion=True`."""
     present: NDArray[np.bool_]
@@ -112,6 +112,7 @@ class Stream:
             order of the store.
         window: shards that are shuffled together; None = as many as `WINDOW_BYTES` hold.
         motion: also yield the frame after each sampled one.
+        score: also yield the confidence of each joint, as the last channel.
         balance: draw every class equally often.
         rank, world: this process among data-parallel ones. All read the same windows, and the
             global batches depend on batch_size * world alone. Ranks have equally many batches,
@@ -119,7 +120,8 @@ class Stream:
 
     Raises:
         AclnetError: an empty split, one with fewer samples than there are ranks to train on it, a
-            size below 1. While streaming: a shard is gone or does not decode.
+            size below 1, scores of a store that has none. While streaming: a shard is gone or does
+            not decode.
     """
 
     def __init__(
@@ -132,6 +134,7 @@ class Stream:
         seed: int = 0,
         shuffle: bool = True,
         motion: bool = False,
+        score: bool = False,
         balance: bool = False,
         window: int | None = None,
         rank: int = 0,
@@ -145,6 +148,8 @@ class Stream:
             )
         if batch_size < 1 or (window is not None and window < 1):
             raise AclnetError(f"batch size {batch_size}, window {window}: both must be 1 or more")
+        if score and not store.has_score:
+            raise AclnetError(f"{store.path} holds no confidence of joints: stream without score")
         self._store = store
         self._sampling = sampling
         self._seed, self._shuffle, self._motion, self._balance = seed, shuffle, motion, balance
@@ -157,7 +162,7 @@ class Stream:
         self._start = store.column("start").astype(np.int64)
         self._frames = store.column("n_frames").astype(np.int64)
         self._persons = store.column("n_persons").astype(np.int64)
-        self._cache = _ShardCache(store)
+        self._cache = _ShardCache(store, score=score)
         self.epoch = 0
         self.step = 0
 
@@ -277,19 +282,21 @@ def _chosen(store: Store, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 def default_window(store: Store) -> int:
     """Shards a window holds, from the store's size alone."""
     layout = store.layout
-    row_bytes = layout.num_joints * store.attributes["coordinates"] * 4
+    row_bytes = layout.num_joints * store.coordinates * 4
     return int(max(1, WINDOW_BYTES // (store.shard_rows * row_bytes)))
 
 
 class _ShardCache:
     """Decoded shards, the least recently used ones dropped beyond `CACHE_BYTES`."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, *, score: bool) -> None:
+        self._store, self._score = store, score
         self._kept: OrderedDict[int, tuple[NDArray[np.float32], NDArray[np.bool_]]] = OrderedDict()
 
     def __call__(self, shard: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        block = self._kept.pop(shard, None) or self._store.read_shard(shard)
+        block = self._kept.pop(shard, None)
+        if block is None:
+            block = self._store.read_shard(shard, score=self._score)
         self._kept[shard] = block
         each = block[0].nbytes + block[1].nbytes
         while len(self._kept) > 1 and len(self._kept) * each > CACHE_BYTES:

@@ -9,6 +9,8 @@ import numpy as np
 from aclnet.datasets import zarr_io
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from aclnet.datasets.store import Store
 
 _BINS = 8
@@ -38,9 +40,9 @@ def summarise(store: Store) -> dict[str, Any]:
         "bytes": sum(stored.values()),
         "digest": store.digest[:16],
     }
-    subjects, labels = store.column("subject"), store.column("label")
+    labels = store.column("label")
     splits = [
-        [name, int(mask.sum()), len(np.unique(labels[mask])), len(np.unique(subjects[mask]))]
+        [name, int(mask.sum()), len(np.unique(labels[mask])), _distinct(store, "subject", mask)]
         for name, mask in store.splits.items()
     ]
     return {
@@ -52,9 +54,10 @@ def summarise(store: Store) -> dict[str, Any]:
     }
 
 
-def _distinct(store: Store, name: str) -> int | str:
-    known = store.column(name)[store.column(name) >= 0]
-    return len(np.unique(known)) if len(known) else "unknown"
+def _distinct(store: Store, name: str, mask: NDArray[np.bool_] | None = None) -> int | str:
+    values = store.column(name) if mask is None else store.column(name)[mask]
+    known = values[values >= 0]
+    return len(np.unique(known)) if len(known) or not len(values) else "unknown"
 
 
 def _counts(values: np.ndarray[Any, Any]) -> list[tuple[int, int]]:

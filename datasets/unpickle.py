@@ -18,6 +18,7 @@ import numpy as np
 from aclnet.datasets.errors import AclnetError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -49,6 +50,19 @@ def load_pickle(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
         ) from None
 
 
+def numpy_scalars() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """What builds numpy scalars here, with the names that pickles use for it.
+
+    For `torch.serialization.safe_globals`: checkpoints of other toolkits hold such scalars beside
+    their tensors. What is called is ours, as in `load_pickle`.
+    """
+    return [
+        (_Dtype, "numpy.dtype"),
+        (_scalar, "numpy.core.multiarray.scalar"),
+        (_scalar, "numpy._core.multiarray.scalar"),
+    ]
+
+
 class _ForbiddenError(Exception):
     pass
 
@@ -75,15 +89,13 @@ class _Unpickler(pickle.Unpickler):
         raise _ForbiddenError(f"{module}.{name}")
 
     def _dtype(self, text: object, *_: object) -> _Dtype:
-        if not isinstance(text, str) or not _PLAIN_DTYPE.fullmatch(text):
-            raise ValueError(f"{text!r} is no plain type of numbers or text")
-        return _Dtype(np.dtype(text))
+        return _Dtype(text)
 
     def _reconstruct(self, *_: object) -> _Array:
         return _Array()
 
     def _scalar(self, dtype: object, data: object) -> Any:  # noqa: ANN401 - a numpy scalar
-        return _array(data, dtype, (), "C")[()]
+        return _scalar(dtype, data)
 
     def _from_buffer(
         self, data: object, dtype: object, shape: object, order: object
@@ -105,8 +117,10 @@ class _Dtype:
 
     __slots__ = ("dtype",)
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
-        self.dtype = dtype
+    def __init__(self, text: object, *_: object) -> None:
+        if not isinstance(text, str) or not _PLAIN_DTYPE.fullmatch(text):
+            raise ValueError(f"{text!r} is no plain type of numbers or text")
+        self.dtype: np.dtype[Any] = np.dtype(text)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         byte_order = state[1]  # all else in there is for structured types
@@ -124,6 +138,10 @@ class _Array:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, dtype, is_fortran, data = state
         self.array = _array(data, dtype, shape, "F" if is_fortran else "C")
+
+
+def _scalar(dtype: object, data: object) -> Any:  # noqa: ANN401 - a numpy scalar
+    return _array(data, dtype, (), "C")[()]
 
 
 def _array(data: object, dtype: object, shape: object, order: object) -> NDArray[Any]:

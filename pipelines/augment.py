@@ -41,7 +41,8 @@ class AugmentSpec(BaseModel):
     rotate: float = Field(default=0.0, ge=0, le=pi)
     """Radians: rotation about each axis by an angle uniform in ±rotate."""
     mirror: float = Field(default=0.0, ge=0, le=1)
-    """Probability of the mirror image: x negated, left and right joints exchanged."""
+    """Probability of the mirror image: x negated (in pixels: taken from the image's width), left
+    and right joints exchanged."""
     swap_sides: float = Field(default=0.0, ge=0, le=1)
     """Probability that only the joints are exchanged: Spatial_Flip of the official code."""
     limb_mask: float = Field(default=0.0, ge=0, le=1)
@@ -89,12 +90,14 @@ def augment(
     *,
     frame: Tensor,
     present: Tensor | None = None,
+    width: Tensor | None = None,
+    scored: bool = False,
 ) -> Tensor:
     """Changes the samples of a batch; all persons and frames of a sample share its draws.
 
     Args:
-        x: (P, N, V, C) float person-tracks in metres; a joint that is zero in all coordinates is
-            missing and stays zero. Left unchanged.
+        x: (P, N, V, C) float person-tracks in metres or pixels; a joint that is zero in all
+            coordinates is missing and stays zero. Left unchanged.
         owner: (P,) int64 sample of each track, ascending; the persons of a sample in fixed order.
         keys: (B,) int64 key of each sample: seed, epoch, sample id and occurrence folded.
         spec: the operations.
@@ -103,25 +106,35 @@ def augment(
             or is one frame's successor, gets the same jitter.
         present: (P, N) bool; rows of absent persons are zero and stay so. Without it (a batch does
             not carry the presence in the following frames) the zeros alone tell.
+        width: (B,) of each sample's image, for the mirror image of pixels.
+        scored: the last channel is confidence: it goes with its joint and is zero where that is
+            hidden, and is else left as it is.
 
     Returns:
         (P, N, V, C) in the dtype of `x`; `x` itself where nothing is switched on.
 
     Raises:
-        AclnetError: rotate, mirror, jitter or scale with data that are not 3-D, or a limb mask
-            with a layout that names no limbs.
+        AclnetError: rotate, jitter or scale with data that are not 3-D, mirror with pixels of
+            unknown width, or a limb mask with a layout that names no limbs.
     """
     keys = fold(keys, _AUGMENT)
-    if spec.rotate or spec.scale or spec.mirror or spec.jitter:
-        _check_3d(x, spec)
+    _check_possible(x.shape[-1] - scored, spec, width)
+    score = x[..., -1:] if scored else None
+    x = x[..., :-1] if scored else x
     if spec.rotate:
         x = _turn(x, _rotations(keys, spec.rotate)[owner].to(x.dtype))
-    if spec.scale or spec.mirror:
+    if width is not None and spec.mirror:
+        x = _reflect(x, _happens(keys, _MIRROR, spec.mirror)[owner], width[owner])
+    elif spec.scale or spec.mirror:
         x = x * _factors(keys, spec)[owner][:, None, None].to(x.dtype)
     if spec.mirror or spec.swap_sides:
-        x = _exchange_sides(x, _exchanged(keys, spec)[owner], layout)
+        exchanged = _exchanged(keys, spec)[owner]
+        x = _exchange_sides(x, exchanged, layout)
+        score = None if score is None else _exchange_sides(score, exchanged, layout)
     if spec.jitter:
         x = _jitter(x, owner, keys, spec.jitter, frame, present)
+    if score is not None:
+        x = torch.cat([x, score], -1)
     if spec.limb_mask:
         x = x.masked_fill(_hidden(keys, spec.limb_mask, layout)[owner][:, None, :, None], 0)
     return x
@@ -156,6 +169,15 @@ def _turn(x: Tensor, rotations: Tensor) -> Tensor:
     turned = x[..., 0, None] * columns[..., 0]
     turned.addcmul_(x[..., 1, None], columns[..., 1])
     return turned.addcmul_(x[..., 2, None], columns[..., 2])
+
+
+def _reflect(x: Tensor, chosen: Tensor, width: Tensor) -> Tensor:
+    """The first coordinate of chosen (P,) tracks taken from the width (P,) of their image."""
+    across = x[..., 0]
+    reflected = torch.where(across != 0, width.to(x.dtype)[:, None, None] - across, 0)
+    x = x.clone()
+    x[..., 0] = torch.where(chosen[:, None, None], reflected, across)
+    return x
 
 
 def _factors(keys: Tensor, spec: AugmentSpec) -> Tensor:
@@ -227,11 +249,18 @@ def _limbs(layout: Layout) -> tuple[tuple[int, ...], ...]:
     return tuple(layout.parts[limb] for limb in LIMBS)
 
 
-def _check_3d(x: Tensor, spec: AugmentSpec) -> None:
-    if x.shape[-1] != 3:
+def _check_possible(coordinates: int, spec: AugmentSpec, width: Tensor | None) -> None:
+    if coordinates == 3:
+        return
+    if spec.rotate or spec.scale or spec.jitter:
         raise AclnetError(
-            f"augmentation {spec} moves joints in space, but these have {x.shape[-1]} coordinates; "
-            "of 2-D data only swap-sides and limb-mask are possible"
+            f"augmentation {spec} moves joints in space, but these have {coordinates} coordinates; "
+            "of 2-D data only mirror, swap-sides and limb-mask are possible"
+        )
+    if spec.mirror and width is None:
+        raise AclnetError(
+            f"augmentation {spec}: the mirror image of pixels needs the width of the image, which "
+            "these data do not tell; use swap-sides"
         )
 
 

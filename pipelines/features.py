@@ -27,25 +27,40 @@ def needs_following(modality: str) -> bool:
     return modality.endswith("m")
 
 
-def make_features(x: Tensor, following: Tensor | None, layout: Layout, modality: str) -> Tensor:
-    """One modality of 3-D joints, in the shape, dtype and unit of `x`.
+_SCORE_DIFFERENCES = frozenset({"coco_new", "openpose_new"})
+"""Layouts whose k-bones and motions carry the difference of two scores, as the released code has
+it; its bones, and all features of other layouts, carry the mean."""
+
+
+def make_features(
+    x: Tensor,
+    following: Tensor | None,
+    layout: Layout,
+    modality: str,
+    *,
+    scored: bool = False,
+) -> Tensor:
+    """One modality of joints, in the shape, dtype and unit of `x`.
 
     Args:
-        x: (..., V, C) coordinates.
-        following: (..., V, C) the frame after each one of `x` in the whole recording, at its end
-            the last frame again, so that motion there is 0. Only motions use it.
+        x: (..., V, C) coordinates, or with `scored` coordinates and confidence.
+        following: (..., V, C) the frame that the motion of each one of `x` leads to; the same
+            frame where there is none, so that its motion is 0. Only motions use it.
         layout: tells which joints a bone and a k-bone join.
         modality: one of `MODALITIES`.
+        scored: the last channel is the joints' confidence. A bone has the mean of its two joints';
+            k-bones and motions too, or the difference, see `_SCORE_DIFFERENCES`.
 
     Raises:
         AclnetError: the modality is unknown.
         ValueError: a motion without `following`.
     """
     if not needs_following(modality):
-        return _still(x, layout, modality)
+        return _still(x, layout, modality, scored)
     if following is None:
         raise ValueError(f"modality {modality} needs the following frames")
-    return _still(following, layout, modality[0]) - _still(x, layout, modality[0])
+    now, then = (_still(frames, layout, modality[0], scored) for frames in (x, following))
+    return _difference(then, now, scored and layout.name not in _SCORE_DIFFERENCES)
 
 
 def take_joints(x: Tensor, joints: tuple[int, ...]) -> Tensor:
@@ -55,10 +70,20 @@ def take_joints(x: Tensor, joints: tuple[int, ...]) -> Tensor:
     return taken.view(*x.shape[:-2], len(joints), x.shape[-1])
 
 
-def _still(x: Tensor, layout: Layout, feature: str) -> Tensor:
+def _still(x: Tensor, layout: Layout, feature: str, scored: bool) -> Tensor:
     if feature == "j":
         return x
-    return x - take_joints(x, layout.bone_parent if feature == "b" else layout.kbone_partner)
+    inward = layout.bone_parent if feature == "b" else layout.kbone_partner
+    mean = scored and (feature == "b" or layout.name not in _SCORE_DIFFERENCES)
+    return _difference(x, take_joints(x, inward), mean)
+
+
+def _difference(a: Tensor, b: Tensor, mean_of_scores: bool) -> Tensor:
+    """a - b, but for the last channel their mean where that holds scores to be averaged."""
+    difference = a - b
+    if mean_of_scores:
+        difference[..., -1] = (a[..., -1] + b[..., -1]) / 2
+    return difference
 
 
 @lru_cache(maxsize=64)

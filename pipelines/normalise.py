@@ -40,9 +40,9 @@ class Normalised(NamedTuple):
     kept: NDArray[np.int64]
     """(T',) numbers of the frames that were kept."""
     centre: NDArray[np.float32]
-    """(3,) the new origin in camera space, metres."""
+    """(C,) the new origin in camera space, metres; zero where nothing was moved."""
     rotation: NDArray[np.float32]
-    """(3, 3) turns camera space into the person's space."""
+    """(C, C) turns camera space into the person's space."""
     order: NDArray[np.int64]
     """(M,) the person that each row was before; scores and body ids follow it."""
 
@@ -133,12 +133,13 @@ def _frames_of(present: NDArray[np.bool_], person: int) -> int:
 
 def _unchanged(keypoint: NDArray[np.float32], present: NDArray[np.bool_]) -> Normalised:
     persons, frames = present.shape
+    coordinates = keypoint.shape[-1]
     return Normalised(
         keypoint,
         present,
         np.arange(frames),
-        np.zeros(3, np.float32),
-        np.eye(3, dtype=np.float32),
+        np.zeros(coordinates, np.float32),
+        np.eye(coordinates, dtype=np.float32),
         np.arange(persons),
     )
 

@@ -20,6 +20,7 @@ from aclnet.datasets.layouts import get_layout
 from aclnet.datasets.readers import get_dataset
 from aclnet.datasets.sequence import Rejection, Sequence
 from aclnet.pipelines.clean import CLEANERS
+from aclnet.pipelines.convert import convert
 from aclnet.pipelines.normalise import normalise
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def own_sides(source: Source) -> dict[str, list[str]]:
         prefix, side, number = match.groups()
         if side == "val" and f"{name[: match.start(2)]}test{number}" not in splits:
             side = "test"
-        sides[f"{prefix or 'own'}{number}/{side}"] = ids
+        sides[f"{prefix or protocols.OWN}{number}/{side}"] = ids
     return sides
 
 
@@ -235,9 +236,12 @@ def _prepare_item(
         result = CLEANERS[spec.clean](result)
     if isinstance(result, Rejection):
         return result
+    result = _first_persons(result, spec.max_persons)
     if not result.present.any():
         return Rejection(item.path, None, "no person in any frame")
     result = _without_absent(result)
+    if spec.raw_layout:
+        result = convert(result, spec.raw_layout, spec.layout)
     layout = get_layout(spec.layout)
     normalised = normalise(result.keypoint, result.present, layout, align=options.align)
     there = normalised.present.any(axis=1)
@@ -254,17 +258,24 @@ def _prepare_item(
     return [_Sample(piece, *undo, item.sample_id) for piece in _cut(sequence)]
 
 
+def _first_persons(sequence: Sequence, count: int | None) -> Sequence:
+    return _persons(sequence, np.arange(len(sequence.present))[:count])
+
+
 def _without_absent(sequence: Sequence) -> Sequence:
     """Only the persons that are there in some frame: the first of them is the main one."""
-    there = np.flatnonzero(sequence.present.any(axis=1))
-    if len(there) == len(sequence.present):
+    return _persons(sequence, np.flatnonzero(sequence.present.any(axis=1)))
+
+
+def _persons(sequence: Sequence, chosen: NDArray[np.int64]) -> Sequence:
+    if len(chosen) == len(sequence.present):
         return sequence
     return replace(
         sequence,
-        keypoint=sequence.keypoint[there],
-        present=sequence.present[there],
-        score=None if sequence.score is None else sequence.score[there],
-        body_ids=[sequence.body_ids[m] for m in there] if sequence.body_ids else [],
+        keypoint=sequence.keypoint[chosen],
+        present=sequence.present[chosen],
+        score=None if sequence.score is None else sequence.score[chosen],
+        body_ids=[sequence.body_ids[m] for m in chosen] if sequence.body_ids else [],
     )
 
 
@@ -309,21 +320,30 @@ def _variants(sample: _Sample, layout: Layout, options: PrepareOptions) -> Itera
     spec = AugmentSpec.parse(options.augment)
     sequence = sample.sequence
     persons, frames = sequence.present.shape
+    scored, in_pixels = sequence.score is not None, sequence.keypoint.shape[-1] == 2
+    joints = np.ascontiguousarray(sequence.keypoint)
+    if sequence.score is not None:
+        joints = np.concatenate([joints, sequence.score[..., None]], axis=-1)
     for variant in range(1, options.variants + 1):
         key = random.fold(
             random.sample_keys([sequence.sample_id]), options.seed, variant, _STORED_VARIANT
         )
         moved = augment(
-            torch.from_numpy(np.ascontiguousarray(sequence.keypoint)),
+            torch.from_numpy(joints),
             torch.zeros(persons, dtype=torch.int64),
             torch.from_numpy(key),
             spec,
             layout,
             frame=torch.arange(frames).expand(persons, -1),
             present=torch.from_numpy(np.ascontiguousarray(sequence.present)),
-        )
+            width=torch.tensor([sequence.width]) if in_pixels and sequence.width else None,
+            scored=scored,
+        ).numpy()
         copy = replace(
-            sequence, sample_id=f"{sequence.sample_id}@{variant}", keypoint=moved.numpy()
+            sequence,
+            sample_id=f"{sequence.sample_id}@{variant}",
+            keypoint=moved[..., :-1] if scored else moved,
+            score=moved[..., -1] if scored else None,
         )
         yield replace(sample, sequence=copy, variant=variant)
 

@@ -142,7 +142,7 @@ def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: 
             f"The first: {table.rejections[0]}"
         )
     sides = parts.split_masks(task.spec, task.source, table.columns)
-    counts = _check_counts(task, table.columns)
+    counts = _check_counts(task, table.columns, sides)
     store = assemble(task, table, sides, rejections)
     _put_into_place(store, out, task.work)
     columns, original = table.columns, table.columns["variant"] == 0
@@ -185,13 +185,12 @@ def _plan_hash(
 
 
 def _check_counts(
-    task: Preparation, columns: dict[str, NDArray[Any]]
+    task: Preparation, columns: dict[str, NDArray[Any]], sides: dict[str, NDArray[np.bool_]]
 ) -> tuple[protocols.SideCount, ...]:
     """Protocol sides against their published sizes; AclnetError where a whole set has others."""
-    original = np.flatnonzero(columns["variant"] == 0)
-    _, first = np.unique(columns["original"][original], return_index=True)  # of several pieces
-    recordings = {name: values[original[first]] for name, values in columns.items()}
-    counts = protocols.check_counts(task.spec.name, recordings)
+    # recordings, not pieces and variants of them
+    found = {name: len(np.unique(columns["original"][mask])) for name, mask in sides.items()}
+    counts = protocols.check_counts(task.spec.name, found)
     wrong = [str(count) for count in counts if count.verdict == "wrong"]
     if wrong:
         raise AclnetError(

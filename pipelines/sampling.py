@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _SAMPLING = 1  # folded into the keys, so that no other module draws the same numbers
 _SHARE, _OFFSET, _START, _SLOTS = 0, 1, 2, 3  # draw numbers; slots take the rest
+
+Short = Literal["random", "spread"]
 
 _CLIP_SEED = 255  # of the official code: published scores are those of these clips
 
@@ -49,10 +51,14 @@ class UniformSampling:
 
 @dataclass(frozen=True)
 class ClipSampling:
-    """Sampling for tests: `clips` clips of `length` frames, the same in every run."""
+    """Sampling for tests: `clips` clips of `length` frames, the same in every run.
+
+    `short` says where the clips of a sequence with fewer frames begin, see `clip_frames`.
+    """
 
     length: int = 100
     clips: int = 10
+    short: Short = "random"
 
     def __post_init__(self) -> None:
         _check_length(self.length)
@@ -61,7 +67,7 @@ class ClipSampling:
 
     def __call__(self, n_frames: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """(B, clips * length) frame numbers for (B,) lengths; the keys do not matter."""
-        return clip_frames(n_frames, self.length, self.clips)
+        return clip_frames(n_frames, self.length, self.clips, self.short)
 
 
 def uniform_frames(
@@ -85,24 +91,30 @@ def uniform_frames(
     return frames + offset[:, None]
 
 
-def clip_frames(n_frames: NDArray[np.int64], length: int, clips: int = 10) -> NDArray[np.int64]:
+def clip_frames(
+    n_frames: NDArray[np.int64], length: int, clips: int = 10, short: Short = "random"
+) -> NDArray[np.int64]:
     """(B, clips * length) frame numbers of the test clips of sequences of `n_frames` (B,) frames.
 
     The official test reseeds numpy's global generator for each sample, so that the clips of a
-    sequence depend on its number of frames alone. Clip after clip.
+    sequence depend on its number of frames alone. Clip after clip. Of sequences shorter than
+    `length`, clips begin at `random` frames (the official test of 3-D data) or are `spread` evenly
+    (that of 2-D data).
     """
-    return np.stack([_clip_table(n, length, clips) for n in n_frames.tolist()])
+    return np.stack([_clip_table(n, length, clips, short) for n in n_frames.tolist()])
 
 
 @lru_cache(maxsize=1024)
-def _clip_table(n: int, length: int, clips: int) -> NDArray[np.int64]:
+def _clip_table(n: int, length: int, clips: int, short: Short) -> NDArray[np.int64]:
     """(clips * length,) frame numbers; the order of the draws is that of the official code."""
     draws = np.random.RandomState(_CLIP_SEED)
     table = np.empty((clips, length), np.int64)
-    for clip in table:
+    for number, clip in enumerate(table):
         draws.random_sample()  # the share of the sequence, always 1 in a test
         if n < length:
-            clip[:] = (draws.randint(n) + np.arange(length)) % n
+            evenly = number if n < clips else number * n // clips
+            start = evenly if short == "spread" else draws.randint(n)
+            clip[:] = (start + np.arange(length)) % n
         elif n < 2 * length:
             skipped = np.zeros(length + 1, np.int64)
             skipped[draws.choice(length + 1, n - length, replace=False)] = 1

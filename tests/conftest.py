@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -16,6 +18,7 @@ settings.load_profile("unhurried")
 ROOT = Path(__file__).parent.parent
 
 if TYPE_CHECKING:
+    from aclnet.datasets.store import Store
     from aclnet.pipelines.prepare import Report
 
 
@@ -39,7 +42,7 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def made_up_store(prepare_ntu, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_up_store(prepare_raw, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small store of made-up people: six of NTU 60's classes, two of them of two persons.
 
     X-Sub has 24 training and 12 test samples of 4 and 2 subjects; X-View has no training side.
@@ -49,7 +52,7 @@ def made_up_store(prepare_ntu, tmp_path_factory: pytest.TempPathFactory) -> Path
     folder = tmp_path_factory.mktemp("made-up")
     actions = (1, 3, 10, 24, 50, 58)
     generate(folder / "raw", seed=0, actions=actions, subjects=6, cameras=1, replications=1)
-    prepare_ntu(folder / "raw", folder / "ntu60.zarr")
+    prepare_raw(folder / "raw", folder / "ntu60.zarr")
     return folder / "ntu60.zarr"
 
 
@@ -68,8 +71,8 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def prepare_ntu():
-    """Prepares a folder of NTU files in this process: `prepare_ntu(raw, out, **options)`."""
+def prepare_raw():
+    """Prepares raw recordings in this process: `prepare_raw(raw, out, dataset=..., **options)`."""
     from aclnet.datasets.readers import get_dataset
     from aclnet.pipelines.executor import executor
     from aclnet.pipelines.options import PrepareOptions
@@ -89,8 +92,49 @@ def prepare_ntu():
 
 
 @pytest.fixture(scope="session")
-def people_store(people: Path, prepare_ntu, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def people_store(people: Path, prepare_raw, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store of `people`; tests leave it as it is."""
     out = tmp_path_factory.mktemp("store") / "people.zarr"
-    prepare_ntu(people, out)
+    prepare_raw(people, out)
     return out
+
+
+@pytest.fixture(scope="session")
+def pixel_pickle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve made-up clips in PYSKL's FineGYM form: COCO joints, 1 to 3 persons, splits.
+
+    The third person and the frames in which the second is missing are there to be left out.
+    """
+    rng = np.random.default_rng(5)
+    annotations = []
+    for number in range(12):
+        persons, frames = 1 + number % 3, 8 + 7 * number
+        path = rng.normal(scale=4, size=(persons, frames, 17, 2)).cumsum(axis=1)
+        keypoint = (path + rng.uniform(200, 400, size=(persons, 1, 17, 2))).astype(np.float16)
+        keypoint[1:2, 3:5] = 0
+        annotations.append(
+            {
+                "frame_dir": f"clip_{number:02}",
+                "label": number % 4,
+                "img_shape": (480, 640 + number),
+                "original_shape": (480, 640 + number),
+                "total_frames": frames,
+                "keypoint": keypoint,
+                "keypoint_score": rng.uniform(0.2, 1, (persons, frames, 17)).astype(np.float16),
+            }
+        )
+    ids = [a["frame_dir"] for a in annotations]
+    path = tmp_path_factory.mktemp("pixels") / "gym_hrnet.pkl"
+    split = {"train": ids[:8], "val": ids[8:]}
+    path.write_bytes(pickle.dumps({"split": split, "annotations": annotations}))
+    return path
+
+
+@pytest.fixture(scope="session")
+def pixel_store(pixel_pickle: Path, prepare_raw, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The FineGYM store of `pixel_pickle`; tests leave it as it is."""
+    from aclnet.datasets.store import Store
+
+    out = tmp_path_factory.mktemp("store") / "finegym.zarr"
+    prepare_raw(pixel_pickle, out, dataset="finegym")
+    return Store(out)

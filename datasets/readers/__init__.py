@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Protocol
 
 from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.protocols import protocol_names, published_counts
+from aclnet.datasets.layouts import get_layout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from aclnet.datasets.sequence import Rejection, Sequence
@@ -76,16 +77,21 @@ class DatasetSpec:
     """Name of the joint layout, see `aclnet.datasets.layouts`."""
     units: str
     class_names: tuple[str, ...]
-    protocols: tuple[str, ...]
-    """Evaluation protocols, see `aclnet.datasets.protocols`."""
     open: Callable[[Path], Source]
     """Raises AclnetError where the path holds nothing of this dataset's kind."""
-    clean: str | None
-    """Step of `aclnet.pipelines.clean` for sources that are not `cleaned`."""
     places: tuple[str, ...]
     """Where users put the raw data, relative to their data folder, likeliest first."""
-    published_counts: Mapping[str, int]
-    """Samples of each protocol side (`xsub/train`) in the complete set."""
+    clean: str | None = None
+    """Step of `aclnet.pipelines.clean` for sources that are not `cleaned`."""
+    raw_layout: str | None = None
+    """Layout of the raw joints where it is another one, see `aclnet.pipelines.convert`."""
+    max_persons: int | None = None
+    """Only the first so many persons are kept, as published; None: all."""
+
+    @property
+    def dimensions(self) -> int:
+        """2 for pixels, 3 for metres."""
+        return 2 if self.units == "px" else 3
 
 
 def get_dataset(name: str) -> DatasetSpec:
@@ -120,26 +126,23 @@ def walk_files(root: Path) -> Iterator[tuple[str, int]]:
             ) from None
 
 
-def _open_ntu60(raw: Path) -> Source:
-    return _open_ntu(raw, "ntu60", 60)
-
-
-def _open_ntu120(raw: Path) -> Source:
-    return _open_ntu(raw, "ntu120", 120)
-
-
-def _open_ntu(raw: Path, name: str, classes: int) -> Source:
+def _open_ntu(raw: Path, name: str) -> Source:
     if raw.is_dir():
         from aclnet.datasets.readers.ntu import NtuSource
 
         return NtuSource(raw, name)
-    if raw.is_file():
-        from aclnet.datasets.readers.pyskl import PysklSource
+    return _open_pickle(raw, name, f"a folder of .skeleton files or PYSKL's {name}_3danno.pkl")
 
-        return PysklSource(raw, num_classes=classes)
-    raise AclnetError(
-        f"{raw} is not there; give a folder of .skeleton files or PYSKL's {name}_3danno.pkl"
-    )
+
+def _open_pickle(raw: Path, name: str, file: str) -> Source:
+    if not raw.is_file():
+        problem = "is a folder" if raw.is_dir() else "is not there"
+        raise AclnetError(f"{raw} {problem}; give {file}")
+    from aclnet.datasets.readers.pyskl import PysklSource
+
+    spec = get_dataset(name)
+    layout = get_layout(spec.raw_layout or spec.layout)
+    return PysklSource(raw, len(spec.class_names), layout.num_joints, spec.dimensions)
 
 
 def _open_utd_mhad(raw: Path) -> Source:
@@ -150,40 +153,10 @@ def _open_utd_mhad(raw: Path) -> Source:
     return UtdMhadSource(raw)
 
 
-def _ntu_classes(count: int) -> tuple[str, ...]:
-    table = (files("aclnet.datasets.tables") / "ntu120_classes.tsv").read_text(encoding="utf-8")
-    return tuple(line.split("\t")[2] for line in table.splitlines()[1 : count + 1])
+def _classes(dataset: str) -> tuple[str, ...]:
+    table = files("aclnet.datasets.tables") / f"{dataset}_classes.txt"
+    return tuple(table.read_text(encoding="utf-8").splitlines())
 
-
-_UTD_MHAD_CLASSES = (
-    "swipe left",
-    "swipe right",
-    "wave",
-    "clap",
-    "throw",
-    "arm cross",
-    "basketball shoot",
-    "draw x",
-    "draw circle (clockwise)",
-    "draw circle (counter clockwise)",
-    "draw triangle",
-    "bowling",
-    "boxing",
-    "baseball swing",
-    "tennis swing",
-    "arm curl",
-    "tennis serve",
-    "push",
-    "knock",
-    "catch",
-    "pickup and throw",
-    "jog",
-    "walk",
-    "sit to stand",
-    "stand to sit",
-    "lunge",
-    "squat",
-)
 
 DATASETS: dict[str, DatasetSpec] = {
     spec.name: spec
@@ -193,36 +166,60 @@ DATASETS: dict[str, DatasetSpec] = {
             title="NTU RGB+D 60",
             layout="nturgb+d",
             units="m",
-            class_names=_ntu_classes(60),
-            protocols=protocol_names("ntu60"),
-            open=_open_ntu60,
+            class_names=_classes("ntu120")[:60],
+            open=partial(_open_ntu, name="ntu60"),
             clean="ntu",
             places=("ntu60", "nturgb+d_skeletons", "ntu60_3danno.pkl"),
-            published_counts=published_counts("ntu60"),
         ),
         DatasetSpec(
             name="ntu120",
             title="NTU RGB+D 120",
             layout="nturgb+d",
             units="m",
-            class_names=_ntu_classes(120),
-            protocols=protocol_names("ntu120"),
-            open=_open_ntu120,
+            class_names=_classes("ntu120"),
+            open=partial(_open_ntu, name="ntu120"),
             clean="ntu",
             places=("ntu120", "nturgb+d", "ntu120_3danno.pkl"),
-            published_counts=published_counts("ntu120"),
+        ),
+        DatasetSpec(
+            name="pkummd",
+            title="PKU-MMD",
+            layout="nturgb+d",
+            units="m",
+            class_names=_classes("pkummd"),
+            open=partial(_open_pickle, name="pkummd", file="pku_mmd.pkl"),
+            places=("pku_mmd.pkl",),
+        ),
+        DatasetSpec(
+            name="kinetics",
+            title="Kinetics-Skeleton 400",
+            layout="coco_new",
+            raw_layout="coco",
+            units="px",
+            class_names=_classes("kinetics"),
+            open=partial(_open_pickle, name="kinetics", file="k400_hrnet.pkl"),
+            places=("k400_hrnet.pkl",),
+            max_persons=2,
+        ),
+        DatasetSpec(
+            name="finegym",
+            title="FineGYM-99",
+            layout="coco_new",
+            raw_layout="coco",
+            units="px",
+            class_names=_classes("finegym"),
+            open=partial(_open_pickle, name="finegym", file="gym_hrnet.pkl"),
+            places=("gym_hrnet.pkl",),
+            max_persons=2,
         ),
         DatasetSpec(
             name="utd-mhad",
             title="UTD-MHAD",
             layout="utd_mhad",
             units="m",
-            class_names=_UTD_MHAD_CLASSES,
-            protocols=protocol_names("utd-mhad"),
+            class_names=_classes("utd-mhad"),
             open=_open_utd_mhad,
-            clean=None,
             places=("utd-mhad", "utd_mhad", "UTD-MHAD"),
-            published_counts=published_counts("utd-mhad"),
         ),
     )
 }

@@ -1,9 +1,16 @@
-"""PYSKL pickles of 3-D skeletons (`ntu60_3danno.pkl`, `ntu120_3danno.pkl`, or one's own).
+"""PYSKL pickles of skeletons (`ntu60_3danno.pkl`, `gym_hrnet.pkl`, `k400_hrnet.pkl`, one's own).
 
 `{"split": {name: [id, ...]}, "annotations": [{...}, ...]}`, or the list of annotations alone. An
-annotation has `frame_dir` (its id), `label`, `total_frames` and `keypoint (M, T, V, 3)`. The
-sequences are cleaned already. Such pickles do not keep which frames of the recording are left, nor
-float32: NTU's are float16, steps of about 2 mm at the distance of the camera.
+annotation has `frame_dir` (its id), `label`, `total_frames` and its joints in one of three forms:
+
+- in space: `keypoint (M, T, V, 3)`. Such sequences are cleaned already; which frames of the
+  recording are left is not kept, nor is float32: NTU's are float16, steps of about 2 mm at the
+  distance of the camera.
+- in pixels: `keypoint (M, T, V, 2)`, `keypoint_score (M, T, V)`, `img_shape (height, width)`.
+- in pixels, packed: `keypoint (N, V, 3)` with x, y and score, a row a person and frame, and
+  `frame_inds (N,)`. Frames without a person are left out, and the persons of a frame are in the
+  order of the rows: of no frame to frame identity. Where a frame has more than ten, those of the
+  highest summed scores come first, as in PYSKL's DecompressPose.
 """
 
 from __future__ import annotations
@@ -31,6 +38,10 @@ ABSENT = 1e-8
 """A person is absent in frames where no coordinate is larger in absolute value."""
 
 
+_SORTED_BEYOND = 10
+"""PYSKL sorts the persons of frames by score where one frame has more of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class PysklSource:
     """One pickle; it is loaded once a process."""
@@ -39,11 +50,13 @@ class PysklSource:
     """The file itself."""
     num_classes: int
     num_joints: int = 25
+    dimensions: int = 3
+    """3: joints in space; 2: pixels, with scores."""
     cleaned: bool = True
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         content = _load(self.root)
-        _refuse_2d(self.root, content.annotations)
+        self._refuse_other_dimensions(content.annotations)
         items = [
             Item(sample_id, "", getattr(annotation.get("keypoint"), "nbytes", 0))
             for sample_id, annotation in content.annotations.items()
@@ -60,7 +73,7 @@ class PysklSource:
     def read(self, item: Item) -> Sequence | Rejection:
         try:
             annotation = _load(self.root).annotations[item.sample_id]
-            keypoint = self._keypoint(annotation)
+            joints = self._joints(annotation)
             label = self._label(annotation)
         except AclnetError as error:
             return Rejection(self.root.name, None, str(error))
@@ -68,16 +81,22 @@ class PysklSource:
             return self._rejection(item, "there is no such annotation")
         except _DamageError as damage:
             return self._rejection(item, str(damage))
-        present = np.abs(keypoint).max(axis=(2, 3)) > ABSENT
+        present = joints.present
         if not present.any():
             return self._rejection(item, "no person in any frame", "no person")
-        keypoint[~present] = 0
+        joints.keypoint[~present] = 0
+        if joints.score is not None:
+            joints.score[~present] = 0
+        height, width = _image(annotation)
         sequence = Sequence(
             sample_id=item.sample_id,
-            keypoint=keypoint,
+            keypoint=joints.keypoint,
             label=label,
             present=present,
-            frame_index=np.arange(keypoint.shape[1], dtype=np.int32),
+            frame_index=joints.frame_index,
+            score=joints.score,
+            width=width,
+            height=height,
             source=self.root.name,
         )
         name = parse_name(item.sample_id)
@@ -88,26 +107,66 @@ class PysklSource:
             sequence.replication = name.replication
         return sequence
 
-    def _keypoint(self, annotation: dict[Any, Any]) -> NDArray[np.float32]:
-        raw = annotation.get("keypoint")
-        if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "fiu":
-            raise _DamageError("`keypoint` is missing or not an array of numbers")
-        if _is_2d(annotation):
-            raise _DamageError("`keypoint` is 2-D; 3-D joints (M, T, V, 3) are expected")
-        if raw.ndim != 4 or 0 in raw.shape or raw.shape[2:] != (self.num_joints, 3):
-            raise _DamageError(
-                f"`keypoint` is {raw.shape}, (M, T, {self.num_joints}, 3) is expected"
-            )
+    def _joints(self, annotation: dict[Any, Any]) -> _Joints:
+        if _dimensions(annotation) == 5 - self.dimensions:
+            raise _DamageError(f"the joints are not {self.dimensions}-D, as those of this dataset")
+        if "frame_inds" in annotation:
+            return self._unpacked(annotation)
+        expected = ("M", "T", self.num_joints, self.dimensions)
+        keypoint = _numbers(annotation, "keypoint", expected)
+        frames = keypoint.shape[1]
         total_frames = annotation.get("total_frames")
-        if not _is_integer(total_frames) or total_frames != raw.shape[1]:
+        if not _is_integer(total_frames) or total_frames != frames:
             raise _DamageError(
-                f"`total_frames` is {total_frames!r}, `keypoint` has {raw.shape[1]} frames"
+                f"`total_frames` is {total_frames!r}, `keypoint` has {frames} frames"
             )
-        with np.errstate(over="ignore"):
-            keypoint: NDArray[np.float32] = raw.astype(np.float32)
-        if not np.isfinite(keypoint).all():
-            raise _DamageError("`keypoint` has values that are not finite")
-        return keypoint
+        score = None
+        if self.dimensions == 2:
+            score = _numbers(annotation, "keypoint_score", keypoint.shape[:3])
+        present = np.abs(keypoint).max(axis=(2, 3)) > ABSENT
+        return _Joints(keypoint, score, present, np.arange(frames, dtype=np.int32))
+
+    def _unpacked(self, annotation: dict[Any, Any]) -> _Joints:
+        """A row a person and frame, as persons by frames."""
+        rows = _numbers(annotation, "keypoint", ("N", self.num_joints, 3))
+        numbers = annotation["frame_inds"]
+        if not isinstance(numbers, np.ndarray) or numbers.dtype.kind not in "iu":
+            raise _DamageError("`frame_inds` is not an array of whole numbers")
+        if numbers.shape != rows.shape[:1]:
+            raise _DamageError(f"{numbers.size} `frame_inds` for {len(rows)} rows of `keypoint`")
+        if numbers.min() < 0:
+            raise _DamageError(f"`frame_inds` has the negative frame {numbers.min()}")
+        kept, frame, persons = np.unique(numbers, return_inverse=True, return_counts=True)
+        by_score = -rows[..., 2].sum(axis=1) if persons.max() > _SORTED_BEYOND else frame
+        order = np.lexsort((by_score, frame))
+        rank = np.empty(len(rows), dtype=np.int64)
+        rank[order] = np.arange(len(rows)) - np.repeat(np.cumsum(persons) - persons, persons)
+        filled = np.zeros((persons.max(), len(kept), self.num_joints, 3), np.float32)
+        filled[rank, frame] = rows
+        present = np.zeros(filled.shape[:2], np.bool_)
+        present[rank, frame] = True
+        # files count frames from 1
+        index = (kept.astype(np.int64) - int(kept[0] > 0)).astype(np.int32)
+        keypoint = np.ascontiguousarray(filled[..., :2])
+        return _Joints(keypoint, np.ascontiguousarray(filled[..., 2]), present, index)
+
+    def _refuse_other_dimensions(self, annotations: dict[str, dict[Any, Any]]) -> None:
+        """AclnetError where the whole file is of another kind."""
+        entries = annotations.values()
+        if entries and all(_dimensions(entry) == 5 - self.dimensions for entry in entries):
+            kinds = {
+                2: "2-D keypoints (its name ends in _hrnet.pkl)",
+                3: "3-D skeletons (its name ends in _3danno.pkl)",
+            }
+            raise AclnetError(
+                f"{self.root} holds {5 - self.dimensions}-D joints; "
+                f"give the file of {kinds[self.dimensions]}"
+            )
+        if entries and all("raw_file" in e and "keypoint" not in e for e in entries):
+            raise AclnetError(
+                f"{self.root} has its joints in separate kpfiles, which are not read yet; "
+                "write them into the annotations as `keypoint` (N, V, 3)"
+            )
 
     def _label(self, annotation: dict[Any, Any]) -> int:
         label = annotation.get("label")
@@ -121,6 +180,46 @@ class PysklSource:
 
 class _DamageError(Exception):
     """What is wrong with an annotation."""
+
+
+class _Joints(NamedTuple):
+    keypoint: NDArray[np.float32]
+    """(M, T, V, C)."""
+    score: NDArray[np.float32] | None
+    """(M, T, V)."""
+    present: NDArray[np.bool_]
+    """(M, T)."""
+    frame_index: NDArray[np.int32]
+    """(T,)."""
+
+
+def _numbers(
+    annotation: dict[Any, Any], name: str, expected: tuple[int | str, ...]
+) -> NDArray[np.float32]:
+    """An array of an annotation; of `expected` axes, those with a letter may be of any length."""
+    raw = annotation.get(name)
+    if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "fiu":
+        raise _DamageError(f"`{name}` is missing or not an array of numbers")
+    fits = raw.ndim == len(expected) and all(
+        isinstance(wanted, str) or found == wanted
+        for found, wanted in zip(raw.shape, expected, strict=True)
+    )
+    if not fits or 0 in raw.shape:
+        wanted = ", ".join(map(str, expected))
+        raise _DamageError(f"`{name}` is {raw.shape}, ({wanted}) is expected")
+    with np.errstate(over="ignore"):
+        values: NDArray[np.float32] = raw.astype(np.float32)
+    if not np.isfinite(values).all():
+        raise _DamageError(f"`{name}` has values that are not finite")
+    return values
+
+
+def _image(annotation: dict[Any, Any]) -> tuple[int, int]:
+    """Height and width in pixels, zeros where they are not told."""
+    shape = annotation.get("img_shape")
+    if isinstance(shape, tuple | list) and len(shape) >= 2 and all(map(_is_integer, shape[:2])):
+        return max(0, int(shape[0])), max(0, int(shape[1]))
+    return 0, 0
 
 
 class _Content(NamedTuple):
@@ -154,10 +253,14 @@ def _load_version(path: Path, mtime_ns: int, size: int) -> _Content:
     return _Content(annotations, _checked_splits(path, raw.get("split")), refused)
 
 
+def id_key(annotations: list[Any]) -> str:
+    """What annotations are known by: PYSKL takes `filename` where the first one has it."""
+    first = annotations[0] if annotations else None
+    return "filename" if isinstance(first, dict) and "filename" in first else "frame_dir"
+
+
 def _by_id(raw: list[Any]) -> tuple[dict[str, dict[Any, Any]], list[str]]:
-    # PYSKL takes `filename` for the id where the first annotation has one.
-    has_filename = bool(raw) and isinstance(raw[0], dict) and "filename" in raw[0]
-    key = "filename" if has_filename else "frame_dir"
+    key = id_key(raw)
     annotations: dict[str, dict[Any, Any]] = {}
     refused = []
     for number, annotation in enumerate(raw):
@@ -190,15 +293,10 @@ def _is_integer(value: object) -> TypeGuard[int]:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def _is_2d(annotation: dict[Any, Any]) -> bool:
+def _dimensions(annotation: dict[Any, Any]) -> int | None:
+    """2 or 3 by what an annotation has, None where that does not tell."""
+    if "keypoint_score" in annotation or "frame_inds" in annotation:
+        return 2
     keypoint = annotation.get("keypoint")
-    has_two = isinstance(keypoint, np.ndarray) and keypoint.shape[-1:] == (2,)
-    return has_two or "keypoint_score" in annotation
-
-
-def _refuse_2d(path: Path, annotations: dict[str, dict[Any, Any]]) -> None:
-    if annotations and all(map(_is_2d, annotations.values())):
-        raise AclnetError(
-            f"{path} holds 2-D keypoints (COCO-17), this dataset is of 3-D joints; "
-            "give the file of 3-D skeletons (its name ends in _3danno.pkl)"
-        )
+    last = keypoint.shape[-1:] if isinstance(keypoint, np.ndarray) else ()
+    return last[0] if last in ((2,), (3,)) else None

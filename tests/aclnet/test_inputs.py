@@ -6,15 +6,21 @@ import numpy as np
 import pytest
 import torch
 
+from aclnet.config import DataConfig
 from aclnet.datasets.random import sample_keys
-from aclnet.inputs import MakeInputs, camera_origin
+from aclnet.inputs import MakeInputs, camera_origin, channels
 from aclnet.pipelines.augment import AugmentSpec
+from aclnet.pipelines.features import make_features
 from aclnet.pipelines.normalise import denormalise
 from aclnet.pipelines.occlusion import Drop
 from aclnet.pipelines.sampling import ClipSampling, UniformSampling
 
 CPU = torch.device("cpu")
 FRAMES = 12
+
+
+def of(modality: str, **data) -> DataConfig:
+    return DataConfig(modality=modality, frames=FRAMES, **data)
 
 
 def batches(store, sampling, **options):
@@ -38,7 +44,7 @@ def naive_feature(joints: np.ndarray, layout, modality: str) -> np.ndarray:
 @pytest.mark.parametrize("modality", ["j", "b", "k", "jm", "bm", "km"])
 @pytest.mark.parametrize("clips", [1, 3])
 def test_tracks_are_the_persons_of_each_clip(modality, clips, store):
-    make = MakeInputs(store, modality, FRAMES, CPU)
+    make = MakeInputs(store, of(modality), CPU)
     for batch in batches(store, ClipSampling(FRAMES, clips), motion=make.motion, shuffle=False):
         inputs = make(batch)
         rows, owners = [], []
@@ -57,7 +63,7 @@ def test_tracks_are_the_persons_of_each_clip(modality, clips, store):
 
 
 def test_first_track_of_each_sample(store):
-    make = MakeInputs(store, "j", FRAMES, CPU)
+    make = MakeInputs(store, of("j"), CPU)
     for batch in batches(store, UniformSampling(FRAMES)):
         inputs = make(batch)
         persons = store.column("n_persons")[batch.sample]
@@ -74,7 +80,7 @@ def test_augmentation_is_the_same_for_frames_and_those_that_follow(store):
     joints, motions = (
         [
             make(batch).tracks
-            for make in [MakeInputs(store, modality, FRAMES, CPU, spec=spec)]
+            for make in [MakeInputs(store, of(modality), CPU, spec=spec)]
             for batch in batches(store, consecutive, motion=make.motion)
         ]
         for modality in ("j", "jm")
@@ -88,14 +94,14 @@ def test_keys_are_those_of_the_recording(store):
     class WithPieces:
         """The store, but that samples are pieces and variants of two recordings."""
 
-        layout = store.layout
+        layout, coordinates, has_score = store.layout, 3, False
 
         def column(self, name):
             if name == "original":
                 return np.array(["one", "two"])[np.arange(len(store)) % 2]
             return store.column(name)
 
-    make = MakeInputs(WithPieces(), "j", FRAMES, CPU)
+    make = MakeInputs(WithPieces(), of("j"), CPU)
     (first, *_) = batches(store, UniformSampling(FRAMES))
     one, two = sample_keys(["one", "two"]).tolist()
     assert make(first).key.tolist() == [(one, two)[s % 2] for s in first.sample.tolist()]
@@ -107,7 +113,7 @@ def test_missing_joints_against_masks_on_raw_joints(missing, modality, store):
     """`camera`: zeroed in camera space, then normalised; `centre`: zeroed after that; `feature`:
     zeroed after bones and motions are made."""
     drop = Drop.of("hands+Head", store.layout, missing)
-    make = MakeInputs(store, modality, FRAMES, CPU, corruption=drop)
+    make = MakeInputs(store, of(modality), CPU, corruption=drop)
     gone = list(drop.joints)
     assert len(gone) == 9
     for batch in batches(store, ClipSampling(FRAMES, 1), motion=make.motion, shuffle=False):
@@ -143,3 +149,60 @@ def test_camera_origin_is_where_the_raw_zero_lies(store):
         centre, rotation = (store.column(n)[row] for n in ("centre", "rotation"))
         np.testing.assert_allclose(origin[row], rotation @ (0 - centre), rtol=1e-6)
     assert np.linalg.norm(origin, axis=1).min() > 1, "people stand before the camera"
+
+
+# Pixels
+
+
+def pixel_batches(store, clips=2):
+    sampling = ClipSampling(FRAMES, clips, "spread")
+    return list(store.stream("own/train", batch_size=3, sampling=sampling, score=True))
+
+
+@pytest.mark.parametrize("modality", ["j", "b", "k", "jm", "bm", "km"])
+def test_motion_of_sampled_frames(modality, pixel_store):
+    """The difference to the next frame that was sampled, across clips too, and 0 after the last."""
+    store = pixel_store
+    make = MakeInputs(store, of(modality, motion="sampled"), CPU)
+    assert not make.motion
+    assert make.score
+    for batch in pixel_batches(store):
+        joints = torch.from_numpy(batch.keypoint)
+        following = torch.cat([joints[:, 1:], joints[:, -1:]], 1)
+        wanted = make_features(joints, following, store.layout, modality, scored=True)
+        P = len(batch.owner)
+        found = make(batch).tracks.view(2, P, FRAMES, 20, 3)
+        assert torch.equal(found.transpose(0, 1).flatten(1, 2), wanted)
+
+
+def test_scores_are_a_channel_unless_they_are_not_wanted(pixel_store, store):
+    assert channels(pixel_store, of("j")) == 3
+    assert channels(pixel_store, of("j", score=False)) == 2
+    assert channels(store, of("j")) == 3
+    make = MakeInputs(pixel_store, of("j", score=False), CPU)
+    assert not make.score
+    sampling = ClipSampling(FRAMES, 1)
+    for batch in pixel_store.stream("own/train", batch_size=3, sampling=sampling):
+        assert make(batch).tracks.shape[2:] == (20, 2)
+
+
+def test_pixels_are_mirrored_by_the_width_of_their_image(pixel_store):
+    make = MakeInputs(pixel_store, of("j"), CPU, spec=AugmentSpec(mirror=1.0))
+    mirror = list(pixel_store.layout.mirror)
+    for batch in pixel_batches(pixel_store, clips=1):
+        width = pixel_store.column("width")[batch.sample][batch.owner][:, None, None]
+        wanted = batch.keypoint.copy()
+        wanted[..., 0] = np.where(wanted[..., 0] != 0, width - wanted[..., 0], 0)
+        found = make(batch).tracks.numpy()
+        np.testing.assert_allclose(found, wanted[:, :, mirror], rtol=1e-6)
+
+
+@pytest.mark.parametrize("missing", ["centre", "camera", "feature"])
+def test_a_missing_joint_has_no_confidence(missing, pixel_store):
+    drop = Drop.of("hands", pixel_store.layout, missing)
+    make = MakeInputs(pixel_store, of("j"), CPU, corruption=drop)
+    for batch in pixel_batches(pixel_store, clips=1):
+        found = make(batch).tracks.numpy()
+        assert not found[:, :, list(drop.joints)].any()
+        kept = [v for v in range(20) if v not in drop.joints]
+        np.testing.assert_array_equal(found[:, :, kept], batch.keypoint[:, :, kept])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.protocols import check_counts, protocol_names, published_counts, sides
+from aclnet.datasets.protocols import PROTOCOLS, SideCount, check_counts, published_counts, sides
 from aclnet.datasets.readers.ntu import parse_name
 
 TABLES = Path(__file__).parents[2].parent / "shared" / "tables"
@@ -26,6 +26,11 @@ def usable(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
         "setup": np.array([name.setup for name in names]),
         "label": np.array([name.action for name in names]) - 1,
     }
+
+
+def counted(dataset: str, columns: dict[str, np.ndarray]) -> tuple[SideCount, ...]:
+    found = {side: int(mask.sum()) for side, mask in sides(dataset, columns).items()}
+    return check_counts(dataset, found)
 
 
 NTU_60 = {
@@ -50,7 +55,7 @@ NTU_120 = {
 def test_the_complete_sets_have_the_published_counts(usable, dataset, expected):
     masks = sides(dataset, usable)
     assert {side: int(mask.sum()) for side, mask in masks.items()} == expected
-    counts = check_counts(dataset, usable)
+    counts = counted(dataset, usable)
     assert {count.side: count.expected for count in counts} == expected
     assert {count.verdict for count in counts} == {"complete"}
 
@@ -68,7 +73,7 @@ def test_a_training_side_and_its_test_side_share_nobody(usable):
 @pytest.mark.parametrize("usable", ["ntu60"], indirect=True)
 def test_a_subset_is_said_to_be_one(usable):
     few = {name: column[usable["subject"] != 3] for name, column in usable.items()}
-    verdicts = {count.side: count.verdict for count in check_counts("ntu60", few)}
+    verdicts = {count.side: count.verdict for count in counted("ntu60", few)}
     assert verdicts == {
         "xsub/train": "complete",
         "xsub/test": "subset",
@@ -83,7 +88,7 @@ def test_a_full_set_that_is_shared_out_otherwise_is_wrong(usable):
         "subject": np.where(np.arange(len(usable["label"])) == 0, 3, usable["subject"])
     }
     assert usable["subject"][0] == 1
-    verdicts = {count.side: count.verdict for count in check_counts("ntu60", moved)}
+    verdicts = {count.side: count.verdict for count in counted("ntu60", moved)}
     assert verdicts["xsub/train"] == verdicts["xsub/test"] == "wrong"
     assert verdicts["xview/train"] == verdicts["xview/test"] == "complete"
 
@@ -91,7 +96,7 @@ def test_a_full_set_that_is_shared_out_otherwise_is_wrong(usable):
 @pytest.mark.parametrize("usable", ["ntu60"], indirect=True)
 def test_unusable_recordings_let_in_are_wrong(usable):
     more = {name: np.append(column, column[:1]) for name, column in usable.items()}
-    wrong = [str(count) for count in check_counts("ntu60", more) if count.verdict == "wrong"]
+    wrong = [str(count) for count in counted("ntu60", more) if count.verdict == "wrong"]
     assert wrong == ["xsub/train: 40,092 of 40,091 (wrong)", "xview/test: 18,933 of 18,932 (wrong)"]
 
 
@@ -102,8 +107,16 @@ def test_samples_of_unknown_people_are_on_no_side():
 
 
 def test_names_and_counts_fit_together():
-    for dataset in ("ntu60", "ntu120", "utd-mhad"):
-        named = {f"{name}/{side}" for name in protocol_names(dataset) for side in ("train", "test")}
+    for dataset, protocols in PROTOCOLS.items():
+        named = {f"{p.name}/{side}" for p in protocols for side in ("train", "test")}
         assert named == published_counts(dataset).keys()
     with pytest.raises(AclnetError, match="known: ntu60, ntu120, utd-mhad"):
-        protocol_names("kinetics")
+        published_counts("moon")
+
+
+def test_sides_that_a_source_defines_are_counted_without_a_verdict():
+    counts = check_counts("finegym", {"own/train": 20_484, "own/test": 3})
+    assert [(c.side, c.expected, c.found, c.verdict) for c in counts] == [
+        ("own/train", None, 20_484, "not published"),
+        ("own/test", None, 3, "not published"),
+    ]

@@ -97,14 +97,38 @@ def test_arrays_have_their_types(store):
     assert len(batch) == 8
 
 
-def test_an_int16_store_streams_float32(people, tmp_path, prepare_ntu, store):
-    prepare_ntu(people, tmp_path / "i.zarr", dtype="int16")
+def test_an_int16_store_streams_float32(people, tmp_path, prepare_raw, store):
+    prepare_raw(people, tmp_path / "i.zarr", dtype="int16")
     fixed = list(open_stream(aclnet.open_store(tmp_path / "i.zarr"), seed=1))
     exact = list(open_stream(store, seed=1))
     for a, b in zip(fixed, exact, strict=True):
         assert a.keypoint.dtype == np.float32
         np.testing.assert_allclose(a.keypoint, b.keypoint, atol=2.1e-4)
         np.testing.assert_array_equal(a.sample, b.sample)
+
+
+def test_scores_are_one_channel_more(pixel_store):
+    plain = list(open_stream(pixel_store, "own/train", motion=True))
+    for batch, other in zip(
+        open_stream(pixel_store, "own/train", motion=True, score=True), plain, strict=True
+    ):
+        np.testing.assert_array_equal(batch.keypoint[..., :2], other.keypoint)
+        for track, owner in enumerate(batch.owner):
+            sequence = pixel_store.sequence(batch.sample[owner])
+            person = track - int(np.flatnonzero(batch.owner == owner)[0])
+            frame = batch.frame[track]
+            after = np.minimum(frame + 1, batch.n_frames[owner] - 1)
+            np.testing.assert_array_equal(
+                batch.keypoint[track, ..., 2], sequence.score[person, frame]
+            )
+            np.testing.assert_array_equal(
+                batch.following[track, ..., 2], sequence.score[person, after]
+            )
+
+
+def test_scores_of_a_store_without_are_refused(store):
+    with pytest.raises(AclnetError, match="holds no confidence of joints"):
+        open_stream(store, score=True)
 
 
 @pytest.mark.parametrize("persons", [1, 2, 3])
@@ -275,8 +299,8 @@ def test_restoring_with_other_settings_is_refused(store, change, named):
         other.load_state_dict(state)
 
 
-def test_restoring_on_another_store_is_refused(store, people, tmp_path, prepare_ntu):
-    prepare_ntu(people, tmp_path / "o.zarr", align=True)
+def test_restoring_on_another_store_is_refused(store, people, tmp_path, prepare_raw):
+    prepare_raw(people, tmp_path / "o.zarr", align=True)
     state = open_stream(store).state_dict()
     with pytest.raises(AclnetError, match="saved with store"):
         open_stream(aclnet.open_store(tmp_path / "o.zarr")).load_state_dict(state)

@@ -41,7 +41,7 @@ class Tracks:
         self.x = torch.from_numpy(x) * self.present[..., None, None]
         self.frame = torch.from_numpy(rng.integers(0, 300, shape[:2]))
 
-    def augmented(self, spec, rows=slice(None), owner=None, keys=None):
+    def augmented(self, spec, rows=slice(None), owner=None, keys=None, **options):
         return augment(
             self.x[rows],
             self.owner if owner is None else owner,
@@ -50,6 +50,7 @@ class Tracks:
             self.layout,
             frame=self.frame[rows],
             present=self.present[rows],
+            **options,
         )
 
 
@@ -327,7 +328,7 @@ def test_autocast_does_not_round_coordinates(spec):
     assert torch.equal(result, expected)
 
 
-@pytest.mark.parametrize("name", ["rotate", "mirror", "jitter", "scale"])
+@pytest.mark.parametrize("name", ["rotate", "jitter", "scale"])
 def test_pixels_are_not_moved_in_space(name):
     tracks = Tracks(coordinates=2, layout=get_layout("coco"))
     with pytest.raises(AclnetError, match=f"augmentation {name}=0.1 .* have 2 coordinates"):
@@ -341,6 +342,49 @@ def test_pixels_can_be_exchanged_and_hidden():
     assert torch.equal(swapped, tracks.x[:, :, list(coco.mirror)])
     masked = tracks.augmented(AugmentSpec(limb_mask=1.0))
     assert (masked == 0).sum() > (tracks.x == 0).sum()
+
+
+def test_the_mirror_image_of_pixels_is_taken_from_the_width():
+    coco = get_layout("coco")
+    tracks = Tracks(coordinates=2, layout=coco)
+    width = torch.tensor([640, 320, 1280, 100])
+    spec = AugmentSpec(mirror=0.5)
+    found = tracks.augmented(spec, width=width)
+    chosen = uniform(fold(tracks.keys.numpy(), 2), 4) < 0.5
+    assert 0 < chosen.sum() < len(chosen)
+    for p, owner in enumerate(tracks.owner.tolist()):
+        expected = tracks.x[p].clone()
+        if chosen[owner]:
+            across = expected[..., 0]
+            expected[..., 0] = torch.where(across != 0, width[owner] - across, 0)
+            expected = expected[:, list(coco.mirror)]
+        assert torch.equal(found[p], expected)
+    with pytest.raises(AclnetError, match="needs the width of the image"):
+        tracks.augmented(spec)
+
+
+@pytest.mark.parametrize(("name", "coordinates"), [("coco", 2), ("nturgb+d", 3)])
+def test_confidence_goes_with_its_joint(name, coordinates):
+    layout = get_layout(name)
+    tracks = Tracks(coordinates=coordinates, layout=layout)
+    options = {"rotate": 0.3, "scale": 0.1, "jitter": 0.01} if coordinates == 3 else {}
+    spec = AugmentSpec(mirror=0.5, swap_sides=0.5, limb_mask=0.5, **options)
+    width = torch.full((4,), 500) if coordinates == 2 else None
+    plain = tracks.augmented(spec, width=width)
+    score = torch.rand(tracks.x.shape[:3], generator=torch.Generator().manual_seed(0)) + 0.1
+    tracks.x = torch.cat([tracks.x, score[..., None]], -1)
+    found = tracks.augmented(spec, width=width, scored=True)
+    assert torch.equal(found[..., :-1], plain)
+    keys = fold(tracks.keys.numpy(), 2)
+    exchanged = (uniform(keys, 4) < 0.5) ^ (uniform(keys, 5) < 0.5)
+    hides, limb = uniform(keys, 6) < 0.5, integers(keys, 7, 4)
+    for p, owner in enumerate(tracks.owner.tolist()):
+        expected = score[p][:, list(layout.mirror)] if exchanged[owner] else score[p].clone()
+        if hides[owner]:
+            expected[:, list(layout.parts[LIMBS[limb[owner]]])] = 0
+        assert torch.equal(found[p, ..., -1], expected)
+    assert exchanged.any()
+    assert hides.any()
 
 
 def test_a_layout_without_limbs_is_told():

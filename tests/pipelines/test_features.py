@@ -116,3 +116,31 @@ def test_gradients_flow_after_a_first_use_in_inference_mode():
     x = torch.ones(2, 25, 3, requires_grad=True)
     make_features(x, None, layout, "b").square().sum().backward()
     assert x.grad is not None
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+@pytest.mark.parametrize("name", ["openpose", "openpose_new", "coco", "coco_new", "nturgb+d"])
+def test_the_confidence_of_a_feature(name, modality):
+    """formats.md 9.5: the mean of both scores, but a difference in k-bones and motions of the two
+    layouts with joints added."""
+    layout = get_layout(name)
+    rng = np.random.default_rng(0)
+    now, after = (rng.random((4, layout.num_joints, 3)).astype(np.float32) for _ in range(2))
+    differs = name in ("coco_new", "openpose_new")
+
+    def still(score):
+        if modality[0] == "j":
+            return score
+        inward = {"b": layout.bone_parent, "k": layout.kbone_partner}[modality[0]]
+        other = score[:, list(inward)]
+        return score - other if differs and modality[0] == "k" else (score + other) / 2
+
+    expected = still(now[..., 2])
+    if modality.endswith("m"):
+        first, second = expected, still(after[..., 2])
+        expected = second - first if differs else (first + second) / 2
+    x, following = torch.from_numpy(now), torch.from_numpy(after)
+    found = make_features(x, following, layout, modality, scored=True)
+    np.testing.assert_allclose(found[..., 2], expected, atol=1e-6)
+    plain = make_features(x[..., :2], following[..., :2], layout, modality)
+    assert torch.equal(found[..., :2], plain), "coordinates do not depend on scores"

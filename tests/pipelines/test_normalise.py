@@ -231,8 +231,8 @@ def test_what_cannot_be_normalised_is_unchanged(layout, shape):
     np.testing.assert_array_equal(result.keypoint, keypoint)
     np.testing.assert_array_equal(result.present, present)
     assert result.kept.tolist() == list(range(shape[1]))
-    np.testing.assert_array_equal(result.centre, np.zeros(3))
-    np.testing.assert_array_equal(result.rotation, np.eye(3))
+    np.testing.assert_array_equal(result.centre, np.zeros(shape[3]))
+    np.testing.assert_array_equal(result.rotation, np.eye(shape[3]))
 
 
 def test_pixels_come_back_as_they_are():

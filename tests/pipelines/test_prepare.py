@@ -16,6 +16,7 @@ from aclnet.datasets.layouts import get_layout
 from aclnet.datasets.readers import get_dataset
 from aclnet.datasets.verify import verify
 from aclnet.pipelines.clean import clean_ntu
+from aclnet.pipelines.convert import convert
 from aclnet.pipelines.executor import executor
 from aclnet.pipelines.normalise import denormalise, normalise
 from aclnet.pipelines.options import PrepareOptions
@@ -132,9 +133,9 @@ def test_attributes_say_what_was_done(people_store):
 
 
 def test_aligned_stores_say_so_and_lead_back_to_camera_space(
-    people, tmp_path, prepare_ntu, recordings
+    people, tmp_path, prepare_raw, recordings
 ):
-    prepare_ntu(people, tmp_path / "a.zarr", align=True)
+    prepare_raw(people, tmp_path / "a.zarr", align=True)
     store = aclnet.open_store(tmp_path / "a.zarr")
     assert store.attributes["normalisation"] == "centre-first-frame-aligned/1"
     row = 7
@@ -156,9 +157,9 @@ def test_aligned_stores_say_so_and_lead_back_to_camera_space(
 
 
 def test_int16_keeps_its_recorded_bound_and_missing_joints(
-    people, people_store, tmp_path, prepare_ntu
+    people, people_store, tmp_path, prepare_raw
 ):
-    prepare_ntu(people, tmp_path / "i.zarr", dtype="int16")
+    prepare_raw(people, tmp_path / "i.zarr", dtype="int16")
     exact, fixed = aclnet.open_store(people_store), aclnet.open_store(tmp_path / "i.zarr")
     array = zarr.open_group(tmp_path / "i.zarr", mode="r")["frames/keypoint"]
     assert array.dtype == np.int16
@@ -180,9 +181,9 @@ def test_int16_keeps_its_recorded_bound_and_missing_joints(
 
 
 @pytest.fixture(scope="module")
-def augmented(people, tmp_path_factory, prepare_ntu):
+def augmented(people, tmp_path_factory, prepare_raw):
     out = tmp_path_factory.mktemp("augmented") / "a.zarr"
-    prepare_ntu(people, out, augment="rotate=0.3,jitter=0.01,mirror=0.5", variants=2, seed=4)
+    prepare_raw(people, out, augment="rotate=0.3,jitter=0.01,mirror=0.5", variants=2, seed=4)
     return aclnet.open_store(out)
 
 
@@ -237,8 +238,8 @@ def test_variants_of_one_sample_differ(augmented):
 # Real recordings
 
 
-def test_real_ntu_files(real_data, tmp_path, prepare_ntu):
-    report = prepare_ntu(real_data / "ntu_raw", tmp_path / "n.zarr", dataset="ntu120")
+def test_real_ntu_files(real_data, tmp_path, prepare_raw):
+    report = prepare_raw(real_data / "ntu_raw", tmp_path / "n.zarr", dataset="ntu120")
     store = aclnet.open_store(tmp_path / "n.zarr")
     assert report.samples == len(store) == 7
     assert (
@@ -283,3 +284,41 @@ print(json.dumps([name for name in sys.modules if name.partition(".")[0] in ("to
     command += ["--out", str(tmp_path / "t.zarr")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+# Pixels
+
+
+def test_a_store_of_pixels_is_what_the_steps_give(pixel_pickle, pixel_store):
+    store = pixel_store
+    spec = get_dataset("finegym")
+    source = spec.open(pixel_pickle)
+    assert (store.layout.name, store.coordinates, store.has_score) == ("coco_new", 2, True)
+    assert store.attributes["normalisation"] == "none/1"
+    assert store.protocols == ["own"]
+    assert (store.mask("own/train").sum(), store.mask("own/test").sum()) == (8, 4)
+    for item in source.scan()[0]:
+        raw = convert(source.read(item), "coco", "coco_new")
+        sequence = store.sequence(item.sample_id)
+        persons = min(2, len(raw.keypoint))
+        np.testing.assert_array_equal(sequence.keypoint, raw.keypoint[:persons])
+        np.testing.assert_array_equal(sequence.score, raw.score[:persons])
+        np.testing.assert_array_equal(sequence.present, raw.present[:persons])
+        assert (sequence.width, sequence.height) == (raw.width, raw.height)
+    assert {3, 2, 1} <= {len(source.read(item).keypoint) for item in source.scan()[0]}
+
+
+def test_stored_variants_of_pixels_keep_their_scores(pixel_pickle, tmp_path, prepare_raw):
+    prepare_raw(
+        pixel_pickle, tmp_path / "v.zarr", dataset="finegym", augment="mirror=1", variants=1
+    )
+    store = aclnet.open_store(tmp_path / "v.zarr")
+    mirror = list(store.layout.mirror)
+    variants = np.flatnonzero(store.column("variant") == 1)
+    assert len(variants) == 8
+    for row in variants:
+        moved, base = store.sequence(row), store.sequence(str(store.column("original")[row]))
+        np.testing.assert_array_equal(moved.score, base.score[:, :, mirror])
+        across = base.keypoint[:, :, mirror, 0]
+        expected = np.where(across != 0, base.width - across, 0)
+        np.testing.assert_array_equal(moved.keypoint[..., 0], expected)

@@ -18,7 +18,7 @@ from aclnet.datasets.synth.ntu import generate
 
 
 @pytest.fixture(scope="module")
-def damaged(tmp_path_factory, prepare_ntu):
+def damaged(tmp_path_factory, prepare_raw):
     """A folder with files of every kind of damage and other oddities, prepared."""
     folder = tmp_path_factory.mktemp("damaged")
     raw = folder / "raw"
@@ -33,7 +33,7 @@ def damaged(tmp_path_factory, prepare_ntu):
     for name in copies:
         original = name if name in sound else sound[0]
         shutil.copy(folder / "sound" / f"{original}.skeleton", raw / f"{name}.skeleton")
-    report = prepare_ntu(raw, folder / "d.zarr")
+    report = prepare_raw(raw, folder / "d.zarr")
     return SimpleNamespace(report=report, sound=sound, damages=damages, listed=listed)
 
 
@@ -88,37 +88,37 @@ def test_sound_files_beside_damaged_ones_are_kept(damaged):
     assert damaged.report.samples == len(damaged.sound) > 0
 
 
-def test_empty_sides_are_named(people, tmp_path, prepare_ntu):
+def test_empty_sides_are_named(people, tmp_path, prepare_raw):
     raw = tmp_path / "raw"
     raw.mkdir()
     for file in people.glob("*C001P003*"):
         shutil.copy(file, raw)
-    report = prepare_ntu(raw, tmp_path / "e.zarr")
+    report = prepare_raw(raw, tmp_path / "e.zarr")
     assert report.empty == ("xsub/train", "xview/train")
     assert {c.side: c.verdict for c in report.counts} == dict.fromkeys(
         ("xsub/train", "xsub/test", "xview/train", "xview/test"), "subset"
     )
 
 
-def test_published_counts_that_cannot_be_are_refused(people, tmp_path, prepare_ntu, monkeypatch):
+def test_published_counts_that_cannot_be_are_refused(people, tmp_path, prepare_raw, monkeypatch):
     few = protocols.Protocol("xsub", "subject", frozenset({3}), (18, 54))
     swapped = protocols.Protocol("xsub", "subject", frozenset({1, 2, 4}), (18, 54))
     monkeypatch.setitem(protocols.PROTOCOLS, "ntu60", (few,))
-    counts = prepare_ntu(people, tmp_path / "p.zarr").counts
+    counts = prepare_raw(people, tmp_path / "p.zarr").counts
     assert [c.verdict for c in counts] == ["complete", "complete"]
     monkeypatch.setitem(protocols.PROTOCOLS, "ntu60", (swapped,))
     with pytest.raises(AclnetError, match=r"not the published samples .*54 of 18 \(wrong"):
-        prepare_ntu(people, tmp_path / "q.zarr")
+        prepare_raw(people, tmp_path / "q.zarr")
 
 
-def test_file_names_that_are_no_text_do_not_stop_it(people, tmp_path, prepare_ntu):
+def test_file_names_that_are_no_text_do_not_stop_it(people, tmp_path, prepare_raw):
     raw = tmp_path / "raw"
     folder = raw / os.fsdecode(b"f\xfcnf")
     folder.mkdir(parents=True)
     files = sorted(people.iterdir())
     shutil.copy(files[0], folder)
     (raw / os.fsdecode(b"S001C001P001R001A001\xff.skeleton")).write_bytes(b"")
-    report = prepare_ntu(raw, tmp_path / "n.zarr")
+    report = prepare_raw(raw, tmp_path / "n.zarr")
     assert report.samples == 1
     assert aclnet.open_store(tmp_path / "n.zarr").column("source")[0].startswith(r"f\udcfcnf/")
     assert b"\xff.skeleton" in (tmp_path / "n.zarr" / "rejected.csv").read_bytes()

@@ -99,9 +99,9 @@ def few(people, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def few_store(few, prepare_ntu) -> Path:
+def few_store(few, prepare_raw) -> Path:
     """What all the killed commands must end with."""
-    prepare_ntu(few, few.parent / "few.zarr")
+    prepare_raw(few, few.parent / "few.zarr")
     return few.parent / "few.zarr"
 
 
@@ -186,14 +186,14 @@ def test_killed_anywhere_the_same_command_goes_on(
     assert "went on" in said or (moment == "after the rename" and "nothing to do" in said)
 
 
-def test_killed_with_all_options_on_it_ends_the_same_too(few, tmp_path, prepare_ntu, monkeypatch):
+def test_killed_with_all_options_on_it_ends_the_same_too(few, tmp_path, prepare_raw, monkeypatch):
     options = {"dtype": "int16", "augment": "rotate=0.2", "variants": 1}
-    prepare_ntu(few, tmp_path / "a.zarr", **options)
+    prepare_raw(few, tmp_path / "a.zarr", **options)
     command = ["prepare", "ntu60", "--raw", str(few), "--out", str(tmp_path / "b.zarr")]
     command += ["--dtype", "int16", "--augment", "rotate=0.2", "--variants", "1"]
     killed(MOMENTS["before the rename"], *command)
     monkeypatch.setattr(preparing, "_PART_ITEMS", 3)  # which must not matter to the result
-    assert prepare_ntu(few, tmp_path / "b.zarr", **options).resumed
+    assert prepare_raw(few, tmp_path / "b.zarr", **options).resumed
     assert manifest_of(tmp_path / "a.zarr") == manifest_of(tmp_path / "b.zarr")
 
 
@@ -226,7 +226,7 @@ def test_done_parts_and_shards_are_not_made_again(few, tmp_path, small_parts):
 
 
 def test_shards_that_were_lost_or_cut_since_are_written_again(
-    few, few_store, tmp_path, prepare_ntu, small_parts
+    few, few_store, tmp_path, prepare_raw, small_parts
 ):
     out = tmp_path / "l.zarr"
     killed(MOMENTS["before the rename"], "prepare", "ntu60", "--raw", str(few), "--out", str(out))
@@ -234,78 +234,78 @@ def test_shards_that_were_lost_or_cut_since_are_written_again(
     files = [file for file in shards if file.is_file()]
     files[0].unlink()
     files[1].write_bytes(files[1].read_bytes()[:50])
-    assert prepare_ntu(few, out).resumed
+    assert prepare_raw(few, out).resumed
     assert list(verify(out)) == []
     assert manifest_of(out) == manifest_of(few_store)
 
 
 def test_unfinished_work_of_other_options_files_or_versions_is_left_alone(
-    few, tmp_path, prepare_ntu, monkeypatch
+    few, tmp_path, prepare_raw, monkeypatch
 ):
     out = tmp_path / "o.zarr"
     command = ["prepare", "ntu60", "--raw", str(few), "--out", str(out)]
     killed(MOMENTS["after some parts"], *command)
     with pytest.raises(AclnetError, match=r"o\.zarr\.wip holds an unfinished store .*--overwrite"):
-        prepare_ntu(few, out, seed=1)
+        prepare_raw(few, out, seed=1)
     fewer = tmp_path / "fewer"
     shutil.copytree(few, fewer)
     next(fewer.iterdir()).unlink()
     with pytest.raises(AclnetError, match="other files"):
-        prepare_ntu(fewer, out)
+        prepare_raw(fewer, out)
     with monkeypatch.context() as patch:
         patch.setattr(preparing, "version", lambda _: "0.0.0")
         with pytest.raises(AclnetError, match="another version"):
-            prepare_ntu(few, out)
-    assert not prepare_ntu(few, out, seed=1, overwrite=True).resumed
+            prepare_raw(few, out)
+    assert not prepare_raw(few, out, seed=1, overwrite=True).resumed
 
 
-def test_a_finished_store_is_found_refused_or_replaced(people, tmp_path, prepare_ntu):
+def test_a_finished_store_is_found_refused_or_replaced(people, tmp_path, prepare_raw):
     out = tmp_path / "f.zarr"
-    prepare_ntu(people, out)
+    prepare_raw(people, out)
     before = manifest_of(out)
-    again = prepare_ntu(people, out)
+    again = prepare_raw(people, out)
     assert again.existed
     assert again.samples == 72
     with pytest.raises(AclnetError, match=r"f\.zarr exists and was made from other .*--overwrite"):
-        prepare_ntu(people, out, seed=1)
+        prepare_raw(people, out, seed=1)
     assert manifest_of(out) == before
-    prepare_ntu(people, out, seed=1, overwrite=True)
+    prepare_raw(people, out, seed=1, overwrite=True)
     assert manifest_of(out) != before
     assert [f.name for f in tmp_path.iterdir()] == ["f.zarr"]
 
 
-def test_overwrite_keeps_the_old_store_until_the_new_one_is_whole(people, tmp_path, prepare_ntu):
+def test_overwrite_keeps_the_old_store_until_the_new_one_is_whole(people, tmp_path, prepare_raw):
     out, bad = tmp_path / "f.zarr", tmp_path / "bad"
-    prepare_ntu(people, out)
+    prepare_raw(people, out)
     bad.mkdir()
     (bad / "S001C001P001R001A001.skeleton").write_bytes(b"1\n1\n")
     with pytest.raises(AclnetError, match="none of 1 recordings is usable"):
-        prepare_ntu(bad, out, overwrite=True)
+        prepare_raw(bad, out, overwrite=True)
     assert len(aclnet.open_store(out)) == 72
     command = ["prepare", "ntu60", "--raw", str(people), "--out", str(out), "--overwrite"]
     killed(MOMENTS["after some shards"], *command, "--seed", "5")
     assert len(aclnet.open_store(out)) == 72
 
 
-def test_what_is_no_store_is_never_deleted(people, tmp_path, prepare_ntu):
+def test_what_is_no_store_is_never_deleted(people, tmp_path, prepare_raw):
     thesis = tmp_path / "thesis"
     thesis.mkdir()
     (thesis / "chapter1.tex").write_text("Introduction")
     for overwrite in (False, True):
         with pytest.raises(AclnetError, match=r"thesis (exists and )?is no aclnet store"):
-            prepare_ntu(people, thesis, overwrite=overwrite)
+            prepare_raw(people, thesis, overwrite=overwrite)
         with pytest.raises(AclnetError, match="is no aclnet store"):
-            prepare_ntu(people, thesis / "chapter1.tex", overwrite=overwrite)
+            prepare_raw(people, thesis / "chapter1.tex", overwrite=overwrite)
     assert (thesis / "chapter1.tex").read_text() == "Introduction"
 
 
-def test_an_empty_folder_may_become_the_store(people, people_store, tmp_path, prepare_ntu):
+def test_an_empty_folder_may_become_the_store(people, people_store, tmp_path, prepare_raw):
     (tmp_path / "e.zarr").mkdir()
-    prepare_ntu(people, tmp_path / "e.zarr")
+    prepare_raw(people, tmp_path / "e.zarr")
     assert manifest_of(tmp_path / "e.zarr") == manifest_of(people_store)
 
 
-def test_rejections_survive_a_resume(few, tmp_path, prepare_ntu, small_parts):
+def test_rejections_survive_a_resume(few, tmp_path, prepare_raw, small_parts):
     raw = tmp_path / "raw"
     shutil.copytree(few, raw)
     first, *_, last = sorted(raw.iterdir())
@@ -313,6 +313,6 @@ def test_rejections_survive_a_resume(few, tmp_path, prepare_ntu, small_parts):
     last.write_bytes(b"nonsense\n")
     command = ["prepare", "ntu60", "--raw", str(raw), "--out", str(tmp_path / "r.zarr")]
     killed(MOMENTS["after some shards"], *command)
-    report = prepare_ntu(raw, tmp_path / "r.zarr")
+    report = prepare_raw(raw, tmp_path / "r.zarr")
     assert report.resumed
     assert report.rejections == {"damaged": 2}

@@ -176,3 +176,20 @@ def test_the_samplings_of_the_stream():
 def test_impossible_settings_are_refused(kind, options, message):
     with pytest.raises(AclnetError, match=message):
         kind(**options)
+
+
+def test_short_clips_can_be_spread_over_the_sequence():
+    """UniformSampleFrames of the released code: formats.md 9.7."""
+    for n in (1, 4, 7, 10, 23, 99):
+        clips = clip_frames(np.array([n]), 100, 10, "spread").reshape(10, 100)
+        starts = [i if n < 10 else i * n // 10 for i in range(10)]
+        expected = [[(start + t) % n for t in range(100)] for start in starts]
+        np.testing.assert_array_equal(clips, expected)
+
+
+@pytest.mark.parametrize("n", [100, 150, 199, 200, 431])
+def test_clips_that_are_not_short_are_the_same_either_way(n):
+    either = [clip_frames(np.array([n]), 100, 10, short) for short in ("random", "spread")]
+    np.testing.assert_array_equal(*either)
+    sampling = ClipSampling(100, 10, "spread")
+    np.testing.assert_array_equal(sampling(np.array([n]), np.zeros(1, np.int64)), either[0])

@@ -83,7 +83,7 @@ def keypoint_with(value: float) -> np.ndarray:
         ({"keypoint": np.zeros((2, 6, 25, 3))}, "no person"),
         ({"keypoint": keypoint_with(np.nan)}, "not finite"),
         ({"keypoint": keypoint_with(1e300)}, "not finite"),
-        ({"keypoint_score": np.ones((2, 6, 25))}, "2-D"),
+        ({"keypoint_score": np.ones((2, 6, 25))}, "not 3-D"),
         ({"total_frames": 7}, "`total_frames` is 7, `keypoint` has 6"),
         ({"total_frames": None}, "`total_frames` is None"),
         ({"label": 60}, "`label` is 60, 0 to 59"),
@@ -175,3 +175,133 @@ def test_the_pickle_of_the_real_recordings(goldens: Path):
         assert (sequence.keypoint == raw.astype(np.float16)).all()
         assert sequence.label == int(item.sample_id[-3:]) - 1
     assert {id_ for ids in opened.splits().values() for id_ in ids} == {i.sample_id for i in items}
+
+
+# Pixels
+
+
+def pixels(**changes: Any) -> dict[str, Any]:
+    rng = np.random.default_rng(1)
+    keypoint = rng.uniform(50, 600, size=(3, 6, 17, 2)).astype(np.float16)
+    keypoint[1, 2:4] = 0
+    score = rng.random((3, 6, 17)).astype(np.float16)
+    entry = {"frame_dir": "gym", "label": 3, "total_frames": 6, "img_shape": (480, 640)}
+    return {**entry, "keypoint": keypoint, "keypoint_score": score, **changes}
+
+
+def packed(persons: list[int], first: int = 1, **changes: Any) -> dict[str, Any]:
+    """Frames, two apart, of so many persons each; row r has r everywhere in x."""
+    frames = np.repeat(first + 2 * np.arange(len(persons)), persons)
+    rows = np.random.default_rng(2).random((len(frames), 17, 3)).astype(np.float16)
+    rows[..., 0] = np.arange(len(frames))[:, None]
+    entry = {"frame_dir": "k400", "label": 3, "total_frames": 2 * len(persons)}
+    entry |= {"img_shape": (320, 570), "frame_inds": frames.astype(np.int16), "keypoint": rows}
+    return {**entry, **changes}
+
+
+def read_pixels(folder: Path, entry: dict[str, Any]) -> Sequence | Rejection:
+    path = folder / "own.pkl"
+    path.write_bytes(pickle.dumps([entry]))
+    opened = PysklSource(path, num_classes=99, num_joints=17, dimensions=2)
+    items, rejections = opened.scan()
+    assert not rejections
+    return opened.read(items[0])
+
+
+def test_pixels_come_with_scores_and_the_size_of_the_image(tmp_path: Path):
+    entry = pixels()
+    sequence = read_pixels(tmp_path, entry)
+    assert isinstance(sequence, Sequence)
+    assert (sequence.keypoint == entry["keypoint"]).all()
+    assert sequence.present.tolist() == [
+        [True] * 6,
+        [True] * 2 + [False] * 2 + [True] * 2,
+        [True] * 6,
+    ]
+    score = entry["keypoint_score"].copy()
+    score[1, 2:4] = 0
+    assert sequence.score is not None
+    assert (sequence.score == score).all()
+    assert (sequence.width, sequence.height) == (640, 480)
+
+
+def test_packed_rows_fill_the_persons_of_their_frames_in_order(tmp_path: Path):
+    persons = [2, 1, 3, 1]
+    entry = packed(persons)
+    sequence = read_pixels(tmp_path, entry)
+    assert isinstance(sequence, Sequence)
+    assert sequence.keypoint.shape == (3, 4, 17, 2)
+    assert sequence.frame_index.tolist() == [0, 2, 4, 6]
+    row = 0
+    for t, count in enumerate(persons):
+        for m in range(3):
+            assert sequence.present[m, t] == (m < count)
+            if m < count:
+                assert (sequence.keypoint[m, t] == entry["keypoint"][row, :, :2]).all()
+                assert (sequence.score[m, t] == entry["keypoint"][row, :, 2]).all()
+                row += 1
+            else:
+                assert not sequence.keypoint[m, t].any()
+                assert not sequence.score[m, t].any()
+
+
+def test_packed_rows_may_be_in_any_order_of_frames(tmp_path: Path):
+    entry = packed([1, 1, 1])
+    turned = packed(
+        [1, 1, 1], frame_inds=entry["frame_inds"][::-1], keypoint=entry["keypoint"][::-1]
+    )
+    first, second = (read_pixels(tmp_path, e).keypoint for e in (entry, turned))
+    assert (first == second).all()
+
+
+def test_in_crowds_the_highest_scores_come_first(tmp_path: Path):
+    """As DecompressPose: only if some frame has more than ten persons, and then in all frames."""
+    for crowd, by_score in (([11, 3], True), ([10, 3], False)):
+        entry = packed(crowd)
+        sequence = read_pixels(tmp_path, entry)
+        rows = entry["keypoint"].astype(np.float32)
+        for t, (start, count) in enumerate(((0, crowd[0]), (crowd[0], 3))):
+            order = list(range(start, start + count))
+            if by_score:
+                order.sort(key=lambda r: -rows[r, :, 2].sum())
+            assert sequence.keypoint[:count, t, 0, 0].tolist() == [float(r) for r in order]
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        (pixels(keypoint_score=None), "`keypoint_score` is missing"),
+        (pixels(keypoint_score=np.ones((3, 5, 17))), "`keypoint_score` is (3, 5, 17), (3, 6, 17)"),
+        (pixels(keypoint_score=np.full((3, 6, 17), np.inf)), "not finite"),
+        (pixels(keypoint=np.ones((3, 6, 25, 2))), "(M, T, 17, 2)"),
+        (pixels(total_frames=5), "`total_frames` is 5"),
+        (packed([1, 2], frame_inds=np.arange(2)), "2 `frame_inds` for 3 rows"),
+        (packed([1, 2], frame_inds=np.arange(3) / 2), "not an array of whole numbers"),
+        (packed([1, 2], frame_inds=np.arange(3) - 1), "negative frame -1"),
+        (packed([1, 2], keypoint=np.ones((3, 17, 2))), "(N, 17, 3)"),
+        (packed([1], keypoint=np.ones((0, 17, 3)), frame_inds=np.arange(0)), "(0, 17, 3)"),
+    ],
+)
+def test_damaged_pixels_are_rejected(tmp_path: Path, entry: dict[str, Any], reason: str):
+    rejection = read_pixels(tmp_path, entry)
+    assert isinstance(rejection, Rejection)
+    assert reason in rejection.reason
+
+
+def test_an_image_of_unknown_size(tmp_path: Path):
+    for shape in (None, (480,), ("a", "b"), 3):
+        sequence = read_pixels(tmp_path, pixels(img_shape=shape))
+        assert (sequence.width, sequence.height) == (0, 0)
+
+
+def test_files_of_other_dimensions_and_separate_joints_are_refused(tmp_path: Path):
+    path = tmp_path / "own.pkl"
+    kinetics = {k: v for k, v in packed([1]).items() if k != "keypoint"} | {"raw_file": "a/b.pkl"}
+    for entry, dimensions, message in (
+        (annotation(), 2, r"3-D joints; give the file of 2-D keypoints .*_hrnet\.pkl"),
+        (pixels(), 3, r"2-D joints; give the file of 3-D skeletons .*_3danno\.pkl"),
+        (kinetics, 2, "joints in separate kpfiles"),
+    ):
+        path.write_bytes(pickle.dumps([entry]))
+        with pytest.raises(AclnetError, match=message):
+            PysklSource(path, 99, 17, dimensions).scan()

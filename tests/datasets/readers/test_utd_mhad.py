@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
 from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.protocols import check_counts
+from aclnet.datasets.protocols import check_counts, sides
 from aclnet.datasets.readers import Item, get_dataset
 from aclnet.datasets.readers.utd_mhad import UtdMhadSource
 from aclnet.datasets.sequence import Rejection, Sequence
@@ -164,7 +164,8 @@ def test_the_real_set_is_complete(real_data: Path):
     items, rejections = source.scan()
     assert not rejections
     subjects = np.array([int(item.sample_id.split("_")[1][1:]) for item in items])
-    counts = check_counts("utd-mhad", {"subject": subjects})
+    masks = sides("utd-mhad", {"subject": subjects})
+    counts = check_counts("utd-mhad", {side: int(mask.sum()) for side, mask in masks.items()})
     assert {count.side: count.found for count in counts} == {"xsub/train": 431, "xsub/test": 430}
     assert {count.verdict for count in counts} == {"complete"}
 
