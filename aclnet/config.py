@@ -6,16 +6,16 @@ import hashlib
 import json
 import math
 import tomllib
-from importlib.resources import files
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from aclnet.datasets.errors import AclnetError
-from aclnet.losses import ContrastSettings
+from aclnet.losses import OFFICIAL, ContrastSettings
 from aclnet.pipelines.augment import AugmentSpec
+from aclnet.pipelines.features import MODALITIES
+from aclnet.recipes import load_recipe, merge, recipe_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,13 +34,14 @@ class _Section(BaseModel):
 class ModelConfig(_Section):
     """The network."""
 
-    size: Literal["paper", "small", "tiny"] = "paper"
+    size: Literal["paper", "small", "tiny"] | Annotated[int, Field(ge=8)] = "paper"
+    """A preset, or the width of the first block."""
     feature: Literal["topology", "pooled"] = "topology"
     persons: Literal["present", "padded"] = "present"
 
     @property
     def base_channels(self) -> int:
-        return PRESETS[self.size]
+        return PRESETS[self.size] if isinstance(self.size, str) else self.size
 
 
 class DataConfig(_Section):
@@ -57,6 +58,14 @@ class DataConfig(_Section):
     """Clips a sequence is tested with."""
     balance: bool = False
     """Draw every class equally often."""
+    motion: Literal["next", "sampled"] = "next"
+    """What a motion leads to: the next frame of the recording, or the next one sampled (the
+    released code does so with 2-D data)."""
+    short_clips: Literal["random", "spread"] = "random"
+    """Where a test clip of a sequence with fewer frames begins: as the released code does it with
+    3-D data, or with 2-D data."""
+    score: bool = True
+    """The confidence of each joint is one channel more, where the store has it."""
     window: int | None = Field(default=None, ge=1)
     """Shards that are shuffled together; empty: chosen from the store's size."""
 
@@ -118,9 +127,14 @@ class OptimConfig(_Section):
 
 
 class Config(_Section):
-    """Everything that decides the weights a run ends with."""
+    """Everything that decides the weights a run ends with.
+
+    `settings = "official"` changes the defaults to those of the released code; what is set beside
+    it still holds.
+    """
 
     recipe: str = "default"
+    settings: Literal["default", "official"] = "default"
     seed: int = Field(default=0, ge=0, lt=1 << 32)
     select: Literal["last", "val", "test"] = "last"
     """Which weights are the result: the last, or the best on held-out training data or on test."""
@@ -130,9 +144,25 @@ class Config(_Section):
     optim: OptimConfig = OptimConfig()
     loss: ContrastSettings = ContrastSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_official(cls, given: Any) -> Any:  # noqa: ANN401 - whatever pydantic was given
+        if not isinstance(given, dict) or given.get("settings") != "official":
+            return given
+        return merge({"model": {"persons": "padded"}, "loss": OFFICIAL}, given)
+
     def digest(self) -> str:
-        """Identity of the configuration."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """Identity of what the configuration comes to, in whatever words it was given."""
+        values = self.model_dump(
+            mode="json",
+            exclude={
+                "settings": True,
+                "model": {"size"},
+                "loss": {"terms", "weight", "inter_weight", "intra_weight"},
+            },
+        )
+        effective = [self.model.base_channels, self.loss.lambda_inter, self.loss.lambda_intra]
+        text = json.dumps([values, effective], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def to_toml(self) -> str:
@@ -140,73 +170,44 @@ class Config(_Section):
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
 
-def load_recipe(name_or_file: str) -> dict[str, Any]:
-    """A shipped recipe by name, or one from a TOML file, with what it extends merged in.
-
-    A recipe may say `extends = "other"`, a name or a file beside it; its own values win.
-    AclnetError on an unknown recipe, on what is not TOML, and on recipes that extend one another.
-    """
-    return {**_load(name_or_file, ()), "recipe": recipe_name(name_or_file)}
-
-
-def recipe_name(name_or_file: str) -> str:
-    """What runs of a recipe are called."""
-    return Path(name_or_file).name.removesuffix(".toml")
-
-
-def _load(name_or_file: str, extended_by: tuple[str, ...]) -> dict[str, Any]:
-    if name_or_file in extended_by:
-        raise AclnetError(f"recipes extend one another: {' > '.join((*extended_by, name_or_file))}")
-    try:
-        values = tomllib.loads(_recipe_text(name_or_file))
-    except ValueError as error:
-        raise AclnetError(f"recipe {name_or_file} is not TOML: {error}") from None
-    parent = values.pop("extends", None)
-    if parent is None:
-        return values
-    if not isinstance(parent, str):
-        raise AclnetError(f"recipe {name_or_file}: extends must be one name or file")
-    if parent.endswith(".toml"):
-        parent = str(Path(name_or_file).parent / parent)
-    return _merge(_load(parent, (*extended_by, name_or_file)), values)
-
-
-def _recipe_text(name_or_file: str) -> str:
-    if name_or_file.endswith(".toml"):
-        try:
-            return Path(name_or_file).read_text(encoding="utf-8")
-        except OSError as error:
-            raise AclnetError(
-                f"recipe file {name_or_file} cannot be read: {error.strerror}"
-            ) from None
-    shipped = files("aclnet.recipes")
-    entry = shipped / f"{name_or_file}.toml"
-    if not entry.is_file():
-        known = sorted(f.name[:-5] for f in shipped.iterdir() if f.name.endswith(".toml"))
-        raise AclnetError(
-            f"unknown recipe {name_or_file!r}; known: {', '.join(known)}, or a .toml file"
-        )
-    return entry.read_text(encoding="utf-8")
-
-
-def default_recipe(dataset: str) -> str:
-    """The recipe of a dataset, `default` where there is none of its name."""
-    return dataset if (files("aclnet.recipes") / f"{dataset}.toml").is_file() else "default"
-
-
 def build_config(recipe: str, settings: Iterable[str] = (), **top: Any) -> Config:  # noqa: ANN401
     """A configuration from a recipe, `key=value` settings (dotted keys) and top-level values.
 
-    Values are read as TOML where they are, else as text (`loss.inter_weight=0.2`,
-    `data.modality=bm`). Of `top`, None is left out. AclnetError on an unknown key or a bad value.
+    Values are read as TOML where they are, else as text (`loss.weight=0.2`, `data.modality=bm`).
+    Of `top`, None is left out. What is given here wins over what the recipe says of the
+    modality's stream, and that over the rest of the recipe. AclnetError on an unknown key or a bad
+    value, be it of another modality's stream.
     """
     values = load_recipe(recipe)
+    streams = _take_streams(recipe, values)
+    changes: dict[str, Any] = {}
     for setting in settings:
-        values = _merge(values, _parse_setting(setting))
-    values |= {key: value for key, value in top.items() if value is not None}
-    if values["recipe"] != recipe_name(recipe):
+        changes = merge(changes, _parse_setting(setting))
+    changes |= {key: value for key, value in top.items() if value is not None}
+    where = f"recipe {recipe} with its settings"
+    config = validate(merge(values, changes), where)
+    if config.recipe != recipe_name(recipe):
         raise AclnetError("a setting cannot change the recipe: choose it with --recipe")
-    return validate(values, f"recipe {recipe} with its settings")
+    configs = {
+        name: validate(merge(merge(values, stream), changes), f"{where}, streams.{name}")
+        for name, stream in streams.items()
+    }
+    for name, other in configs.items():
+        if (other.recipe, other.data.modality) != (config.recipe, config.data.modality):
+            raise AclnetError(f"{where}: streams.{name} cannot change the recipe or the modality")
+    return configs.get(config.data.modality, config)
+
+
+def _take_streams(recipe: str, values: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What of a recipe's values differs by modality, taken out of them."""
+    streams = values.pop("streams", {})
+    known = isinstance(streams, dict) and set(streams) <= set(MODALITIES)
+    if not known or not all(isinstance(stream, dict) for stream in streams.values()):
+        raise AclnetError(
+            f"recipe {recipe}: streams holds tables of settings called {', '.join(MODALITIES)}, "
+            f"not {streams!r}"
+        )
+    return streams  # type: ignore[no-any-return]
 
 
 def validate(values: dict[str, Any], where: str) -> Config:
@@ -219,9 +220,11 @@ def validate(values: dict[str, Any], where: str) -> Config:
 
 
 def _problem(error: ErrorDetails) -> str:
-    key = ".".join(map(str, error["loc"]))
+    names = list(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
-        return f"there is no {key}; known: {', '.join(_known(error['loc'][:-1]))}"
+        return f"there is no {'.'.join(names)}; known: {', '.join(_known(error['loc'][:-1]))}"
+    # not the member of a union that was tried, as `constrained-int`
+    key = ".".join(filter(str.isidentifier, names))
     message = error["msg"].removeprefix("Value error, ")
     given = error["input"]
     return f"{key}: {message}" + ("" if isinstance(given, dict) else f", not {given!r}")
@@ -248,12 +251,3 @@ def _parse_setting(setting: str) -> dict[str, Any]:
     for group in reversed(groups):
         value = {group: value}
     return value  # type: ignore[no-any-return]
-
-
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        old = merged.get(key)
-        nested = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merge(old, value) if nested else value  # type: ignore[arg-type]
-    return merged

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from aclnet.datasets.errors import AclnetError
@@ -28,27 +28,31 @@ from aclnet.families import ConfusionCounter, Families, FamilySettings
 WIDTH = 256
 """D, the width of both projections."""
 
-_MEMORY_ROWS = {"ntu60": 512, "pkummd": 512, "ntu120": 1024, "finegym": 1024, "kinetics": 2048}
 _ROWS_PER_CLASS = 8
 _LOG_GUARD = 1e-6
+
+OFFICIAL: dict[str, Any] = {
+    "same_sequence": "keep",
+    "families": {"mode": "official", "temperature": "steps"},
+}
+"""Values of `ContrastSettings` in which the released code differs from the defaults."""
 
 NonNegative = Annotated[float, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 
 
 class ContrastSettings(BaseModel):
-    """Both contrastive terms.
+    """Both contrastive terms."""
 
-    `preset = "official"` changes the defaults to those of the released code; what is set beside
-    it still holds.
-    """
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    preset: Literal["default", "official"] = "default"
-    inter_weight: NonNegative = 0.1
-    """lambda of the inter-class term; 0 switches it off."""
-    intra_weight: NonNegative = 0.1
+    terms: Literal["ce", "ce+inter", "ce+intra", "acl"] = "acl"
+    """What is minimised: cross-entropy alone, with one of the terms, or with both."""
+    weight: NonNegative = 0.1
+    """lambda of both terms."""
+    inter_weight: NonNegative | None = None
+    """lambda of the inter-class term where it is another; 0 switches the term off as well."""
+    intra_weight: NonNegative | None = None
     memory_rows: Annotated[int, Field(ge=1)] | None = None
     """Embeddings remembered, this batch's included; None: `default_memory_rows`."""
     margin: NonNegative = 0.1
@@ -62,29 +66,29 @@ class ContrastSettings(BaseModel):
     """Whether an earlier embedding of an anchor's own sequence is one of its positives."""
     families: FamilySettings = FamilySettings()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _fill_in_preset(cls, given: Any) -> Any:  # noqa: ANN401 - whatever pydantic was given
-        if not isinstance(given, dict) or given.get("preset") != "official":
-            return given
-        families = given.get("families", {})
-        if isinstance(families, dict):
-            families = {"mode": "official", "temperature": "steps", **families}
-        return {"same_sequence": "keep", **given, "families": families}
+    @property
+    def lambda_inter(self) -> float:
+        """Weight of the inter-class term in the loss."""
+        return self._lambda("ce+inter", self.inter_weight)
+
+    @property
+    def lambda_intra(self) -> float:
+        """Weight of the intra-class term in the loss."""
+        return self._lambda("ce+intra", self.intra_weight)
+
+    def _lambda(self, alone: str, weight: float | None) -> float:
+        if self.terms not in ("acl", alone):
+            return 0.0
+        return self.weight if weight is None else weight
 
 
-def default_memory_rows(
-    num_classes: int, train_samples: int, global_batch: int, dataset: str | None = None
-) -> int:
-    """Rows of the memory: as published for the data set, else about eight a class.
+def default_memory_rows(num_classes: int, train_samples: int, global_batch: int) -> int:
+    """Rows of the memory where no recipe says otherwise: about eight a class.
 
-    Never more than half of an unknown training set, whose sequences would else meet themselves,
-    and never less than the batch, which has to fit.
+    Never more than half of the training set, whose sequences would else meet themselves, and never
+    less than the batch, which has to fit.
     """
-    rows = _MEMORY_ROWS.get(dataset or "")
-    if rows is None:
-        rows = min(_ROWS_PER_CLASS * num_classes, train_samples // 2)
-    return max(rows, global_batch)
+    return max(min(_ROWS_PER_CLASS * num_classes, train_samples // 2), global_batch)
 
 
 class ContrastLosses(NamedTuple):
@@ -153,12 +157,12 @@ class AffinityContrast(nn.Module):
     @property
     def inter_active(self) -> bool:
         """Whether the inter-class term has families to work with."""
-        return self.settings.inter_weight > 0 and self._families_since > 0
+        return self.settings.lambda_inter > 0 and self._families_since > 0
 
     @property
     def intra_active(self) -> bool:
         """Whether the memory is full, and with it the intra-class term in force."""
-        return self.settings.intra_weight > 0 and self._rows_seen >= len(self.memory)
+        return self.settings.lambda_intra > 0 and self._rows_seen >= len(self.memory)
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         """Start epoch `epoch` of `epochs`. Again for the same epoch, after a resume: no effect."""
@@ -220,7 +224,7 @@ class AffinityContrast(nn.Module):
             if self.intra_active:
                 per_anchor = self._intra(self._embed(feature), start, stop, self._step)
                 intra = _part(per_anchor, start, stop) / len(per_anchor)
-        total = self.settings.inter_weight * inter + self.settings.intra_weight * intra
+        total = self.settings.lambda_inter * inter + self.settings.lambda_intra * intra
         return ContrastLosses(total, inter, intra, has_family.mean())
 
     def get_extra_state(self) -> dict[str, int]:

@@ -1,82 +1,16 @@
-"""Recipes, settings, and the identity of a configuration."""
+"""Settings over recipes, and the identity of a configuration."""
 
 from __future__ import annotations
 
 import math
 import tomllib
-from importlib.resources import files
 
 import pytest
 from pydantic import BaseModel
 
-from aclnet.config import Config, build_config, default_recipe, load_recipe, validate
+from aclnet.config import Config, ModelConfig, build_config, validate
 from aclnet.datasets.errors import AclnetError
-
-RECIPES = sorted(f.name[:-5] for f in files("aclnet.recipes").iterdir() if f.name.endswith("toml"))
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_shipped_recipes_load(recipe):
-    config = build_config(recipe)
-    assert config.recipe == recipe
-    shipped = tomllib.loads((files("aclnet.recipes") / f"{recipe}.toml").read_text())
-    given = {(s, k): v for s, t in shipped.items() if isinstance(t, dict) for k, v in t.items()}
-    for (section, key), value in given.items():
-        found = getattr(getattr(config, section), key)
-        if not isinstance(value, dict | list):
-            assert found == value, f"{section}.{key}"
-
-
-def test_default_recipe_is_the_method_of_the_paper():
-    config = build_config("default")
-    assert (config.model.base_channels, config.data.frames, config.data.clips) == (96, 100, 10)
-    assert (config.optim.epochs, config.optim.weight_decay, config.optim.momentum) == (
-        150,
-        5e-4,
-        0.9,
-    )
-    assert config.select == "last"
-
-
-def test_recipe_of_a_dataset():
-    assert default_recipe("demo") == "demo"
-    assert default_recipe("a dataset without one") == "default"
-
-
-def test_values_of_a_recipe_win_over_those_it_extends(tmp_path):
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "base.toml").write_text("[optim]\nepochs = 7\nlr = 0.3\n[data]\nclips = 2\n")
-    child = tmp_path / "sub" / "child.v2.toml"
-    child.write_text('extends = "../base.toml"\n[optim]\nlr = 0.4\n')
-    config = build_config(str(child))
-    assert (config.optim.epochs, config.optim.lr, config.data.clips) == (7, 0.4, 2)
-    assert config.recipe == "child.v2"
-    child.write_text('extends = "demo"\n')
-    assert build_config(str(child)).model == build_config("demo").model
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('extends = "child.toml"', "extend one another"),
-        ("extends = 3", "extends must be one name or file"),
-        ('extends = "nobody"', "unknown recipe 'nobody'; known: .*default"),
-        ('extends = "gone.toml"', r"gone\.toml cannot be read"),
-        ("epochs : 3", r"child\.toml is not TOML"),
-        ("[optim]\nepochs = 'many'", r"child\.toml.*optim\.epochs: .*not 'many'"),
-    ],
-)
-def test_bad_recipes(text, message, tmp_path):
-    path = tmp_path / "child.toml"
-    path.write_text(text)
-    with pytest.raises(AclnetError, match=message):
-        build_config(str(path))
-
-
-def test_a_recipe_that_is_no_text(tmp_path):
-    (tmp_path / "r.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(AclnetError, match=r"r\.toml is not TOML"):
-        load_recipe(str(tmp_path / "r.toml"))
+from aclnet.recipes import recipe_names
 
 
 @pytest.mark.parametrize(
@@ -91,6 +25,7 @@ def test_a_recipe_that_is_no_text(tmp_path):
         ("optim.class_weights=true", ("optim", "class_weights"), True),
         ("loss.families.neighbours=4", ("loss", "families", "neighbours"), 4),
         ("loss.families.temperature=0.2", ("loss", "families", "temperature"), 0.2),
+        ("loss.terms=ce+inter", ("loss", "terms"), "ce+inter"),
         ("augment.swap_sides=0.5", ("augment", "swap_sides"), 0.5),
     ],
 )
@@ -123,13 +58,23 @@ def test_later_settings_and_options_win():
         ("optim..epochs=3", "write key=value"),
         ("optim.speed=3", r"there is no optim\.speed; known: optim\.epochs, optim\.batch_size"),
         ("loss.families.start2=1", r"there is no loss\.families\.start2; .*loss\.families\.start"),
-        ("banana=3", "there is no banana; known: recipe, seed, select"),
+        ("banana=3", "there is no banana; known: recipe, settings, seed, select"),
+        ("streams.b.seed=3", "there is no streams; known: recipe"),
+        ("settings=theirs", "settings: .*'default' or 'official', not 'theirs'"),
+        ("loss.preset=official", r"there is no loss\.preset; known: loss\.terms"),
+        ("loss.terms=inter", r"loss\.terms: .*'ce\+inter', .*not 'inter'"),
+        ("loss.weight=-1", r"loss\.weight"),
+        ("loss.inter_weight=inf", r"loss\.inter_weight: .*finite"),
         ("optim=3", "optim: .*not 3"),
         ("optim.epochs=0", r"optim\.epochs: .*greater than or equal to 1, not 0"),
         ("optim.lr=fast", r"optim\.lr: .*valid number.*not 'fast'"),
         ("optim.lr=inf", r"optim\.lr: .*finite"),
         ("optim.lr=nan", r"optim\.lr"),
-        ("model.size=huge", r"model\.size: .*'paper', 'small' or 'tiny', not 'huge'"),
+        (
+            "model.size=huge",
+            r"model\.size: .*'paper', 'small' or 'tiny', not 'huge'; model\.size: .*integer",
+        ),
+        ("model.size=7", r"model\.size: .*greater than or equal to 8"),
         ("data.interval=[0.9, 0.5]", "data: interval must be 0 < low <= high <= 1"),
         ("optim.warmup_epochs=150", "optim: warmup_epochs=150 must be less than epochs=150"),
         ("optim.accumulate=3", "optim: accumulate=3 parts must divide batch_size=64"),
@@ -164,11 +109,16 @@ OTHERS = {
     ("model", "persons"): "padded",
     ("data", "protocol"): "xview",
     ("data", "modality"): "km",
+    ("data", "motion"): "sampled",
+    ("data", "short_clips"): "spread",
     ("data", "window"): 3,
     ("optim", "accumulate"): 2,
     ("optim", "batch_size"): 32,
     ("optim", "precision"): "bf16-mixed",
-    ("loss", "preset"): "official",
+    ("settings",): "official",
+    ("loss", "terms"): "ce",
+    ("loss", "inter_weight"): 0.2,
+    ("loss", "intra_weight"): 0.0,
     ("loss", "margin_unit"): "cosine",
     ("loss", "same_sequence"): "keep",
     ("loss", "memory_rows"): 8,
@@ -201,6 +151,55 @@ def test_every_field_is_part_of_the_identity_and_survives_toml(path):
     again = validate(tomllib.loads(config.to_toml()), "there")
     assert again == config
     assert again.digest() == config.digest()
+
+
+OFFICIAL = (
+    "model.persons=padded",
+    "loss.same_sequence=keep",
+    "loss.families.mode=official",
+    "loss.families.temperature=steps",
+)
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_official_settings_are_the_default_with_what_the_released_code_does(recipe):
+    official = build_config(recipe, ["settings=official"])
+    written_out = build_config(recipe, OFFICIAL)
+    assert official.digest() == written_out.digest()
+    assert official.model_copy(update={"settings": "default"}) == written_out
+    assert validate(tomllib.loads(official.to_toml()), "there") == official
+
+
+def test_what_is_set_beside_official_holds():
+    config = build_config(
+        "demo",
+        [
+            *("model.persons=present", "loss.families.temperature=linear", "settings=official"),
+            "loss.margin=0.2",
+        ],
+    )
+    assert config.model == ModelConfig(size="tiny", persons="present")
+    assert (config.loss.same_sequence, config.loss.margin) == ("keep", 0.2)
+    families = config.loss.families
+    assert (families.mode, families.temperature) == ("official", "linear")
+    assert families.neighbours == 3, "of the recipe"
+    assert validate(tomllib.loads(config.to_toml()), "there") == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "same"),
+    [
+        (["loss.terms=ce"], ["loss.inter_weight=0", "loss.intra_weight=0"]),
+        (["loss.terms=ce", "loss.weight=0.5"], ["loss.weight=0"]),
+        (["loss.terms=ce+inter"], ["loss.intra_weight=0"]),
+        (["loss.terms=ce+intra"], ["loss.inter_weight=0"]),
+        (["loss.weight=0.2"], ["loss.inter_weight=0.2", "loss.intra_weight=0.2"]),
+        (["loss.inter_weight=0.1"], []),
+        (["model.size=96"], ["model.size=paper"]),
+    ],
+)
+def test_the_same_in_other_words_has_the_same_identity(settings, same):
+    assert build_config("default", settings).digest() == build_config("default", same).digest()
 
 
 def test_learning_rate():

@@ -1,0 +1,53 @@
+"""`aclnet recipes` as a person and a machine meet it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from aclnet.config import build_config
+from aclnet.recipes import recipe_names
+
+
+def test_the_list(aclnet):
+    answer = aclnet("recipes")
+    assert answer.code == 0, answer.err
+    lines = answer.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    rows = {line.split()[1]: line for line in lines if line.startswith("│")}
+    for name in recipe_names():
+        assert name in rows or name in answer.words
+    assert "joint 91.44, J+B 93.07" in rows["ntu60-xsub"]
+    assert "not yet" in rows["ntu60-xsub"]
+    assert "yes (docs/results/utd-mhad.md)" in rows["utd-mhad"]
+
+
+def test_the_list_as_json(aclnet):
+    found = {about["name"]: about for about in json.loads(aclnet("recipes", "--json").out)}
+    assert found["kinetics"]["published"] == {"joint": 48.37, "J+B": 50.35}
+    assert found["kinetics"]["record"] is None
+    assert found["utd-mhad"]["whose"] == "ours"
+
+
+@pytest.mark.parametrize("modality", [None, "km"])
+def test_settings_of_a_recipe(modality, aclnet, tmp_path):
+    options = ["--modality", modality] if modality else []
+    wanted = build_config("ntu120-xsub", [f"data.modality={modality}"] if modality else [])
+    answer = aclnet("recipes", "ntu120-xsub", *options)
+    assert answer.code == 0, answer.err
+    (tmp_path / "ntu120-xsub.toml").write_text(answer.out)
+    assert build_config(str(tmp_path / "ntu120-xsub.toml")) == wanted
+    answer = aclnet("recipes", "ntu120-xsub", *options, "--json")
+    assert json.loads(answer.out) == wanted.model_dump(mode="json")
+
+
+def test_mistakes_end_in_a_message(aclnet):
+    for arguments, message in (
+        (["cake"], "unknown recipe 'cake'; known: "),
+        (["cake.toml"], "recipe file cake.toml cannot be read"),
+        (["--modality", "b"], "--modality needs the NAME of a recipe"),
+    ):
+        answer = aclnet("recipes", *arguments)
+        assert answer.code == 2
+        assert message in answer.words
