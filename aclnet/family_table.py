@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
 from aclnet.datasets.errors import AclnetError
+from aclnet.families import FamilySettings, Related, family_temperature, relate
+from aclnet.scores import Scores
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,10 +41,12 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class FamilyTable:
-    """Families in force after an epoch."""
+    """Families that follow from confusions."""
 
-    epoch: int
-    """From 1."""
+    origin: str
+    """Where the confusions come from, in words: "after epoch 12", "of scores xsub-test"."""
+    epoch: int | None
+    """From 1; None where it is no epoch's."""
     families: list[Family]
     """Of all C classes, in their order."""
     affinity: NDArray[np.float32]
@@ -57,6 +62,7 @@ class FamilyTable:
     def as_dict(self) -> dict[str, Any]:
         """For JSON: the classes that occur."""
         return {
+            "origin": self.origin,
             "epoch": self.epoch,
             "families": [
                 {
@@ -79,21 +85,66 @@ def family_table(run: Run, epoch: int | None = None) -> FamilyTable:
     epoch = epoch or trained
     if not 1 <= epoch <= trained:
         raise AclnetError(f"{run.path} has trained {trained} epochs; there is no epoch {epoch} yet")
-    member = run.history.read("family", epoch - 1)
-    affinity = run.history.read("affinity", epoch - 1)
-    affinity = np.maximum(affinity, affinity.T)
-    counts = counted_confusions(run, epoch)
+    return _table(
+        f"after epoch {epoch}",
+        epoch,
+        run.class_names,
+        counted_confusions(run, epoch),
+        Related(
+            *(torch.from_numpy(run.history.read(n, epoch - 1)) for n in ("affinity", "family"))
+        ),
+        temperatures[epoch - 1],
+        np.flatnonzero(run.history.read_all("confusion/train")[:epoch].any(axis=(0, 2))),
+    )
+
+
+def families_of_scores(run: Run, name: str | None = None) -> FamilyTable:
+    """The families that the confusions in a run's scores make, by the default rules.
+
+    `name` is that of a file in the run's `scores`; None: the test split's. For runs that were not
+    trained here, and to see what a network confuses on data it has not seen.
+    """
+    path = run.scores(name) if name else run.test_scores
+    counts = Scores.load(path).confusion()
+    samples = counts.sum(axis=1)
+    occurs = np.flatnonzero(counts.any(axis=0) | counts.any(axis=1))
+    np.fill_diagonal(counts, 0)
+    settings = FamilySettings()
+    related = relate(torch.from_numpy(counts), torch.from_numpy(samples), settings)
+    neighbours = settings.num_neighbours(len(samples))
+    temperature = family_temperature(related.member.sum(1), neighbours, settings)
+    return _table(
+        f"of scores {path.stem}",
+        None,
+        run.class_names,
+        counts.astype(np.float64),
+        related,
+        temperature.numpy(),
+        occurs,
+    )
+
+
+def _table(
+    origin: str,
+    epoch: int | None,
+    names: list[str],
+    counts: NDArray[np.float64],
+    related: Related,
+    temperature: NDArray[np.float32],
+    occurs: NDArray[np.int64],
+) -> FamilyTable:
+    affinity = torch.maximum(related.affinity, related.affinity.T).numpy()
+    member = related.member.numpy()
     both = counts + counts.T
-    names = run.class_names
-    occurs = run.history.read_all("confusion/train")[:epoch].any(axis=(0, 2))
     return FamilyTable(
+        origin=origin,
         epoch=epoch,
         families=[
-            Family(name, _members(member[c], both[c], names), float(temperatures[epoch - 1, c]))
+            Family(name, _members(member[c], both[c], names), float(temperature[c]))
             for c, name in enumerate(names)
         ],
         affinity=affinity,
-        order=_order(affinity, np.flatnonzero(occurs)),
+        order=_order(affinity, occurs),
     )
 
 

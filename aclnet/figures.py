@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def draw_affinity(table: FamilyTable, path: Path) -> Path:
     names = [family.name for family in table.occurring]
     top = max(1.0, float(affinity.max(initial=0)))
     figure, axes = _matrix(affinity, names, "affinity (0: not confused)", top)
-    axes.set_title(f"Affinity after epoch {table.epoch}", loc="left")
+    axes.set_title(f"Affinity {table.origin}", loc="left")
     if len(names) <= _COUNTED:
         text = np.char.mod("%.1f", affinity)
         _write_cells(axes, affinity / top, np.where(affinity > 0, text, ""))
@@ -71,6 +72,44 @@ def draw_bench(rows: pd.DataFrame, title: str, path: Path) -> Path:
     axes.set(xlim=(0, 108), xticks=range(0, 101, 20), xlabel="top-1 accuracy, % (95 % interval)")
     axes.set_title(title, loc="left")
     return _save(figure, path)
+
+
+def draw_sensitivity(results: pd.DataFrame, keys: list[str], title: str, path: Path) -> Path:
+    """Top-1 by each key of a grid: a point a result, and the mean at each value.
+
+    `results` has a row a setting and seed: a column of text a key, and `top1`. A panel shows one
+    key, whatever the others are. Numbers stand in order, evenly, their means joined by a line;
+    other values stand as they were given.
+    """
+    values = {key: _in_order(results[key]) for key in keys}
+    widths = [1.5 + max(len(v) for v in values[key]) * len(values[key]) * 0.1 for key in keys]
+    size = (max(5.0, sum(widths) + 2 * len(keys)), 4)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(1, len(keys), sharey=True, squeeze=False, width_ratios=widths)[0]
+    for axes, key in zip(panels, keys, strict=True):
+        places = results[key].map(values[key].index)
+        means = 100 * results.groupby(places)["top1"].mean()
+        axes.plot(places, 100 * results["top1"], "o", color="tab:blue", alpha=0.4)
+        axes.plot(means, "k_", markersize=16, linestyle="-" if _numeric(values[key]) else "")
+        axes.set_xticks(range(len(values[key])), values[key])
+        axes.set(xlabel=key, xlim=(-0.5, len(values[key]) - 0.5))
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("top-1 accuracy, %")
+    figure.suptitle(title, x=0.01, ha="left")
+    return _save(figure, path)
+
+
+def _in_order(values: pd.Series[str]) -> list[str]:
+    """Those that occur: numbers by size, others as they come."""
+    occurring = list(dict.fromkeys(values))
+    return sorted(occurring, key=float) if _numeric(occurring) else occurring
+
+
+def _numeric(values: list[str]) -> bool:
+    try:
+        return all(isfinite(float(value)) for value in values)
+    except ValueError:
+        return False
 
 
 def _matrix(values: NDArray[Any], names: list[str], label: str, top: float) -> tuple[Figure, Axes]:

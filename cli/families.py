@@ -18,26 +18,33 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path), required=False)
 @click.option("--epoch", type=click.IntRange(1), help="After which epoch. [default: the last]")
+@click.option("--scores", help="From the confusions of a file in scores/, as xsub-test, instead.")
 @json_option
-def command(run: Path | None, epoch: int | None, as_json: bool) -> None:
+def command(run: Path | None, epoch: int | None, scores: str | None, as_json: bool) -> None:
     """Show the motion families of RUN (the newest below this folder by default).
 
     A family is the classes that its class is confused with, or that are confused with the same
-    ones; its size sets the temperature of the loss between them.
+    ones; its size sets the temperature of the loss between them. An imported run has none of its
+    training: its families come from the confusions on the test split.
     """
     from aclnet.datasets.find import newest_run
-    from aclnet.family_table import family_table
+    from aclnet.family_table import families_of_scores, family_table
     from aclnet.figures import draw_affinity
     from aclnet.runs import Run
 
+    if epoch and scores:
+        raise click.UsageError("--epoch and --scores both say which confusions: give one")
     opened = Run(run or newest_run(Path()))
-    found = family_table(opened, epoch)
-    name = f"affinity-{epoch}.png" if epoch else "affinity.png"
-    figure = draw_affinity(found, opened.path / name)
+    if scores or opened.imported:
+        found = families_of_scores(opened, scores)
+    else:
+        found = family_table(opened, epoch)
+    chosen = f"-{epoch or scores}" if epoch or scores else ""
+    figure = draw_affinity(found, opened.path / f"affinity{chosen}.png")
     if as_json:
         print_json({"run": str(opened.path), **found.as_dict()})
         return
-    screen.print(f"run {opened.path}, after epoch {found.epoch}", markup=False)
+    screen.print(f"run {opened.path}, {found.origin}", markup=False)
     show_families(found)
     screen.print(f"affinity heat map, ordered by family: {figure}", markup=False)
 

@@ -8,15 +8,23 @@ from matplotlib import image
 
 from aclnet.config import build_config
 from aclnet.datasets.errors import AclnetError
-from aclnet.family_table import counted_confusions, family_table
+from aclnet.family_table import counted_confusions, families_of_scores, family_table
 from aclnet.figures import draw_affinity, draw_confusion
 from aclnet.history import History
+from aclnet.scores import Scores
 
 
 class FakeRun:
     """A run of five classes, of which the last never occurs, and four epochs, three trained."""
 
     class_names = ("sit", "stand", "walk", "run", "ghost")
+
+    def scores(self, name: str):
+        return self.path / f"{name}.npz"
+
+    @property
+    def test_scores(self):
+        return self.scores("xsub-test")
 
     def __init__(self, path, *settings: str) -> None:
         self.path = path
@@ -56,7 +64,7 @@ def counts(epochs: np.ndarray, weights: list[float]) -> np.ndarray:
         (("loss.families.start=0.5",), "train", [0, 0.9, 1]),
         (("loss.families.start=0", "loss.families.decay=0.5"), "train", [0.25, 0.5, 1]),
         (("loss.families.start=0", "loss.families.source=val"), "eval", [0.81, 0.9, 1]),
-        (("loss.families.start=0", "loss.preset=official"), "train", [1, 1, 1]),
+        (("loss.families.start=0", "settings=official"), "train", [1, 1, 1]),
     ],
 )
 def test_confusions_are_counted_as_the_families_were(settings, kind, weights, tmp_path):
@@ -137,3 +145,24 @@ def test_figures_leave_out_who_never_occurs(tmp_path):
     sizes = [image.imread(path).shape[0] for path in (small, few, many)]
     assert sizes[0] < sizes[2] / 2
     assert sizes[1] < sizes[2] / 2
+
+
+def test_families_of_the_confusions_in_scores(tmp_path):
+    """Sit and stand are taken for one another, walk once for run; the ghost never occurs."""
+    run = FakeRun(tmp_path)
+    taken_for = {0: [0, 0, 1, 1], 1: [1, 0, 0, 0], 2: [2, 2, 2, 3], 3: [3, 3, 3, 3]}
+    labels = np.repeat(list(taken_for), 4)
+    predicted = np.concatenate(list(taken_for.values()))
+    ids = np.array([f"s{n:02}" for n in range(16)])
+    Scores(ids, np.eye(5, dtype=np.float32)[predicted], labels).save(run.scores("other"))
+    table = families_of_scores(run, "other")
+    assert (table.origin, table.epoch) == ("of scores other", None)
+    assert sorted(table.order) == [0, 1, 2, 3]
+    found = {f.name: {m.name: m.confusions for m in f.members} for f in table.families}
+    # one stray confusion makes no family
+    alone = {key: {} for key in ("walk", "run", "ghost")}
+    assert found == {"sit": {"stand": 5.0}, "stand": {"sit": 5.0}, **alone}
+    assert table.affinity[0, 1] == table.affinity[1, 0] == 0.5
+    assert all(f.temperature == pytest.approx(0.1) for f in table.families)
+    with pytest.raises(AclnetError, match=r"xsub-test\.npz: no scores there"):
+        families_of_scores(run)

@@ -37,11 +37,22 @@ def test_json_holds_what_was_recorded(trained, aclnet):
             assert family["temperature"] == float(temperature[c])
 
 
+def test_families_of_scores_have_a_figure_of_their_own(trained, aclnet):
+    path, _ = trained
+    answer = aclnet("families", path, "--scores", "xsub-test", "--json")
+    assert answer.code == 0, answer.err
+    found = json.loads(answer.out)
+    assert (found["origin"], found["epoch"]) == ("of scores xsub-test", None)
+    assert (path / "affinity-xsub-test.png").is_file()
+
+
 def test_mistakes_end_in_a_message(trained, aclnet, tmp_path):
     path, _ = trained
     for arguments, message in (
         ([path, "--epoch", 3], "has trained 2 epochs; there is no epoch 3 yet"),
         ([path, "--epoch", 0], "--epoch"),
+        ([path, "--epoch", 1, "--scores", "xsub-test"], "give one"),
+        ([path, "--scores", "nothing"], "no scores there"),
         ([tmp_path], "is no run of aclnet"),
     ):
         answer = aclnet("families", *arguments)

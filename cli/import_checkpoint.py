@@ -1,0 +1,63 @@
+"""`aclnet import-checkpoint`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from aclnet.cli.console import json_option, print_json, screen
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--dataset", required=True, help="What it was trained on: ntu60, kinetics, ...")
+@click.option("--modality", type=click.Choice(["j", "b", "k", "jm", "bm", "km"]), required=True)
+@click.option("--protocol", help="As xview. [default: the dataset's first]")
+@click.option(
+    "--classes",
+    type=click.Path(path_type=Path),
+    help="Class names, a line each. [default: the dataset's first ones]",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="The run. [default: below ./runs]")
+@json_option
+def command(
+    file: Path,
+    dataset: str,
+    modality: str,
+    protocol: str | None,
+    classes: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Make a run of FILE, a checkpoint of the released ACLNet or of PYSKL's DG-STGCN.
+
+    The run is tested as the released code tests: `aclnet evaluate RUN --store STORE`.
+    """
+    from aclnet.datasets.errors import AclnetError
+    from aclnet.official import import_official
+
+    names = None
+    if classes:
+        try:
+            names = classes.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise AclnetError(f"--classes {classes} cannot be read: {error}") from None
+    run = import_official(
+        file,
+        dataset.lower().replace("_", "-"),
+        modality,
+        protocol=protocol,
+        classes=names,
+        out=out,
+    )
+    if as_json:
+        print_json({"run": str(run.path), **run.record["imported"]})
+        return
+    config, known = run.config, len(run.class_names)
+    screen.print(
+        f"{run.path}: {known} classes, {run.layout.num_joints} joints of "
+        f"{run.record['channels']} channels, base width {config.model.base_channels}, "
+        f"modality {modality}, recipe {config.recipe} with official settings"
+    )
+    screen.print(f"next: aclnet evaluate {run.path} --store STORE")
