@@ -15,9 +15,14 @@ from scipy.stats import binomtest
 from aclnet.datasets.errors import AclnetError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+
+DAMAGED = (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error)
+"""What numpy raises on an npz that is cut off, none at all, or holds other than plain arrays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +52,15 @@ class Scores:
 
         parts: list[Scores] = [self] * world
         distributed.all_gather_object(parts, self)
+        return Scores.join(parts)
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """The samples of several, none of them in two."""
         joined = (
             np.concatenate([getattr(p, f) for p in parts]) for f in ("ids", "scores", "labels")
         )
-        return Scores.sorted(*joined)
+        return cls.sorted(*joined)
 
     def save(self, path: Path) -> None:
         """Writes `ids`, `scores`, `labels` to an npz, whole or not at all."""
@@ -67,7 +77,7 @@ class Scores:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 return cls(stored["ids"], stored["scores"], stored["labels"])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error):
+        except DAMAGED:
             raise AclnetError(f"{path} is damaged; `aclnet evaluate` makes it again") from None
 
     def __len__(self) -> int:
@@ -159,3 +169,27 @@ def mcnemar(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[int, int, float
     if only_a + only_b == 0:
         return 0, 0, 1.0
     return only_a, only_b, float(binomtest(only_a, only_a + only_b).pvalue)
+
+
+def check_same_ids(a: NDArray[np.str_], b: NDArray[np.str_], what: str) -> None:
+    """AclnetError that names ids, of `what`, that only one of two lists without repetition has."""
+    first, second = set(a.tolist()), set(b.tolist())
+    differing = [
+        f"{len(only)} in the {side} only ({', '.join(sorted(only)[:3])}{', ...' * (len(only) > 3)})"
+        for side, only in (("first", first - second), ("second", second - first))
+        if only
+    ]
+    if differing:
+        raise AclnetError(f"{what} are of different samples: {'; '.join(differing)}")
+
+
+def check_same_samples(a: Scores, b: Scores, what: str) -> None:
+    """AclnetError that names samples, of `what`, where two are not of the same ids and labels."""
+    check_same_ids(a.ids, b.ids, what)
+    differing = np.flatnonzero(a.labels != b.labels)
+    if len(differing):
+        one = differing[0]
+        raise AclnetError(
+            f"{what} disagree on the class of {len(differing)} samples, first {a.ids[one]}: "
+            f"{a.labels[one]} and {b.labels[one]}, counting from 0"
+        )
