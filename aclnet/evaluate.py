@@ -13,7 +13,7 @@ from aclnet.inputs import MakeInputs
 from aclnet.network import load_model
 from aclnet.pipelines.sampling import ClipSampling
 from aclnet.scores import Scores
-from aclnet.splits import file_splits
+from aclnet.splits import held_out, run_splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,13 +51,14 @@ def score(
     that names samples whose scores are not finite.
     """
     clips = clips or data.clips
-    make = MakeInputs(store, data.modality, data.frames, device, corruption=corruption)
+    make = MakeInputs(store, data, device, corruption=corruption)
     stream = store.stream(
         mask & (store.column("variant") == 0),
         batch_size=max(1, CLIPS_AT_ONCE // clips),
-        sampling=ClipSampling(data.frames, clips),
+        sampling=ClipSampling(data.frames, clips, data.short_clips),
         shuffle=False,
         motion=make.motion,
+        score=make.score,
         rank=rank,
         world=world,
     )
@@ -72,7 +73,8 @@ def score(
         if progress:
             progress(done, len(stream.samples))
     chosen = np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
-    found = torch.cat(parts).numpy() if parts else np.empty((0, len(store.class_names)), np.float32)
+    classes = model.fc_cls.out_features
+    found = torch.cat(parts).numpy() if parts else np.empty((0, classes), np.float32)
     ids, labels = store.column("id")[chosen], store.column("label")[chosen].astype(np.int64)
     strange = ids[~np.isfinite(found).all(axis=1)].tolist()
     if strange:
@@ -86,9 +88,10 @@ def score(
 class Scorer:
     """A run's network before a split of a store, to be scored as often as wanted.
 
-    `split` is a `protocol/side` of the store; None: what the run is tested on. AclnetError where
-    the store has another layout, normalisation or other classes than the run, or the split is
-    empty.
+    `split` is a `protocol/side` of the store, or `val`: what the run held out of its training;
+    None: what the run is tested on. AclnetError where the store has another layout, normalisation
+    or other classes than the run (it may have more, none of which is in the split), or the split
+    is empty.
     """
 
     def __init__(
@@ -104,17 +107,23 @@ class Scorer:
         self.clips = clips or run.config.data.clips
         self.device = choose_device(accelerator)
         self.model = load_model(run, store).to(self.device)
-        if store.class_names != run.class_names:
+        if store.class_names[: len(run.class_names)] != run.class_names:
             raise AclnetError(
                 f"{store.path} has other classes ({_classes(store.class_names)}) than run "
                 f"{run.name} was trained on ({_classes(run.class_names)})"
             )
         self.split, self.mask = _split(run, store, split)
+        beyond = self.mask & (store.column("label") >= len(run.class_names))
+        if beyond.any():
+            raise AclnetError(
+                f"{store.path}: {beyond.sum()} samples of {self.split} are of classes that run "
+                f"{run.name} does not know; it knows the first {len(run.class_names)}"
+            )
 
     @property
     def name(self) -> str:
         """Of files about these scores: split, and what else than the run's own was chosen."""
-        other_store = self.store.digest != self.run.record["store"]["digest"]
+        other_store = not self.run.is_of(self.store)
         other_clips = self.clips != self.run.config.data.clips
         words = [self.store.path.stem] if other_store else []
         words += [self.split.replace("/", "-")]
@@ -159,9 +168,11 @@ def _classes(names: list[str]) -> str:
 
 
 def _split(run: Run, store: Store, split: str | None) -> tuple[str, NDArray[np.bool_]]:
-    """Name, as `xsub/test`, and mask of a split."""
-    if split is None and run.split_file:
-        split, mask = f"{run.protocol}/test", file_splits(store, run.split_file).test
+    """Name, as `xsub/test`, and mask of a split; `val` is what the run held out."""
+    if split == "val":
+        return f"{run.protocol}/val", held_out(run, store)
+    if split is None and (run.split_file or run.fold):
+        split, mask = f"{run.protocol}/test", run_splits(run, store).test
     else:
         split = split or f"{run.protocol}/test"
         mask = store.mask(split)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from aclnet.datasets.errors import AclnetError
+from aclnet.inputs import channels
 from aclnet.losses import AffinityContrast, default_memory_rows
 from aclnet.model import ACLNet, Output
 
@@ -35,19 +36,19 @@ class Network(nn.Module):
 def build_network(config: Config, store: Store, train_samples: int) -> Network:
     """The classifier and its losses for a store."""
     classes = len(store.class_names)
-    model = build_model(config, store.layout.num_joints, store.attributes["coordinates"], classes)
+    model = build_model(config, store.layout.num_joints, channels(store, config.data), classes)
     memory = config.loss.memory_rows or default_memory_rows(
-        classes, train_samples, config.optim.batch_size, store.name
+        classes, train_samples, config.optim.batch_size
     )
     return Network(model, AffinityContrast(model.feature_width, classes, memory, config.loss))
 
 
-def build_model(config: Config, num_joints: int, coordinates: int, classes: int) -> ACLNet:
+def build_model(config: Config, num_joints: int, in_channels: int, classes: int) -> ACLNet:
     """The classifier of a configuration, with initial weights."""
     return ACLNet(
         num_joints=num_joints,
         num_classes=classes,
-        in_channels=coordinates,
+        in_channels=in_channels,
         base_channels=config.model.base_channels,
         feature=config.model.feature,
         persons=config.model.persons,
@@ -63,7 +64,7 @@ def load_model(run: Run, store: Store | None = None) -> ACLNet:
     if store is not None:
         _check_same_input(run, store)
     model = build_model(
-        run.config, run.layout.num_joints, run.record["coordinates"], len(run.class_names)
+        run.config, run.layout.num_joints, run.record["channels"], len(run.class_names)
     )
     weights = run.weights()
     with run.fitting(run.selected):
@@ -73,12 +74,12 @@ def load_model(run: Run, store: Store | None = None) -> ACLNet:
 
 def _check_same_input(run: Run, store: Store) -> None:
     layout, theirs = run.layout, store.layout
-    coordinates = store.attributes["coordinates"]
-    if (theirs.joints, coordinates) != (layout.joints, run.record["coordinates"]):
+    found, wanted = channels(store, run.config.data), run.record["channels"]
+    if (theirs.joints, found) != (layout.joints, wanted):
         raise AclnetError(
             f"run {run.name} was trained on layout {layout.name} with {layout.num_joints} joints "
-            f"of {run.record['coordinates']} coordinates, and {store.path} has layout "
-            f"{theirs.name} with {theirs.num_joints} of {coordinates}"
+            f"of {wanted} channels, and {store.path} has layout {theirs.name} with "
+            f"{theirs.num_joints} of {found}"
         )
     normalisation = store.attributes["normalisation"]
     if normalisation != run.record["normalisation"]:

@@ -24,6 +24,13 @@ from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.layouts import Layout
 from aclnet.datasets.store import Store
 from aclnet.history import History
+from aclnet.inputs import channels
+from aclnet.splits import Fold
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
     from aclnet.splits import Splits
 
 FORMAT = 1
-_RECORD, _CONFIG, _SPLIT = "run.json", "config.toml", "split.csv"
+_RECORD, _CONFIG, _SPLIT, _LOCK = "run.json", "config.toml", "split.csv", "lock"
 # what torch.load raises on files that are cut off, not checkpoints, or hold other objects
 _DAMAGED = (RuntimeError, EOFError, OSError, ValueError, KeyError, UnpicklingError)
 
@@ -42,7 +49,7 @@ class Run:
     `run.json` says what it was trained on; `config.toml` how; `split.csv` is its own copy of a
     `--split` file; `checkpoints/last.pt` and `best.pt` hold the weights and all state,
     `metrics.csv` a row an epoch, `history.zarr` confusions and families, `scores/*.npz` the scores
-    of splits by sample id, `tb/` TensorBoard's events.
+    of splits by sample id, `tb/` TensorBoard's events; `lock` is held by the process that trains.
 
     AclnetError where there is no run at `path`, or a damaged one.
     """
@@ -72,25 +79,34 @@ class Run:
         """
         if is_run(path):
             return cls(path)
-        record = {
-            "format": FORMAT,
-            "name": name,
-            "store": {"path": str(store.path.resolve()), "digest": store.digest},
-            "dataset": store.name,
-            "layout": store.layout.model_dump(mode="json"),
-            "coordinates": store.attributes["coordinates"],
-            "normalisation": store.attributes["normalisation"],
-            "class_names": store.class_names,
-            "split": splits.identity,
-            "init_from": init,
-            "environment": environment(),
-            "finished": False,
-        }
+        return cls.begin(
+            path,
+            config,
+            {
+                "name": name,
+                "store": {"path": str(store.path.resolve()), "digest": store.digest},
+                "dataset": store.name,
+                "layout": store.layout.model_dump(mode="json"),
+                "channels": channels(store, config.data),
+                "normalisation": store.attributes["normalisation"],
+                "class_names": store.class_names,
+                "split": splits.identity,
+                "init_from": init,
+            },
+            splits.file,
+        )
+
+    @classmethod
+    def begin(
+        cls, path: Path, config: Config, about: dict[str, Any], split_file: Path | None = None
+    ) -> Run:
+        """A new run's folder. AclnetError where it cannot be written."""
+        record = {"format": FORMAT, **about, "environment": environment(), "finished": False}
         try:
             path.mkdir(parents=True, exist_ok=True)
             (path / _CONFIG).write_text(config.to_toml(), encoding="utf-8")
-            if splits.file:
-                shutil.copyfile(splits.file, path / _SPLIT)
+            if split_file:
+                shutil.copyfile(split_file, path / _SPLIT)
             manifest.write_json(path / _RECORD, record)
         except OSError as error:
             raise AclnetError(f"{path} cannot be written: {error.strerror}; use --out") from None
@@ -113,6 +129,11 @@ class Run:
         return str(self.record["split"]["protocol"])
 
     @property
+    def imported(self) -> bool:
+        """Was it not trained here, but made of a checkpoint?"""
+        return self.record["store"] is None
+
+    @property
     def finished(self) -> bool:
         return bool(self.record["finished"])
 
@@ -122,12 +143,41 @@ class Run:
         return self.path / _SPLIT if "sha256" in self.record["split"] else None
 
     @property
+    def fold(self) -> Fold | None:
+        """The fold of a training side that was tested, None where there is none."""
+        numbers = self.record["split"].get("fold")
+        return Fold(*numbers) if numbers else None
+
+    @property
     def history(self) -> History:
         return History(self.path / "history.zarr")
 
     def scores(self, split: str) -> Path:
         """Where the scores of a split are."""
         return self.path / "scores" / f"{split}.npz"
+
+    @property
+    def test_scores(self) -> Path:
+        """Where those of the run's own test split are."""
+        return self.scores(f"{self.protocol}-test")
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Inside, no other process of this machine may train the run: AclnetError in that one."""
+        if fcntl is None:
+            yield
+            return
+        with (self.path / _LOCK).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise AclnetError(
+                    f"{self.path} is being trained by another process; the same command goes on "
+                    "when that one has ended"
+                ) from None
+            except OSError:
+                pass  # a file system without locks
+            yield
 
     def finish(self, result: dict[str, Any]) -> None:
         """Marks the run as finished with its result."""
@@ -176,6 +226,10 @@ class Run:
                 f"classes ({str(error).splitlines()[0]}); train again with --fresh"
             ) from None
 
+    def is_of(self, store: Store) -> bool:
+        """Is it a store that the run could have been trained on? An imported run, on any."""
+        return self.imported or bool(self.record["store"]["digest"] == store.digest)
+
     @property
     def selected(self) -> str:
         """Name of the checkpoint that is the run's result."""
@@ -204,6 +258,8 @@ class Run:
         Looked at are the recorded path, the folder of the run's store, and three levels below the
         working folder.
         """
+        if self.imported:
+            raise AclnetError(f"{self.path} was imported, not trained here: name a --store")
         wanted = self.record["store"]["digest"]
         recorded = Path(self.record["store"]["path"])
         below = (Path().glob(f"{'*/' * depth}*.zarr") for depth in range(3))
@@ -220,6 +276,15 @@ class Run:
 def is_run(path: Path) -> bool:
     """Is there a run, finished or not, at `path`?"""
     return (path / _RECORD).is_file()
+
+
+def is_finished(path: Path) -> bool:
+    """Is the run at `path` finished, and the one that the folder is named after?"""
+    try:
+        run = Run(path)
+    except AclnetError:
+        return False
+    return run.finished and run.record["name"] == path.name
 
 
 def check_out(path: Path) -> None:
@@ -285,10 +350,13 @@ def run_name(config: Config, store: Store, split: dict[str, Any], init: str | No
 
 
 def run_folder(store: Store, name: str, out: Path | None) -> Path:
-    """`--out`, else beside the store, else below ./runs where that cannot be written."""
-    if out:
-        return out
+    """`--out`, else below `runs_folder`."""
+    return out or runs_folder(store) / name
+
+
+def runs_folder(store: Store) -> Path:
+    """Where a store's runs are: beside it, or ./runs where that cannot be written."""
     path = store.path if store.path.name else store.path.resolve()
     beside = path.with_name(path.name + ".runs")
     parent = beside if beside.exists() else beside.parent
-    return (beside if os.access(parent, os.W_OK) else Path("runs")) / name
+    return beside if os.access(parent, os.W_OK) else Path("runs")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from aclnet.config import Config
     from aclnet.datasets.store import Store
+    from aclnet.runs import Run
 
 _HELD_OUT = 0.15
 """Share of the training samples that validation takes, at least."""
@@ -42,6 +43,77 @@ class Splits:
     """The CSV file that they come from."""
 
 
+class Fold(NamedTuple):
+    """One of several parts of a training side, to be tested on when the others train."""
+
+    number: int
+    """From 1."""
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `2/4`. AclnetError on anything else."""
+        try:
+            number, of = map(int, text.split("/"))
+        except ValueError:
+            number, of = 0, 0
+        if not 1 <= number <= of:
+            raise AclnetError(f"fold {text!r}: write it as 2/4, the second of four")
+        return cls(number, of)
+
+
+def choose_splits(
+    store: Store, config: Config, split_file: Path | None = None, fold: Fold | None = None
+) -> Splits:
+    """The samples of a run: of a CSV file, of a fold of the protocol's training side, or of the
+    protocol. AclnetError where nothing would train, select or be tested.
+    """
+    needs_validation = "val" in (config.select, config.loss.families.source)
+    hold_out = needs_validation and config.select != "test"
+    if split_file:
+        splits = file_splits(store, split_file)
+    elif fold:
+        splits = fold_splits(store, config.data.protocol, fold, hold_out=hold_out, seed=config.seed)
+    else:
+        splits = protocol_splits(store, config.data.protocol, hold_out=hold_out, seed=config.seed)
+    selection(config, splits)
+    return splits
+
+
+def run_splits(run: Run, store: Store) -> Splits:
+    """The samples a run trains, selects and is tested on, found again in a store.
+
+    AclnetError where a fold would be of other subjects there.
+    """
+    splits = choose_splits(store, run.config, run.split_file, run.fold)
+    if run.fold and splits.identity != run.record["split"]:
+        raise AclnetError(
+            f"{store.path} has other subjects than the run's store, so that {run.protocol} is "
+            "another fold there; name a side with --split"
+        )
+    return splits
+
+
+def held_out(run: Run, store: Store) -> NDArray[np.bool_]:
+    """Mask of the samples that a run held out of its training.
+
+    AclnetError where there are none, or where `store` is not the run's own: with other samples in
+    it, others would have been held out.
+    """
+    val = run_splits(run, store).val
+    if val is None:
+        raise AclnetError(
+            f"{run.path} held nothing out of its training: train with --select val, or let some "
+            "lines of a --split file say val"
+        )
+    if not run.split_file and store.digest != run.record["store"]["digest"]:
+        raise AclnetError(f"{run.path} held out samples of its own store, not of {store.path}")
+    return val
+
+
 def protocol_splits(store: Store, protocol: str, *, hold_out: bool, seed: int) -> Splits:
     """The sides of one of the store's protocols, its first where `protocol` is empty.
 
@@ -53,11 +125,36 @@ def protocol_splits(store: Store, protocol: str, *, hold_out: bool, seed: int) -
     train, test = store.mask(f"{protocol}/train"), store.mask(f"{protocol}/test")
     if not (train.any() and test.any()):
         raise AclnetError(_empty_side(store, protocol))
-    identity: dict[str, Any] = {"protocol": protocol}
-    if not hold_out:
-        return Splits(protocol, train, None, test, identity)
-    val, group = _held_out(store, train, seed)
-    return Splits(protocol, train & ~val, val, test, {**identity, "held_out": group})
+    splits = Splits(protocol, train, None, test, {"protocol": protocol})
+    return _hold_out(store, splits, seed) if hold_out else splits
+
+
+def fold_splits(store: Store, protocol: str, fold: Fold, *, hold_out: bool, seed: int) -> Splits:
+    """A fold of the training side of a protocol; the protocol's test side takes no part.
+
+    The subjects, in order of their numbers, are dealt out to the folds in turn, whatever the seed;
+    those of this fold are tested, the others train. As many folds as subjects leave one out each.
+    `hold_out` as in `protocol_splits`. AclnetError where subjects are unknown, or too few.
+    """
+    protocol = protocol or store.protocols[0]
+    side, subjects = store.mask(f"{protocol}/train"), store.column("subject")
+    known = np.unique(subjects[side])
+    if (known < 0).any():
+        raise AclnetError(
+            f"{store.path}: folds are made of subjects, and training samples of {protocol} have "
+            "none; give folds of your own with --split FILE.csv (columns id and split)"
+        )
+    if not 2 <= fold.of <= len(known):
+        raise AclnetError(
+            f"{store.path}: the training side of {protocol} has {len(known)} subjects, which "
+            f"cannot be {fold.of} folds; two folds are the fewest, one a subject the most"
+        )
+    tested = known[fold.number - 1 :: fold.of]
+    test = side & np.isin(subjects, tested)
+    name = f"{protocol}-fold{fold.number}of{fold.of}"
+    identity = {"protocol": name, "of": protocol, "fold": list(fold), "tested": _named(tested)}
+    splits = Splits(name, side & ~test, None, test, identity)
+    return _hold_out(store, splits, seed) if hold_out else splits
 
 
 def file_splits(store: Store, path: Path) -> Splits:
@@ -122,6 +219,13 @@ def _empty_side(store: Store, protocol: str) -> str:
     )
 
 
+def _hold_out(store: Store, splits: Splits, seed: int) -> Splits:
+    """Takes validation data from training."""
+    val, group = _held_out(store, splits.train, seed)
+    identity = {**splits.identity, "held_out": group}
+    return replace(splits, train=splits.train & ~val, val=val, identity=identity)
+
+
 def _held_out(store: Store, train: NDArray[np.bool_], seed: int) -> tuple[NDArray[np.bool_], str]:
     """Mask of the validation samples, and in words who they are."""
     subjects = store.column("subject")
@@ -130,9 +234,13 @@ def _held_out(store: Store, train: NDArray[np.bool_], seed: int) -> tuple[NDArra
         order = random.generator(seed, len(known)).permutation(known)
         share = np.array([(train & (subjects == s)).sum() for s in order]) / train.sum()
         count = int(np.searchsorted(np.cumsum(share), _HELD_OUT)) + 1
-        chosen = sorted(int(s) for s in order[: min(count, len(known) - 1)])
-        return train & np.isin(subjects, chosen), f"subjects {', '.join(map(str, chosen))}"
+        chosen = np.sort(order[: min(count, len(known) - 1)])
+        return train & np.isin(subjects, chosen), _named(chosen)
     return train & _some_of_each_class(store, train, seed), "recordings at random, class by class"
+
+
+def _named(subjects: NDArray[np.int64]) -> str:
+    return f"subjects {', '.join(map(str, subjects.tolist()))}"
 
 
 def _some_of_each_class(store: Store, train: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:

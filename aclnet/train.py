@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from aclnet.datasets.errors import AclnetError
 from aclnet.network import HEAD, load_model
 from aclnet.runs import Run, check_out, is_run, remove, run_folder, run_name
-from aclnet.splits import file_splits, protocol_splits, selection
+from aclnet.splits import choose_splits
 from aclnet.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from aclnet.config import Config
     from aclnet.datasets.store import Store
-    from aclnet.splits import Splits
+    from aclnet.splits import Fold, Splits
     from aclnet.trainer import Progress
 
 
@@ -45,20 +46,27 @@ def make_fabric(config: Config, accelerator: str = "auto", devices: str = "auto"
         raise AclnetError(f"--accelerator {accelerator} --devices {devices}: {error}") from None
 
 
-def choose_splits(store: Store, config: Config, split_file: Path | None) -> Splits:
-    """The samples of a run; AclnetError where nothing would train, select or be tested."""
-    if split_file:
-        splits = file_splits(store, split_file)
-    else:
-        held_out = "val" in (config.select, config.loss.families.source)
-        splits = protocol_splits(
-            store,
-            config.data.protocol,
-            hold_out=held_out and config.select != "test",
-            seed=config.seed,
-        )
-    selection(config, splits)
-    return splits
+class Plan(NamedTuple):
+    """What a run will be."""
+
+    name: str
+    splits: Splits
+    origin: str | None
+    """Name of the run whose weights it starts from."""
+
+
+def plan_run(
+    store: Store,
+    config: Config,
+    *,
+    split_file: Path | None = None,
+    fold: Fold | None = None,
+    init_from: Path | None = None,
+) -> Plan:
+    """What `train` makes of the same arguments, without writing anything; AclnetError as there."""
+    splits = choose_splits(store, config, split_file, fold)
+    origin = str(Run(init_from).record["name"]) if init_from else None
+    return Plan(run_name(config, store, splits.identity, origin), splits, origin)
 
 
 def train(
@@ -69,18 +77,21 @@ def train(
     *,
     out: Path | None = None,
     split_file: Path | None = None,
+    fold: Fold | None = None,
     init_from: Path | None = None,
     fresh: bool = False,
 ) -> Run:
     """Trains a run and scores its test split; a run that was stopped goes on.
 
-    `fabric` is launched. A finished run is returned as it is, unless `fresh` replaces it.
+    `fabric` is launched. Samples are those of a CSV file, of a fold of the protocol's training
+    side, or of the protocol. A finished run is returned as it is, unless `fresh` replaces it.
     AclnetError where `out` holds something else, and on whatever does not fit.
     """
-    splits = choose_splits(store, config, split_file)
+    name, splits, origin = plan_run(
+        store, config, split_file=split_file, fold=fold, init_from=init_from
+    )
     _check_world(config, fabric.world_size)
-    initial, origin = _initial(init_from, store, progress)
-    name = run_name(config, store, splits.identity, origin)
+    initial = _initial(init_from, store, progress) if init_from else None
     path = run_folder(store, name, out)
     check_out(path)
     fabric.barrier()  # every process has looked before the first one writes
@@ -100,9 +111,10 @@ def train(
         return run
     if config.select == "test" and config.loss.families.source == "val":
         progress.remark("validation is on the test set: families come from its confusions")
-    trainer = Trainer(fabric, config, store, splits, run, progress, initial)
-    trainer.fit()
-    _finish(trainer)
+    with run.claimed() if fabric.is_global_zero else nullcontext():
+        trainer = Trainer(fabric, config, store, splits, run, progress, initial)
+        trainer.fit()
+        _finish(trainer)
     return run
 
 
@@ -115,18 +127,14 @@ def _check_world(config: Config, world: int) -> None:
         )
 
 
-def _initial(
-    init_from: Path | None, store: Store, progress: Progress
-) -> tuple[dict[str, Tensor] | None, str | None]:
-    """Weights to start from, and the name of the run they come from."""
-    if init_from is None:
-        return None, None
+def _initial(init_from: Path, store: Store, progress: Progress) -> dict[str, Tensor]:
+    """Weights to start from."""
     run = Run(init_from)
     weights = load_model(run, store).state_dict()
-    if run.class_names != store.class_names:
-        weights = {name: w for name, w in weights.items() if not name.startswith(HEAD)}
-        progress.remark(f"starts from {run.name} with a new head: the classes are others")
-    return weights, str(run.record["name"])
+    if run.class_names == store.class_names:
+        return weights
+    progress.remark(f"starts from {run.name} with a new head: the classes are others")
+    return {name: w for name, w in weights.items() if not name.startswith(HEAD)}
 
 
 def _finish(trainer: Trainer) -> None:
@@ -139,7 +147,7 @@ def _finish(trainer: Trainer) -> None:
         scores = trainer.evaluate(trainer.splits.test, config.data.clips)
         result |= scores.result() | {"clips": config.data.clips}
         if trainer.fabric.is_global_zero:
-            scores.save(run.scores(f"{run.protocol}-test"))
+            scores.save(run.test_scores)
             if trainer.select_on is None:
                 history.write(config.optim.epochs - 1, {"confusion/eval": scores.confusion()})
     if trainer.fabric.is_global_zero:

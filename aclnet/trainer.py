@@ -91,9 +91,7 @@ class Trainer:
         )
         self.network, self.optimizer = fabric.setup(network, self.raw_optimizer)
         self.select_on = selection(config, splits)
-        self.make = MakeInputs(
-            store, config.data.modality, config.data.frames, fabric.device, spec=config.augment
-        )
+        self.make = MakeInputs(store, config.data, fabric.device, spec=config.augment)
         self.stream = self._open_stream()
         self.class_weights = self._class_weights()
         self.meter = EpochMeter(self.classes, fabric.device)
@@ -142,6 +140,7 @@ class Trainer:
             sampling=UniformSampling(self.config.data.frames, self.config.data.interval),
             seed=self.config.seed,
             motion=self.make.motion,
+            score=self.make.score,
             balance=self.config.data.balance,
             window=self.config.data.window,
             rank=self.fabric.global_rank,

@@ -26,6 +26,8 @@ def command(
 ) -> None:
     """Compare the scores of RUNS with others on the same samples, pair by pair.
 
+    A file of scores, as `aclnet ensemble --out` writes, can stand for a run.
+
     The test is McNemar's, exact: of the samples that one of a pair has right and the other wrong,
     how uneven is the share? Pairs of several seeds are pooled, which takes them for independent.
     """
@@ -34,6 +36,8 @@ def command(
     from aclnet.scores import Scores
 
     def load(path: Path) -> Scores:
+        if path.is_file():
+            return Scores.load(path)
         run = Run(path)
         return Scores.load(run.scores(scores or f"{run.protocol}-test"))
 

@@ -15,10 +15,15 @@ COMMANDS = {
     "info": "What a store holds.",
     "verify": "Read every byte of a store and say what is damaged.",
     "train": "Train a network on a store; goes on where it was stopped.",
+    "sweep": "Train a grid of settings with several seeds and compare them.",
+    "recipes": "Settings to train with, and what was published with them.",
     "evaluate": "Scores, accuracies and confusion of a trained run.",
     "families": "The motion families a run found, and the confusions behind them.",
     "occlusion-bench": "How a run breaks when body parts are missing.",
+    "ensemble": "Fuse the scores of several runs, and say what it gains.",
     "compare": "Which of two runs is better, sample by sample.",
+    "import-checkpoint": "A checkpoint of the released code, as a run.",
+    "export": "A run's network, for the released code or as safetensors.",
     "synth": "Write made-up recordings in a dataset's raw format.",
 }
 

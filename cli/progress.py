@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Self
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from aclnet.cli.console import percent, screen
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-class TrainingProgress:
+    from aclnet import trainer
+    from aclnet.jobs import Job
+
+
+def _bars(*, disable: bool = False) -> Progress:
+    return Progress(
+        TextColumn("{task.description} {task.fields[epoch]}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+        console=screen,
+        disable=disable,
+        transient=True,
+    )
+
+
+class _Bar:
+    """The bar of one run."""
+
+    def __init__(self, bars: Progress, title: str, epochs: int) -> None:
+        self._bars = bars
+        self._task = bars.add_task(title, total=epochs, epoch=1, speed="")
+
+    def step(self, epoch: int, step: int, steps: int, rate: float, waiting: float) -> None:
+        # the first step of an epoch has no rate yet
+        speed = f"{rate:,.0f} sequences/s, {100 * waiting:.0f} % waiting" if rate else ""
+        done = epoch + step / steps
+        self._bars.update(self._task, completed=done, epoch=epoch + 1, speed=speed)
+
+    def remove(self) -> None:
+        self._bars.remove_task(self._task)
+
+
+class TrainingProgress(_Bar):
     """Draws what the trainer tells it; nothing where `quiet` (all but the first process)."""
 
     def __init__(self, epochs: int, *, quiet: bool = False) -> None:
+        super().__init__(_bars(disable=quiet), "epoch", epochs)
         self._quiet = quiet
         self._epochs = epochs
-        self._bars = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[speed]}"),
-            TimeRemainingColumn(),
-            console=screen,
-            disable=quiet,
-            transient=True,
-        )
-        self._task = self._bars.add_task("train", total=self._epochs, epoch=1, speed="")
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -36,12 +63,6 @@ class TrainingProgress:
     def remark(self, text: str) -> None:
         if not self._quiet:
             screen.print(text, markup=False)
-
-    def step(self, epoch: int, step: int, steps: int, rate: float, waiting: float) -> None:
-        # the first step of an epoch has no rate yet
-        speed = f"{rate:,.0f} sequences/s, {100 * waiting:.0f} % waiting" if rate else ""
-        done = epoch + step / steps
-        self._bars.update(self._task, completed=done, epoch=epoch + 1, speed=speed)
 
     def epoch(self, row: dict[str, float]) -> None:
         if not self._quiet:
@@ -59,3 +80,51 @@ class TrainingProgress:
             f"wait {100 * row['waiting']:.0f} %",
         ]
         return "  ".join(parts)
+
+
+class JobsProgress:
+    """Draws the runs of a set as `aclnet.jobs.train_jobs` goes through them.
+
+    One at a time as `TrainingProgress` does; of several at once a bar each, and no epochs.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._shared = _bars() if at_once > 1 else None
+
+    def __enter__(self) -> Self:
+        if self._shared:
+            self._shared.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shared:
+            self._shared.stop()
+
+    @contextmanager
+    def __call__(self, place: str, job: Job) -> Iterator[trainer.Progress]:
+        """One run's progress, from when its turn comes to when it ends."""
+        screen.print(f"{place} {job.title}")
+        epochs = job.config.optim.epochs
+        if self._shared is None:
+            with TrainingProgress(epochs) as progress:
+                yield progress
+            return
+        bar = _JobBar(self._shared, job.title, epochs)
+        try:
+            yield bar
+        finally:
+            bar.remove()
+
+
+class _JobBar(_Bar):
+    """One of several."""
+
+    def __init__(self, bars: Progress, title: str, epochs: int) -> None:
+        super().__init__(bars, f"{title}, epoch", epochs)
+        self._title = title
+
+    def remark(self, text: str) -> None:
+        screen.print(f"{self._title}: {text}")
+
+    def epoch(self, row: dict[str, float]) -> None:
+        """Its metrics.csv has it."""

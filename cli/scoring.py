@@ -19,7 +19,9 @@ _PATH = click.Path(path_type=Path)
 _OPTIONS = (
     click.argument("run", type=_PATH, required=False),
     click.option("--store", type=_PATH, help="Another store of the same layout."),
-    click.option("--split", help="As xsub/test. [default: what the run tests on]"),
+    click.option(
+        "--split", help="As xsub/test; val: held out in training. [default: what the run tests on]"
+    ),
     click.option("--clips", type=click.IntRange(1), help="Clips a sequence. [default: the run's]"),
     click.option("--accelerator", default="auto", help="cpu, cuda, ..."),
 )

@@ -7,42 +7,64 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import json_option, print_json, screen
-from aclnet.cli.scoring import show_accuracy
+from aclnet.cli.console import CommaList, json_option, percent, print_json, screen, table
+from aclnet.cli.scoring import show_accuracy, which_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aclnet.config import Config
     from aclnet.datasets.store import Store
+    from aclnet.jobs import Job
     from aclnet.runs import Run
+
+_MODALITIES = CommaList(click.Choice(["j", "b", "k", "jm", "bm", "km"]))
 
 
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path), required=False)
 @click.option("--recipe", help="A shipped recipe or a .toml file. [default: the dataset's]")
 @click.option("--protocol", help="Which split of the store. [default: its first]")
-@click.option("--modality", type=click.Choice(["j", "b", "k", "jm", "bm", "km"]))
+@click.option(
+    "--modality",
+    "modalities",
+    type=_MODALITIES,
+    default=[],
+    metavar="M,...",
+    help="Of j, b, k, jm, bm, km; several: a run each. [default: the recipe's]",
+)
 @click.option("--seed", type=click.IntRange(0), help="Of weights, order and augmentation.")
 @click.option("--select", type=click.Choice(["last", "val", "test"]), help="Which weights count.")
 @click.option("--split", type=click.Path(path_type=Path), help="CSV with columns id, split.")
+@click.option("--fold", help="As 2/4: test on a fold of the training subjects, train on the rest.")
 @click.option("--init-from", type=click.Path(path_type=Path), help="Start from a run's weights.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As optim.epochs=30.")
-@click.option("--out", type=click.Path(path_type=Path), help="The run. [default: beside the store]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The run; of several, the folder they are put in by name. [default: beside the store]",
+)
 @click.option("--fresh", is_flag=True, help="Train again what was trained before.")
+@click.option(
+    "--jobs", type=click.IntRange(1), default=1, help="Modalities at once, a device each."
+)
 @click.option("--accelerator", default="auto", help="cpu, cuda, ...")
-@click.option("--devices", default="auto", help="How many.")
+@click.option("--devices", default="auto", help="How many, for one modality.")
 @json_option
 def command(
     store: Path | None,
     recipe: str | None,
     protocol: str | None,
-    modality: str | None,
+    modalities: list[str],
     seed: int | None,
     select: str | None,
     split: Path | None,
+    fold: str | None,
     init_from: Path | None,
     settings: tuple[str, ...],
     out: Path | None,
     fresh: bool,
+    jobs: int,
     accelerator: str,
     devices: str,
     as_json: bool,
@@ -52,19 +74,45 @@ def command(
     Stopped anywhere, the same command goes on and ends with the same weights.
     """
     from aclnet.cli.progress import TrainingProgress
-    from aclnet.config import build_config, default_recipe
+    from aclnet.config import build_config
     from aclnet.datasets.find import newest_store
     from aclnet.datasets.store import Store
+    from aclnet.jobs import plan_job
+    from aclnet.recipes import default_recipe
+    from aclnet.splits import Fold
     from aclnet.train import make_fabric, train
 
-    if protocol and split:
-        raise click.UsageError("--protocol and --split both say who trains: give one")
+    if split and (protocol or fold):
+        raise click.UsageError("--split says who trains, as --protocol and --fold do: give one")
+    if len(modalities) > 1 and devices not in ("auto", "1"):
+        raise click.UsageError("several modalities train on a device each: --jobs, not --devices")
+    if jobs > 1 and len(modalities) < 2:
+        raise click.UsageError("--jobs is for several modalities")
     opened = Store(store or newest_store(Path()))
-    chosen = [f"data.protocol={protocol}"] if protocol else []
-    chosen += [f"data.modality={modality}"] if modality else []
-    config = build_config(
-        recipe or default_recipe(opened.name), [*chosen, *settings], seed=seed, select=select
-    )
+    recipe = recipe or default_recipe(opened.name, protocol or opened.protocols[0])
+    chosen = [*([f"data.protocol={protocol}"] if protocol else []), *settings]
+    streams = [[f"data.modality={modality}"] for modality in modalities] or [[]]
+    configs = [
+        build_config(recipe, [*chosen, *stream], seed=seed, select=select) for stream in streams
+    ]
+    tested = Fold.parse(fold) if fold else None
+    if len(configs) > 1:
+        planned = [
+            plan_job(
+                config.data.modality,
+                opened,
+                config,
+                out,
+                split_file=split,
+                fold=tested,
+                init_from=init_from,
+                fresh=fresh,
+            )
+            for config in configs
+        ]
+        _train_streams(planned, jobs, accelerator, as_json=as_json)
+        return
+    (config,) = configs
     fabric = make_fabric(config, accelerator, devices)
     fabric.launch()
     with TrainingProgress(config.optim.epochs, quiet=not fabric.is_global_zero) as progress:
@@ -76,11 +124,56 @@ def command(
             progress,
             out=out,
             split_file=split,
+            fold=tested,
             init_from=init_from,
             fresh=fresh,
         )
     if fabric.is_global_zero:
         _show(run, as_json=as_json)
+
+
+def _train_streams(jobs: Sequence[Job], at_once: int, accelerator: str, *, as_json: bool) -> None:
+    """Several modalities: trains what is missing and shows all that are there."""
+    from aclnet.cli.progress import JobsProgress
+    from aclnet.jobs import failed, train_jobs
+    from aclnet.runs import Run, is_finished
+
+    config = jobs[0].config
+    screen.print(
+        f"{jobs[0].store}, recipe {config.recipe}, seed {config.seed}, {len(jobs)} modalities in "
+        f"{jobs[0].path.parent}"
+    )
+    with JobsProgress(at_once) as watch:
+        failures = train_jobs(jobs, watch, at_once=at_once, accelerator=accelerator)
+    runs = [Run(job.path) for job in jobs if is_finished(job.path)]
+    if as_json:
+        print_json([{"run": str(run.path), **run.record["result"]} for run in runs])
+    elif runs:
+        _show_streams(runs)
+    if failures:
+        raise failed(failures, len(jobs))
+
+
+def _show_streams(runs: Sequence[Run]) -> None:
+    results = [run.record["result"] for run in runs]
+    if "top1" not in results[0]:
+        screen.print("no sample says test: nothing was scored")
+        return
+    first = runs[0]
+    table(
+        f"{first.protocol} test, {results[0]['samples']} samples, {results[0]['clips']} clips, "
+        f"weights: {which_weights(first.config.select)}",
+        ["modality", "top-1", "top-5", "mean class", "run"],
+        [
+            [
+                run.config.data.modality,
+                *(percent(result[name]) for name in ("top1", "top5", "mean_class")),
+                run.name,
+            ]
+            for run, result in zip(runs, results, strict=True)
+        ],
+    )
+    screen.print(f"together: aclnet ensemble {' '.join(str(run.path) for run in runs)}")
 
 
 def _chosen(config: Config, store: Store, devices: str) -> str:

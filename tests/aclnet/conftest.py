@@ -62,6 +62,12 @@ def store(made_up_store) -> Store:
 
 
 @pytest.fixture(scope="session")
+def quick_settings() -> tuple[str, ...]:
+    """Settings of a training of seconds."""
+    return QUICK
+
+
+@pytest.fixture(scope="session")
 def quick():
     """Makes a configuration of seconds; further settings as of --set."""
 
@@ -133,3 +139,12 @@ def assert_same_run():
         assert run.record["result"] == other.record["result"]
 
     return check
+
+
+@pytest.fixture
+def one_thread():
+    """More threads add up in another order, and a few steps make much of a little rounding."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

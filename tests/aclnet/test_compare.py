@@ -1,9 +1,12 @@
 """Paired comparison against counting by hand, and the refusal of what is not a pair."""
 
+from math import isnan
+
 import numpy as np
 import pytest
+from scipy.stats import binom, binomtest
 
-from aclnet.compare import compare
+from aclnet.compare import compare, smallest_difference
 from aclnet.datasets.errors import AclnetError
 from aclnet.scores import Scores
 
@@ -31,10 +34,42 @@ def test_pairs_and_their_pool_are_counted():
 
 
 def test_other_samples_are_named():
-    with pytest.raises(AclnetError, match="2 are in one only, for example h"):
-        compare([scores("11111111")], [scores("11111111", "abcdefgx")])
+    message = (
+        r"pair 2 are of different samples: 1 in the first only \(h\); 1 in the second only \(x\)"
+    )
+    same, other = scores("11111111"), scores("11111111", "abcdefgx")
+    with pytest.raises(AclnetError, match=message):
+        compare([same, same], [same, other])
+    less = scores("11", "ab")
+    with pytest.raises(AclnetError, match=r"samples: 6 in the first only \(c, d, e, \.\.\.\)$"):
+        compare([same], [less])
+
+
+def test_other_labels_are_named():
+    other = scores("11111111")
+    other.labels[4:6] = 0
+    with pytest.raises(AclnetError, match="on the class of 2 samples, first e: 1 and 0, counting"):
+        compare([scores("11111111")], [other])
 
 
 def test_pairs_need_as_many():
     with pytest.raises(AclnetError, match="2 runs cannot be paired with 1"):
         compare([scores("1" * 8)] * 2, [scores("1" * 8)])
+
+
+@pytest.mark.parametrize(("discordant", "samples"), [(82, 1290), (40, 100), (500, 60000)])
+def test_the_smallest_difference_is_found_in_four_of_five_cases(discordant, samples):
+    """By the exact test, on as many discordant pairs that are divided as the difference says."""
+    difference = smallest_difference(discordant, samples)
+    share = (1 + difference * samples / discordant) / 2
+    found = sum(
+        binom.pmf(k, discordant, share)
+        for k in range(discordant + 1)
+        if binomtest(k, discordant).pvalue <= 0.05
+    )
+    assert found == pytest.approx(0.8, abs=0.06)
+
+
+def test_with_few_discordant_pairs_no_difference_is_found():
+    assert all(isnan(smallest_difference(n, 1000)) for n in range(8))
+    assert smallest_difference(8, 1000) <= 8 / 1000

@@ -158,6 +158,27 @@ def test_stores_that_do_not_fit_are_refused(quick_run, store, tmp_path):
             Scorer(quick_run, other)
 
 
+def test_a_store_may_have_further_classes_that_the_split_has_not(quick_run, store, tmp_path):
+    """As an NTU-120 store, to a network of NTU 60."""
+
+    def add(other):
+        other.class_names = [*other.class_names, "put on headphone"]
+
+    more = changed_store(store, tmp_path, "more", add)
+    scores = Scorer(quick_run, more).score()
+    np.testing.assert_array_equal(scores.scores, Scorer(quick_run, store).score().scores)
+    assert scores.scores.shape == (12, 60)
+
+    class Beyond(changed_store):
+        def column(self, name):
+            values = super().column(name)
+            return np.where(self.mask("xsub/test"), 60, values) if name == "label" else values
+
+    beyond = Beyond(store, tmp_path, "beyond", add)
+    with pytest.raises(AclnetError, match=r"12 samples of xsub/test are of classes .* first 60"):
+        Scorer(quick_run, beyond)
+
+
 def test_a_run_of_a_file_is_tested_on_its_own_copy_of_it(train_quickly, store, tmp_path):
     ids = store.column("id")
     train, test = ids[store.mask("xsub/train")], ids[store.mask("xsub/test")][:5]
@@ -170,6 +191,39 @@ def test_a_run_of_a_file_is_tested_on_its_own_copy_of_it(train_quickly, store, t
     assert scorer.name == "mine-test"
     assert scorer.score().ids.tolist() == sorted(test)
     assert Scores.load(run.scores("mine-test")).ids.tolist() == sorted(test)
+
+
+def test_what_a_run_held_out(train_quickly, store, tmp_path):
+    """By a seed, by a file; not where nothing was held out, and not in another store."""
+    run = train_quickly(tmp_path / "val", "optim.epochs=1", select="val", seed=3)
+    scorer = Scorer(run, store, "val")
+    assert (scorer.split, scorer.name) == ("xsub/val", "xsub-val")
+    found = scorer.score()
+    subjects = {int(name[9:12]) for name in found.ids}
+    named = ", ".join(map(str, sorted(subjects)))
+    assert run.record["split"]["held_out"] == f"subjects {named}"
+    chosen = store.mask("xsub/train") & np.isin(store.column("subject"), list(subjects))
+    assert found.ids.tolist() == sorted(store.column("id")[chosen])
+    other = changed_store(store, tmp_path, "other", lambda attributes: None)
+    with pytest.raises(AclnetError, match=r"of its own store, not of .*other\.zarr"):
+        Scorer(run, other, "val")
+
+
+def test_what_a_file_held_out(train_quickly, store, tmp_path):
+    ids = store.column("id")[store.mask("xsub/train")].tolist()
+    sides = ["train"] * 20 + ["val"] * 4
+    lines = [f"{sample},{side}" for sample, side in zip(ids, sides, strict=True)]
+    file = tmp_path / "mine.csv"
+    file.write_text("\n".join(["id,split", *lines]))
+    run = train_quickly(tmp_path / "run", "optim.epochs=1", split_file=file)
+    scorer = Scorer(run, store, "val")
+    assert scorer.name == "mine-val"
+    assert scorer.score().ids.tolist() == sorted(ids[20:])
+
+
+def test_nothing_held_out(quick_run, store):
+    with pytest.raises(AclnetError, match=r"quick held nothing out .* train with --select val"):
+        Scorer(quick_run, store, "val")
 
 
 def test_devices():

@@ -14,7 +14,17 @@ from aclnet.config import Config
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.store import Store
 from aclnet.network import load_model
-from aclnet.runs import Run, check_out, environment, is_run, remove, run_folder, run_name
+from aclnet.runs import (
+    Run,
+    check_out,
+    environment,
+    is_finished,
+    is_run,
+    remove,
+    run_folder,
+    run_name,
+    runs_folder,
+)
 from aclnet.splits import protocol_splits
 
 
@@ -59,10 +69,29 @@ def test_where_runs_are(store, tmp_path, monkeypatch):
     assert run_folder(store, "n", None) == store.path.parent / "ntu60.zarr.runs" / "n"
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert str(run_folder(store, "n", None)) == "runs/n"
+    assert str(runs_folder(store)) == "runs"
     monkeypatch.undo()
     monkeypatch.chdir(store.path)
     beside = run_folder(Store("."), "n", None)
     assert beside.parent.resolve() == store.path.parent.resolve() / "ntu60.zarr.runs"
+
+
+def test_finished_is_a_run_in_the_folder_of_its_name(copied_run, tmp_path):
+    assert not is_finished(tmp_path / "absent")
+    assert not is_finished(copied_run.path)
+    own = copied_run.path.rename(copied_run.path.with_name(copied_run.record["name"]))
+    assert is_finished(own)
+    (own / "run.json").write_text("{")
+    assert not is_finished(own)
+
+
+def test_a_run_is_trained_by_one_process(copied_run):
+    other = Run(copied_run.path).claimed()
+    refused = pytest.raises(AclnetError, match="is being trained by another process")
+    with copied_run.claimed(), refused, other:
+        pass
+    with copied_run.claimed():
+        pass
 
 
 def test_what_out_may_be(copied_run, tmp_path):

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from aclnet.datasets.errors import AclnetError
-from aclnet.splits import file_splits, protocol_splits, selection
-from aclnet.train import choose_splits
+from aclnet.splits import Fold, choose_splits, file_splits, fold_splits, protocol_splits, selection
 
 
 class FakeStore:
@@ -107,6 +106,80 @@ def test_an_empty_side_proposes_what_to_do(store):
         protocol_splits(only, "p", hold_out=False, seed=0)
     with pytest.raises(AclnetError, match="no split 'nobody/train'"):
         protocol_splits(store, "nobody", hold_out=False, seed=0)
+
+
+def folds_of(store, protocol, count, **options):
+    options = {"hold_out": False, "seed": 0} | options
+    numbers = range(1, count + 1)
+    return [fold_splits(store, protocol, Fold(n, count), **options) for n in numbers]
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_folds_test_every_training_recording_once_and_nobody_they_train_on(count, store):
+    side, subjects = store.mask("xsub/train"), store.column("subject")
+    folds = folds_of(store, "xsub", count)
+    np.testing.assert_array_equal(sum(f.test.astype(int) for f in folds), side.astype(int))
+    for splits in folds:
+        assert splits.test.any()
+        assert not set(subjects[splits.train]) & set(subjects[splits.test])
+        np.testing.assert_array_equal(splits.train, side & ~splits.test)
+        assert splits.val is None
+    assert len({str(splits.identity) for splits in folds}) == count
+
+
+def test_as_many_folds_as_subjects_leave_one_out(store):
+    subjects = store.column("subject")
+    training = sorted(set(subjects[store.mask("xsub/train")].tolist()))
+    folds = folds_of(store, "", len(training))
+    assert [set(subjects[f.test].tolist()) for f in folds] == [{s} for s in training]
+    assert folds[1].identity == {
+        "protocol": "xsub-fold2of4",
+        "of": "xsub",
+        "fold": [2, 4],
+        "tested": f"subjects {training[1]}",
+    }
+
+
+def test_a_fold_holds_out_from_what_it_trains(store):
+    subjects = store.column("subject")
+    for plain, other in zip(
+        folds_of(store, "xsub", 2), folds_of(store, "xsub", 2, hold_out=True, seed=5), strict=True
+    ):
+        np.testing.assert_array_equal(plain.test, other.test)
+        np.testing.assert_array_equal(plain.train, other.train | other.val)
+        assert other.train.any()
+        assert other.val.any()
+        assert not set(subjects[other.train]) & set(subjects[other.val])
+        assert other.identity["held_out"] not in (None, other.identity["tested"])
+
+
+def test_variants_go_with_their_originals_to_a_fold(anonymous):
+    original = anonymous.column("original")
+    anonymous.columns["subject"] = np.array([int(name[1:]) % 5 for name in original])
+    side = anonymous.mask("own/train")
+    for splits in folds_of(anonymous, "own", 3):
+        assert not set(original[splits.train]) & set(original[splits.test])
+        assert (anonymous.column("variant")[splits.train] == 1).any()
+        np.testing.assert_array_equal(splits.train | splits.test, side)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_folds_that_subjects_do_not_make(count, store):
+    with pytest.raises(AclnetError, match=rf"has 4 subjects, which cannot be {count} folds"):
+        fold_splits(store, "xsub", Fold(1, count), hold_out=False, seed=0)
+
+
+def test_folds_without_subjects(anonymous):
+    with pytest.raises(AclnetError, match=r"folds are made of subjects.*--split FILE\.csv"):
+        folds_of(anonymous, "own", 2)
+
+
+def test_folds_in_words():
+    assert Fold.parse("2/4") == Fold(2, 4)
+    assert str(Fold(2, 4)) == "2/4"
+    for text in ("0/4", "5/4", "2", "2/x", "-1/4", "", "1/2/3"):
+        with pytest.raises(AclnetError, match="write it as 2/4"):
+            Fold.parse(text)
 
 
 def write(path, *lines):

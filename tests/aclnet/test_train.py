@@ -9,9 +9,11 @@ import torch
 
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.store import Store
+from aclnet.evaluate import Scorer
 from aclnet.network import load_model
 from aclnet.runs import Run
 from aclnet.scores import Scores
+from aclnet.splits import Fold
 from aclnet.train import make_fabric
 
 
@@ -78,6 +80,28 @@ def test_held_out_subjects_are_never_trained_on(store, train_quickly, tmp_path):
     assert Scores.load(run.scores("xsub-test")).ids.tolist() == sorted(
         store.column("id")[store.mask("xsub/test")]
     )
+
+
+def test_a_fold_is_tested_and_found_again(store, train_quickly, tmp_path):
+    run = train_quickly(tmp_path / "run", "optim.epochs=1", fold=Fold(2, 4))
+    subject = sorted(set(store.column("subject")[store.mask("xsub/train")].tolist()))[1]
+    tested = store.mask("xsub/train") & (store.column("subject") == subject)
+    ids = sorted(store.column("id")[tested])
+    assert Scores.load(run.test_scores).ids.tolist() == ids
+    assert run.test_scores.name == "xsub-fold2of4-test.npz"
+    assert Run(run.path).fold == Fold(2, 4)
+    assert run.history.read("confusion/train", 0).sum() <= store.mask("xsub/train").sum() - len(ids)
+    scorer = Scorer(run, store)
+    assert scorer.split == "xsub-fold2of4/test"
+    np.testing.assert_array_equal(scorer.mask, tested)
+
+    def rename_a_subject(other):
+        subjects = other.column("subject").copy()
+        subjects[tested] = 99
+        other._columns["subject"] = subjects
+
+    with pytest.raises(AclnetError, match=r"other subjects than the run's store.*--split"):
+        Scorer(run, Fewer(store.path, rename_a_subject))
 
 
 def test_families_of_the_test_set_are_remarked_upon(train_quickly, recorder, tmp_path):

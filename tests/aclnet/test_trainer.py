@@ -106,7 +106,7 @@ def test_stopped_and_continued_ends_like_an_uninterrupted_run(
 @pytest.mark.parametrize(
     "settings",
     [
-        ("data.modality=bm", "optim.accumulate=2", "augment.limb_mask=0.5", "loss.preset=official"),
+        ("data.modality=bm", "optim.accumulate=2", "augment.limb_mask=0.5", "settings=official"),
         ("data.balance=true", "optim.class_weights=true", "optim.precision=bf16-mixed"),
         ("loss.families.source=val", "model.persons=padded", "model.feature=pooled"),
     ],
@@ -260,8 +260,7 @@ def test_class_weights_and_label_smoothing(make_trainer, store):
     trainer = make_trainer(
         "optim.class_weights=true",
         f"optim.label_smoothing={smoothing}",
-        "loss.inter_weight=0",
-        "loss.intra_weight=0",
+        "loss.terms=ce",
     )
     # an uneven training side; of the whole one all weights are 1
     uneven = trainer.splits.train & ((store.column("label") != 0) | (store.column("subject") == 1))
@@ -578,15 +577,6 @@ def work(fabric, store, recipe, out):
 if __name__ == "__main__":
     Fabric(accelerator="cpu", devices=2, strategy="ddp_spawn").launch(work, *sys.argv[1:])
 """
-
-
-@pytest.fixture
-def one_thread():
-    """More threads add up in another order, and a few steps make much of a little rounding."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -39,6 +39,16 @@ def test_the_test_splits_of_two_runs(trained, other_run, aclnet):
     assert f"{other_run.name} - {trained[0].name}" in " ".join(seen.out.split())
 
 
+def test_a_file_of_scores_stands_for_a_run(trained, other_run, aclnet, tmp_path):
+    file = tmp_path / "fused.npz"
+    shutil.copy(other_run.scores("xsub-test"), file)
+    of_file, of_run = (
+        aclnet("compare", first, "--with", trained[0], "--json") for first in (file, other_run.path)
+    )
+    assert of_file.code == 0, of_file.err
+    assert json.loads(of_file.out) == json.loads(of_run.out)
+
+
 def test_other_scores_by_name(trained, other_run, aclnet):
     shutil.copy(other_run.scores("xsub-test"), other_run.scores("mine"))
     answer = aclnet("compare", other_run.path, "--with", other_run.path, "--scores", "mine")

@@ -16,7 +16,7 @@ from aclnet.runs import Run
 def test_what_a_person_sees(trained, made_up_store):
     path, answer = trained
     assert answer.code == 0, answer.err
-    assert f"{made_up_store}, recipe default, tiny network, seed 0, 2 epochs" in answer.words
+    assert f"{made_up_store}, recipe ntu60-xsub, tiny network, seed 0, 2 epochs" in answer.words
     assert "learning rate 0.0125 = 0.1 x batch 8 / 64" in answer.words
     epochs = [line for line in answer.err.splitlines() if line.startswith("epoch   ")]
     assert [line.split()[1] for line in epochs] == ["1/2", "2/2"]
@@ -49,8 +49,8 @@ def test_short_form_takes_the_newest_store_and_trains_beside_it(
     )
     assert answer.code == 0, answer.err
     (run,) = (tmp_path / "data" / "linked.zarr.runs").iterdir()
-    assert run.name.startswith("default-b-s7-")
-    assert "data/linked.zarr, recipe default" in answer.words
+    assert run.name.startswith("ntu60-xsub-b-s7-")
+    assert "data/linked.zarr, recipe ntu60-xsub" in answer.words
     assert str(run.relative_to(tmp_path)) in answer.words
 
 
@@ -81,6 +81,15 @@ def test_selecting_on_the_test_set_is_said(made_up_store, aclnet, quick_argument
         (["STORE", "--init-from", "gone"], "gone is no run of aclnet"),
         (["STORE", "--accelerator", "abacus"], "--accelerator abacus"),
         (["STORE", "--modality", "x"], "'x' is not one of"),
+        (["STORE", "--modality", "j,x"], "'x' is not one of"),
+        (["STORE", "--modality", "j,b,j"], "'j,b,j' names one twice"),
+        (["STORE", "--modality", "j,b", "--devices", "2"], "--jobs, not --devices"),
+        (["STORE", "--jobs", "2"], "--jobs is for several modalities"),
+        (["STORE", "--modality", "j,b", "--set", "optim.speed=0"], "there is no optim.speed"),
+        (["STORE", "--modality", "j,b", "--protocol", "xview"], "protocol xview has 0 training"),
+        (["STORE", "--fold", "5/4"], "write it as 2/4"),
+        (["STORE", "--fold", "1/9"], "has 4 subjects, which cannot be 9 folds"),
+        (["STORE", "--fold", "1/2", "--split", "x.csv"], "give one"),
         (["STORE", "--out", "."], "is there already and is no run of aclnet"),
         (["STORE", "--out", ".", "--fresh"], "is there already and is no run of aclnet"),
     ],
@@ -96,6 +105,51 @@ def test_mistakes_end_in_a_message(
     assert message in answer.words
     assert "Traceback" not in answer.err
     assert [f.name for f in tmp_path.iterdir()] == ["thesis.tex"], "nothing is left behind"
+
+
+def test_several_modalities(made_up_store, aclnet, quick_arguments, tmp_path):
+    command = ["train", made_up_store, "--modality", "j,bm", "--out", tmp_path / "set"]
+    command += [*quick_arguments, "--set", "optim.epochs=1", "--fold", "2/4"]
+    answer = aclnet(*command)
+    assert answer.code == 0, answer.err
+    assert f"seed 0, 2 modalities in {tmp_path / 'set'} 1/2 j epoch 1/1" in answer.words
+    assert "2/2 bm epoch 1/1" in answer.words
+    runs = {run.config.data.modality: run for run in map(Run, (tmp_path / "set").iterdir())}
+    assert sorted(runs) == ["bm", "j"]
+    lines = answer.out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[0].startswith("xsub-fold2of4 test, 6 samples, 2 clips, weights: the last")
+    for modality, run in runs.items():
+        (row,) = (line for line in lines if line.split()[1:2] == [modality])
+        assert f"{100 * run.record['result']['top1']:.1f} %" in row
+        assert run.name in row
+    paths = " ".join(str(runs[modality].path) for modality in ("j", "bm"))
+    assert f"together: aclnet ensemble {paths}" in answer.words
+    again = aclnet(*command, "--json")
+    assert again.code == 0
+    assert "epoch" not in again.err
+    assert json.loads(again.out) == [
+        {"run": str(runs[m].path), **runs[m].record["result"]} for m in ("j", "bm")
+    ]
+
+
+def test_of_several_modalities_one_fails(made_up_store, aclnet, quick_arguments, tmp_path):
+    def train(modality):
+        return aclnet(
+            *("train", made_up_store, "--modality", modality, "--out", tmp_path),
+            *quick_arguments,
+            *("--set", "optim.epochs=1", "--json"),
+        )
+
+    assert train("j,b").code == 0
+    (joints,) = tmp_path.glob("*-j-*")
+    (joints / "run.json").write_text("{")
+    answer = train("j,b")
+    assert answer.code == 2
+    assert "error: 1 of 2 runs failed" in answer.err
+    assert f"j: {joints}: run.json or config.toml is damaged" in answer.words
+    assert len(json.loads(answer.out)) == 1
+    assert "Traceback" not in answer.err
 
 
 def test_nothing_to_train_on(aclnet, tmp_path, monkeypatch):

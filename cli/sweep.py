@@ -1,0 +1,165 @@
+"""`aclnet sweep`."""
+
+from __future__ import annotations
+
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aclnet.cli.console import CommaList, json_option, print_json, screen, table
+from aclnet.cli.scoring import which_weights
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from aclnet.sweep import Sweep
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path), required=False)
+@click.option("--recipe", help="A shipped recipe or a .toml file. [default: the dataset's]")
+@click.option(
+    "--grid",
+    "grids",
+    multiple=True,
+    required=True,
+    metavar="KEY=V1,V2,...",
+    help="As loss.weight=0,0.1; several: all combinations. Or `components`: loss.terms.",
+)
+@click.option(
+    "--seeds",
+    type=CommaList(click.IntRange(0)),
+    default="0,1,2",
+    show_default=True,
+    metavar="N,...",
+    help="Every setting is trained with each.",
+)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="For all settings.")
+@click.option("--protocol", help="Which split of the store. [default: its first]")
+@click.option("--split", type=click.Path(path_type=Path), help="CSV with columns id, split.")
+@click.option(
+    "--folds", type=click.IntRange(2), help="Test on so many folds of the training subjects."
+)
+@click.option("--select", type=click.Choice(["last", "val", "test"]), help="Which weights count.")
+@click.option("--jobs", type=click.IntRange(1), default=1, help="Runs at once, a device each.")
+@click.option("--accelerator", default="auto", help="cpu, cuda, ...")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Of runs and tables. [default: by the store]"
+)
+@click.option("--report", is_flag=True, help="Train nothing, show what is finished.")
+@json_option
+def command(
+    store: Path | None,
+    recipe: str | None,
+    grids: tuple[str, ...],
+    seeds: list[int],
+    settings: tuple[str, ...],
+    protocol: str | None,
+    split: Path | None,
+    folds: int | None,
+    select: str | None,
+    jobs: int,
+    accelerator: str,
+    out: Path | None,
+    report: bool,
+    as_json: bool,
+) -> None:
+    """Train a grid of settings on STORE (the newest below this folder) with several seeds.
+
+    The first setting is what the others are compared with, on the same samples and seeds.
+    Settings are to be chosen on folds of the training side (--folds N, by subject; as many as
+    there are subjects leave one out each) or on a --split of one's own, never on the test.
+
+    Stopped anywhere, the same command goes on; runs that another grid has trained are not trained
+    again.
+    """
+    from aclnet.cli.progress import JobsProgress
+    from aclnet.datasets.find import newest_store
+    from aclnet.datasets.store import Store
+    from aclnet.jobs import failed, train_jobs
+    from aclnet.recipes import default_recipe
+    from aclnet.sweep import plan_sweep, write_results
+
+    if split and (protocol or folds):
+        raise click.UsageError("--split says who trains, as --protocol and --folds do: give one")
+    opened = Store(store or newest_store(Path()))
+    sweep = plan_sweep(
+        opened,
+        recipe or default_recipe(opened.name, protocol or opened.protocols[0]),
+        grids,
+        seeds,
+        settings=[*([f"data.protocol={protocol}"] if protocol else []), *settings],
+        select=select,
+        split_file=split,
+        folds=folds,
+        out=out,
+    )
+    failures = []
+    if not report:
+        screen.print(_chosen(sweep))
+        with JobsProgress(jobs) as watch:
+            failures = train_jobs(sweep.jobs, watch, at_once=jobs, accelerator=accelerator)
+    rows = write_results(sweep)
+    if as_json:
+        known = rows.astype(object).where(rows.notna(), None)
+        settings_found = known.to_dict("records")
+        print_json(
+            {"folder": str(sweep.folder), "tested": sweep.tested, "settings": settings_found}
+        )
+    else:
+        _show(sweep, rows)
+        if not split and not folds:
+            screen.print("measured on the test: choose settings on --folds, not by this table")
+        screen.print(f"tables and figure: {sweep.folder}")
+    if failures:
+        raise failed(failures, len(sweep.jobs))
+
+
+def _chosen(sweep: Sweep) -> str:
+    first = sweep.cells[0].job
+    return (
+        f"{first.store}, recipe {first.config.recipe}, {len(sweep.jobs)} runs "
+        f"({len(sweep.settings)} settings, {len(sweep.seeds)} seeds) in {first.path.parent}"
+    )
+
+
+def _show(sweep: Sweep, rows: pd.DataFrame) -> None:
+    config = sweep.cells[0].job.config
+    table(
+        f"Top-1, %, on {sweep.tested}, recipe {config.recipe}, "
+        f"weights: {which_weights(config.select)}",
+        [*_short(sweep.keys), "mean", "sd", "range", "seeds", "against first", "p", "visible"],
+        [
+            [
+                *(row[key] for key in sweep.keys),
+                _percent(row["top1"]),
+                _percent(row["sd"], ".2f"),
+                f"{_percent(row['lowest'])} to {_percent(row['highest'])}" if row["seeds"] else "",
+                f"{row['seeds']}/{len(sweep.seeds)}",
+                _percent(row["difference"], "+.1f"),
+                _number(row["p"], ".3g"),
+                _percent(row["visible"]),
+            ]
+            for row in rows.to_dict("records")
+        ],
+    )
+    screen.print(
+        "p: McNemar's, exact, seeds paired and pooled as if independent; visible: the\n"
+        "difference that it finds in 80 % of cases (none: too few samples differ)"
+    )
+
+
+def _short(keys: list[str]) -> list[str]:
+    """Without their sections, where that tells them apart."""
+    last = [key.rpartition(".")[2] for key in keys]
+    return last if len(set(last)) == len(last) else keys
+
+
+def _percent(share: float, form: str = ".1f") -> str:
+    return _number(100 * share, form)
+
+
+def _number(value: float, form: str) -> str:
+    return "" if isnan(value) else f"{value:{form}}"
