@@ -13,7 +13,7 @@ from aclnet.inputs import MakeInputs
 from aclnet.network import load_model
 from aclnet.pipelines.sampling import ClipSampling
 from aclnet.scores import Scores
-from aclnet.splits import held_out, run_splits
+from aclnet.splits import choose_splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from aclnet.model import ACLNet
     from aclnet.pipelines.occlusion import Corruption
     from aclnet.runs import Run
+    from aclnet.splits import Splits
 
 CLIPS_AT_ONCE = 160
 """Clips of one forward pass: bounds its memory whatever the number of clips a sample has."""
@@ -170,9 +171,9 @@ def _classes(names: list[str]) -> str:
 def _split(run: Run, store: Store, split: str | None) -> tuple[str, NDArray[np.bool_]]:
     """Name, as `xsub/test`, and mask of a split; `val` is what the run held out."""
     if split == "val":
-        return f"{run.protocol}/val", held_out(run, store)
+        return f"{run.protocol}/val", _held_out(run, store)
     if split is None and (run.split_file or run.fold):
-        split, mask = f"{run.protocol}/test", run_splits(run, store).test
+        split, mask = f"{run.protocol}/test", _run_splits(run, store).test
     else:
         split = split or f"{run.protocol}/test"
         mask = store.mask(split)
@@ -182,3 +183,34 @@ def _split(run: Run, store: Store, split: str | None) -> tuple[str, NDArray[np.b
             f"{store.path}: {split} has no sample; --split can be {', '.join(filled)}"
         )
     return split, mask
+
+
+def _run_splits(run: Run, store: Store) -> Splits:
+    """The samples a run trains, selects and is tested on, found again in a store.
+
+    AclnetError where a fold would be of other subjects there.
+    """
+    splits = choose_splits(store, run.config, run.split_file, run.fold)
+    if run.fold and splits.identity != run.record["split"]:
+        raise AclnetError(
+            f"{store.path} has other subjects than the run's store, so that {run.protocol} is "
+            "another fold there; name a side with --split"
+        )
+    return splits
+
+
+def _held_out(run: Run, store: Store) -> NDArray[np.bool_]:
+    """Mask of the samples that a run held out of its training.
+
+    AclnetError where there are none, or where `store` is not the run's own: with other samples in
+    it, others would have been held out.
+    """
+    val = _run_splits(run, store).val
+    if val is None:
+        raise AclnetError(
+            f"{run.path} held nothing out of its training: train with --select val, or let some "
+            "lines of a --split file say val"
+        )
+    if not run.split_file and store.digest != run.record["store"]["digest"]:
+        raise AclnetError(f"{run.path} held out samples of its own store, not of {store.path}")
+    return val

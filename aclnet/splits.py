@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from aclnet.config import Config
     from aclnet.datasets.store import Store
-    from aclnet.runs import Run
 
 _HELD_OUT = 0.15
 """Share of the training samples that validation takes, at least."""
@@ -81,37 +80,6 @@ def choose_splits(
         splits = protocol_splits(store, config.data.protocol, hold_out=hold_out, seed=config.seed)
     selection(config, splits)
     return splits
-
-
-def run_splits(run: Run, store: Store) -> Splits:
-    """The samples a run trains, selects and is tested on, found again in a store.
-
-    AclnetError where a fold would be of other subjects there.
-    """
-    splits = choose_splits(store, run.config, run.split_file, run.fold)
-    if run.fold and splits.identity != run.record["split"]:
-        raise AclnetError(
-            f"{store.path} has other subjects than the run's store, so that {run.protocol} is "
-            "another fold there; name a side with --split"
-        )
-    return splits
-
-
-def held_out(run: Run, store: Store) -> NDArray[np.bool_]:
-    """Mask of the samples that a run held out of its training.
-
-    AclnetError where there are none, or where `store` is not the run's own: with other samples in
-    it, others would have been held out.
-    """
-    val = run_splits(run, store).val
-    if val is None:
-        raise AclnetError(
-            f"{run.path} held nothing out of its training: train with --select val, or let some "
-            "lines of a --split file say val"
-        )
-    if not run.split_file and store.digest != run.record["store"]["digest"]:
-        raise AclnetError(f"{run.path} held out samples of its own store, not of {store.path}")
-    return val
 
 
 def protocol_splits(store: Store, protocol: str, *, hold_out: bool, seed: int) -> Splits:

@@ -39,7 +39,7 @@ def command(
         if path.is_file():
             return Scores.load(path)
         run = Run(path)
-        return Scores.load(run.scores(scores or f"{run.protocol}-test"))
+        return Scores.load(run.scores(scores) if scores else run.test_scores)
 
     first, second = ([load(run) for run in side] for side in (runs, others))
     found = compare(first, second)
