@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from aclnet.config import Config
     from aclnet.datasets.store import Store
     from aclnet.runs import Run
+    from aclnet.splits import Splits
 
 HEAD = "fc_cls."
 """Prefix of the classifier's last layer."""
@@ -33,9 +34,9 @@ class Network(nn.Module):
         return output
 
 
-def build_network(config: Config, store: Store, train_samples: int) -> Network:
-    """The classifier and its losses for a store."""
-    classes = len(store.class_names)
+def build_network(config: Config, store: Store, splits: Splits) -> Network:
+    """The classifier and its losses for the samples of a store."""
+    classes, train_samples = len(splits.classes), int(splits.train.sum())
     model = build_model(config, store.layout.num_joints, channels(store, config.data), classes)
     memory = config.loss.memory_rows or default_memory_rows(
         classes, train_samples, config.optim.batch_size

@@ -89,7 +89,7 @@ class Run:
                 "layout": store.layout.model_dump(mode="json"),
                 "channels": channels(store, config.data),
                 "normalisation": store.attributes["normalisation"],
-                "class_names": store.class_names,
+                "class_names": splits.classes,
                 "split": splits.identity,
                 "init_from": init,
             },

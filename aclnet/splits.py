@@ -32,6 +32,8 @@ class Splits:
     """Masks (N,) over a store's samples; variants of a recording are on its side."""
 
     protocol: str
+    classes: list[str]
+    """Names of those that take part."""
     train: NDArray[np.bool_]
     val: NDArray[np.bool_] | None
     """None where nothing is held out."""
@@ -93,7 +95,8 @@ def protocol_splits(store: Store, protocol: str, *, hold_out: bool, seed: int) -
     train, test = store.mask(f"{protocol}/train"), store.mask(f"{protocol}/test")
     if not (train.any() and test.any()):
         raise AclnetError(_empty_side(store, protocol))
-    splits = Splits(protocol, train, None, test, {"protocol": protocol})
+    classes = store.classes_of(protocol)
+    splits = Splits(protocol, classes, train, None, test, {"protocol": protocol})
     return _hold_out(store, splits, seed) if hold_out else splits
 
 
@@ -121,7 +124,7 @@ def fold_splits(store: Store, protocol: str, fold: Fold, *, hold_out: bool, seed
     test = side & np.isin(subjects, tested)
     name = f"{protocol}-fold{fold.number}of{fold.of}"
     identity = {"protocol": name, "of": protocol, "fold": list(fold), "tested": _named(tested)}
-    splits = Splits(name, side & ~test, None, test, identity)
+    splits = Splits(name, store.classes_of(protocol), side & ~test, None, test, identity)
     return _hold_out(store, splits, seed) if hold_out else splits
 
 
@@ -150,6 +153,7 @@ def file_splits(store: Store, path: Path) -> Splits:
     masks["train"] |= ~original & np.isin(store.column("original"), ids[masks["train"]])
     return Splits(
         protocol=path.stem,
+        classes=store.class_names,
         train=masks["train"],
         val=masks["val"] if masks["val"].any() else None,
         test=masks["test"],

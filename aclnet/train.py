@@ -91,7 +91,7 @@ def train(
         store, config, split_file=split_file, fold=fold, init_from=init_from
     )
     _check_world(config, fabric.world_size)
-    initial = _initial(init_from, store, progress) if init_from else None
+    initial = _initial(init_from, store, splits, progress) if init_from else None
     path = run_folder(store, name, out)
     check_out(path)
     fabric.barrier()  # every process has looked before the first one writes
@@ -127,11 +127,13 @@ def _check_world(config: Config, world: int) -> None:
         )
 
 
-def _initial(init_from: Path, store: Store, progress: Progress) -> dict[str, Tensor]:
+def _initial(
+    init_from: Path, store: Store, splits: Splits, progress: Progress
+) -> dict[str, Tensor]:
     """Weights to start from."""
     run = Run(init_from)
     weights = load_model(run, store).state_dict()
-    if run.class_names == store.class_names:
+    if run.class_names == splits.classes:
         return weights
     progress.remark(f"starts from {run.name} with a new head: the classes are others")
     return {name: w for name, w in weights.items() if not name.startswith(HEAD)}

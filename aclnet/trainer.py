@@ -77,9 +77,9 @@ class Trainer:
     ) -> None:
         self.fabric, self.config, self.store, self.splits = fabric, config, store, splits
         self.run, self.progress = run, progress
-        self.classes = len(store.class_names)
+        self.classes = len(splits.classes)
         torch.manual_seed(config.seed)
-        network = build_network(config, store, int(splits.train.sum()))
+        network = build_network(config, store, splits)
         if initial is not None:
             start_from(network.model, initial)
         self.contrast = network.contrast
@@ -105,7 +105,7 @@ class Trainer:
         """
         self._resume()
         if self.fabric.is_global_zero:
-            self.run.history.create(self.config.optim.epochs, self.store.class_names)
+            self.run.history.create(self.config.optim.epochs, self.splits.classes)
         with self._event_log() as log:
             while self.stream.epoch < self.config.optim.epochs:
                 self._epoch(log)

@@ -19,6 +19,10 @@ class FakeStore:
         self.splits = {name: np.array(mask) for name, mask in sides.items()}
         self.protocols = list(dict.fromkeys(name.split("/")[0] for name in sides))
         self.path = "made-up.zarr"
+        self.class_names = ["sit", "stand"]
+
+    def classes_of(self, _):
+        return self.class_names
 
     def column(self, name):
         return self.columns[name]

@@ -227,3 +227,22 @@ def test_load_model_gives_the_weights_that_were_selected(quick_run):
     for name, value in model.state_dict().items():
         assert torch.equal(value, stored[f"model.{name}"])
     assert Run(quick_run.path).selected == "last"
+
+
+def test_a_protocol_of_fewer_classes_trains_a_network_of_them(
+    made_up_store, prepare_raw, train_quickly, tmp_path
+):
+    """NTU 60's protocols in an NTU-120 store; such a network is tested on NTU-60 stores too."""
+    raw = made_up_store.parent / "raw"
+    prepare_raw(raw, tmp_path / "ntu120.zarr", dataset="ntu120")
+    large = Store(tmp_path / "ntu120.zarr")
+    assert len(large.class_names) == 120
+    run = train_quickly(tmp_path / "run", "optim.epochs=1", "data.protocol=ntu60-xsub", store=large)
+    assert run.class_names == large.class_names[:60]
+    assert run.history.read("confusion/train", 0).shape == (60, 60)
+    scores = Scores.load(run.test_scores)
+    assert scores.scores.shape == (12, 60)
+    small = Scorer(run, Store(made_up_store), "xsub/test").score()
+    np.testing.assert_allclose(small.scores, scores.scores, atol=1e-6)
+    whole = train_quickly(tmp_path / "whole", "optim.epochs=1", store=large)
+    assert len(whole.class_names) == 120
