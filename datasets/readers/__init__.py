@@ -29,7 +29,8 @@ class Item:
 
     sample_id: str
     path: str
-    """Relative to the source's root, with forward slashes; empty where the root is the file."""
+    """Relative to the source's root, or to its folder where the root is a file, with forward
+    slashes; empty where that file holds the item."""
     size: int
     """Bytes."""
 
@@ -48,7 +49,9 @@ class Source(Protocol):
         ...
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
-        """Items in the order of their ids, and what cannot be an item, by name and size alone.
+        """Items in the order to read them, always the same, and what cannot be an item.
+
+        By names and sizes alone.
 
         Raises AclnetError where the source as a whole cannot be read.
         """
@@ -135,6 +138,8 @@ def _open_ntu(raw: Path, name: str) -> Source:
 
 
 def _open_pickle(raw: Path, name: str, file: str) -> Source:
+    if (raw / file).is_file():
+        raw = raw / file
     if not raw.is_file():
         problem = "is a folder" if raw.is_dir() else "is not there"
         raise AclnetError(f"{raw} {problem}; give {file}")

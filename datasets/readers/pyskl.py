@@ -11,18 +11,21 @@ annotation has `frame_dir` (its id), `label`, `total_frames` and its joints in o
   `frame_inds (N,)`. Frames without a person are left out, and the persons of a frame are in the
   order of the rows: of no frame to frame identity. Where a frame has more than ten, those of the
   highest summed scores come first, as in PYSKL's DecompressPose.
+- the same, but with `keypoint` in another pickle beside this one (Kinetics' kpfiles): `raw_file`
+  tells its name, and in it `{id: {"keypoint": (N, V, 3)}, ...}` stands for many annotations.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 
 from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.readers import Item
+from aclnet.datasets.readers import Item, walk_files
 from aclnet.datasets.readers.ntu import parse_name
 from aclnet.datasets.sequence import Rejection, Sequence
 from aclnet.datasets.unpickle import load_pickle
@@ -57,12 +60,22 @@ class PysklSource:
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         content = _load(self.root)
         self._refuse_other_dimensions(content.annotations)
-        items = [
-            Item(sample_id, "", getattr(annotation.get("keypoint"), "nbytes", 0))
-            for sample_id, annotation in content.annotations.items()
-        ]
         rejections = [Rejection(self.root.name, None, reason) for reason in content.refused]
-        return sorted(items, key=lambda item: item.sample_id), rejections
+        kpfiles = self._kpfiles(content.annotations)
+        items = []
+        for sample_id, annotation in content.annotations.items():
+            name = _kpfile(annotation)
+            if name is None:
+                size = getattr(annotation.get("keypoint"), "nbytes", 0)
+                items.append(Item(sample_id, "", size))
+            elif name in kpfiles:
+                size = getattr(annotation.get("frame_inds"), "size", 0) * self.num_joints * 6
+                items.append(Item(sample_id, kpfiles[name], size))
+            else:
+                reason = f"annotation {sample_id!r}: there is no {name} beside this file"
+                rejections.append(Rejection(self.root.name, None, reason))
+        # those in one file together, so that it is loaded once
+        return sorted(items, key=lambda item: (item.path, item.sample_id)), rejections
 
     def outside(self) -> int:
         return 0
@@ -73,6 +86,8 @@ class PysklSource:
     def read(self, item: Item) -> Sequence | Rejection:
         try:
             annotation = _load(self.root).annotations[item.sample_id]
+            if item.path:
+                annotation = annotation | _entry(self.root.parent / item.path, item.sample_id)
             joints = self._joints(annotation)
             label = self._label(annotation)
         except AclnetError as error:
@@ -162,11 +177,27 @@ class PysklSource:
                 f"{self.root} holds {5 - self.dimensions}-D joints; "
                 f"give the file of {kinds[self.dimensions]}"
             )
-        if entries and all("raw_file" in e and "keypoint" not in e for e in entries):
+
+    def _kpfiles(self, annotations: dict[str, dict[Any, Any]]) -> dict[str, str]:
+        """Paths, beside the pickle, of the files that hold joints, by their names.
+
+        AclnetError where none of them is there.
+        """
+        wanted = {name for name in map(_kpfile, annotations.values()) if name is not None}
+        if not wanted:
+            return {}
+        folder = self.root.parent
+        found = {
+            PurePosixPath(path).name: path
+            for path, _ in sorted(walk_files(folder))
+            if PurePosixPath(path).name in wanted
+        }
+        if not found:
             raise AclnetError(
-                f"{self.root} has its joints in separate kpfiles, which are not read yet; "
-                "write them into the annotations as `keypoint` (N, V, 3)"
+                f"{self.root} has its joints in {len(wanted)} other files, for example "
+                f"{min(wanted)}, and none of them is below {folder}; put the kpfiles there"
             )
+        return found
 
     def _label(self, annotation: dict[Any, Any]) -> int:
         label = annotation.get("label")
@@ -212,6 +243,32 @@ def _numbers(
     if not np.isfinite(values).all():
         raise _DamageError(f"`{name}` has values that are not finite")
     return values
+
+
+def _kpfile(annotation: dict[Any, Any]) -> str | None:
+    """Name of the file that holds the joints of an annotation, None where it does so itself."""
+    raw_file = annotation.get("raw_file")
+    if "keypoint" in annotation or not isinstance(raw_file, str):
+        return None
+    return PurePosixPath(raw_file.replace("\\", "/")).name
+
+
+def _entry(path: Path, sample_id: str) -> dict[str, Any]:
+    """What a kpfile has of a sample; AclnetError and _DamageError where that is nothing."""
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
+    content = _load_kpfile(path, stat.st_mtime_ns, stat.st_size)
+    entry = content.get(sample_id) if isinstance(content, dict) else None
+    if not isinstance(entry, dict) or "keypoint" not in entry:
+        raise _DamageError(f"{path.name} has no `keypoint` of it")
+    return {"keypoint": entry["keypoint"]}
+
+
+@lru_cache(maxsize=1)
+def _load_kpfile(path: Path, mtime_ns: int, size: int) -> Any:  # noqa: ANN401 - whatever it holds
+    return load_pickle(path)
 
 
 def _image(annotation: dict[Any, Any]) -> tuple[int, int]:

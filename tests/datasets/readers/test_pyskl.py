@@ -294,14 +294,68 @@ def test_an_image_of_unknown_size(tmp_path: Path):
         assert (sequence.width, sequence.height) == (0, 0)
 
 
-def test_files_of_other_dimensions_and_separate_joints_are_refused(tmp_path: Path):
+def test_files_of_other_dimensions_are_refused(tmp_path: Path):
     path = tmp_path / "own.pkl"
-    kinetics = {k: v for k, v in packed([1]).items() if k != "keypoint"} | {"raw_file": "a/b.pkl"}
     for entry, dimensions, message in (
         (annotation(), 2, r"3-D joints; give the file of 2-D keypoints .*_hrnet\.pkl"),
         (pixels(), 3, r"2-D joints; give the file of 3-D skeletons .*_3danno\.pkl"),
-        (kinetics, 2, "joints in separate kpfiles"),
     ):
         path.write_bytes(pickle.dumps([entry]))
         with pytest.raises(AclnetError, match=message):
             PysklSource(path, 99, 17, dimensions).scan()
+
+
+# Joints in files of their own
+
+
+@pytest.fixture
+def kinetics(tmp_path: Path) -> dict[str, np.ndarray]:
+    """`k400_hrnet.pkl` with four clips, whose joints lie in two files; one more has none."""
+    joints, annotations = {}, []
+    files: dict[str, dict[str, Any]] = {"one.pkl": {}, "two.pkl": {}}
+    for number, (name, file) in enumerate(
+        (("d", "one.pkl"), ("a", "two.pkl"), ("c", "one.pkl"), ("b", "two.pkl"), ("e", "three.pkl"))
+    ):
+        entry = packed([1 + number % 2, 1, 2], frame_dir=name)
+        joints[name] = entry.pop("keypoint") + number
+        annotations.append({**entry, "raw_file": f"data/k400/kp\\{file}"})
+        files.get(file, {})[name] = {"keypoint": joints[name]}
+    (tmp_path / "kpfiles" / "deep").mkdir(parents=True)
+    for file, content in files.items():
+        (tmp_path / "kpfiles" / "deep" / file).write_bytes(pickle.dumps(content))
+    content = {"annotations": annotations, "split": {"train": ["a", "b"], "val": ["c", "d", "e"]}}
+    (tmp_path / "k400_hrnet.pkl").write_bytes(pickle.dumps(content))
+    return joints
+
+
+def test_joints_are_found_in_their_files(kinetics: dict[str, np.ndarray], tmp_path: Path):
+    opened = get_dataset("kinetics").open(tmp_path)
+    items, rejections = opened.scan()
+    # those of one file together
+    assert [item.sample_id for item in items] == ["c", "d", "a", "b"]
+    assert items[0].path == "kpfiles/deep/one.pkl"
+    (rejection,) = rejections
+    assert "annotation 'e': there is no three.pkl beside this file" in rejection.reason
+    for item in items:
+        sequence = opened.read(item)
+        assert isinstance(sequence, Sequence)
+        rows = kinetics[item.sample_id].astype(np.float32)
+        assert (sequence.keypoint[0, 0] == rows[0, :, :2]).all()
+        assert (sequence.keypoint[1, 2] == rows[-1, :, :2]).all()
+
+
+def test_joints_that_are_not_where_they_should_be(kinetics: dict[str, np.ndarray], tmp_path: Path):
+    opened = get_dataset("kinetics").open(tmp_path / "k400_hrnet.pkl")
+    items, _ = opened.scan()
+    file = tmp_path / items[0].path
+    file.write_bytes(pickle.dumps({"d": {"keypoint": kinetics["d"][:1]}}))
+    reasons = [opened.read(item).reason for item in items[:2]]
+    assert "one.pkl has no `keypoint` of it" in reasons[0]
+    assert "`frame_inds` for 1 rows" in reasons[1]
+    file.write_bytes(b"nonsense")
+    assert "is no whole pickle" in opened.read(items[0]).reason
+    file.unlink()
+    assert "cannot be read" in opened.read(items[0]).reason
+    (tmp_path / "kpfiles" / "deep" / "two.pkl").unlink()
+    with pytest.raises(AclnetError, match=r"in 3 other files, for example one\.pkl, and none"):
+        opened.scan()
