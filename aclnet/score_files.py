@@ -87,6 +87,8 @@ def _annotated(path: Path, split: str) -> Order:
         if split not in splits:
             raise AclnetError(f"{path} has no split {split!r}; it has {', '.join(splits)}")
         members = set(splits[split])
+        if not annotations:
+            raise ValueError("no annotation at all")
         chosen = [annotation for annotation in annotations if annotation[key] in members]
         return Order([str(a[key]) for a in chosen], [int(a["label"]) for a in chosen])
     except (KeyError, TypeError, IndexError, ValueError):

@@ -114,7 +114,7 @@ def names(tmp_path: Path, raw: Path) -> dict[str, str]:
 
 
 MISTAKES = {
-    "no dataset": ("moon --raw {raw}", "unknown dataset 'moon'; known: ntu120, ntu60, utd-mhad"),
+    "no dataset": ("moon --raw {raw}", "unknown dataset 'moon'; known: finegym, kinetics"),
     "no folder": ("ntu60 --raw {tmp}/nowhere", "nowhere is not there; give a folder of .skeleton"),
     "empty": ("ntu60 --raw {empty}", "no recordings of NTU RGB+D 60 there; say where they are"),
     "other files": ("ntu60 --raw {other}", "no recordings of NTU RGB+D 60 there"),
