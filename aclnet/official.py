@@ -42,6 +42,7 @@ _NAMES = {
     "cls_head.intra_loss.cl_fc.": "contrast.intra_projection.",
 }
 """Prefixes there, and those of `aclnet.network.Network`; the second wins over the first."""
+_THEIRS = {ours: theirs for theirs, ours in _NAMES.items()}
 _SHOWN = 3
 
 
@@ -80,12 +81,8 @@ def write_official(path: Path, network: Mapping[str, Tensor], meta: dict[str, An
     Of the contrastive losses only the projections are written: the released code does not save
     their other state.
     """
-    there = {ours: theirs for theirs, ours in _NAMES.items()}
-    state = {}
-    for name, value in network.items():
-        prefix = max((p for p in there if name.startswith(p)), key=len, default=None)
-        if prefix is not None:
-            state[there[prefix] + name.removeprefix(prefix)] = value
+    renamed = ((_exchanged(name, _THEIRS), value) for name, value in network.items())
+    state = {name: value for name, value in renamed if name is not None}
     torch.save({"meta": meta, "state_dict": state}, path)
 
 
@@ -187,13 +184,13 @@ def _load(path: Path) -> Mapping[str, Tensor]:
 
 
 def _renamed(path: Path, name: str) -> str:
-    prefix = max((p for p in _NAMES if name.startswith(p)), key=len, default=None)
-    if prefix is None:
+    ours = _exchanged(name, _NAMES)
+    if ours is None:
         raise AclnetError(
             f"{path}: {name} is no key of the released ACLNet or of DG-STGCN; known are "
             f"{', '.join(f'{p}*' for p in _NAMES)}"
         )
-    return _NAMES[prefix] + name.removeprefix(prefix)
+    return ours
 
 
 def _sizes(path: Path, weights: dict[str, Tensor]) -> tuple[int, int, int, int]:
@@ -251,6 +248,10 @@ def _check(path: Path, weights: dict[str, Tensor], expected: dict[str, torch.Siz
 
 def _there(name: str) -> str:
     """Our name of a weight as it is called in the file."""
-    theirs = {ours: theirs for theirs, ours in _NAMES.items()}
-    prefix = max((p for p in theirs if name.startswith(p)), key=len)
-    return theirs[prefix] + name.removeprefix(prefix)
+    return _exchanged(name, _THEIRS) or name
+
+
+def _exchanged(name: str, prefixes: Mapping[str, str]) -> str | None:
+    """The name with the longest of `prefixes` that it has exchanged; None where it has none."""
+    known = max((p for p in prefixes if name.startswith(p)), key=len, default=None)
+    return None if known is None else prefixes[known] + name.removeprefix(known)

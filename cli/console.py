@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 screen = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 """Progress and remarks; results go to stdout."""
 
+MODALITY = click.Choice(["j", "b", "k", "jm", "bm", "km"])
+"""As `aclnet.pipelines.features.MODALITIES`, which takes long to import."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from aclnet.cli.console import json_option, print_json, screen
+from aclnet.cli.console import MODALITY, json_option, print_json, screen
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--dataset", required=True, help="What it was trained on: ntu60, kinetics, ...")
-@click.option("--modality", type=click.Choice(["j", "b", "k", "jm", "bm", "km"]), required=True)
+@click.option("--modality", type=MODALITY, required=True)
 @click.option("--protocol", help="As xview. [default: the dataset's first]")
 @click.option(
     "--classes",

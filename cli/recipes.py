@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import json_option, print_json, screen, table
+from aclnet.cli.console import MODALITY, json_option, print_json, screen, table
 
 if TYPE_CHECKING:
     from aclnet.recipes import About
@@ -19,7 +19,7 @@ _TABLES = {
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--modality", type=click.Choice(["j", "b", "k", "jm", "bm", "km"]))
+@click.option("--modality", type=MODALITY)
 @json_option
 def command(name: str | None, modality: str | None, as_json: bool) -> None:
     """List the recipes, or print all settings that recipe NAME comes to, for one modality."""

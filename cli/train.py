@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import CommaList, json_option, percent, print_json, screen, table
+from aclnet.cli.console import (
+    MODALITY,
+    CommaList,
+    json_option,
+    percent,
+    print_json,
+    screen,
+    table,
+)
 from aclnet.cli.scoring import show_accuracy, which_weights
 
 if TYPE_CHECKING:
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
     from aclnet.jobs import Job
     from aclnet.runs import Run
 
-_MODALITIES = CommaList(click.Choice(["j", "b", "k", "jm", "bm", "km"]))
+_MODALITIES = CommaList(MODALITY)
 
 
 @click.command()

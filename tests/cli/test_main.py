@@ -92,3 +92,10 @@ def test_wrong_usage_ends_with_status_2(arguments, capsys):
         main(arguments)
     assert ended.value.code == 2
     assert "Error: " in capsys.readouterr().err
+
+
+def test_modalities_are_those_of_the_features():
+    from aclnet.cli.console import MODALITY
+    from aclnet.pipelines.features import MODALITIES
+
+    assert tuple(MODALITY.choices) == MODALITIES
