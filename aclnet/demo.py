@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score
 from aclnet.config import build_config
 from aclnet.datasets import manifest
 from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.readers import get_dataset
+from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.store import Store
 from aclnet.datasets.synth.motion import FAMILIES
 from aclnet.datasets.synth.ntu import generate
@@ -90,11 +90,9 @@ def make_store(
             damage=DAMAGE,
             progress=lambda done, total: progress("make up", done, total),
         )
-    spec = get_dataset("ntu60")
     with executor() as run_jobs:
         report = prepare(
-            spec,
-            spec.open(raw),
+            get_dataset("ntu60").open(raw),
             out,
             PrepareOptions(),
             run_jobs,

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from aclnet.config import PRESETS, build_config
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.layouts import get_layout
-from aclnet.datasets.protocols import OWN, PROTOCOLS
-from aclnet.datasets.readers import get_dataset
+from aclnet.datasets.protocols import OWN
+from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.unpickle import numpy_scalars
 from aclnet.losses import WIDTH
 from aclnet.model import SUBSETS, ACLNet
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aclnet.config import Config
-    from aclnet.datasets.readers import DatasetSpec
+    from aclnet.datasets.source import DatasetSpec
 
 _NAMES = {
     "backbone.": "model.",
@@ -108,7 +108,7 @@ def import_official(
     where `out` is there already.
     """
     official, spec = read_official(path), get_dataset(dataset)
-    protocol = protocol or next((p.name for p in PROTOCOLS[dataset]), OWN)
+    protocol = protocol or next((p.name for p in spec.protocols), OWN)
     layout, config = get_layout(spec.layout), _config(official, spec, modality, protocol)
     if official.num_joints != layout.num_joints:
         raise AclnetError(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     "--scheduler",
     help="Address of a dask scheduler, tcp://HOST:PORT, whose workers see the same files.",
 )
+@click.option("--layout", default="", help="Joint layout of the store. [default: the dataset's]")
 @click.option("--align", is_flag=True, help="Turn bodies upright and to the front.")
 @click.option(
     "--dtype", type=click.Choice(["float32", "int16"]), default="float32", show_default=True
@@ -50,6 +51,7 @@ def command(
     out: Path | None,
     workers: int,
     scheduler: str | None,
+    layout: str,
     align: bool,
     dtype: str,
     augment: str,
@@ -64,14 +66,15 @@ def command(
     rejected.csv with line and reason; the rest is converted.
     """
     from aclnet.datasets.find import find_raw
-    from aclnet.datasets.readers import get_dataset
+    from aclnet.datasets.registry import get_dataset
     from aclnet.pipelines.executor import executor
     from aclnet.pipelines.options import PrepareOptions
     from aclnet.pipelines.prepare import prepare
 
-    spec = get_dataset(dataset.lower().replace("_", "-"))
+    spec = get_dataset(dataset)
     options = PrepareOptions.model_validate(
         {
+            "layout": layout,
             "align": align,
             "dtype": dtype,
             "augment": _operations(augment, variants),
@@ -82,13 +85,13 @@ def command(
     raw = raw or find_raw(spec)
     out = out or Path(f"{spec.name}.zarr")
     screen.print(f"{spec.title}: {raw} -> {out}")
-    source = spec.open(raw.absolute())
+    source = spec.open(raw)
     with executor(workers, scheduler) as run, progress() as update:
 
         def show(stage: str, done: int, total: int, rejected: int) -> None:
             update(stage, done, total, f"{rejected} rejected" if rejected else "")
 
-        report = prepare(spec, source, out, options, run, show, overwrite=overwrite)
+        report = prepare(source, out, options, run, show, overwrite=overwrite)
     if as_json:
         print_json(report.as_dict())
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from aclnet.datasets.errors import AclnetError
 
 if TYPE_CHECKING:
-    from aclnet.datasets.readers import DatasetSpec
+    from aclnet.datasets.source import DatasetSpec
 
 DATA_VARIABLE = "ACLNET_DATA"
 

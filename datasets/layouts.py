@@ -95,8 +95,11 @@ class Layout(BaseModel):
 @cache
 def registry() -> dict[str, Layout]:
     """The layouts shipped with aclnet, by name."""
-    table = json.loads((files("aclnet.datasets.tables") / "layouts.json").read_text())
-    return {name: _from_table(name, entry) for name, entry in table.items()}
+    folder = files("aclnet.datasets.tables") / "layouts"
+    tables = {entry.name.removesuffix(".json"): entry for entry in folder.iterdir()}
+    return {
+        name: _from_table(name, json.loads(tables[name].read_text())) for name in sorted(tables)
+    }
 
 
 def get_layout(name_or_file: str) -> Layout:

@@ -59,3 +59,17 @@ class Rejection:
     def __str__(self) -> str:
         place = self.path if self.line is None else f"{self.path}:{self.line}"
         return f"{place}: {self.reason}"
+
+
+class DamageError(Exception):
+    """What is wrong with an input, for a reader to turn into a Rejection."""
+
+    def __init__(self, reason: str, line: int | None = None, kind: Kind = "damaged") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.line = line
+        self.kind = kind
+
+    def at(self, path: str) -> Rejection:
+        """The rejection of the input at that path."""
+        return Rejection(path, self.line, self.reason, self.kind)

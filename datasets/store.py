@@ -21,7 +21,6 @@ from aclnet.datasets import manifest as manifests
 from aclnet.datasets import zarr_io
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.layouts import Layout
-from aclnet.datasets.protocols import PROTOCOLS
 from aclnet.datasets.sequence import Sequence
 from aclnet.datasets.stream import Stream
 
@@ -124,8 +123,7 @@ class Store:
 
     def classes_of(self, protocol: str) -> list[str]:
         """Names of the classes that take part in a protocol: of NTU-120's stores, NTU 60's too."""
-        taking_part = {p.name: p.num_classes for p in PROTOCOLS.get(self.name, ())}
-        return self.class_names[: taking_part.get(protocol)]
+        return self.class_names[: self.attributes["protocol_classes"].get(protocol)]
 
     def mask(self, split: str) -> NDArray[np.bool_]:
         """(samples,) mask of a `protocol/side`; AclnetError that lists the known ones."""

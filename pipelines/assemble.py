@@ -175,6 +175,7 @@ def _attributes(
         "normalisation": recipe_name(layout, align=options.align, coordinates=coordinates),
         "options": options.model_dump(),
         "protocols": sizes,
+        "protocol_classes": {p.name: p.num_classes for p in spec.protocols if p.num_classes},
         "rejected": dict(sorted(Counter(r.kind for r in rejections).items())),
         "plan": task.plan,
         "software": {name: version(name) for name in ("aclnet", "numpy", "zarr")},

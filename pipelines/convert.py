@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aclnet.datasets.errors import AclnetError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -14,6 +16,23 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aclnet.datasets.sequence import Sequence
+    from aclnet.datasets.source import DatasetSpec
+
+
+def with_layout(spec: DatasetSpec, layout: str) -> DatasetSpec:
+    """The dataset in another layout of the registry, as it is where `layout` is empty.
+
+    AclnetError where no conversion leads there.
+    """
+    if layout in ("", spec.layout):
+        return spec
+    if (spec.source_layout, layout) not in CONVERSIONS:
+        known = [target for source, target in CONVERSIONS if source == spec.source_layout]
+        raise AclnetError(
+            f"joints of layout {spec.source_layout} cannot become {layout}; "
+            f"they can become: {', '.join(known) or 'no other layout'}"
+        )
+    return replace(spec, raw_layout=spec.source_layout, layout=layout)
 
 
 def convert(sequence: Sequence, source: str, target: str) -> Sequence:

@@ -12,6 +12,8 @@ class PrepareOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    layout: str = ""
+    """Another joint layout for the store, by name; empty: the dataset's."""
     align: bool = False
     """Turn every sequence so that its first spine points to +z and its shoulders to +x."""
     dtype: Literal["float32", "int16"] = "float32"

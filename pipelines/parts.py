@@ -17,7 +17,6 @@ import numpy as np
 from aclnet.datasets import protocols, random
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.layouts import get_layout
-from aclnet.datasets.readers import get_dataset
 from aclnet.datasets.sequence import Rejection, Sequence
 from aclnet.pipelines.clean import CLEANERS
 from aclnet.pipelines.convert import convert
@@ -30,14 +29,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aclnet.datasets.layouts import Layout
-    from aclnet.datasets.readers import DatasetSpec, Item, Source
+    from aclnet.datasets.source import DatasetSpec, Item, Source
     from aclnet.pipelines.options import PrepareOptions
 
 MAX_ROWS = 65_536
 """Rows of the largest shard; a longer sequence is cut into linked samples."""
 _TABLE = "table.json"
 _STORED_VARIANT = 4
-_OWN_SPLIT = re.compile(r"(.*?)_?(train|val|test)(\d*)")
+_OWN_SPLIT = re.compile(r"(.*?)_?(train|val|test|gallery|probe)(\d*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,8 @@ class PartJob:
 
     number: int
     folder: Path
-    dataset: str
+    spec: DatasetSpec
+    """Of the store; its layout may be another one than the source's."""
     source: Source
     items: tuple[Item, ...]
     options: PrepareOptions
@@ -104,10 +104,9 @@ def make_part(job: PartJob) -> tuple[int, int]:
     """
     samples: list[_Sample] = []
     rejections: list[Rejection] = []
-    spec = get_dataset(job.dataset)
     for item in job.items:
         try:
-            result = _prepare_item(job.source, item, spec, job.options)
+            result = _prepare_item(job.source, item, job.spec, job.options)
         except MemoryError:
             raise AclnetError(
                 f"{job.source.root / item.path}: memory does not suffice to read it; "
@@ -118,7 +117,7 @@ def make_part(job: PartJob) -> tuple[int, int]:
         else:
             samples += result
     if job.options.variants and samples:
-        samples = _with_variants(samples, spec, job)
+        samples = _with_variants(samples, job)
     _write_part(job, samples, rejections)
     return len(job.items), len(rejections)
 
@@ -133,15 +132,13 @@ def _write_part(job: PartJob, samples: list[_Sample], rejections: list[Rejection
     temporary.rename(target)
 
 
-def split_masks(
-    spec: DatasetSpec, source: Source, columns: dict[str, NDArray[Any]]
-) -> dict[str, NDArray[np.bool_]]:
+def split_masks(source: Source, columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.bool_]]:
     """Mask of each `protocol/side` over samples; stored variants only ever train.
 
     Where the source brings splits of its own, they decide, and protocols of the dataset in which no
     sample takes part (its ids do not tell subject or camera) are left out.
     """
-    masks = protocols.sides(spec.name, columns)
+    masks = protocols.sides(source.spec.protocols, columns)
     own = own_sides(source)
     if own:
         used = {name.partition("/")[0] for name, mask in masks.items() if mask.any()}
@@ -166,7 +163,7 @@ def own_sides(source: Source) -> dict[str, list[str]]:
         if match is None:
             raise AclnetError(
                 f"{source.root}: split {name!r} does not say which side it is; "
-                "its name must end in train, val or test"
+                "its name must end in train, val, test, gallery or probe"
             )
         prefix, side, number = match.groups()
         if side == "val" and f"{name[: match.start(2)]}test{number}" not in splits:
@@ -298,11 +295,11 @@ def _cut(sequence: Sequence) -> Iterator[Sequence]:
         )
 
 
-def _with_variants(samples: list[_Sample], spec: DatasetSpec, job: PartJob) -> list[_Sample]:
+def _with_variants(samples: list[_Sample], job: PartJob) -> list[_Sample]:
     """The samples, those that train in any protocol followed by their variants."""
-    masks = split_masks(spec, job.source, _arrays(_columns(samples)))
+    masks = split_masks(job.source, _arrays(_columns(samples)))
     trains = np.any([mask for side, mask in masks.items() if side.endswith("/train")], axis=0)
-    layout = get_layout(spec.layout)
+    layout = get_layout(job.spec.layout)
     found: list[_Sample] = []
     for sample, is_training in zip(samples, np.broadcast_to(trains, len(samples)), strict=True):
         found.append(sample)

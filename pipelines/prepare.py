@@ -21,6 +21,7 @@ from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.store import Store
 from aclnet.pipelines import parts
 from aclnet.pipelines.assemble import assemble
+from aclnet.pipelines.convert import with_layout
 from aclnet.pipelines.normalise import NORMALISATION, NORMALISATION_ALIGNED
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.readers import DatasetSpec, Item, Source
     from aclnet.datasets.sequence import Rejection
+    from aclnet.datasets.source import DatasetSpec, Item, Source
     from aclnet.pipelines.executor import Run
     from aclnet.pipelines.options import PrepareOptions
 
@@ -91,7 +92,6 @@ class Report:
 
 
 def prepare(
-    spec: DatasetSpec,
     source: Source,
     out: Path,
     options: PrepareOptions,
@@ -111,7 +111,8 @@ def prepare(
     """
     items, unusable = source.scan()
     if not items:
-        raise AclnetError(_nothing_found(spec, source, unusable))
+        raise AclnetError(_nothing_found(source, unusable))
+    spec = with_layout(source.spec, options.layout)
     out = out.absolute()  # workers may have another working folder
     work = manifest.work_folder(out)
     plan = _plan_hash(spec, source, items, options)
@@ -141,7 +142,7 @@ def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: 
             f"{task.source.root}: none of {len(items)} recordings is usable. "
             f"The first: {table.rejections[0]}"
         )
-    sides = parts.split_masks(task.spec, task.source, table.columns)
+    sides = parts.split_masks(task.source, table.columns)
     counts = _check_counts(task, table.columns, sides)
     store = assemble(task, table, sides, rejections)
     _put_into_place(store, out, task.work)
@@ -190,7 +191,7 @@ def _check_counts(
     """Protocol sides against their published sizes; AclnetError where a whole set has others."""
     # recordings, not pieces and variants of them
     found = {name: len(np.unique(columns["original"][mask])) for name, mask in sides.items()}
-    counts = protocols.check_counts(task.spec.name, found)
+    counts = protocols.check_counts(task.spec.protocols, found)
     wrong = [str(count) for count in counts if count.verdict == "wrong"]
     if wrong:
         raise AclnetError(
@@ -271,17 +272,17 @@ def _remove(path: Path) -> None:
         shutil.rmtree(doomed)
 
 
-def _nothing_found(spec: DatasetSpec, source: Source, unusable: list[Rejection]) -> str:
+def _nothing_found(source: Source, unusable: list[Rejection]) -> str:
     why = f"; the first of {len(unusable)} unusable: {unusable[0]}" if unusable else ""
     return (
-        f"{source.root}: no recordings of {spec.title} there{why}; "
+        f"{source.root}: no recordings of {source.spec.title} there{why}; "
         "say where they are with --raw, DATA.md tells their names"
     )
 
 
 def _make_parts(task: Preparation, items: list[Item]) -> None:
     jobs = [
-        parts.PartJob(number, task.work, task.spec.name, task.source, batch, task.options)
+        parts.PartJob(number, task.work, task.spec, task.source, batch, task.options)
         for number, batch in enumerate(_batches(items))
     ]
     missing = [job for job in jobs if not parts.is_done(job)]

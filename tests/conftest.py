@@ -18,6 +18,7 @@ settings.load_profile("unhurried")
 ROOT = Path(__file__).parent.parent
 
 if TYPE_CHECKING:
+    from aclnet.datasets.source import DatasetSpec
     from aclnet.datasets.store import Store
     from aclnet.pipelines.prepare import Report
 
@@ -73,20 +74,24 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def prepare_raw():
     """Prepares raw recordings in this process: `prepare_raw(raw, out, dataset=..., **options)`."""
-    from aclnet.datasets.readers import get_dataset
+    from aclnet.datasets.registry import get_dataset
     from aclnet.pipelines.executor import executor
     from aclnet.pipelines.options import PrepareOptions
     from aclnet.pipelines.prepare import prepare
 
     def do(
-        raw: Path, out: Path, *, dataset: str = "ntu60", overwrite: bool = False, **options: Any
+        raw: Path,
+        out: Path,
+        *,
+        dataset: str | DatasetSpec = "ntu60",
+        overwrite: bool = False,
+        **options: Any,
     ) -> Report:
-        spec = get_dataset(dataset)
+        spec = get_dataset(dataset) if isinstance(dataset, str) else dataset
+        source = spec.open(raw)
         chosen = PrepareOptions(**options)
         with executor() as run:
-            return prepare(
-                spec, spec.open(raw), out, chosen, run, lambda *_: None, overwrite=overwrite
-            )
+            return prepare(source, out, chosen, run, lambda *_: None, overwrite=overwrite)
 
     return do
 

@@ -50,6 +50,7 @@ def test_data_files_are_packaged():
     patterns = configuration()["package-data"]
     for package, folder in (
         ("aclnet.datasets.tables", "datasets/tables"),
+        ("aclnet.datasets.tables", "datasets/tables/layouts"),
         ("aclnet.recipes", "aclnet/recipes"),
     ):
         for file in (ROOT / folder).iterdir():

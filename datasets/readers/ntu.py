@@ -14,19 +14,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.readers import Item, walk_files
-from aclnet.datasets.sequence import Rejection, Sequence
+from aclnet.datasets.files import read_file, walk_files
+from aclnet.datasets.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.source import Item, Source
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
-
-    from aclnet.datasets.sequence import Kind
 
 EXTENSION = ".skeleton"
 UNUSABLE = "on NTU's list of unusable recordings"
@@ -77,13 +74,13 @@ def unusable(dataset: str) -> frozenset[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class NtuSource:
-    """A folder of `.skeleton` files, at any depth."""
+class NtuSource(Source):
+    """A folder or archive of `.skeleton` files, at any depth.
 
-    root: Path
-    dataset: str
-    """`ntu60` or `ntu120`; a folder of the larger set serves the smaller one too."""
-    cleaned: bool = False
+    One of the larger set serves `ntu60` too.
+    """
+
+    cleaned: ClassVar[bool] = False
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         found: dict[str, Item] = {}
@@ -101,18 +98,15 @@ class NtuSource:
         stems = (PurePosixPath(path).stem for path, _ in self._recordings())
         return sum(parse_name(stem) is not None and not self._is_inside(stem) for stem in stems)
 
-    def splits(self) -> dict[str, list[str]]:
-        return {}
-
     def read(self, item: Item) -> Sequence | Rejection:
         name = parse_name(item.sample_id)
         if name is None:
             return Rejection(item.path, None, "the name is not of the form SsssCcccPpppRrrrAaaa")
         try:
-            data = _read_bytes(self.root / item.path)
+            data = read_file(self.root, item.path, _MAX_BYTES)
             bodies = _gather(_parse_fast(data) or _parse_strict(data))
-        except _DamageError as damage:
-            return Rejection(item.path, damage.line, damage.reason, damage.kind)
+        except DamageError as damage:
+            return damage.at(item.path)
         return Sequence(
             sample_id=item.sample_id,
             keypoint=bodies.keypoint,
@@ -142,7 +136,7 @@ class NtuSource:
         if parse_name(item.sample_id) is None:
             reason = "the name is not one of NTU RGB+D (SsssCcccPpppRrrrAaaa)"
             return Rejection(item.path, None, reason, "unknown name")
-        if item.sample_id in unusable(self.dataset):
+        if item.sample_id in unusable(self.spec.name):
             return Rejection(item.path, None, UNUSABLE, "listed as unusable")
         if item.sample_id in found:
             reason = f"the same recording is at {found[item.sample_id].path}"
@@ -151,18 +145,8 @@ class NtuSource:
 
     def _is_inside(self, stem: str) -> bool:
         name = parse_name(stem)
-        setups, actions = _EXTENT[self.dataset]
+        setups, actions = _EXTENT[self.spec.name]
         return name is not None and name.setup <= setups and name.action <= actions
-
-
-class _DamageError(Exception):
-    """What is wrong with a file, and in which line (from 1)."""
-
-    def __init__(self, line: int | None, reason: str, kind: Kind = "damaged") -> None:
-        super().__init__(reason)
-        self.line = line
-        self.reason = reason
-        self.kind = kind
 
 
 class _Blocks(NamedTuple):
@@ -185,27 +169,16 @@ class _Bodies(NamedTuple):
     ids: list[str]
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise _DamageError(None, f"cannot be read: {error.strerror}") from None
-    if len(data) > _MAX_BYTES:
-        raise _DamageError(None, f"longer than {_MAX_BYTES:,} bytes, no recording of this set is")
-    return data
-
-
 def _gather(blocks: _Blocks) -> _Bodies:
     """Sorts the blocks by body and by frame with a body."""
     if not blocks.frame:
-        raise _DamageError(None, "no body in any frame", "no person")
+        raise DamageError("no body in any frame", kind="no person")
     number = {body: m for m, body in enumerate(dict.fromkeys(blocks.body))}
     frame_index, frame = np.unique(np.array(blocks.frame, np.int32), return_inverse=True)
     body = np.array([number[body] for body in blocks.body])
     shape = (len(number), len(frame_index))
     if shape[0] * shape[1] > _MAX_BODY_FRAMES:
-        raise _DamageError(None, f"{shape[0]} bodies in {shape[1]} frames, no sensor sees so many")
+        raise DamageError(f"{shape[0]} bodies in {shape[1]} frames, no sensor sees so many")
 
     _check_coordinates(blocks)
     present = np.zeros(shape, np.bool_)
@@ -221,17 +194,17 @@ def _check_coordinates(blocks: _Blocks) -> None:
     is_sound = np.abs(blocks.xyz) <= _MAX_METRES  # false for nan too
     if not is_sound.all():
         block, joint, axis = np.argwhere(~is_sound)[0].tolist()
-        raise _DamageError(
-            blocks.line[block] + 2 + joint,
+        raise DamageError(
             f"{'xyz'[axis]} of joint {joint} is {blocks.xyz[block, joint, axis]:g}, not a position",
+            blocks.line[block] + 2 + joint,
         )
 
 
-def _twice(blocks: _Blocks) -> _DamageError:
+def _twice(blocks: _Blocks) -> DamageError:
     seen = set()
     for key, line in zip(zip(blocks.frame, blocks.body, strict=True), blocks.line, strict=True):
         if key in seen:
-            return _DamageError(line, f"body {key[1].decode()} is in frame {key[0]} twice")
+            return DamageError(f"body {key[1].decode()} is in frame {key[0]} twice", line)
         seen.add(key)
     raise AssertionError("no block is there twice")
 
@@ -240,9 +213,9 @@ def _twice(blocks: _Blocks) -> _DamageError:
 
 
 def _parse_strict(data: bytes) -> _Blocks:
-    """Reads the file line by line; raises _DamageError."""
+    """Reads the file line by line; raises DamageError."""
     if not data.strip():
-        raise _DamageError(None, "the file is empty")
+        raise DamageError("the file is empty")
     lines = _Lines(data)
     blocks = _Blocks([], [], [], np.empty(0))
     xyz: list[float] = []
@@ -253,7 +226,7 @@ def _parse_strict(data: bytes) -> _Blocks:
             blocks.line.append(lines.number)
             joints = lines.count("the number of joints")
             if joints != NUM_JOINTS:
-                raise _DamageError(lines.number, f"{joints} joints, {NUM_JOINTS} expected")
+                raise DamageError(f"{joints} joints, {NUM_JOINTS} expected", lines.number)
             for joint in range(NUM_JOINTS):
                 xyz += lines.position(joint)
     lines.end()
@@ -273,12 +246,12 @@ class _Lines:
         try:
             return _count(field)
         except ValueError:
-            raise _DamageError(self.number, f"{what} expected, found {_quote(field)}") from None
+            raise DamageError(f"{what} expected, found {_quote(field)}", self.number) from None
 
     def body_id(self, frame: int) -> bytes:
         field = self._fields(_BODY_FIELDS, f"a body of frame {frame}")[0]
         if not _is_body_id(field):
-            raise _DamageError(self.number, f"a body id expected, found {_quote(field)}")
+            raise DamageError(f"a body id expected, found {_quote(field)}", self.number)
         return field
 
     def position(self, joint: int) -> list[float]:
@@ -287,23 +260,21 @@ class _Lines:
             return [_decimal(field) for field in fields]
         except ValueError:
             found = _quote(b" ".join(fields))
-            raise _DamageError(
-                self.number, f"x y z of joint {joint} expected, found {found}"
-            ) from None
+            reason = f"x y z of joint {joint} expected, found {found}"
+            raise DamageError(reason, self.number) from None
 
     def end(self) -> None:
         if self.number < len(self._lines):
-            raise _DamageError(self.number + 1, "there is more after the last frame")
+            raise DamageError("there is more after the last frame", self.number + 1)
 
     def _fields(self, expected: int, what: str) -> list[bytes]:
         if self.number == len(self._lines):
-            raise _DamageError(self.number, f"the file ends before {what} (truncated?)")
+            raise DamageError(f"the file ends before {what} (truncated?)", self.number)
         fields = self._lines[self.number].split()
         self.number += 1
         if len(fields) != expected:
-            raise _DamageError(
-                self.number, f"{what}: {len(fields)} values in the line, {expected} expected"
-            )
+            reason = f"{what}: {len(fields)} values in the line, {expected} expected"
+            raise DamageError(reason, self.number)
         return fields
 
 

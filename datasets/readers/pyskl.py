@@ -25,9 +25,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 import numpy as np
 
 from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.readers import Item, walk_files
+from aclnet.datasets.files import walk_files
+from aclnet.datasets.layouts import get_layout
 from aclnet.datasets.readers.ntu import parse_name
-from aclnet.datasets.sequence import Rejection, Sequence
+from aclnet.datasets.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.source import Item, Source
 from aclnet.datasets.unpickle import load_pickle
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aclnet.datasets.sequence import Kind
+    from aclnet.datasets.source import DatasetSpec
 
 ABSENT = 1e-8
 """A person is absent in frames where no coordinate is larger in absolute value."""
@@ -46,16 +49,17 @@ _SORTED_BEYOND = 10
 
 
 @dataclass(frozen=True, slots=True)
-class PysklSource:
-    """One pickle; it is loaded once a process."""
+class PysklSource(Source):
+    """One pickle, `root`; it is loaded once a process."""
 
-    root: Path
-    """The file itself."""
-    num_classes: int
-    num_joints: int = 25
-    dimensions: int = 3
-    """3: joints in space; 2: pixels, with scores."""
-    cleaned: bool = True
+    @property
+    def num_joints(self) -> int:
+        return get_layout(self.spec.source_layout).num_joints
+
+    @property
+    def dimensions(self) -> int:
+        """3: joints in space; 2: pixels, with scores."""
+        return self.spec.dimensions
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         content = _load(self.root)
@@ -77,9 +81,6 @@ class PysklSource:
         # those in one file together, so that it is loaded once
         return sorted(items, key=lambda item: (item.path, item.sample_id)), rejections
 
-    def outside(self) -> int:
-        return 0
-
     def splits(self) -> dict[str, list[str]]:
         return {name: list(ids) for name, ids in _load(self.root).splits.items()}
 
@@ -94,8 +95,8 @@ class PysklSource:
             return Rejection(self.root.name, None, str(error))
         except KeyError:
             return self._rejection(item, "there is no such annotation")
-        except _DamageError as damage:
-            return self._rejection(item, str(damage))
+        except DamageError as damage:
+            return self._rejection(item, damage.reason)
         present = joints.present
         if not present.any():
             return self._rejection(item, "no person in any frame", "no person")
@@ -124,7 +125,7 @@ class PysklSource:
 
     def _joints(self, annotation: dict[Any, Any]) -> _Joints:
         if _dimensions(annotation) == 5 - self.dimensions:
-            raise _DamageError(f"the joints are not {self.dimensions}-D, as those of this dataset")
+            raise DamageError(f"the joints are not {self.dimensions}-D, as those of this dataset")
         if "frame_inds" in annotation:
             return self._unpacked(annotation)
         expected = ("M", "T", self.num_joints, self.dimensions)
@@ -132,9 +133,7 @@ class PysklSource:
         frames = keypoint.shape[1]
         total_frames = annotation.get("total_frames")
         if not _is_integer(total_frames) or total_frames != frames:
-            raise _DamageError(
-                f"`total_frames` is {total_frames!r}, `keypoint` has {frames} frames"
-            )
+            raise DamageError(f"`total_frames` is {total_frames!r}, `keypoint` has {frames} frames")
         score = None
         if self.dimensions == 2:
             score = _numbers(annotation, "keypoint_score", keypoint.shape[:3])
@@ -146,11 +145,11 @@ class PysklSource:
         rows = _numbers(annotation, "keypoint", ("N", self.num_joints, 3))
         numbers = annotation["frame_inds"]
         if not isinstance(numbers, np.ndarray) or numbers.dtype.kind not in "iu":
-            raise _DamageError("`frame_inds` is not an array of whole numbers")
+            raise DamageError("`frame_inds` is not an array of whole numbers")
         if numbers.shape != rows.shape[:1]:
-            raise _DamageError(f"{numbers.size} `frame_inds` for {len(rows)} rows of `keypoint`")
+            raise DamageError(f"{numbers.size} `frame_inds` for {len(rows)} rows of `keypoint`")
         if numbers.min() < 0:
-            raise _DamageError(f"`frame_inds` has the negative frame {numbers.min()}")
+            raise DamageError(f"`frame_inds` has the negative frame {numbers.min()}")
         kept, frame, persons = np.unique(numbers, return_inverse=True, return_counts=True)
         by_score = -rows[..., 2].sum(axis=1) if persons.max() > _SORTED_BEYOND else frame
         order = np.lexsort((by_score, frame))
@@ -201,16 +200,13 @@ class PysklSource:
 
     def _label(self, annotation: dict[Any, Any]) -> int:
         label = annotation.get("label")
-        if not _is_integer(label) or not 0 <= label < self.num_classes:
-            raise _DamageError(f"`label` is {label!r}, 0 to {self.num_classes - 1} is expected")
+        num_classes = len(self.spec.class_names)
+        if not _is_integer(label) or not 0 <= label < num_classes:
+            raise DamageError(f"`label` is {label!r}, 0 to {num_classes - 1} is expected")
         return int(label)
 
     def _rejection(self, item: Item, reason: str, kind: Kind = "damaged") -> Rejection:
         return Rejection(self.root.name, None, f"annotation {item.sample_id!r}: {reason}", kind)
-
-
-class _DamageError(Exception):
-    """What is wrong with an annotation."""
 
 
 class _Joints(NamedTuple):
@@ -224,24 +220,34 @@ class _Joints(NamedTuple):
     """(T,)."""
 
 
+def open_pickle(spec: DatasetSpec, raw: Path, expected: str) -> PysklSource:
+    """The pickle at `raw`, or the one called `expected` in that folder; AclnetError without."""
+    if (raw / expected).is_file():
+        raw = raw / expected
+    if not raw.is_file():
+        problem = "is a folder" if raw.is_dir() else "is not there"
+        raise AclnetError(f"{raw} {problem}; give {expected}")
+    return PysklSource(spec, raw)
+
+
 def _numbers(
     annotation: dict[Any, Any], name: str, expected: tuple[int | str, ...]
 ) -> NDArray[np.float32]:
     """An array of an annotation; of `expected` axes, those with a letter may be of any length."""
     raw = annotation.get(name)
     if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "fiu":
-        raise _DamageError(f"`{name}` is missing or not an array of numbers")
+        raise DamageError(f"`{name}` is missing or not an array of numbers")
     fits = raw.ndim == len(expected) and all(
         isinstance(wanted, str) or found == wanted
         for found, wanted in zip(raw.shape, expected, strict=True)
     )
     if not fits or 0 in raw.shape:
         wanted = ", ".join(map(str, expected))
-        raise _DamageError(f"`{name}` is {raw.shape}, ({wanted}) is expected")
+        raise DamageError(f"`{name}` is {raw.shape}, ({wanted}) is expected")
     with np.errstate(over="ignore"):
         values: NDArray[np.float32] = raw.astype(np.float32)
     if not np.isfinite(values).all():
-        raise _DamageError(f"`{name}` has values that are not finite")
+        raise DamageError(f"`{name}` has values that are not finite")
     return values
 
 
@@ -254,7 +260,7 @@ def _kpfile(annotation: dict[Any, Any]) -> str | None:
 
 
 def _entry(path: Path, sample_id: str) -> dict[str, Any]:
-    """What a kpfile has of a sample; AclnetError and _DamageError where that is nothing."""
+    """What a kpfile has of a sample; AclnetError and DamageError where that is nothing."""
     try:
         stat = path.stat()
     except OSError as error:
@@ -262,7 +268,7 @@ def _entry(path: Path, sample_id: str) -> dict[str, Any]:
     content = _load_kpfile(path, stat.st_mtime_ns, stat.st_size)
     entry = content.get(sample_id) if isinstance(content, dict) else None
     if not isinstance(entry, dict) or "keypoint" not in entry:
-        raise _DamageError(f"{path.name} has no `keypoint` of it")
+        raise DamageError(f"{path.name} has no `keypoint` of it")
     return {"keypoint": entry["keypoint"]}
 
 

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.readers import Item, walk_files
-from aclnet.datasets.sequence import Rejection, Sequence
+from aclnet.datasets.files import read_file, walk_files
+from aclnet.datasets.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.source import Item, Source, unique_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -29,35 +29,22 @@ _MAX_BYTES = 2**20  # the longest recording of the set takes 32 kB, 60 kB decomp
 
 
 @dataclass(frozen=True, slots=True)
-class UtdMhadSource:
-    """A folder of the dataset's skeleton files, at any depth."""
-
-    root: Path
-    cleaned: bool = True
+class UtdMhadSource(Source):
+    """A folder or archive of the dataset's skeleton files, at any depth."""
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
-        items: dict[str, Item] = {}
+        found: list[Item] = []
         rejections: list[Rejection] = []
-        for path, size in sorted(walk_files(self.root)):
+        for path, size in walk_files(self.root):
             file_name = PurePosixPath(path).name
-            if not file_name.endswith(".mat"):
-                continue
             match = _NAME.fullmatch(file_name)
-            if match is None or _numbers(match[1]) is None:
+            if match is not None and _numbers(match[1]) is not None:
+                found.append(Item(match[1], path, size))
+            elif file_name.endswith(".mat"):
                 reason = "the name is not one of UTD-MHAD (aA_sS_tT_skeleton.mat)"
                 rejections.append(Rejection(path, None, reason, "unknown name"))
-            elif match[1] in items:
-                reason = f"the same recording is at {items[match[1]].path}"
-                rejections.append(Rejection(path, None, reason, "there twice"))
-            else:
-                items[match[1]] = Item(match[1], path, size)
-        return sorted(items.values(), key=lambda item: item.sample_id), rejections
-
-    def outside(self) -> int:
-        return 0
-
-    def splits(self) -> dict[str, list[str]]:
-        return {}
+        items, doubles = unique_items(found)
+        return items, rejections + doubles
 
     def read(self, item: Item) -> Sequence | Rejection:
         numbers = _numbers(item.sample_id)
@@ -65,9 +52,9 @@ class UtdMhadSource:
             return Rejection(item.path, None, "the id is not of the form aA_sS_tT")
         action, subject, replication = numbers
         try:
-            keypoint = _keypoint(self.root / item.path)
-        except _DamageError as damage:
-            return Rejection(item.path, None, str(damage))
+            keypoint = _keypoint(read_file(self.root, item.path, _MAX_BYTES))
+        except DamageError as damage:
+            return damage.at(item.path)
         return Sequence(
             sample_id=item.sample_id,
             keypoint=keypoint,
@@ -80,10 +67,6 @@ class UtdMhadSource:
         )
 
 
-class _DamageError(Exception):
-    """What is wrong with a file."""
-
-
 def _numbers(sample_id: str) -> tuple[int, int, int] | None:
     """Action, subject and trial, from 1; None where the dataset has no such recording."""
     match = _NAME.fullmatch(f"{sample_id}_skeleton.mat")
@@ -94,29 +77,18 @@ def _numbers(sample_id: str) -> tuple[int, int, int] | None:
     return (action, subject, trial) if known else None
 
 
-def _keypoint(path: Path) -> NDArray[np.float32]:
+def _keypoint(data: bytes) -> NDArray[np.float32]:
     """(1, T, V, 3)"""
-    skeleton = _find(_read_bytes(path), b"d_skel")
+    skeleton = _find(data, b"d_skel")
     if skeleton.ndim == 2:  # MATLAB drops a last axis of length 1
         skeleton = skeleton[..., None]
     if skeleton.ndim != 3 or skeleton.shape[:2] != (NUM_JOINTS, 3) or not skeleton.size:
-        raise _DamageError(f"`d_skel` is {skeleton.shape}, ({NUM_JOINTS}, 3, T) is expected")
+        raise DamageError(f"`d_skel` is {skeleton.shape}, ({NUM_JOINTS}, 3, T) is expected")
     with np.errstate(over="ignore"):
         keypoint = np.ascontiguousarray(skeleton.transpose(2, 0, 1)[None], np.float32)
     if not np.isfinite(keypoint).all():
-        raise _DamageError("`d_skel` has values that are not finite")
+        raise DamageError("`d_skel` has values that are not finite")
     return keypoint
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise _DamageError(f"cannot be read: {error.strerror}") from None
-    if len(data) > _MAX_BYTES:
-        raise _DamageError(f"longer than {_MAX_BYTES:,} bytes, no recording of this set is")
-    return data
 
 
 # The MAT-file level 5 format, as far as arrays of real numbers go ("MAT-File Format", MathWorks).
@@ -136,7 +108,7 @@ def _find(data: bytes, name: bytes) -> NDArray[Any]:
     """The numeric array of that name in a file."""
     order = {b"IM": "<", b"MI": ">"}.get(data[126:_HEADER_BYTES])
     if order is None:
-        raise _DamageError("not a MATLAB 5 file")
+        raise DamageError("not a MATLAB 5 file")
     for kind, content in _elements(data[_HEADER_BYTES:], order):
         if kind == _COMPRESSED:
             kind, content = next(_elements(_inflate(content), order), (0, b""))
@@ -144,7 +116,7 @@ def _find(data: bytes, name: bytes) -> NDArray[Any]:
             parts = [*_elements(content, order)]
             if len(parts) >= 4 and parts[2][1] == name:
                 return _matrix(parts, order)
-    raise _DamageError(f"`{name.decode()}` is missing")
+    raise DamageError(f"`{name.decode()}` is missing")
 
 
 def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
@@ -153,7 +125,7 @@ def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
     while place < len(data):
         kind, size, begin = _tag(data, place, order)
         if begin + size > len(data):
-            raise _DamageError("the file ends within an element (truncated?)")
+            raise DamageError("the file ends within an element (truncated?)")
         yield kind, data[begin : begin + size]
         place = begin + size
         if kind != _COMPRESSED:
@@ -168,7 +140,7 @@ def _tag(data: bytes, place: int, order: str) -> tuple[int, int, int]:
             return kind & 0xFFFF, kind >> 16, place + 4
         (size,) = struct.unpack_from(f"{order}I", data, place + 4)
     except struct.error:
-        raise _DamageError("the file ends within an element (truncated?)") from None
+        raise DamageError("the file ends within an element (truncated?)") from None
     return kind, size, place + 8
 
 
@@ -177,9 +149,9 @@ def _inflate(content: bytes) -> bytes:
     try:
         data = stream.decompress(content, _MAX_BYTES)
     except zlib.error as error:
-        raise _DamageError(f"cannot be decompressed: {error}") from None
+        raise DamageError(f"cannot be decompressed: {error}") from None
     if not stream.eof:
-        raise _DamageError("the compressed data are cut short or too long")
+        raise DamageError("the compressed data are cut short or too long")
     return data
 
 
@@ -187,12 +159,12 @@ def _matrix(parts: list[tuple[int, bytes]], order: str) -> NDArray[Any]:
     """The array of a matrix element: flags, dimensions, name, real part."""
     (_, flags), (_, dimensions), _, (kind, content) = parts[:4]
     if len(flags) != 8 or len(dimensions) % 4 or kind not in _NUMBERS:
-        raise _DamageError("`d_skel` is not an array of real numbers")
+        raise DamageError("`d_skel` is not an array of real numbers")
     (flag,) = struct.unpack_from(f"{order}I", flags)
     if flag & 0xFF not in _NUMERIC_CLASSES or flag & _IS_COMPLEX:
-        raise _DamageError("`d_skel` is not an array of real numbers")
+        raise DamageError("`d_skel` is not an array of real numbers")
     shape = struct.unpack(f"{order}{len(dimensions) // 4}i", dimensions)
     dtype = np.dtype(order + _NUMBERS[kind])
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content):
-        raise _DamageError(f"`d_skel` of shape {shape} does not fit its {len(content)} bytes")
+        raise DamageError(f"`d_skel` of shape {shape} does not fit its {len(content)} bytes")
     return np.ndarray(shape, dtype, content, order="F")

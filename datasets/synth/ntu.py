@@ -21,14 +21,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.random import generator, sample_keys
-from aclnet.datasets.synth import kinect
+from aclnet.datasets.synth import Summary, check_range, kinect
 from aclnet.datasets.synth.body import PARENT, FloatArray
 from aclnet.datasets.synth.motion import FAMILIES, MOVEMENTS, Person, num_people, perform
+from aclnet.datasets.synth.scenes import rng_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from aclnet.datasets.synth import Generate
 
 
 __all__ = [
@@ -36,7 +38,7 @@ __all__ = [
     "DAMAGES",
     "FAMILIES",
     "Recording",
-    "Summary",
+    "Written",
     "encode",
     "generate",
     "sample_names",
@@ -76,7 +78,7 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class Written:
     """What `generate` wrote."""
 
     names: tuple[str, ...]
@@ -106,10 +108,10 @@ def sample_names(
     if not chosen or not set(chosen) <= set(ACTIONS):
         known = ", ".join(map(str, sorted(ACTIONS)))
         raise AclnetError(f"actions {list(chosen)}: choose at least one out of {known}")
-    _check_range("subjects", subjects, 2, 40)
-    _check_range("setups", setups, 1, _NUM_SETUPS)
-    _check_range("replications", replications, 1, 2)
-    _check_range("cameras", cameras, 1, 3)
+    check_range("subjects", subjects, 2, 40)
+    check_range("setups", setups, 1, _NUM_SETUPS)
+    check_range("replications", replications, 1, 2)
+    check_range("cameras", cameras, 1, 3)
     performers = _performers(subjects)
     names = [
         f"S{(index + turn) % _NUM_SETUPS + 1:03}C{c:03}P{p:03}R{r:03}A{a:03}"
@@ -135,7 +137,7 @@ def generate(
     cameras: int = 3,
     damage: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
-) -> Summary:
+) -> Written:
     """Write the recordings of `sample_names` into `folder`, which is made if need be.
 
     seed: not negative. damage: the share of the files that is spoilt, each of DAMAGES in turn;
@@ -151,8 +153,17 @@ def generate(
         replications=replications,
         cameras=cameras,
     )
-    if not 0 <= damage <= 1:
-        raise AclnetError(f"damage is {damage}: give a share from 0 to 1")
+    return _write(folder, names, seed, damage, progress)
+
+
+def _write(
+    folder: Path,
+    names: list[str],
+    seed: int,
+    damage: float,
+    progress: Callable[[int, int], None] | None,
+) -> Written:
+    check_range("damage", damage, 0, 1)
     damaged = _choose_damaged(names, damage, seed)
     num_bytes = 0
     try:
@@ -160,22 +171,45 @@ def generate(
         for count, name in enumerate(names, start=1):
             content = encode(synthesise(name, seed=seed))
             if name in damaged:
-                content = _spoil(content, damaged[name], _rng(seed, "damage", name))
+                content = _spoil(content, damaged[name], rng_for(seed, "damage", name))
             (folder / f"{name}.skeleton").write_bytes(content)
             num_bytes += len(content)
             if progress is not None:
                 progress(count, len(names))
     except OSError as error:
         raise AclnetError(f"cannot write into {folder}: {error.strerror}") from error
-    return Summary(tuple(names), damaged, num_bytes)
+    return Written(tuple(names), damaged, num_bytes)
+
+
+def _skeletons(
+    folder: Path,
+    *,
+    sequences: int,
+    subjects: int,
+    seed: int,
+    damage: float,
+    progress: Callable[[int, int], None],
+) -> Summary:
+    """A `Generate`: recordings spread over all actions, people and cameras."""
+    setups = min(_NUM_SETUPS, -(-sequences // (80 * subjects)))
+    names = sample_names(subjects=subjects, setups=setups)
+    chosen = rng_for(seed, "chosen", *names).permutation(len(names))[:sequences]
+    written = _write(folder, sorted(names[i] for i in chosen), seed, damage, progress)
+    return Summary(len(written.names), tuple(written.damaged))
+
+
+FORMS: dict[str, dict[str, Generate]] = {
+    "ntu60": {"skeleton": _skeletons},
+    "ntu120": {"skeleton": _skeletons},
+}
 
 
 def synthesise(name: str, *, seed: int) -> Recording:
     """The recording of that name in memory, as `encode` would write it."""
     setup, camera = name[:4], int(name[5:8])
     scene = synthesise_scene(name, seed=seed)
-    view = kinect.Camera.draw(camera, _rng(seed, "camera", setup, str(camera)))
-    num_frames, bodies = kinect.record(scene, view, _rng(seed, "noise", name))
+    view = kinect.Camera.draw(camera, rng_for(seed, "camera", setup, str(camera)))
+    num_frames, bodies = kinect.record(scene, view, rng_for(seed, "noise", name))
     return Recording(name, num_frames, bodies)
 
 
@@ -185,7 +219,7 @@ def synthesise_scene(name: str, *, seed: int) -> FloatArray:
     if action not in MOVEMENTS:
         raise AclnetError(f"{name}: action {action} is none of {sorted(ACTIONS)}")
     people = [_person(seed, performer, i) for i in range(num_people(action))]
-    rng = _rng(seed, "performance", setup, name[8:])
+    rng = rng_for(seed, "performance", setup, name[8:])
     poses = perform(action, people, rng)
     cast = [(person.body, pose) for person, pose in zip(people, poses, strict=True)]
     return kinect.stage(cast, replication, rng)
@@ -271,7 +305,7 @@ def _spoil(content: bytes, kind: str, rng: np.random.Generator) -> bytes:
 
 
 def _choose_damaged(names: list[str], share: float, seed: int) -> dict[str, str]:
-    order = _rng(seed, "damaged", *names).permutation(len(names))[: round(share * len(names))]
+    order = rng_for(seed, "damaged", *names).permutation(len(names))[: round(share * len(names))]
     return {names[i]: DAMAGES[turn % len(DAMAGES)] for turn, i in enumerate(order)}
 
 
@@ -287,20 +321,10 @@ def _performers(count: int) -> list[int]:
 
 def _person(seed: int, performer: str, index: int) -> Person:
     """The performer (0), or the partner (1), who is the performer's own in every recording."""
-    return Person.draw(_rng(seed, "person", performer, str(index)))
-
-
-def _rng(seed: int, *what: str) -> np.random.Generator:
-    key = int(sample_keys(["/".join(what)])[0])
-    return generator(seed, key & (2**64 - 1))
+    return Person.draw(rng_for(seed, "person", performer, str(index)))
 
 
 @cache
 def _missing() -> frozenset[str]:
     table = files("aclnet.datasets.tables") / "ntu60_missing.txt"
     return frozenset(table.read_text().split())
-
-
-def _check_range(what: str, value: int, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise AclnetError(f"{what} is {value}: give a number from {least} to {most}")

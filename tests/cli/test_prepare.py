@@ -115,7 +115,10 @@ def names(tmp_path: Path, raw: Path) -> dict[str, str]:
 
 MISTAKES = {
     "no dataset": ("moon --raw {raw}", "unknown dataset 'moon'; known: finegym, kinetics"),
-    "no folder": ("ntu60 --raw {tmp}/nowhere", "nowhere is not there; give a folder of .skeleton"),
+    "no folder": (
+        "ntu60 --raw {tmp}/nowhere",
+        "nowhere is not there; NTU RGB+D 60 is read",
+    ),
     "empty": ("ntu60 --raw {empty}", "no recordings of NTU RGB+D 60 there; say where they are"),
     "other files": ("ntu60 --raw {other}", "no recordings of NTU RGB+D 60 there"),
     "all damaged": ("ntu60 --raw {bad}", "none of 6 recordings is usable. The first: S001"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from aclnet.datasets.readers.ntu import NtuSource
+from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.sequence import Rejection, Sequence
 from aclnet.pipelines.clean import CLEANERS, clean_ntu
 
@@ -46,7 +47,7 @@ def cleaned(sequence: Sequence) -> Sequence:
 
 
 def read_all(folder: Path) -> dict[str, Sequence]:
-    source = NtuSource(folder, "ntu60")
+    source = NtuSource(get_dataset("ntu60"), folder)
     sequences = {item.sample_id: source.read(item) for item in source.scan()[0]}
     assert all(isinstance(sequence, Sequence) for sequence in sequences.values())
     return sequences

@@ -13,7 +13,7 @@ import zarr
 
 import aclnet
 from aclnet.datasets.layouts import get_layout
-from aclnet.datasets.readers import get_dataset
+from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.verify import verify
 from aclnet.pipelines.clean import clean_ntu
 from aclnet.pipelines.convert import convert
@@ -254,10 +254,9 @@ def test_real_ntu_files(real_data, tmp_path, prepare_raw):
 
 
 def test_real_utd_mhad(real_data, tmp_path):
-    spec = get_dataset("utd-mhad")
-    source = spec.open(real_data / "utd_mhad")
+    source = get_dataset("utd-mhad").open(real_data / "utd_mhad")
     with executor() as run:
-        report = prepare(spec, source, tmp_path / "u.zarr", PrepareOptions(), run, lambda *_: None)
+        report = prepare(source, tmp_path / "u.zarr", PrepareOptions(), run, lambda *_: None)
     assert {c.side: (c.found, c.verdict) for c in report.counts} == {
         "xsub/train": (431, "complete"),
         "xsub/test": (430, "complete"),
@@ -291,8 +290,7 @@ print(json.dumps([name for name in sys.modules if name.partition(".")[0] in ("to
 
 def test_a_store_of_pixels_is_what_the_steps_give(pixel_pickle, pixel_store):
     store = pixel_store
-    spec = get_dataset("finegym")
-    source = spec.open(pixel_pickle)
+    source = get_dataset("finegym").open(pixel_pickle)
     assert (store.layout.name, store.coordinates, store.has_score) == ("coco_new", 2, True)
     assert store.attributes["normalisation"] == "none/1"
     assert store.protocols == ["own"]

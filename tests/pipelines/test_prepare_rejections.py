@@ -5,14 +5,16 @@ from __future__ import annotations
 import csv
 import os
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 import aclnet
-from aclnet.datasets import protocols
 from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.protocols import by_column
 from aclnet.datasets.readers.ntu import unusable
+from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.sequence import Rejection
 from aclnet.datasets.synth.ntu import generate
 
@@ -100,15 +102,15 @@ def test_empty_sides_are_named(people, tmp_path, prepare_raw):
     )
 
 
-def test_published_counts_that_cannot_be_are_refused(people, tmp_path, prepare_raw, monkeypatch):
-    few = protocols.Protocol("xsub", "subject", frozenset({3}), (18, 54))
-    swapped = protocols.Protocol("xsub", "subject", frozenset({1, 2, 4}), (18, 54))
-    monkeypatch.setitem(protocols.PROTOCOLS, "ntu60", (few,))
-    counts = prepare_raw(people, tmp_path / "p.zarr").counts
+def test_published_counts_that_cannot_be_are_refused(people, tmp_path, prepare_raw):
+    few = by_column("xsub", "subject", {3}, (18, 54))
+    swapped = by_column("xsub", "subject", {1, 2, 4}, (18, 54))
+    spec = replace(get_dataset("ntu60"), protocols=(few,))
+    counts = prepare_raw(people, tmp_path / "p.zarr", dataset=spec).counts
     assert [c.verdict for c in counts] == ["complete", "complete"]
-    monkeypatch.setitem(protocols.PROTOCOLS, "ntu60", (swapped,))
+    other = replace(spec, protocols=(swapped,))
     with pytest.raises(AclnetError, match=r"not the published samples .*54 of 18 \(wrong"):
-        prepare_raw(people, tmp_path / "q.zarr")
+        prepare_raw(people, tmp_path / "q.zarr", dataset=other)
 
 
 def test_file_names_that_are_no_text_do_not_stop_it(people, tmp_path, prepare_raw):

@@ -14,7 +14,7 @@ import pytest
 import aclnet
 from aclnet.datasets import manifest
 from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.readers import get_dataset
+from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.verify import verify
 from aclnet.pipelines import executor as executors
 from aclnet.pipelines import prepare as preparing
@@ -211,9 +211,9 @@ def test_done_parts_and_shards_are_not_made_again(few, tmp_path, small_parts):
         return run
 
     def go(run):
-        spec = get_dataset("ntu60")
+        source = get_dataset("ntu60").open(few)
         out = tmp_path / "d.zarr"
-        return prepare(spec, spec.open(few), out, PrepareOptions(), run, lambda *_: None)
+        return prepare(source, out, PrepareOptions(), run, lambda *_: None)
 
     with pytest.raises(AclnetError):
         go(run_some(3))

@@ -10,8 +10,9 @@ import pytest
 import aclnet
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.layouts import get_layout
-from aclnet.datasets.readers import Item, get_dataset
+from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.sequence import Sequence
+from aclnet.datasets.source import Item, Source
 from aclnet.pipelines import parts
 from aclnet.pipelines.executor import executor
 from aclnet.pipelines.normalise import normalise
@@ -22,21 +23,16 @@ from aclnet.pipelines.prepare import prepare
 LAYOUT = get_layout("nturgb+d")
 
 
-class MadeUp:
+class MadeUp(Source):
     """A source of sequences in memory, with splits of its own."""
 
-    cleaned = True
-
     def __init__(self, sequences, splits=()) -> None:
-        self.root = Path("made-up.pkl")
-        self._sequences = {s.sample_id: s for s in sequences}
-        self._splits = dict(splits)
+        super().__init__(get_dataset("ntu60"), Path("made-up.pkl"))
+        object.__setattr__(self, "_sequences", {s.sample_id: s for s in sequences})
+        object.__setattr__(self, "_splits", dict(splits))
 
     def scan(self):
         return [Item(i, "", s.keypoint.nbytes) for i, s in self._sequences.items()], []
-
-    def outside(self) -> int:
-        return 0
 
     def splits(self):
         return self._splits
@@ -57,9 +53,8 @@ def sequence(sample_id: str, persons: int = 1, frames: int = 5, seed: int = 0) -
 
 
 def prepared(source: MadeUp, out: Path, **options):
-    spec = get_dataset("ntu60")
     with executor() as run:
-        report = prepare(spec, source, out, PrepareOptions(**options), run, lambda *_: None)
+        report = prepare(source, out, PrepareOptions(**options), run, lambda *_: None)
     return report, aclnet.open_store(out)
 
 
@@ -146,10 +141,10 @@ def test_pyskl_names_of_splits():
 def test_memory_that_does_not_suffice_stops_it(tmp_path, monkeypatch):
     source = MadeUp([sequence("a")])
 
-    def read(_):
+    def read(*_):
         raise MemoryError
 
-    monkeypatch.setattr(source, "read", read)
+    monkeypatch.setattr(MadeUp, "read", read)
     with pytest.raises(AclnetError, match="memory does not suffice"):
         prepared(source, tmp_path / "m.zarr")
 

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.readers import DATASETS, Item, get_dataset, ntu
+from aclnet.datasets.readers import ntu
 from aclnet.datasets.readers.ntu import NtuSource, parse_name, unusable
-from aclnet.datasets.sequence import Rejection, Sequence
+from aclnet.datasets.registry import all_datasets, get_dataset
+from aclnet.datasets.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.source import Item
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +62,7 @@ TWO_BODIES = [
 
 def read(folder: Path, data: bytes) -> Sequence | Rejection:
     (folder / FILE).write_bytes(data)
-    return NtuSource(folder, "ntu60").read(Item(STEM, FILE, len(data)))
+    return NtuSource(get_dataset("ntu60"), folder).read(Item(STEM, FILE, len(data)))
 
 
 def rejected(folder: Path, data: bytes) -> Rejection:
@@ -183,7 +185,7 @@ def test_many_bodies_in_many_frames_do_not_fill_the_memory(tmp_path: Path):
 
 
 def test_files_that_cannot_be_read_are_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    missing = NtuSource(tmp_path, "ntu60").read(Item(STEM, FILE, 0))
+    missing = NtuSource(get_dataset("ntu60"), tmp_path).read(Item(STEM, FILE, 0))
     assert isinstance(missing, Rejection)
     assert "cannot be read" in missing.reason
     monkeypatch.setattr(ntu, "_MAX_BYTES", 10)
@@ -246,7 +248,7 @@ def assert_parsers_agree(data: bytes) -> None:
     fast = ntu._parse_fast(data)
     try:
         strict = ntu._parse_strict(data)
-    except ntu._DamageError:
+    except DamageError:
         assert fast is None
         return
     if fast is not None:
@@ -272,7 +274,7 @@ def test_real_files_are_read_alike_by_both_parsers(real_data: Path):
 
 def test_real_files_hold_what_the_official_code_found(real_data: Path, goldens: Path):
     expected = np.load(goldens / "ntu_preprocess.npz")
-    source = NtuSource(real_data / "ntu_raw", "ntu60")
+    source = NtuSource(get_dataset("ntu60"), real_data / "ntu_raw")
     items, rejections = source.scan()
     assert len(items) == 7
     assert not rejections
@@ -325,7 +327,7 @@ def test_scan_sorts_the_folder_out(tmp_path: Path):
         "README.txt",
         ".DS_Store",
     )
-    source = NtuSource(tmp_path, "ntu60")
+    source = NtuSource(get_dataset("ntu60"), tmp_path)
     items, rejections = source.scan()
     assert items == [
         Item("S001C001P001R001A001", "z/deep/S001C001P001R001A001.skeleton", 2),
@@ -347,7 +349,7 @@ def test_scan_sorts_the_folder_out(tmp_path: Path):
 
 def test_the_larger_set_takes_its_own_recordings(tmp_path: Path):
     touch(tmp_path, "S018C001P008R001A061.skeleton", "S001C001P001R001A001.skeleton")
-    source = NtuSource(tmp_path, "ntu120")
+    source = NtuSource(get_dataset("ntu120"), tmp_path)
     assert len(source.scan()[0]) == 2
     assert source.outside() == 0
 
@@ -368,12 +370,12 @@ def test_sources_and_items_travel_to_workers(tmp_path: Path):
 def test_missing_folders_are_the_users_mistake(tmp_path: Path):
     with pytest.raises(AclnetError, match=r"nowhere is not there.*ntu60_3danno\.pkl"):
         get_dataset("ntu60").open(tmp_path / "nowhere")
-    with pytest.raises(AclnetError, match="nowhere cannot be listed"):
-        NtuSource(tmp_path / "nowhere", "ntu60").scan()
+    with pytest.raises(AclnetError, match="nowhere cannot be read"):
+        NtuSource(get_dataset("ntu60"), tmp_path / "nowhere").scan()
 
 
 def test_the_registry():
-    assert {name: len(spec.class_names) for name, spec in DATASETS.items()} == {
+    assert {name: len(spec.class_names) for name, spec in all_datasets().items()} == {
         "ntu60": 60,
         "ntu120": 120,
         "pkummd": 51,
@@ -381,15 +383,15 @@ def test_the_registry():
         "finegym": 99,
         "utd-mhad": 27,
     }
-    assert DATASETS["ntu120"].class_names[119].startswith("finger-guessing game")
-    known = ", ".join(sorted(DATASETS))
+    assert get_dataset("ntu120").class_names[119].startswith("finger-guessing game")
+    known = ", ".join(sorted(all_datasets()))
     with pytest.raises(AclnetError, match=f"unknown dataset 'moon'; known: {known}"):
         get_dataset("moon")
 
 
 def test_the_registry_is_quick_to_import():
     code = (
-        "import sys; import aclnet.datasets.readers; "
+        "import sys; from aclnet.datasets.registry import all_datasets; all_datasets(); "
         "sys.exit(str([m for m in ('scipy', 'h5py', 'torch', 'pandas') if m in sys.modules] or ''))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

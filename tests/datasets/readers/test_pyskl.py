@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.readers import Item, get_dataset
 from aclnet.datasets.readers.pyskl import PysklSource
+from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.sequence import Rejection, Sequence
+from aclnet.datasets.source import Item
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +28,7 @@ def annotation(frame_dir: str = STEM, **changes: Any) -> dict[str, Any]:
 def source(folder: Path, content: object) -> PysklSource:
     path = folder / "own.pkl"
     path.write_bytes(pickle.dumps(content))
-    return PysklSource(path, num_classes=60)
+    return PysklSource(get_dataset("ntu60"), path)
 
 
 def only(folder: Path, entry: object) -> Sequence | Rejection:
@@ -202,7 +203,7 @@ def packed(persons: list[int], first: int = 1, **changes: Any) -> dict[str, Any]
 def read_pixels(folder: Path, entry: dict[str, Any]) -> Sequence | Rejection:
     path = folder / "own.pkl"
     path.write_bytes(pickle.dumps([entry]))
-    opened = PysklSource(path, num_classes=99, num_joints=17, dimensions=2)
+    opened = PysklSource(get_dataset("finegym"), path)
     items, rejections = opened.scan()
     assert not rejections
     return opened.read(items[0])
@@ -296,13 +297,13 @@ def test_an_image_of_unknown_size(tmp_path: Path):
 
 def test_files_of_other_dimensions_are_refused(tmp_path: Path):
     path = tmp_path / "own.pkl"
-    for entry, dimensions, message in (
-        (annotation(), 2, r"3-D joints; give the file of 2-D keypoints .*_hrnet\.pkl"),
-        (pixels(), 3, r"2-D joints; give the file of 3-D skeletons .*_3danno\.pkl"),
+    for entry, dataset, message in (
+        (annotation(), "finegym", r"3-D joints; give the file of 2-D keypoints .*_hrnet\.pkl"),
+        (pixels(), "ntu60", r"2-D joints; give the file of 3-D skeletons .*_3danno\.pkl"),
     ):
         path.write_bytes(pickle.dumps([entry]))
         with pytest.raises(AclnetError, match=message):
-            PysklSource(path, 99, 17, dimensions).scan()
+            PysklSource(get_dataset(dataset), path).scan()
 
 
 # Joints in files of their own

@@ -1,0 +1,37 @@
+"""FineGYM-99 (Shao et al., CVPR 2020; skeletons: Duan et al., CVPR 2022)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aclnet.datasets.source import About, DatasetSpec, Source, class_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _open(spec: DatasetSpec, raw: Path) -> Source:
+    from aclnet.datasets.readers.pyskl import open_pickle
+
+    return open_pickle(spec, raw, "gym_hrnet.pkl")
+
+
+DATASETS = (
+    DatasetSpec(
+        name="finegym",
+        title="FineGYM-99",
+        layout="coco_new",
+        raw_layout="coco",
+        units="px",
+        class_names=class_names("finegym"),
+        opener=_open,
+        about=About(
+            home="https://github.com/kennymckormick/pyskl/blob/main/tools/data/README.md",
+            terms="skeletons of public videos; annotations CC BY-NC 4.0",
+            size="",
+            forms=("gym_hrnet.pkl",),
+        ),
+        places=("gym_hrnet.pkl",),
+        max_persons=2,
+    ),
+)

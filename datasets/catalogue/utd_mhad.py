@@ -1,0 +1,39 @@
+"""UTD-MHAD (Chen, Jafari and Kehtarnavaz, ICIP 2015)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aclnet.datasets.protocols import by_column
+from aclnet.datasets.source import About, DatasetSpec, Source, class_names
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _open(spec: DatasetSpec, raw: Path) -> Source:
+    from aclnet.datasets.files import check_archive
+    from aclnet.datasets.readers.utd_mhad import UtdMhadSource
+
+    check_archive(raw, "aA_sS_tT_skeleton.mat")
+    return UtdMhadSource(spec, raw)
+
+
+DATASETS = (
+    DatasetSpec(
+        name="utd-mhad",
+        title="UTD-MHAD",
+        layout="utd_mhad",
+        units="m",
+        class_names=class_names("utd-mhad"),
+        opener=_open,
+        about=About(
+            home="https://personal.utdallas.edu/~kehtar/UTD-MHAD.html",
+            terms="open download",
+            size="",
+            forms=("a folder of aA_sS_tT_skeleton.mat, or its zip",),
+        ),
+        places=("utd-mhad", "utd_mhad", "UTD-MHAD"),
+        protocols=(by_column("xsub", "subject", (1, 3, 5, 7), (431, 430)),),
+    ),
+)

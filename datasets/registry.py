@@ -1,0 +1,70 @@
+"""Datasets by name: those of `aclnet.datasets.catalogue`, and those of other packages.
+
+Another package adds its own by an entry point of the group `aclnet.datasets` that leads to a
+`DatasetSpec`:
+
+    [project.entry-points."aclnet.datasets"]
+    mine = "my_package.skeletons:SPEC"
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from importlib.resources import files
+
+from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.source import DatasetSpec
+
+GROUP = "aclnet.datasets"
+
+
+def get_dataset(name: str) -> DatasetSpec:
+    """The dataset of that name; AclnetError that lists the known ones where there is none.
+
+    Case does not matter, nor whether words are joined by `-` or `_`.
+    """
+    known = all_datasets()
+    try:
+        return known[name.lower().replace("_", "-")]
+    except KeyError:
+        raise AclnetError(
+            f"unknown dataset {name!r}; known: {', '.join(sorted(known))}; "
+            "`custom` reads data of your own"
+        ) from None
+
+
+@cache
+def all_datasets() -> dict[str, DatasetSpec]:
+    """Every known dataset by name, our own first.
+
+    AclnetError where an entry point of another package does not lead to a dataset, or to one whose
+    name is taken.
+    """
+    found: dict[str, DatasetSpec] = {}
+    folder = files("aclnet.datasets.catalogue")
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".py"))
+    for name in names:
+        if not name.startswith("_"):
+            module = import_module(f"aclnet.datasets.catalogue.{name.removesuffix('.py')}")
+            found |= {spec.name: spec for spec in module.DATASETS}
+    for point in entry_points(group=GROUP):
+        spec = _load(point.value, point.load)
+        if spec.name in found:
+            raise AclnetError(f"{point.value} adds a dataset {spec.name!r}, which there is already")
+        found[spec.name] = spec
+    return found
+
+
+def _load(where: str, load: object) -> DatasetSpec:
+    try:
+        spec = load()  # type: ignore[operator]
+    except Exception as error:
+        raise AclnetError(
+            f"{where}, an entry point of {GROUP}, cannot be loaded ({error!r}); "
+            "mend or remove the package it comes with"
+        ) from error
+    if not isinstance(spec, DatasetSpec):
+        raise AclnetError(f"{where}, an entry point of {GROUP}, is no DatasetSpec")
+    return spec

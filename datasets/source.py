@@ -1,0 +1,153 @@
+"""The contract between raw data and everything else: what a dataset is, and what reads it.
+
+A dataset opens its raw data as a `Source`: `scan` lists what is there by names and sizes alone,
+`read` parses one item. Sources are small and picklable, so that any worker can read any item.
+Readers only parse; what a dataset needs beyond that is a named step of `aclnet.pipelines.clean`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.sequence import Rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from aclnet.datasets import protocols
+    from aclnet.datasets.sequence import Sequence
+
+Task = Literal["action", "gait", "reid"]
+Units = Literal["m", "px"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to read."""
+
+    sample_id: str
+    path: str
+    """Relative to the source's root, or to its folder where the root is a file, with forward
+    slashes; empty where that file holds the item."""
+    size: int
+    """Bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source(ABC):
+    """Raw data opened for reading; picklable, and cheap to make and to send."""
+
+    spec: DatasetSpec
+    """What the sequences are: the dataset asked for, as this form of its data has it."""
+    root: Path
+    """The folder, or the one file, that is read; absolute."""
+
+    cleaned: ClassVar[bool] = True
+    """The sequences need no cleaning step: they have been through it, or there is none."""
+
+    @abstractmethod
+    def scan(self) -> tuple[list[Item], list[Rejection]]:
+        """Items in the order to read them, always the same, and what cannot be an item.
+
+        By names and sizes alone.
+
+        Raises AclnetError where the source as a whole cannot be read.
+        """
+
+    @abstractmethod
+    def read(self, item: Item) -> Sequence | Rejection:
+        """The item's sequence, or why there is none; bad data never raise."""
+
+    def outside(self) -> int:
+        """Number of sound recordings under the root that belong to a larger dataset, not here."""
+        return 0
+
+    def splits(self) -> dict[str, list[str]]:
+        """Sample ids of the splits that the source itself defines, by name.
+
+        Names as `train`, `xsub_train`, `xsub_val`, `still_probe`: see `parts.own_sides`.
+        """
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What somebody who does not have the data yet wants to know."""
+
+    home: str
+    """Where it is to be had."""
+    terms: str
+    """Under which licence or terms, in a few words."""
+    size: str
+    """Of the download, as its authors state it."""
+    forms: tuple[str, ...]
+    """What `--raw` may point to, the likeliest first."""
+    remarks: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetSpec:
+    """What a dataset is, and how its raw data are opened."""
+
+    name: str
+    title: str
+    layout: str
+    """Name of the joint layout, see `aclnet.datasets.layouts`."""
+    units: Units
+    class_names: tuple[str, ...]
+    """Of actions; where people are recognised, of them."""
+    opener: Callable[[DatasetSpec, Path], Source]
+    """Opens raw data, the path absolute. Raises AclnetError where it holds nothing of this
+    dataset's kind. The source's own spec may differ in what depends on the form of the data."""
+    about: About
+    places: tuple[str, ...]
+    """Where users put the raw data, relative to their data folder, likeliest first."""
+    protocols: tuple[protocols.Protocol, ...] = ()
+    """The customary one first; none where the files bring the splits."""
+    task: Task = "action"
+    clean: str | None = None
+    """Step of `aclnet.pipelines.clean` for sources that are not `cleaned`."""
+    raw_layout: str | None = None
+    """Layout of the raw joints where it is another one, see `aclnet.pipelines.convert`."""
+    max_persons: int | None = None
+    """Only the first so many persons are kept, as published; None: all."""
+
+    @property
+    def dimensions(self) -> int:
+        """2 for pixels, 3 for metres."""
+        return 2 if self.units == "px" else 3
+
+    @property
+    def source_layout(self) -> str:
+        """Layout of the sequences that its sources read."""
+        return self.raw_layout or self.layout
+
+    def open(self, raw: Path) -> Source:
+        """Its raw data at a path; AclnetError where there are none."""
+        if not raw.exists():
+            forms = "; or ".join(self.about.forms)
+            raise AclnetError(f"{raw} is not there; {self.title} is read from {forms}")
+        return self.opener(self, raw.absolute())
+
+
+def class_names(dataset: str) -> tuple[str, ...]:
+    """Lines of `datasets/tables/<dataset>_classes.txt`."""
+    table = files("aclnet.datasets.tables") / f"{dataset}_classes.txt"
+    return tuple(table.read_text(encoding="utf-8").splitlines())
+
+
+def unique_items(found: Iterable[Item]) -> tuple[list[Item], list[Rejection]]:
+    """Items in the order of their ids; of several with one id the first by its path counts."""
+    items: dict[str, Item] = {}
+    doubles = []
+    for item in sorted(found, key=lambda item: (item.sample_id, item.path)):
+        first = items.setdefault(item.sample_id, item)
+        if first is not item:
+            reason = f"the same recording is at {first.path}"
+            doubles.append(Rejection(item.path, None, reason, "there twice"))
+    return list(items.values()), doubles
