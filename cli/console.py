@@ -83,11 +83,13 @@ def progress() -> Iterator[Update]:
         yield update
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Prints a table on stdout; all columns but the first are right-aligned."""
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1
+) -> None:
+    """Prints a table on stdout; all columns but the first, or first `left`, are right-aligned."""
     out = Table(title=title, title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
-        out.add_column(column, justify="left" if number == 0 else "right")
+        out.add_column(column, justify="left" if number < left else "right")
     for row in rows:
         out.add_row(*map(str, row))
     Console(highlight=False, markup=False, emoji=False).print(out)

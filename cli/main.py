@@ -11,6 +11,7 @@ from aclnet.datasets.errors import AclnetError
 
 COMMANDS = {
     "demo": "Made-up people in the true raw format, through the whole chain.",
+    "datasets": "What can be prepared, where to get it, which protocols it has.",
     "prepare": "Raw recordings to a normalised, chunked Zarr store.",
     "info": "What a store holds.",
     "verify": "Read every byte of a store and say what is damaged.",

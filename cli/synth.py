@@ -12,7 +12,7 @@ from aclnet.cli.console import json_option, print_json, progress, screen
 @click.command()
 @click.argument("dataset")
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--form", help="Which of its raw formats, see `aclnet datasets`. [default: its own]")
+@click.option("--form", help="Which of its forms, see `aclnet datasets`. [default: its first]")
 @click.option("--sequences", type=int, default=120, show_default=True, help="At most so many.")
 @click.option("--subjects", type=int, default=10, show_default=True, help="Different people.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)

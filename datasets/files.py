@@ -5,7 +5,9 @@ A member of an archive has a path that goes on behind the archive's own: `part1.
 
 from __future__ import annotations
 
+import lzma
 import os
+import struct
 import zipfile
 import zlib
 from functools import lru_cache
@@ -19,6 +21,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ZIP = ".zip"
+_UNSOUND = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    LookupError,
+    RuntimeError,  # encrypted; NotImplementedError, one of its kind: packed by another method
+    ValueError,
+)
+"""What zipfile raises on archives that are damaged or none."""
 
 
 def folder_of(root: Path) -> Path:
@@ -77,8 +90,7 @@ def read_file(root: Path, path: str, limit: int) -> bytes:
                 data = file.read(limit + 1)
     except OSError as error:
         raise DamageError(f"cannot be read: {error.strerror or error}") from None
-    except (KeyError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, ValueError) as error:
-        # RuntimeError: encrypted; NotImplementedError, one of its kind: packed by another method
+    except _UNSOUND as error:
         raise DamageError(f"cannot be unpacked: {error}") from None
     if len(data) > limit:
         raise DamageError(f"longer than {limit:,} bytes, no file of this kind is")
@@ -92,12 +104,12 @@ def _file(file: Path, path: str, size: int) -> Iterator[tuple[str, int]]:
         return
     try:
         members = _open_zip(file).infolist()
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (OSError, *_UNSOUND) as error:
         raise AclnetError(
             f"{file} is no sound zip archive ({error}); fetch it again, or move it away"
         ) from None
     for member in members:
-        if not member.is_dir():
+        if member.filename and not member.filename.endswith("/"):
             yield f"{path}/{member.filename}", member.file_size
 
 
