@@ -11,18 +11,20 @@ import torch
 from aclnet.datasets.errors import AclnetError
 from aclnet.inputs import MakeInputs
 from aclnet.network import load_model
+from aclnet.one_shot import Exemplars, chance
 from aclnet.pipelines.sampling import ClipSampling
 from aclnet.scores import Scores
-from aclnet.splits import choose_splits
+from aclnet.splits import choose_splits, gallery_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from aclnet.config import DataConfig
     from aclnet.datasets.store import Store
-    from aclnet.model import ACLNet
+    from aclnet.model import ACLNet, Output
     from aclnet.pipelines.occlusion import Corruption
     from aclnet.runs import Run
     from aclnet.splits import Splits
@@ -40,6 +42,7 @@ def score(
     device: torch.device,
     *,
     clips: int | None = None,
+    gallery: NDArray[np.bool_] | None = None,
     corruption: Corruption | None = None,
     rank: int = 0,
     world: int = 1,
@@ -47,11 +50,63 @@ def score(
 ) -> Scores:
     """Mean over a sample's clips of the softmax, for every original (variant 0) of a split.
 
+    With `gallery`, scores are the cosines of the pooled features, mean over the clips, with the
+    nearest sample of each class of that mask, see `aclnet.one_shot`; its input is never corrupted.
+
     `clips` is `data.clips` where None; `rank` of `world` processes scores its part. `progress` is
     told how many of how many samples are done. The network is left in evaluation mode. AclnetError
     that names samples whose scores are not finite.
     """
     clips = clips or data.clips
+    value = _probabilities if gallery is None else _features
+    rows, found = _mean_over_clips(
+        *(model, store, mask, data, device, clips, value),
+        corruption=corruption,
+        rank=rank,
+        world=world,
+        progress=progress,
+    )
+    if gallery is not None:
+        known, features = _mean_over_clips(model, store, gallery, data, device, clips, value)
+        classes = torch.from_numpy(store.column("label")[known].astype(np.int64))
+        exemplars = Exemplars(
+            features, classes, torch.from_numpy(known), classes=len(store.class_names)
+        )
+        found = exemplars.similarity(found, torch.from_numpy(rows))
+    ids, labels = store.column("id")[rows], store.column("label")[rows].astype(np.int64)
+    scores = found.numpy()
+    strange = ids[~np.isfinite(scores).all(axis=1)].tolist()
+    if strange:
+        raise AclnetError(
+            f"{store.path}: the scores of {len(strange)} samples are not finite, first "
+            f"{', '.join(strange[:5])}; their input is not, or the weights are not"
+        )
+    return Scores.sorted(ids, scores, labels)
+
+
+def _probabilities(output: Output) -> Tensor:
+    return output.logits.float().softmax(1)
+
+
+def _features(output: Output) -> Tensor:
+    return output.pooled.float()
+
+
+def _mean_over_clips(
+    model: ACLNet,
+    store: Store,
+    mask: NDArray[np.bool_],
+    data: DataConfig,
+    device: torch.device,
+    clips: int,
+    value: Callable[[Output], Tensor],
+    *,
+    corruption: Corruption | None = None,
+    rank: int = 0,
+    world: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[NDArray[np.int64], Tensor]:
+    """Rows (N,) of the originals of a split, and (N, ...) what the network says of them."""
     make = MakeInputs(store, data, device, corruption=corruption)
     stream = store.stream(
         mask & (store.column("variant") == 0),
@@ -64,35 +119,27 @@ def score(
         world=world,
     )
     model.eval()
-    rows, parts, done = [], [], 0
+    rows, parts, done = [np.empty(0, dtype=np.int64)], [], 0
     for batch in stream:
         inputs = make(batch)
-        logits = model(inputs.tracks, inputs.owner, clips * len(batch)).logits
-        parts.append(logits.float().softmax(1).view(clips, len(batch), -1).mean(0).cpu())
+        output = model(inputs.tracks, inputs.owner, clips * len(batch))
+        parts.append(value(output).view(clips, len(batch), -1).mean(0).cpu())
         rows.append(batch.sample)
         done += len(batch)
         if progress:
             progress(done, len(stream.samples))
-    chosen = np.concatenate(rows) if rows else np.empty(0, dtype=np.int64)
-    classes = model.fc_cls.out_features
-    found = torch.cat(parts).numpy() if parts else np.empty((0, classes), np.float32)
-    ids, labels = store.column("id")[chosen], store.column("label")[chosen].astype(np.int64)
-    strange = ids[~np.isfinite(found).all(axis=1)].tolist()
-    if strange:
-        raise AclnetError(
-            f"{store.path}: the scores of {len(strange)} samples are not finite, first "
-            f"{', '.join(strange[:5])}; their input is not, or the weights are not"
-        )
-    return Scores.sorted(ids, found, labels)
+    width = model.fc_cls.out_features if value is _probabilities else model.fc_cls.in_features
+    return np.concatenate(rows), torch.cat(parts) if parts else torch.empty(0, width)
 
 
 class Scorer:
     """A run's network before a split of a store, to be scored as often as wanted.
 
     `split` is a `protocol/side` of the store, or `val`: what the run held out of its training;
-    None: what the run is tested on. AclnetError where the store has another layout, normalisation
-    or other classes than the run (it may have more, none of which is in the split), or the split
-    is empty.
+    None: what the run is tested on. A side called `probe` is compared with the `gallery` of its
+    protocol, whose classes the run need not know. AclnetError where the store has another layout,
+    normalisation or other classes than the run (it may have more, none of which is in the split),
+    or the split is empty.
     """
 
     def __init__(
@@ -114,12 +161,23 @@ class Scorer:
                 f"{run.name} was trained on ({_classes(run.class_names)})"
             )
         self.split, self.mask = _split(run, store, split)
+        self.gallery = gallery_of(store, self.split)
         beyond = self.mask & (store.column("label") >= len(run.class_names))
-        if beyond.any():
+        if beyond.any() and self.gallery is None:
             raise AclnetError(
                 f"{store.path}: {beyond.sum()} samples of {self.split} are of classes that run "
                 f"{run.name} does not know; it knows the first {len(run.class_names)}"
             )
+
+    @property
+    def class_names(self) -> list[str]:
+        """Of the columns of scores."""
+        return self.run.class_names if self.gallery is None else self.store.class_names
+
+    def result(self, scores: Scores) -> dict[str, float]:
+        """The accuracies of scores of the split and, with a gallery, that of guessing."""
+        known = {} if self.gallery is None else {"chance": chance(self.store, self.gallery)}
+        return scores.result() | known
 
     @property
     def name(self) -> str:
@@ -146,6 +204,7 @@ class Scorer:
             self.run.config.data,
             self.device,
             clips=self.clips,
+            gallery=self.gallery,
             corruption=corruption,
             progress=partial(progress, title) if progress else None,
         )
@@ -173,9 +232,9 @@ def _split(run: Run, store: Store, split: str | None) -> tuple[str, NDArray[np.b
     if split == "val":
         return f"{run.protocol}/val", _held_out(run, store)
     if split is None and (run.split_file or run.fold):
-        split, mask = f"{run.protocol}/test", _run_splits(run, store).test
+        split, mask = run.test_split, _run_splits(run, store).test
     else:
-        split = split or f"{run.protocol}/test"
+        split = split or run.test_split
         mask = store.mask(split)
     if not mask.any():
         filled = [name for name, side in store.splits.items() if side.any()]

@@ -1,19 +1,23 @@
-"""A run's network as a file for other software."""
+"""A run's network as a file for other software; stores: `aclnet.pipelines.export`."""
 
 from __future__ import annotations
 
 import json
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aclnet.datasets import manifest
 from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.find import newest_run, newest_store
+from aclnet.datasets.store import Store
 from aclnet.official import write_official
+from aclnet.pipelines import export as store_forms
+from aclnet.pipelines.export import new_file
+from aclnet.runs import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from aclnet.runs import Run
+    from collections.abc import Callable, Iterable
 
 
 def export(run: Run, to: str, out: Path) -> None:
@@ -22,18 +26,35 @@ def export(run: Run, to: str, out: Path) -> None:
     AclnetError where `out` is there already or cannot be written, and where the network is none
     that the format can hold.
     """
-    if out.exists():
-        raise AclnetError(f"{out} is there already; choose another --out")
-    temporary = out.with_name(out.name + ".tmp")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        _, write = FORMATS[to]
+    _, write = FORMATS[to]
+    with new_file(out) as temporary:
         write(run, temporary)
-        temporary.replace(out)
-    except OSError as error:
-        raise AclnetError(f"{out} cannot be written: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def file_of(run: Run, to: str) -> Path:
+    """Where an export goes that was told no place: into the run."""
+    return run.path / f"{run.name}{FORMATS[to][0]}"
+
+
+def opened(path: Path | None, to: str, protocol: str | None = None) -> Store | Run:
+    """The store or run at `path`, or the newest below this folder of what can become `to`.
+
+    AclnetError where there is none, one of the other kind, or a `protocol` for a run.
+    """
+    if to in store_forms.FORMATS:
+        if path is not None and (path / "run.json").is_file():
+            raise AclnetError(f"{path} is a run; it becomes {_any_of(FORMATS)}, not {to}")
+        return Store(path or newest_store(Path()))
+    if path is not None and (path / manifest.NAME).is_file():
+        raise AclnetError(f"{path} is a store; it becomes {_any_of(store_forms.FORMATS)}, not {to}")
+    if protocol is not None:
+        raise AclnetError("--protocol is for stores that become npz; a run has one already")
+    return Run(path or newest_run(Path()))
+
+
+def _any_of(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} or {last}"
 
 
 def _official(run: Run, path: Path) -> None:

@@ -109,7 +109,8 @@ def import_official(
     """
     official, spec = read_official(path), get_dataset(dataset)
     protocol = protocol or next((p.name for p in spec.protocols), OWN)
-    layout, config = get_layout(spec.layout), _config(official, spec, modality, protocol)
+    config = _config(official, spec, modality, protocol)
+    layout = get_layout(spec.layout)
     if official.num_joints != layout.num_joints:
         raise AclnetError(
             f"{path} is a network of {official.num_joints} joints, and {spec.title} has layout "

@@ -129,6 +129,11 @@ class Run:
         return str(self.record["split"]["protocol"])
 
     @property
+    def test_split(self) -> str:
+        """What it is tested on, as `xsub/test`."""
+        return f"{self.protocol}/{self.record['split'].get('side', 'test')}"
+
+    @property
     def imported(self) -> bool:
         """Was it not trained here, but made of a checkpoint?"""
         return self.record["store"] is None
@@ -159,7 +164,7 @@ class Run:
     @property
     def test_scores(self) -> Path:
         """Where those of the run's own test split are."""
-        return self.scores(f"{self.protocol}-test")
+        return self.scores(self.test_split.replace("/", "-"))
 
     @contextmanager
     def claimed(self) -> Iterator[None]:

@@ -32,7 +32,7 @@ class Scores:
     ids: NDArray[np.str_]
     """(N,)."""
     scores: NDArray[np.float32]
-    """(N, classes) probabilities, finite."""
+    """(N, classes) probabilities or, of probes, similarities to a gallery; finite."""
     labels: NDArray[np.int64]
     """(N,) true classes."""
 

@@ -42,6 +42,9 @@ class Splits:
     """What a run records of them, and is told apart from others by."""
     file: Path | None = None
     """The CSV file that they come from."""
+    gallery: NDArray[np.bool_] | None = None
+    """Known samples, to the nearest of which those of `test` are compared, see `aclnet.one_shot`;
+    None where the classifier is tested."""
 
 
 class Fold(NamedTuple):
@@ -70,7 +73,7 @@ def choose_splits(
     store: Store, config: Config, split_file: Path | None = None, fold: Fold | None = None
 ) -> Splits:
     """The samples of a run: of a CSV file, of a fold of the protocol's training side, or of the
-    protocol. AclnetError where nothing would train, select or be tested.
+    protocol. AclnetError where nothing would train, select or be tested, or no tested class trains.
     """
     needs_validation = "val" in (config.select, config.loss.families.source)
     hold_out = needs_validation and config.select != "test"
@@ -80,6 +83,8 @@ def choose_splits(
         splits = fold_splits(store, config.data.protocol, fold, hold_out=hold_out, seed=config.seed)
     else:
         splits = protocol_splits(store, config.data.protocol, hold_out=hold_out, seed=config.seed)
+    if splits.gallery is None:
+        _check_classes(store, splits)
     selection(config, splits)
     return splits
 
@@ -89,15 +94,37 @@ def protocol_splits(store: Store, protocol: str, *, hold_out: bool, seed: int) -
 
     `hold_out` takes validation data from training: whole subjects where the store knows them, so
     that the validation is as hard as the test, else recordings, class by class. Which ones follows
-    from `seed`. AclnetError where a side is empty.
+    from `seed`. Where a protocol has no test side, its probes are tested by its gallery.
+    AclnetError where a side is empty.
     """
     protocol = protocol or store.protocols[0]
-    train, test = store.mask(f"{protocol}/train"), store.mask(f"{protocol}/test")
+    only_probe = f"{protocol}/probe" in store.splits and f"{protocol}/test" not in store.splits
+    side = "probe" if only_probe else "test"
+    train, test = store.mask(f"{protocol}/train"), store.mask(f"{protocol}/{side}")
     if not (train.any() and test.any()):
-        raise AclnetError(_empty_side(store, protocol))
+        raise AclnetError(_empty_side(store, protocol, side))
+    gallery = gallery_of(store, f"{protocol}/{side}")
+    identity = {"protocol": protocol} | ({} if gallery is None else {"side": side})
     classes = store.classes_of(protocol)
-    splits = Splits(protocol, classes, train, None, test, {"protocol": protocol})
+    splits = Splits(protocol, classes, train, None, test, identity, gallery=gallery)
     return _hold_out(store, splits, seed) if hold_out else splits
+
+
+def gallery_of(store: Store, split: str) -> NDArray[np.bool_] | None:
+    """Mask of the known samples of a protocol's `probe` side; None for any other side.
+
+    AclnetError where there are none.
+    """
+    protocol, _, side = split.rpartition("/")
+    if side != "probe":
+        return None
+    gallery = store.mask(f"{protocol}/gallery")
+    if not gallery.any():
+        raise AclnetError(
+            f"{store.path}: {split} is compared with {protocol}/gallery, which has no sample; "
+            "prepare more recordings, or choose another --protocol or --split"
+        )
+    return gallery
 
 
 def fold_splits(store: Store, protocol: str, fold: Fold, *, hold_out: bool, seed: int) -> Splits:
@@ -178,16 +205,29 @@ def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
         raise AclnetError(f"{path} is no CSV file in UTF-8: {error}") from None
 
 
-def _empty_side(store: Store, protocol: str) -> str:
+def _check_classes(store: Store, splits: Splits) -> None:
+    """AclnetError where a classifier can only fail: people are recognised who never trained."""
+    labels = store.column("label")
+    if splits.test.any() and not np.isin(labels[splits.test], labels[splits.train]).any():
+        raise AclnetError(
+            f"{splits.file or store.path}: {splits.protocol} tests classes that no training sample "
+            "has, which is meant for tests by retrieval (whom of a gallery does a probe show?), "
+            "and training tests a classifier; give sides of your own with --split FILE.csv "
+            "(columns id and split), whose test samples are of classes that train as well"
+        )
+
+
+def _empty_side(store: Store, protocol: str, tested: str) -> str:
     def size(name: str, side: str) -> int:
-        return int(store.mask(f"{name}/{side}").sum())
+        mask = store.splits.get(f"{name}/{side}")
+        return 0 if mask is None else int(mask.sum())
 
     usable = [p for p in store.protocols if size(p, "train") and size(p, "test")]
     remedy = f"choose --protocol {' or '.join(usable)}" if usable else "prepare more recordings"
     return (
         f"{store.path}: protocol {protocol} has {size(protocol, 'train')} training and "
-        f"{size(protocol, 'test')} test samples, and both are needed; {remedy}, or give sides of "
-        "your own with --split FILE.csv (columns id and split)"
+        f"{size(protocol, tested)} {tested} samples, and both are needed; {remedy}, or give sides "
+        "of your own with --split FILE.csv (columns id and split)"
     )
 
 

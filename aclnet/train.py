@@ -9,6 +9,7 @@ import torch
 
 from aclnet.datasets.errors import AclnetError
 from aclnet.network import HEAD, load_model
+from aclnet.one_shot import chance
 from aclnet.runs import Run, check_out, is_run, remove, run_folder, run_name
 from aclnet.splits import choose_splits
 from aclnet.trainer import Trainer
@@ -148,6 +149,8 @@ def _finish(trainer: Trainer) -> None:
     if trainer.splits.test.any():
         scores = trainer.evaluate(trainer.splits.test, config.data.clips)
         result |= scores.result() | {"clips": config.data.clips}
+        if trainer.splits.gallery is not None:
+            result["chance"] = chance(trainer.store, trainer.splits.gallery)
         if trainer.fabric.is_global_zero:
             scores.save(run.test_scores)
             if trainer.select_on is None:

@@ -116,7 +116,10 @@ class Trainer:
         return self.network.module.model  # type: ignore[no-any-return]
 
     def evaluate(self, mask: NDArray[np.bool_], clips: int) -> Scores:
-        """Scores of a split, the same on every process: by the weights that a checkpoint holds."""
+        """Scores of a split, the same on every process: by the weights that a checkpoint holds.
+
+        The test side is compared with its gallery where it has one.
+        """
         if self.fabric.world_size > 1:
             # each process has batch statistics of its own, and the first one's are saved
             for buffer in self.model.buffers():
@@ -128,6 +131,7 @@ class Trainer:
             self.config.data,
             self.fabric.device,
             clips=clips,
+            gallery=self.splits.gallery if mask is self.splits.test else None,
             rank=self.fabric.global_rank,
             world=self.fabric.world_size,
         )

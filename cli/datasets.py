@@ -34,7 +34,13 @@ def command(name: str | None, as_json: bool) -> None:
             "Datasets; `aclnet datasets NAME` tells all about one",
             ["name", "task", "layout", "protocols", "classes"],
             [
-                [spec.name, spec.task, spec.layout, _protocols(spec), len(spec.class_names) or ""]
+                [
+                    spec.name,
+                    spec.task,
+                    spec.layout or "of its files",
+                    _protocols(spec),
+                    len(spec.class_names) or "",
+                ]
                 for spec in specs
             ],
             left=4,
@@ -59,7 +65,7 @@ def _facts(spec: DatasetSpec, made_up: Mapping[str, object]) -> dict[str, Any]:
         "looked for": list(spec.places),
         "made up": list(made_up),
         "layout": spec.layout,
-        "joints": get_layout(spec.layout).num_joints,
+        "joints": get_layout(spec.layout).num_joints if spec.layout else 0,
         "units": {"m": "metres", "px": "pixels"}[spec.units],
         "cleaning": spec.clean or "none",
         "remarks": spec.about.remarks,

@@ -28,6 +28,8 @@ def command(
 ) -> None:
     """Score a split with RUN (the newest below this folder by default).
 
+    Probes are recognised by the nearest sample of their gallery; other sides by the classifier.
+
     Writes scores with sample ids, the per-class table and the confusion matrix into the run.
     """
     from aclnet.evaluate import Scorer
@@ -39,14 +41,14 @@ def command(
         scores = scorer.score(progress=update)
     file = opened.scores(scorer.name)
     scores.save(file)
-    per_class = scores.per_class(opened.class_names)
+    per_class = scores.per_class(scorer.class_names)
     per_class.to_csv(file.with_suffix(".per_class.csv"), index=False)
-    draw_confusion(scores.confusion(), opened.class_names, file.with_suffix(".confusion.png"))
+    draw_confusion(scores.confusion(), scorer.class_names, file.with_suffix(".confusion.png"))
     if as_json:
-        print_json({"run": str(opened.path), "split": scorer.name, **scores.result()})
+        print_json({"run": str(opened.path), "split": scorer.name, **scorer.result(scores)})
         return
     screen.print(f"run {opened.path}, store {data.path}", markup=False)
-    show_accuracy(scorer.split, scores.result(), scorer.clips, opened.config.select)
+    show_accuracy(scorer.split, scorer.result(scores), scorer.clips, opened.config.select)
     _show_classes(per_class)
     screen.print(f"scores, table and confusion: {file.with_suffix('')}.*", markup=False)
 

@@ -24,7 +24,7 @@ COMMANDS = {
     "ensemble": "Fuse the scores of several runs, and say what it gains.",
     "compare": "Which of two runs is better, sample by sample.",
     "import-checkpoint": "A checkpoint of the released code, as a run.",
-    "export": "A run's network, for the released code or as safetensors.",
+    "export": "A store for other training code, or a run's network.",
     "synth": "Write made-up recordings in a dataset's raw format.",
 }
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +12,14 @@ import click
 from aclnet.cli.console import json_option, print_json, progress, screen, table
 
 if TYPE_CHECKING:
+    from aclnet.datasets.protocols import SideCount
+    from aclnet.datasets.source import DatasetSpec, Source
+    from aclnet.pipelines.check import Checked
     from aclnet.pipelines.prepare import Report
+
+_COUNTS = ["split", "samples", "published", "remark"]
+_SHOWN = 20
+"""Problems of a kind that are shown; JSON has all."""
 
 
 @click.command()
@@ -29,6 +38,9 @@ if TYPE_CHECKING:
     help="Address of a dask scheduler, tcp://HOST:PORT, whose workers see the same files.",
 )
 @click.option("--layout", default="", help="Joint layout of the store. [default: the dataset's]")
+@click.option(
+    "--track", is_flag=True, help="Join persons from frame to frame, where raw data do not."
+)
 @click.option("--align", is_flag=True, help="Turn bodies upright and to the front.")
 @click.option(
     "--dtype", type=click.Choice(["float32", "int16"]), default="float32", show_default=True
@@ -44,6 +56,10 @@ if TYPE_CHECKING:
     help="Of order and stored augmentation.",
 )
 @click.option("--overwrite", is_flag=True, help="Start anew, and replace the store that is there.")
+@click.option(
+    "--reader", help="For `custom`: package.module:function that opens --raw, see docs/custom.md."
+)
+@click.option("--check", is_flag=True, help="Convert nothing; say all that is wrong with the data.")
 @json_option
 def command(
     dataset: str,
@@ -52,29 +68,37 @@ def command(
     workers: int,
     scheduler: str | None,
     layout: str,
+    track: bool,
     align: bool,
     dtype: str,
     augment: str,
     variants: int,
     seed: int,
     overwrite: bool,
+    reader: str | None,
+    check: bool,
     as_json: bool,
 ) -> None:
     """Convert raw recordings of DATASET into a store.
 
     Killed anywhere, the same command goes on. Unusable files are listed in the store's
-    rejected.csv with line and reason; the rest is converted.
+    rejected.csv with line and reason; the rest is converted. With --check the exit status is 1
+    where anything is wrong.
     """
     from aclnet.datasets.find import find_raw
     from aclnet.datasets.registry import get_dataset
+    from aclnet.pipelines.check import check as check_all
     from aclnet.pipelines.executor import executor
     from aclnet.pipelines.options import PrepareOptions
     from aclnet.pipelines.prepare import prepare
 
+    if layout.endswith(".json"):
+        layout = str(Path(layout).absolute())  # workers may have another working folder
     spec = get_dataset(dataset)
     options = PrepareOptions.model_validate(
         {
             "layout": layout,
+            "track": track,
             "align": align,
             "dtype": dtype,
             "augment": _operations(augment, variants),
@@ -84,18 +108,63 @@ def command(
     )
     raw = raw or find_raw(spec)
     out = out or Path(f"{spec.name}.zarr")
-    screen.print(f"{spec.title}: {raw} -> {out}")
-    source = spec.open(raw)
+    screen.print(f"{spec.title}: {raw}" + ("" if check else f" -> {out}"))
+    source = _open(spec, raw, reader, layout)
     with executor(workers, scheduler) as run, progress() as update:
 
         def show(stage: str, done: int, total: int, rejected: int) -> None:
             update(stage, done, total, f"{rejected} rejected" if rejected else "")
 
-        report = prepare(source, out, options, run, show, overwrite=overwrite)
-    if as_json:
+        if check:
+            checked = check_all(source, options, run, show)
+        else:
+            report = prepare(source, out, options, run, show, overwrite=overwrite)
+    if check:
+        _tell(checked, as_json=as_json)
+    elif as_json:
         print_json(report.as_dict())
     else:
         _print(report, out)
+
+
+def _open(spec: DatasetSpec, raw: Path, reader: str | None, layout: str) -> Source:
+    from aclnet.datasets.errors import AclnetError
+    from aclnet.datasets.reader_function import open_with
+
+    if reader is None:
+        # where raw data do not tell their joints' layout, the one that is asked for is theirs
+        return (spec if spec.layout else replace(spec, layout=layout)).open(raw)
+    if spec.name != "custom":
+        raise AclnetError(f"--reader opens data of your own: `aclnet prepare custom --raw {raw}`")
+    return open_with(reader, raw)
+
+
+def _tell(checked: Checked, *, as_json: bool) -> None:
+    """Prints what a check found; exit status 1 where anything is wrong."""
+    if as_json:
+        print_json(checked.as_dict())
+    else:
+        for kind, count in checked.by_kind.most_common():
+            problems = [problem for problem in checked.problems if problem.kind == kind]
+            click.echo(f"{kind} ({count}):")
+            for problem in problems[:_SHOWN]:
+                click.echo(f"  {problem}")
+            if count > _SHOWN:
+                click.echo(f"  and {count - _SHOWN} more, which --json lists")
+        if checked.counts:
+            table("Usable recordings", _COUNTS, _rows(checked.counts))
+    used = f"{checked.usable} of {checked.recordings} recordings can be used"
+    if checked.listed:
+        used += f", {checked.listed} are listed as unusable by their authors"
+    if checked.outside:
+        used += f", {checked.outside} belong to a larger dataset"
+    screen.print(f"{used}; problems: {len(checked.problems) or 'none'}")
+    if checked.problems:
+        sys.exit(1)
+
+
+def _rows(counts: tuple[SideCount, ...]) -> list[list[object]]:
+    return [[c.side, c.found, c.expected or "", c.verdict] for c in counts]
 
 
 def _operations(augment: str, variants: int) -> str:
@@ -123,6 +192,12 @@ def _print(report: Report, out: Path) -> None:
         screen.print("went on where an earlier run had stopped")
     if report.cut:
         screen.print(f"{report.cut} sequences were longer than a shard and are cut into pieces")
+    if report.conversion:
+        approximated = ", ".join(report.conversion["approximated"]) or "none"
+        screen.print(
+            f"joints converted, {' -> '.join(report.conversion['layouts'])}; "
+            f"approximated: {approximated}"
+        )
     if report.outside:
         screen.print(f"{report.outside} recordings belong to a larger dataset and were left out")
     if report.rejections:
@@ -133,8 +208,8 @@ def _print(report: Report, out: Path) -> None:
     variants = f" and {report.variants} variants" if report.variants else ""
     table(
         f"{report.samples} samples{variants} in {out}",
-        ["split", "samples", "published", "remark"],
-        [(c.side, c.found, c.expected or "", c.verdict) for c in report.counts],
+        _COUNTS,
+        _rows(report.counts),
     )
     if report.empty:
         screen.print(f"warning: no sample at all in {', '.join(report.empty)}")

@@ -59,7 +59,7 @@ def open_run(run: Path | None, store: Path | None) -> tuple[Run, Store]:
 
 
 def show_accuracy(title: str, result: Mapping[str, Any], clips: int, select: str) -> None:
-    """Prints `Scores.result()`, made with so many clips a sample."""
+    """Prints `Scorer.result()`, made with so many clips a sample."""
     rows = [
         ["top-1", percent(result["top1"])],
         ["95 % interval", f"{percent(result['top1_low'])} to {percent(result['top1_high'])}"],
@@ -68,6 +68,8 @@ def show_accuracy(title: str, result: Mapping[str, Any], clips: int, select: str
         ["samples, clips each", f"{result['samples']}, {clips}"],
         ["weights", which_weights(select)],
     ]
+    if "chance" in result:
+        rows.insert(1, ["chance", percent(result["chance"])])
     table(title, ["", "value"], rows)
 
 

@@ -97,7 +97,8 @@ def command(
     if jobs > 1 and len(modalities) < 2:
         raise click.UsageError("--jobs is for several modalities")
     opened = Store(store or newest_store(Path()))
-    recipe = recipe or default_recipe(opened.name, protocol or opened.protocols[0])
+    tested_on = protocol or opened.protocols[0]
+    recipe = recipe or default_recipe(opened.name, tested_on, opened.coordinates)
     chosen = [*([f"data.protocol={protocol}"] if protocol else []), *settings]
     streams = [[f"data.modality={modality}"] for modality in modalities] or [[]]
     configs = [
@@ -168,8 +169,9 @@ def _show_streams(runs: Sequence[Run]) -> None:
         screen.print("no sample says test: nothing was scored")
         return
     first = runs[0]
+    tested = first.test_split.replace("/", " ")
     table(
-        f"{first.protocol} test, {results[0]['samples']} samples, {results[0]['clips']} clips, "
+        f"{tested}, {results[0]['samples']} samples, {results[0]['clips']} clips, "
         f"weights: {which_weights(first.config.select)}",
         ["modality", "top-1", "top-5", "mean class", "run"],
         [
@@ -203,4 +205,4 @@ def _show(run: Run, *, as_json: bool) -> None:
     if "top1" not in result:
         screen.print("no sample says test: nothing was scored")
         return
-    show_accuracy(f"{run.protocol} test", result, result["clips"], run.config.select)
+    show_accuracy(run.test_split.replace("/", " "), result, result["clips"], run.config.select)

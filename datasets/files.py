@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ZIP = ".zip"
-_UNSOUND = (
+UNSOUND = (
     zipfile.BadZipFile,
     zlib.error,
     lzma.LZMAError,
@@ -90,7 +90,7 @@ def read_file(root: Path, path: str, limit: int) -> bytes:
                 data = file.read(limit + 1)
     except OSError as error:
         raise DamageError(f"cannot be read: {error.strerror or error}") from None
-    except _UNSOUND as error:
+    except UNSOUND as error:
         raise DamageError(f"cannot be unpacked: {error}") from None
     if len(data) > limit:
         raise DamageError(f"longer than {limit:,} bytes, no file of this kind is")
@@ -104,7 +104,7 @@ def _file(file: Path, path: str, size: int) -> Iterator[tuple[str, int]]:
         return
     try:
         members = _open_zip(file).infolist()
-    except (OSError, *_UNSOUND) as error:
+    except (OSError, *UNSOUND) as error:
         raise AclnetError(
             f"{file} is no sound zip archive ({error}); fetch it again, or move it away"
         ) from None

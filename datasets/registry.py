@@ -25,9 +25,12 @@ def get_dataset(name: str) -> DatasetSpec:
 
     Case does not matter, nor whether words are joined by `-` or `_`.
     """
+    name_here = name.lower().replace("_", "-")
+    if name_here in _own():  # without loading others: these may ask for it while they load
+        return _own()[name_here]
     known = all_datasets()
     try:
-        return known[name.lower().replace("_", "-")]
+        return known[name_here]
     except KeyError:
         raise AclnetError(
             f"unknown dataset {name!r}; known: {', '.join(sorted(known))}; "
@@ -42,6 +45,18 @@ def all_datasets() -> dict[str, DatasetSpec]:
     AclnetError where an entry point of another package does not lead to a dataset, or to one whose
     name is taken.
     """
+    found = dict(_own())
+    for point in entry_points(group=GROUP):
+        spec = _load(point.value, point.load)
+        if spec.name in found:
+            raise AclnetError(f"{point.value} adds a dataset {spec.name!r}, which there is already")
+        found[spec.name] = spec
+    return found
+
+
+@cache
+def _own() -> dict[str, DatasetSpec]:
+    """The datasets of the catalogue."""
     found: dict[str, DatasetSpec] = {}
     folder = files("aclnet.datasets.catalogue")
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".py"))
@@ -49,11 +64,6 @@ def all_datasets() -> dict[str, DatasetSpec]:
         if not name.startswith("_"):
             module = import_module(f"aclnet.datasets.catalogue.{name.removesuffix('.py')}")
             found |= {spec.name: spec for spec in module.DATASETS}
-    for point in entry_points(group=GROUP):
-        spec = _load(point.value, point.load)
-        if spec.name in found:
-            raise AclnetError(f"{point.value} adds a dataset {spec.name!r}, which there is already")
-        found[spec.name] = spec
     return found
 
 

@@ -12,6 +12,20 @@ if TYPE_CHECKING:
 Kind = Literal["damaged", "listed as unusable", "unknown name", "there twice", "no person"]
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a store knows of a sequence besides: of one that comes back out of its export."""
+
+    centre: NDArray[np.float32]
+    """(C,) see `aclnet.pipelines.normalise.denormalise`."""
+    rotation: NDArray[np.float32]
+    """(C, C) see there."""
+    original: str
+    """Id of the recording that the sequence is, is a piece of, or is a variant of."""
+    variant: int = 0
+    """0: no augmented copy."""
+
+
 @dataclass(slots=True)
 class Sequence:
     """One recording of M persons over T frames with V joints of C coordinates.
@@ -42,6 +56,8 @@ class Sequence:
     height: int = 0
     source: str = ""
     """Path of the raw file relative to the folder that was prepared."""
+    prepared: Prepared | None = None
+    """Of a sequence that was in a store: it is cleaned, normalised and converted, once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,10 @@ class Source(ABC):
     def read(self, item: Item) -> Sequence | Rejection:
         """The item's sequence, or why there is none; bad data never raise."""
 
+    def tracked(self) -> bool:
+        """Is each person of a sequence the same one in all frames, not a place in frames' lists?"""
+        return True
+
     def outside(self) -> int:
         """Number of sound recordings under the root that belong to a larger dataset, not here."""
         return 0
@@ -73,6 +77,14 @@ class Source(ABC):
         Names as `train`, `xsub_train`, `xsub_val`, `still_probe`: see `parts.own_sides`.
         """
         return {}
+
+    def fingerprint(self) -> str:
+        """What, besides the items' names and sizes, decides the sequences, hashed; if anything."""
+        return ""
+
+    def normalisation(self) -> str | None:
+        """Recipe that all sequences have been through, of a store's export; None: they are raw."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +109,7 @@ class DatasetSpec:
     name: str
     title: str
     layout: str
-    """Name of the joint layout, see `aclnet.datasets.layouts`."""
+    """Name of the joint layout, see `aclnet.datasets.layouts`; empty: raw data must tell it."""
     units: Units
     class_names: tuple[str, ...]
     """Of actions; where people are recognised, of them."""
@@ -132,7 +144,9 @@ class DatasetSpec:
         if not raw.exists():
             forms = "; or ".join(self.about.forms)
             raise AclnetError(f"{raw} is not there; {self.title} is read from {forms}")
-        return self.opener(self, raw.absolute())
+        from aclnet.datasets.exported import opener  # readers import this module
+
+        return (opener(raw) or self.opener)(self, raw.absolute())
 
 
 def class_names(dataset: str) -> tuple[str, ...]:

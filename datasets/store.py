@@ -11,7 +11,7 @@ hash, with the manifest, and each chunk has a checksum of its own.
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ from aclnet.datasets.sequence import Sequence
 from aclnet.datasets.stream import Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -172,12 +174,41 @@ class Store:
         damaged data.
         """
         row = self._row_of(sample) if isinstance(sample, str) else int(sample)
+        return self._sequence(row, self._rows)
+
+    def sequences(self, samples: NDArray[np.int64]) -> Iterator[Sequence]:
+        """As `sequence`, of many rows in ascending order; one shard is decoded at a time."""
+        shards = self.shard_of[samples]
+        for shard in np.unique(shards).tolist():
+            begin = shard * self.shard_rows
+            rows = slice(begin, begin + self.shard_rows)
+            blocks = {name: self._rows(name, rows) for name in self._arrays}
+            for row in samples[shards == shard].tolist():
+                yield self._sequence(row, partial(_part, blocks, begin))
+
+    def packed_rows(self) -> Iterator[dict[str, NDArray[Any]]]:
+        """Each shard's rows of sequences, in the order of the samples, none between them.
+
+        By the names `keypoint`, `present`, `index` and, where there is one, `score`.
+        """
+        starts = self.column("start").astype(np.int64)
+        sizes = self.column("n_persons").astype(np.int64) * self.column("n_frames")
+        for shard in np.unique(self.shard_of).tolist():
+            begin = shard * self.shard_rows
+            used = np.zeros(self.shard_rows, np.bool_)
+            for sample in np.flatnonzero(self.shard_of == shard):
+                used[starts[sample] - begin :][: sizes[sample]] = True
+            rows = slice(begin, begin + self.shard_rows)
+            yield {n.partition("/")[2]: self._rows(n, rows)[used] for n in self._arrays}
+
+    def _sequence(self, row: int, read: Callable[[str, slice], NDArray[Any]]) -> Sequence:
+        """The sequence of a row in `samples`; `read` gives rows of a frames array."""
         persons, frames = (int(self.column(n)[row]) for n in ("n_persons", "n_frames"))
         start = int(self.column("start")[row])
         rows = slice(start, start + persons * frames)
 
         def tracks(name: str) -> NDArray[Any]:
-            block = self._rows(name, rows)
+            block = read(name, rows)
             return block.reshape(persons, frames, *block.shape[1:])
 
         return Sequence(
@@ -276,6 +307,11 @@ class Store:
         if not len(found):
             raise AclnetError(f"{self.path} has no sample {sample_id!r}")
         return int(found[0])
+
+
+def _part(blocks: dict[str, NDArray[Any]], begin: int, name: str, rows: slice) -> NDArray[Any]:
+    """Rows of the store that lie in a shard's blocks, copied: they outlive the shard."""
+    return blocks[name][rows.start - begin : rows.stop - begin].copy()
 
 
 def content_hash(blocks: list[NDArray[Any]]) -> str:

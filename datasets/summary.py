@@ -30,6 +30,7 @@ def summarise(store: Store) -> dict[str, Any]:
         "subjects": _distinct(store, "subject"),
         "cameras": _distinct(store, "camera"),
         "layout": f"{store.layout.name}, {store.layout.num_joints} joints",
+        "converted": _conversion(attributes.get("conversion", {})),
         "units": attributes["units"],
         "persons a sequence": ", ".join(f"{n}: {c}" for n, c in _counts(persons)),
         "frames": f"{frames.min()} to {frames.max()}, median {int(np.median(frames))}",
@@ -52,6 +53,13 @@ def summarise(store: Store) -> dict[str, Any]:
         "rejected": attributes["rejected"],
         "arrays": [_array(store, name, stored) for name in _arrays(store)],
     }
+
+
+def _conversion(conversion: dict[str, list[str]]) -> str:
+    if not conversion:
+        return "no"
+    approximated = ", ".join(conversion["approximated"]) or "none"
+    return f"{' -> '.join(conversion['layouts'])}, approximated: {approximated}"
 
 
 def _distinct(store: Store, name: str, mask: NDArray[np.bool_] | None = None) -> int | str:

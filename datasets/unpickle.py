@@ -11,7 +11,8 @@ import codecs
 import math
 import pickle
 import re
-from typing import TYPE_CHECKING, Any
+from io import BytesIO
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,17 +36,29 @@ def load_pickle(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     """
     try:
         with path.open("rb") as file:
-            return _unwrap(_Unpickler(file).load(), {})
-    except _ForbiddenError as error:
-        raise AclnetError(
-            f"{path} wants to use {error}, which no file of skeletons needs; it was not run. "
-            "Get the file from its authors, or save plain dicts, lists and numpy arrays"
-        ) from None
+            return _load(file, str(path))
     except OSError as error:
         raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def parse_pickle(data: bytes, what: str) -> Any:  # noqa: ANN401 - whatever it holds
+    """As `load_pickle`, of the bytes of a file that messages call `what`."""
+    return _load(BytesIO(data), what)
+
+
+def _load(file: IO[bytes], what: str) -> Any:  # noqa: ANN401 - whatever the file holds
+    try:
+        return _unwrap(_Unpickler(file).load(), {})
+    except _ForbiddenError as error:
+        raise AclnetError(
+            f"{what} wants to use {error}, which no file of skeletons needs; it was not run. "
+            "Get the file from its authors, or save plain dicts, lists and numpy arrays"
+        ) from None
+    except OSError:
+        raise
     except Exception as error:  # bytes that are no pickle make the unpickler raise about anything
         raise AclnetError(
-            f"{path} is no whole pickle of plain data ({type(error).__name__}: {error}); "
+            f"{what} is no whole pickle of plain data ({type(error).__name__}: {error}); "
             "fetch it again"
         ) from None
 
@@ -73,7 +86,7 @@ class _Unpickler(pickle.Unpickler):
         # can set the attributes of functions and classes that it gets hold of.
         match module.replace("numpy._core", "numpy.core"), name:
             case "numpy", "ndarray":
-                return name  # only ever an argument of _reconstruct
+                return self._reconstruct  # called itself, or an argument of the function
             case "numpy", "dtype":
                 return self._dtype
             case "numpy.core.multiarray", "_reconstruct":

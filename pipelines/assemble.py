@@ -12,7 +12,8 @@ import numpy as np
 from aclnet.datasets import manifest, zarr_io
 from aclnet.datasets.layouts import get_layout
 from aclnet.datasets.store import INDEX, INT16_FILL, KEYPOINT, PRESENT, SCORE
-from aclnet.pipelines import shards
+from aclnet.pipelines import convert, shards
+from aclnet.pipelines.clean import step_of
 from aclnet.pipelines.normalise import recipe_name
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ def _attributes(
     spec, options = task.spec, task.options
     layout = get_layout(spec.layout)
     coordinates = table.columns["centre"].shape[1]
+    recipe = recipe_name(layout, align=options.align, coordinates=coordinates)
     sizes: dict[str, dict[str, int]] = {}
     for name, mask in sides.items():
         protocol, side = name.split("/")
@@ -168,11 +170,12 @@ def _attributes(
         "dataset": spec.name,
         "title": spec.title,
         "layout": layout.model_dump(mode="json"),
+        "conversion": convert.summary(spec),
         "coordinates": coordinates,
         "units": spec.units,
         "class_names": list(spec.class_names),
-        "cleaning": "none" if task.source.cleaned or not spec.clean else spec.clean,
-        "normalisation": recipe_name(layout, align=options.align, coordinates=coordinates),
+        "cleaning": step_of(task.source, track=options.track) or "none",
+        "normalisation": task.source.normalisation() or recipe,
         "options": options.model_dump(),
         "protocols": sizes,
         "protocol_classes": {p.name: p.num_classes for p in spec.protocols if p.num_classes},

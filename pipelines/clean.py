@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.sequence import Rejection, Sequence
+from aclnet.pipelines.tracking import two_tracks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
+
+    from aclnet.datasets.source import Source
 
 MIN_FRAMES = 12
 """A body seen in fewer frames is noise."""
@@ -71,8 +75,46 @@ def clean_ntu(sequence: Sequence) -> Sequence | Rejection:
     return _two_tracks(sequence, bodies)
 
 
-CLEANERS: dict[str, Callable[[Sequence], Sequence | Rejection]] = {"ntu": clean_ntu}
-"""Cleaning steps by the name under which a dataset asks for them."""
+def two_by_score(sequence: Sequence) -> Sequence:
+    """The two persons of highest summed confidence of each frame, the higher first.
+
+    As ST-GCN's feeder of Kinetics chooses them (Yan et al., AAAI 2018), but out of all persons of a
+    frame, not of its first five. Who comes first of equals is whom the file has first.
+    """
+    score = sequence.score
+    assert score is not None, "sources of untracked persons have scores"
+    summed = np.where(sequence.present, score.sum(axis=2), -np.inf)
+    best = np.argsort(-summed, axis=0, kind="stable")[:2]
+    frames = np.arange(best.shape[1])
+    return replace(
+        sequence,
+        keypoint=sequence.keypoint[best, frames],
+        present=sequence.present[best, frames],
+        score=score[best, frames],
+    )
+
+
+CLEANERS: dict[str, Callable[[Sequence], Sequence | Rejection]] = {
+    "ntu": clean_ntu,
+    "two-by-score": two_by_score,
+    "two-tracks": two_tracks,
+}
+"""Cleaning steps by the name under which a dataset, or `PrepareOptions.track`, asks for them."""
+
+
+def step_of(source: Source, *, track: bool) -> str | None:
+    """Name of the step that the sequences of a source go through, None for none.
+
+    AclnetError where persons are to be tracked who are the same in all frames already.
+    """
+    if not track:
+        return None if source.cleaned else source.spec.clean
+    if source.tracked():
+        raise AclnetError(
+            f"{source.root}: persons of {source.spec.title} are the same in all frames already; "
+            "leave --track out"
+        )
+    return "two-tracks"
 
 
 def _bodies(sequence: Sequence) -> list[_Body]:

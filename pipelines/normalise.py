@@ -81,7 +81,7 @@ def normalise(
 
     The main person is person 0, or person 1 (the two are exchanged) where that one is there in
     strictly more frames. A sequence without a main person, 2-D keypoints and a layout without a
-    centre joint come back unchanged.
+    centre joint come back unchanged, and so does, without `align`, what was normalised before.
 
     Raises:
         AclnetError: `align` with a layout that names no spine or shoulders.
@@ -95,6 +95,8 @@ def normalise(
 
     keypoint = keypoint[order][:, kept]
     centre = keypoint[0, 0, layout.normalise_centre].copy()
+    if (np.abs(centre) <= _ON_ORIGIN).all():  # there already
+        centre[:] = 0
     seen = (keypoint != 0).any(axis=-1)
     keypoint = np.where(seen[..., None], keypoint - centre, np.float32(0))
     rotation = np.eye(3)

@@ -14,6 +14,8 @@ class PrepareOptions(BaseModel):
 
     layout: str = ""
     """Another joint layout for the store, by name; empty: the dataset's."""
+    track: bool = False
+    """Join the persons of a source that does not (`Source.tracked`) from frame to frame."""
     align: bool = False
     """Turn every sequence so that its first spine points to +z and its shoulders to +x."""
     dtype: Literal["float32", "int16"] = "float32"

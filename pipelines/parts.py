@@ -18,7 +18,7 @@ from aclnet.datasets import protocols, random
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.layouts import get_layout
 from aclnet.datasets.sequence import Rejection, Sequence
-from aclnet.pipelines.clean import CLEANERS
+from aclnet.pipelines.clean import CLEANERS, step_of
 from aclnet.pipelines.convert import convert
 from aclnet.pipelines.normalise import normalise
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aclnet.datasets.layouts import Layout
+    from aclnet.datasets.sequence import Prepared
     from aclnet.datasets.source import DatasetSpec, Item, Source
     from aclnet.pipelines.options import PrepareOptions
 
@@ -229,16 +230,12 @@ def _prepare_item(
     source: Source, item: Item, spec: DatasetSpec, options: PrepareOptions
 ) -> list[_Sample] | Rejection:
     result = source.read(item)
-    if isinstance(result, Sequence) and spec.clean and not source.cleaned:
-        result = CLEANERS[spec.clean](result)
+    if isinstance(result, Sequence):
+        result = clean(result, source, spec, options)
     if isinstance(result, Rejection):
         return result
-    result = _first_persons(result, spec.max_persons)
-    if not result.present.any():
-        return Rejection(item.path, None, "no person in any frame")
-    result = _without_absent(result)
-    if spec.raw_layout:
-        result = convert(result, spec.raw_layout, spec.layout)
+    if result.prepared is not None:
+        return _as_it_was(result, result.prepared)
     layout = get_layout(spec.layout)
     normalised = normalise(result.keypoint, result.present, layout, align=options.align)
     there = normalised.present.any(axis=1)
@@ -253,6 +250,30 @@ def _prepare_item(
     )
     undo = (normalised.centre, normalised.rotation)
     return [_Sample(piece, *undo, item.sample_id) for piece in _cut(sequence)]
+
+
+def clean(
+    sequence: Sequence, source: Source, spec: DatasetSpec, options: PrepareOptions
+) -> Sequence | Rejection:
+    """What a source read, cleaned, those persons alone who count, in the layout of `spec`."""
+    result: Sequence | Rejection = sequence
+    step = step_of(source, track=options.track)
+    if step:
+        result = CLEANERS[step](sequence)
+    if isinstance(result, Rejection):
+        return result
+    if result.prepared is None:
+        result = _first_persons(result, spec.max_persons)
+        if not result.present.any():
+            return Rejection(sequence.source, None, "no person in any frame")
+        result = _without_absent(result)
+    return convert(result, spec.raw_layout, spec.layout) if spec.raw_layout else result
+
+
+def _as_it_was(sequence: Sequence, known: Prepared) -> list[_Sample]:
+    """The samples of a store that a sequence was, from the store's export."""
+    undo = (known.centre, known.rotation)
+    return [_Sample(piece, *undo, known.original, known.variant) for piece in _cut(sequence)]
 
 
 def _first_persons(sequence: Sequence, count: int | None) -> Sequence:

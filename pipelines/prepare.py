@@ -19,9 +19,9 @@ import numpy as np
 from aclnet.datasets import manifest, protocols
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.store import Store
-from aclnet.pipelines import parts
+from aclnet.pipelines import convert, parts
 from aclnet.pipelines.assemble import assemble
-from aclnet.pipelines.convert import with_layout
+from aclnet.pipelines.clean import step_of
 from aclnet.pipelines.normalise import NORMALISATION, NORMALISATION_ALIGNED
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ class Report:
     """Sound recordings that belong to a larger dataset."""
     cut: int = 0
     """Sequences that were longer than a shard and lie in it as linked samples."""
+    conversion: dict[str, list[str]] = field(default_factory=dict)
+    """Layouts that the joints went through, see `aclnet.pipelines.convert.summary`."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -109,10 +111,12 @@ def prepare(
     source or with other options (and `overwrite` is not set) or no store at all, where it cannot
     be written, or where a complete dataset has wrong protocol counts.
     """
+    _check_exported(source, options)
     items, unusable = source.scan()
     if not items:
         raise AclnetError(_nothing_found(source, unusable))
-    spec = with_layout(source.spec, options.layout)
+    step_of(source, track=options.track)  # refused before anything is written
+    spec = convert.with_layout(source.spec, options.layout)
     out = out.absolute()  # workers may have another working folder
     work = manifest.work_folder(out)
     plan = _plan_hash(spec, source, items, options)
@@ -129,6 +133,15 @@ def prepare(
             f"{out} cannot be written: {error}; make room or choose another --out "
             "(the same command goes on where it stopped)"
         ) from error
+
+
+def _check_exported(source: Source, options: PrepareOptions) -> None:
+    other_layout = options.layout not in ("", source.spec.layout)
+    if source.normalisation() and (options.align or options.variants or other_layout):
+        raise AclnetError(
+            f"{source.root} is an exported store: its sequences are taken as they are; choose "
+            "--layout, --align and --augment where a store is prepared from raw recordings"
+        )
 
 
 def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: Path) -> Report:
@@ -159,6 +172,7 @@ def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: 
         empty=tuple(name for name, mask in sides.items() if not mask.any()),
         outside=task.source.outside(),
         cut=len(np.unique(columns["original"][pieces])),
+        conversion=convert.summary(task.spec),
     )
 
 
@@ -182,6 +196,8 @@ def _plan_hash(
         "options": options.model_dump(),
         "recipes": [spec.clean, NORMALISATION_ALIGNED if options.align else NORMALISATION],
     }
+    if source.fingerprint():
+        description["source"] = source.fingerprint()
     return hashlib.sha256(json.dumps(description).encode()).hexdigest()
 
 
@@ -283,7 +299,7 @@ def _nothing_found(source: Source, unusable: list[Rejection]) -> str:
 def _make_parts(task: Preparation, items: list[Item]) -> None:
     jobs = [
         parts.PartJob(number, task.work, task.spec, task.source, batch, task.options)
-        for number, batch in enumerate(_batches(items))
+        for number, batch in enumerate(batches(items))
     ]
     missing = [job for job in jobs if not parts.is_done(job)]
     total, rejected = len(items), 0
@@ -294,14 +310,14 @@ def _make_parts(task: Preparation, items: list[Item]) -> None:
         task.progress("read", done, total, rejected)
 
 
-def _batches(items: list[Item]) -> list[tuple[Item, ...]]:
+def batches(items: list[Item]) -> list[tuple[Item, ...]]:
     """Runs of items up to a number and a size."""
-    batches: list[list[Item]] = [[]]
+    found: list[list[Item]] = [[]]
     size = 0
     for item in items:
-        if batches[-1] and (len(batches[-1]) == _PART_ITEMS or size + item.size > _PART_BYTES):
-            batches.append([])
+        if found[-1] and (len(found[-1]) == _PART_ITEMS or size + item.size > _PART_BYTES):
+            found.append([])
             size = 0
-        batches[-1].append(item)
+        found[-1].append(item)
         size += item.size
-    return [tuple(batch) for batch in batches]
+    return [tuple(batch) for batch in found]

@@ -48,14 +48,17 @@ def recipe_name(name_or_file: str) -> str:
     return Path(name_or_file).name.removesuffix(".toml")
 
 
-def default_recipe(dataset: str, protocol: str) -> str:
-    """The recipe of a protocol of a dataset, or of all its protocols; else `default`.
+def default_recipe(dataset: str, protocol: str, coordinates: int = 3) -> str:
+    """The recipe of a protocol of a dataset, or of all its protocols.
+
+    Where there is none: `default`, or with 2 `coordinates` a joint `default-2d`.
 
     A protocol may have the name of another dataset's recipe: an NTU-120 store has `ntu60-xsub`.
     """
     shipped = recipe_names()
     wanted = (f"{dataset}-{protocol}", protocol, dataset)
-    return next((name for name in wanted if name in shipped), "default")
+    general = "default-2d" if coordinates == 2 else "default"
+    return next((name for name in wanted if name in shipped), general)
 
 
 def load_recipe(name_or_file: str) -> dict[str, Any]:

@@ -29,9 +29,10 @@ DATASETS = (
             home="https://github.com/kennymckormick/pyskl/blob/main/tools/data/README.md",
             terms="skeletons of public videos; annotations CC BY-NC 4.0",
             size="",
-            forms=("gym_hrnet.pkl",),
+            forms=("PYSKL's gym_hrnet.pkl",),
+            remarks="the athletes alone, in boxes drawn by hand: mostly one person a clip",
         ),
-        places=("gym_hrnet.pkl",),
+        places=("gym_hrnet.pkl", "gym/gym_hrnet.pkl"),
         max_persons=2,
     ),
 )

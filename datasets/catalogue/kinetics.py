@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from aclnet.datasets.source import About, DatasetSpec, Source, class_names
@@ -9,11 +10,20 @@ from aclnet.datasets.source import About, DatasetSpec, Source, class_names
 if TYPE_CHECKING:
     from pathlib import Path
 
+_PICKLE = "k400_hrnet.pkl"
+
 
 def _open(spec: DatasetSpec, raw: Path) -> Source:
-    from aclnet.datasets.readers.pyskl import open_pickle
+    if (raw / _PICKLE).is_file() or raw.suffix.lower() in (".pkl", ".pickle"):
+        from aclnet.datasets.readers.pyskl import open_pickle
 
-    return open_pickle(spec, raw, "k400_hrnet.pkl")
+        return open_pickle(spec, raw, _PICKLE)
+    from aclnet.datasets.files import check_archive
+    from aclnet.datasets.readers.kinetics_json import KineticsJsonSource
+
+    check_archive(raw, f"{_PICKLE}, or kinetics_train and kinetics_val")
+    openpose = replace(spec, layout="openpose", raw_layout=None, clean="two-by-score")
+    return KineticsJsonSource(openpose, raw)
 
 
 DATASETS = (
@@ -29,9 +39,15 @@ DATASETS = (
             home="https://github.com/kennymckormick/pyskl/blob/main/tools/data/README.md",
             terms="skeletons of public videos; ask their authors",
             size="",
-            forms=("k400_hrnet.pkl and, in any folder beside it, its kpfiles",),
+            forms=(
+                f"{_PICKLE} and, in any folder beside it, its kpfiles",
+                "ST-GCN's folder of kinetics_train and kinetics_val with their label files, "
+                "zips read in place",
+            ),
+            remarks="ST-GCN's files, from https://github.com/yysijie/st-gcn, have OpenPose's "
+            "18 joints: layout openpose",
         ),
-        places=("k400_hrnet.pkl",),
+        places=(_PICKLE, f"k400/{_PICKLE}", "kinetics-skeleton", "kinetics_skeleton"),
         max_persons=2,
     ),
 )

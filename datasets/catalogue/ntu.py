@@ -6,23 +6,64 @@ Liu et al., TPAMI 2019).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from aclnet.datasets.protocols import by_column
+import numpy as np
+
+from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.files import walk_files
+from aclnet.datasets.protocols import Protocol, by_column
 from aclnet.datasets.source import About, DatasetSpec, Source, class_names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from aclnet.datasets.protocols import Columns, Masks
+
 
 def _open(spec: DatasetSpec, raw: Path) -> Source:
-    if raw.is_dir() or raw.suffix.lower() == ".zip":
-        from aclnet.datasets.readers.ntu import NtuSource
+    if raw.is_dir():
+        return _open_folder(spec, raw)
+    match raw.suffix.lower():
+        case ".zip":
+            from aclnet.datasets.readers.ntu import NtuSource
 
-        return NtuSource(spec, raw)
-    from aclnet.datasets.readers.pyskl import open_pickle
+            return NtuSource(spec, raw)
+        case ".npz":
+            from aclnet.datasets.readers.ctr_npz import CtrNpzSource
 
-    return open_pickle(spec, raw, f"a folder of .skeleton files or PYSKL's {spec.name}_3danno.pkl")
+            return CtrNpzSource(replace(spec, clean=None), raw)
+        case ".pkl" | ".pickle":
+            from aclnet.datasets.readers.pyskl import PysklSource, pickle_dimensions
+
+            return PysklSource(_in_pixels(spec) if pickle_dimensions(raw) == 2 else spec, raw)
+    forms = "; or ".join(spec.about.forms)
+    raise AclnetError(f"{raw} is none of the forms of {spec.title}: {forms}")
+
+
+def _open_folder(spec: DatasetSpec, raw: Path) -> Source:
+    from aclnet.datasets.readers import agcn_npy, ntu
+
+    folders = agcn_npy.agcn_folders(raw, [protocol.name for protocol in spec.protocols])
+    if len(folders) > 1:
+        raise AclnetError(
+            f"{raw} holds arrays of {' and '.join(folder.name for folder in folders)}, each of "
+            "all recordings; give one of these folders: names tell the sides of the other protocols"
+        )
+    if folders:
+        return agcn_npy.AgcnSource(replace(spec, clean=None), folders[0])
+    single = [file for file in sorted(raw.iterdir()) if file.suffix in (".npz", ".pkl")]
+    if len(single) == 1 and not any(path.endswith(ntu.EXTENSION) for path, _ in walk_files(raw)):
+        return _open(spec, single[0])
+    return ntu.NtuSource(spec, raw)
+
+
+def _in_pixels(spec: DatasetSpec) -> DatasetSpec:
+    """With HRNet's joints in the colour videos."""
+    return replace(
+        spec, layout="coco_new", raw_layout="coco", units="px", max_persons=2, clean=None
+    )
 
 
 # fmt: off
@@ -34,6 +75,27 @@ _XSUB_120 = (
 # fmt: on
 _XVIEW_60 = (2, 3)
 _XSET_120 = range(2, 33, 2)
+
+
+def _divide_one_shot(columns: Columns) -> Masks:
+    """Every sixth class is new: one exemplar of each is known, all other samples are to be found.
+
+    The exemplars are S001C003P008R001 of actions 1 to 60 and S018C003P008R001 of the others.
+    """
+    known = columns["setup"] > 0
+    is_new = known & (columns["label"] % 6 == 0)
+    is_exemplar = is_new & np.isin(columns["setup"], (1, 18))
+    for column, value in (("camera", 3), ("subject", 8), ("replication", 1)):
+        is_exemplar &= columns[column] == value
+    return {"train": known & ~is_new, "gallery": is_exemplar, "probe": is_new & ~is_exemplar}
+
+
+# the README names classes and exemplars; counts are those of the usable recordings
+_ONE_SHOT = Protocol(
+    "one-shot", _divide_one_shot, {"train": 95_001, "gallery": 20, "probe": 18_924}
+)
+
+_ARRAYS = "a folder of 2s-AGCN's train_data_joint.npy, train_label.pkl and those of val"
 
 _HOME = "https://rose1.ntu.edu.sg/dataset/actionRecognition/"
 _TERMS = "academic use, after a request form"
@@ -52,10 +114,12 @@ DATASETS = (
             size="5.8 GB (skeletons)",
             forms=(
                 "a folder of SsssCcccPpppRrrrAaaa.skeleton at any depth, zips read in place",
-                "PYSKL's ntu60_3danno.pkl",
+                "PYSKL's ntu60_3danno.pkl, or ntu60_hrnet.pkl (joints in pixels)",
+                "CTR-GCN's NTU60_CS.npz or NTU60_CV.npz",
+                _ARRAYS,
             ),
         ),
-        places=("ntu60", "nturgb+d_skeletons", "ntu60_3danno.pkl"),
+        places=("ntu60", "nturgb+d_skeletons", "ntu60_3danno.pkl", "NTU60_CS.npz", "NTU60_CV.npz"),
         protocols=(
             by_column("xsub", "subject", _XSUB_60, (40_091, 16_487)),
             by_column("xview", "camera", _XVIEW_60, (37_646, 18_932)),
@@ -75,15 +139,18 @@ DATASETS = (
             size="5.8 GB and 4.5 GB (skeletons, two archives)",
             forms=(
                 "a folder that holds nturgb+d_skeletons and nturgb+d_skeletons120, or both zips",
-                "PYSKL's ntu120_3danno.pkl",
+                "PYSKL's ntu120_3danno.pkl, or ntu120_hrnet.pkl (joints in pixels)",
+                "CTR-GCN's NTU120_CSub.npz or NTU120_CSet.npz",
+                _ARRAYS,
             ),
         ),
-        places=("ntu120", "nturgb+d", "ntu120_3danno.pkl"),
+        places=("ntu120", "nturgb+d", "ntu120_3danno.pkl", "NTU120_CSub.npz", "NTU120_CSet.npz"),
         protocols=(
             by_column("xsub", "subject", _XSUB_120, (63_026, 50_919)),
             by_column("xset", "setup", _XSET_120, (54_468, 59_477)),
             by_column("ntu60-xsub", "subject", _XSUB_60, (40_091, 16_487), num_classes=60),
             by_column("ntu60-xview", "camera", _XVIEW_60, (37_646, 18_932), num_classes=60),
+            _ONE_SHOT,
         ),
         clean="ntu",
     ),

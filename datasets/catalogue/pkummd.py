@@ -1,5 +1,5 @@
-"""PKU-MMD (Liu et al., "PKU-MMD: A large scale benchmark for continuous multi-modal human action
-understanding", 2017)."""
+"""PKU-MMD, phase 1 (Liu et al., "PKU-MMD: A large scale benchmark for continuous multi-modal human
+action understanding", 2017)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,18 @@ from aclnet.datasets.source import About, DatasetSpec, Source, class_names
 if TYPE_CHECKING:
     from pathlib import Path
 
+_PICKLE = "pku_mmd.pkl"
+
 
 def _open(spec: DatasetSpec, raw: Path) -> Source:
+    is_archive = raw.suffix.lower() == ".zip"
+    if (raw.is_dir() or is_archive) and not (raw / _PICKLE).is_file():
+        from aclnet.datasets.readers.pku_text import open_recordings
+
+        return open_recordings(spec, raw)
     from aclnet.datasets.readers.pyskl import open_pickle
 
-    return open_pickle(spec, raw, "pku_mmd.pkl")
+    return open_pickle(spec, raw, _PICKLE)
 
 
 DATASETS = (
@@ -29,8 +36,13 @@ DATASETS = (
             home="https://struct002.github.io/PKUMMD/",
             terms="non-commercial research; nothing to sign",
             size="",
-            forms=("pku_mmd.pkl of ACLNet's authors",),
+            forms=(
+                "a folder that holds Data/PKU_Skeleton_Renew, Label/Train_Label_PKU_final and "
+                "Split, zips read in place",
+                "pku_mmd.pkl of ACLNet's authors",
+            ),
+            remarks="phase 2 is not read",
         ),
-        places=("pku_mmd.pkl",),
+        places=("pkummd", "PKU-MMD", "PKUMMD", _PICKLE),
     ),
 )

@@ -10,9 +10,10 @@ Numbers become float64, correctly rounded, then float32.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from itertools import product
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
@@ -66,11 +67,42 @@ def parse_name(stem: str) -> Name | None:
     return Name(*numbers)
 
 
+def with_columns(sequence: Sequence) -> Sequence:
+    """With what its id tells; as it is where that is no name of NTU's."""
+    name = parse_name(sequence.sample_id)
+    if name is None:
+        return sequence
+    return replace(
+        sequence,
+        subject=name.subject,
+        camera=name.camera,
+        setup=name.setup,
+        replication=name.replication,
+    )
+
+
 @cache
 def unusable(dataset: str) -> frozenset[str]:
     """Stems of the recordings that NTU's authors found unusable (`ntu60` or `ntu120`)."""
     table = files("aclnet.datasets.tables") / f"{dataset}_missing.txt"
     return frozenset(table.read_text(encoding="ascii").split())
+
+
+def usable(dataset: str) -> list[str]:
+    """Stems of all usable recordings of `ntu60` or `ntu120`, sorted.
+
+    Every performer of a setup, a line a setup in `datasets/tables/ntu_performers.txt`, has done
+    each of its actions twice before three cameras: 60 new ones from setup 18 on.
+    """
+    table = files("aclnet.datasets.tables") / "ntu_performers.txt"
+    setups = _EXTENT[dataset][0]
+    stems = [
+        f"S{setup:03}C{camera:03}P{int(performer):03}R{replication:03}A{action:03}"
+        for setup, line in enumerate(table.read_text().splitlines()[:setups], start=1)
+        for camera, performer in product((1, 2, 3), line.split())
+        for replication, action in product((1, 2), range(1, 61) if setup < 18 else range(61, 121))
+    ]
+    return [stem for stem in stems if stem not in unusable(dataset)]
 
 
 @dataclass(frozen=True, slots=True)

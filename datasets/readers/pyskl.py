@@ -12,12 +12,13 @@ annotation has `frame_dir` (its id), `label`, `total_frames` and its joints in o
   order of the rows: of no frame to frame identity. Where a frame has more than ten, those of the
   highest summed scores come first, as in PYSKL's DecompressPose.
 - the same, but with `keypoint` in another pickle beside this one (Kinetics' kpfiles): `raw_file`
-  tells its name, and in it `{id: {"keypoint": (N, V, 3)}, ...}` stands for many annotations.
+  tells its name, and in it `{id: {"keypoint": (N, V, 3)}, ...}` stands for many annotations. Where
+  there is no `raw_file` either, it is MMAction2's `ID.pkl` with `{"keypoint": (N, V, 3)}`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
@@ -25,14 +26,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 import numpy as np
 
 from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.exported import Description
 from aclnet.datasets.files import walk_files
 from aclnet.datasets.layouts import get_layout
 from aclnet.datasets.readers.ntu import parse_name
-from aclnet.datasets.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.sequence import DamageError, Prepared, Rejection, Sequence
 from aclnet.datasets.source import Item, Source
 from aclnet.datasets.unpickle import load_pickle
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -68,21 +71,25 @@ class PysklSource(Source):
         kpfiles = self._kpfiles(content.annotations)
         items = []
         for sample_id, annotation in content.annotations.items():
-            name = _kpfile(annotation)
+            name = _kpfile(sample_id, annotation)
             if name is None:
                 size = getattr(annotation.get("keypoint"), "nbytes", 0)
                 items.append(Item(sample_id, "", size))
             elif name in kpfiles:
                 size = getattr(annotation.get("frame_inds"), "size", 0) * self.num_joints * 6
-                items.append(Item(sample_id, kpfiles[name], size))
+                items.append(Item(sample_id, kpfiles[name].path, size))
             else:
                 reason = f"annotation {sample_id!r}: there is no {name} beside this file"
                 rejections.append(Rejection(self.root.name, None, reason))
         # those in one file together, so that it is loaded once
-        return sorted(items, key=lambda item: (item.path, item.sample_id)), rejections
+        items.sort(key=lambda item: (item.path, item.sample_id))
+        return _with_file_sizes(items, kpfiles.values()), rejections
 
     def splits(self) -> dict[str, list[str]]:
         return {name: list(ids) for name, ids in _load(self.root).splits.items()}
+
+    def tracked(self) -> bool:
+        return not any("frame_inds" in entry for entry in _load(self.root).annotations.values())
 
     def read(self, item: Item) -> Sequence | Rejection:
         try:
@@ -177,24 +184,25 @@ class PysklSource(Source):
                 f"give the file of {kinds[self.dimensions]}"
             )
 
-    def _kpfiles(self, annotations: dict[str, dict[Any, Any]]) -> dict[str, str]:
-        """Paths, beside the pickle, of the files that hold joints, by their names.
+    def _kpfiles(self, annotations: dict[str, dict[Any, Any]]) -> dict[str, _Kpfile]:
+        """The files below the pickle's folder that hold joints, by their names.
 
         AclnetError where none of them is there.
         """
-        wanted = {name for name in map(_kpfile, annotations.values()) if name is not None}
+        wanted = {_kpfile(*entry) for entry in annotations.items()} - {None}
         if not wanted:
             return {}
         folder = self.root.parent
         found = {
-            PurePosixPath(path).name: path
-            for path, _ in sorted(walk_files(folder))
-            if PurePosixPath(path).name in wanted
+            PurePosixPath(path).name: _Kpfile(path, size)
+            for path, size in sorted(walk_files(folder))
+            if PurePosixPath(path).name in wanted and ".zip/" not in path.lower()
         }
         if not found:
             raise AclnetError(
                 f"{self.root} has its joints in {len(wanted)} other files, for example "
-                f"{min(wanted)}, and none of them is below {folder}; put the kpfiles there"
+                f"{min(map(str, wanted))}, and none of them is below {folder}; "
+                "put the kpfiles there, unpacked"
             )
         return found
 
@@ -220,6 +228,12 @@ class _Joints(NamedTuple):
     """(T,)."""
 
 
+class _Kpfile(NamedTuple):
+    path: str
+    """Relative to the folder of the pickle."""
+    size: int
+
+
 def open_pickle(spec: DatasetSpec, raw: Path, expected: str) -> PysklSource:
     """The pickle at `raw`, or the one called `expected` in that folder; AclnetError without."""
     if (raw / expected).is_file():
@@ -228,6 +242,86 @@ def open_pickle(spec: DatasetSpec, raw: Path, expected: str) -> PysklSource:
         problem = "is a folder" if raw.is_dir() else "is not there"
         raise AclnetError(f"{raw} {problem}; give {expected}")
     return PysklSource(spec, raw)
+
+
+def pickle_dimensions(path: Path) -> int | None:
+    """2 or 3 by the first annotation of a pickle that tells."""
+    return next(filter(None, map(_dimensions, _load(path).annotations.values())), None)
+
+
+class ExportedPickle(PysklSource):
+    """A pickle that `aclnet export` wrote; keys that PYSKL does not know carry all of the store.
+
+    An annotation has besides `present (M, T)`, `frame_index (T,)`, `subject`, `camera`, `setup`,
+    `replication`, `condition`, `source`, and `centre (C,)`, `rotation (C, C)` that lead back to
+    camera space; the file has `aclnet`, an `aclnet.datasets.exported.Description`.
+    """
+
+    __slots__ = ()
+
+    @property
+    def _description(self) -> Description:
+        return Description.parse(self.root, _load(self.root).aclnet)
+
+    def normalisation(self) -> str:
+        return self._description.normalisation
+
+    def read(self, item: Item) -> Sequence | Rejection:
+        sequence = super().read(item)
+        if isinstance(sequence, Rejection):
+            return sequence
+        try:
+            return _completed(sequence, _load(self.root).annotations[item.sample_id])
+        except DamageError as damage:
+            return self._rejection(item, damage.reason)
+
+    def _joints(self, annotation: dict[Any, Any]) -> _Joints:
+        expected = ("M", "T", self.num_joints, self.dimensions)
+        keypoint = _numbers(annotation, "keypoint", expected)
+        scored = self._description.scored
+        score = _numbers(annotation, "keypoint_score", keypoint.shape[:3]) if scored else None
+        present = annotation.get("present")
+        if not isinstance(present, np.ndarray) or present.dtype != np.bool_:
+            raise DamageError("`present` is missing or not an array of truth values")
+        index = annotation.get("frame_index")
+        if not isinstance(index, np.ndarray) or index.dtype != np.int32:
+            raise DamageError("`frame_index` is missing or not an array of int32")
+        if (present.shape, index.shape) != (keypoint.shape[:2], keypoint.shape[1:2]):
+            raise DamageError(
+                f"`present` is {present.shape} and `frame_index` {index.shape}, "
+                f"`keypoint` {keypoint.shape}"
+            )
+        return _Joints(keypoint, score, present, index)
+
+    def _refuse_other_dimensions(self, annotations: dict[str, dict[Any, Any]]) -> None:
+        """The description says what they are, and each annotation is held against it."""
+
+
+def open_exported(spec: DatasetSpec, raw: Path) -> ExportedPickle:
+    """A pickle that `aclnet export` wrote; AclnetError where it is another dataset's."""
+    description = Description.parse(raw, _load(raw).aclnet)
+    return ExportedPickle(description.spec(spec, raw), raw)
+
+
+def _completed(sequence: Sequence, annotation: dict[Any, Any]) -> Sequence:
+    """With what an exported annotation carries besides; DamageError where that is not sound."""
+    for name in ("subject", "camera", "setup", "replication"):
+        value = annotation.get(name)
+        if not _is_integer(value) or not -(2**31) <= value < 2**31:
+            raise DamageError(f"`{name}` is {value!r}, a whole number is expected")
+        setattr(sequence, name, int(value))
+    for name in ("condition", "source"):
+        value = annotation.get(name)
+        if not isinstance(value, str):
+            raise DamageError(f"`{name}` is {value!r}, text is expected")
+        setattr(sequence, name, value)
+    coordinates = sequence.keypoint.shape[-1]
+    sequence.prepared = Prepared(
+        centre=_numbers(annotation, "centre", (coordinates,)),
+        rotation=_numbers(annotation, "rotation", (coordinates, coordinates)),
+        original=sequence.sample_id,
+    )
+    return sequence
 
 
 def _numbers(
@@ -251,12 +345,18 @@ def _numbers(
     return values
 
 
-def _kpfile(annotation: dict[Any, Any]) -> str | None:
+def _kpfile(sample_id: str, annotation: dict[Any, Any]) -> str | None:
     """Name of the file that holds the joints of an annotation, None where it does so itself."""
-    raw_file = annotation.get("raw_file")
-    if "keypoint" in annotation or not isinstance(raw_file, str):
+    if "keypoint" in annotation or "frame_inds" not in annotation:
         return None
-    return PurePosixPath(raw_file.replace("\\", "/")).name
+    raw_file = annotation.get("raw_file", f"{sample_id}.pkl")
+    return PurePosixPath(str(raw_file).replace("\\", "/")).name
+
+
+def _with_file_sizes(items: list[Item], files: Iterable[_Kpfile]) -> list[Item]:
+    """The first item of each file has its size: so a changed file is noticed, and counted once."""
+    sizes = dict(files)
+    return [replace(item, size=sizes.pop(item.path, item.size)) for item in items]
 
 
 def _entry(path: Path, sample_id: str) -> dict[str, Any]:
@@ -266,7 +366,7 @@ def _entry(path: Path, sample_id: str) -> dict[str, Any]:
     except OSError as error:
         raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
     content = _load_kpfile(path, stat.st_mtime_ns, stat.st_size)
-    entry = content.get(sample_id) if isinstance(content, dict) else None
+    entry = content.get(sample_id, content) if isinstance(content, dict) else None
     if not isinstance(entry, dict) or "keypoint" not in entry:
         raise DamageError(f"{path.name} has no `keypoint` of it")
     return {"keypoint": entry["keypoint"]}
@@ -291,6 +391,8 @@ class _Content(NamedTuple):
     splits: dict[str, list[str]]
     refused: list[str]
     """Why annotations have no sample id of their own."""
+    aclnet: Any
+    """What `aclnet export` says of its store; None in other files."""
 
 
 def _load(path: Path) -> _Content:
@@ -313,7 +415,8 @@ def _load_version(path: Path, mtime_ns: int, size: int) -> _Content:
             "`annotations` and `split`, is expected"
         )
     annotations, refused = _by_id(raw["annotations"])
-    return _Content(annotations, _checked_splits(path, raw.get("split")), refused)
+    splits = _checked_splits(path, raw.get("split"))
+    return _Content(annotations, splits, refused, raw.get("aclnet"))
 
 
 def id_key(annotations: list[Any]) -> str:

@@ -51,8 +51,8 @@ ACTIONS = tuple(MOVEMENTS)
 DAMAGES = ("truncated", "joint count", "nan", "empty", "garbage", "no body")
 """The kinds of damage, in the order in which they are dealt out."""
 
-_X_SUB_TRAIN = (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38)
-_X_SUB_TEST = tuple(p for p in range(1, 41) if p not in _X_SUB_TRAIN)
+X_SUB_TRAIN = (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38)
+_X_SUB_TEST = tuple(p for p in range(1, 41) if p not in X_SUB_TRAIN)
 _NUM_SETUPS = 17
 
 # Pinhole models fitted to original recordings: focal length and centre in pixels; the colour
@@ -61,6 +61,8 @@ _DEPTH = (366.5, 256.0, 209.0, 0.0)
 _COLOUR = (1057.0, 956.0, 540.0, 0.053)
 _ORIENTED = [j for j in range(25) if j not in (3, 15, 19, 21, 22, 23, 24)]
 """Kinect reports no orientation (four zeros) for head, feet, fingertips and thumbs."""
+
+_TRACK_NOISE = 0.005
 
 _BODY_LINE = "%d 0 %d %d %d %d 0 %.7g %.7g 2\r\n25\r\n"
 _JOINT_LINE = " ".join(["%.7g"] * 11) + " %d\r\n"
@@ -181,6 +183,14 @@ def _write(
     return Written(tuple(names), damaged, num_bytes)
 
 
+def choose_names(sequences: int, subjects: int, seed: int) -> list[str]:
+    """At most so many names spread over all actions, people and cameras, sorted."""
+    setups = min(_NUM_SETUPS, -(-sequences // (80 * subjects)))
+    names = sample_names(subjects=subjects, setups=setups)
+    chosen = rng_for(seed, "chosen", *names).permutation(len(names))[:sequences]
+    return sorted(names[i] for i in chosen)
+
+
 def _skeletons(
     folder: Path,
     *,
@@ -190,11 +200,9 @@ def _skeletons(
     damage: float,
     progress: Callable[[int, int], None],
 ) -> Summary:
-    """A `Generate`: recordings spread over all actions, people and cameras."""
-    setups = min(_NUM_SETUPS, -(-sequences // (80 * subjects)))
-    names = sample_names(subjects=subjects, setups=setups)
-    chosen = rng_for(seed, "chosen", *names).permutation(len(names))[:sequences]
-    written = _write(folder, sorted(names[i] for i in chosen), seed, damage, progress)
+    """A `Generate`: `.skeleton` files."""
+    chosen = choose_names(sequences, subjects, seed)
+    written = _write(folder, chosen, seed, damage, progress)
     return Summary(len(written.names), tuple(written.damaged))
 
 
@@ -211,6 +219,14 @@ def synthesise(name: str, *, seed: int) -> Recording:
     view = kinect.Camera.draw(camera, rng_for(seed, "camera", setup, str(camera)))
     num_frames, bodies = kinect.record(scene, view, rng_for(seed, "noise", name))
     return Recording(name, num_frames, bodies)
+
+
+def synthesise_tracks(name: str, *, seed: int) -> FloatArray:
+    """(M, T, 25, 3) people of that recording in camera space, metres, with noise, nobody lost."""
+    setup, camera = name[:4], int(name[5:8])
+    view = kinect.Camera.draw(camera, rng_for(seed, "camera", setup, str(camera)))
+    seen = view.see(synthesise_scene(name, seed=seed))
+    return seen + rng_for(seed, "noise", name).normal(0, _TRACK_NOISE, seen.shape)
 
 
 def synthesise_scene(name: str, *, seed: int) -> FloatArray:
@@ -311,7 +327,7 @@ def _choose_damaged(names: list[str], share: float, seed: int) -> dict[str, str]
 
 def _performers(count: int) -> list[int]:
     """Performers of both sides of X-Sub, two of training to one of test while there are."""
-    train, test = list(_X_SUB_TRAIN), list(_X_SUB_TEST)
+    train, test = list(X_SUB_TRAIN), list(_X_SUB_TEST)
     order: list[int] = []
     while len(order) < count:
         side = test if test and (len(order) % 3 == 1 or not train) else train

@@ -42,7 +42,8 @@ def person(seed: int, who: str) -> Person:
 
 
 def act(seed: int, who: str, movement: int, take: str, *, partner: str = "") -> FloatArray:
-    """(M, T, 25, 3) joints of Kinect v2 on a stage in metres, x to the right, y up, z to the back.
+    """(M, T, 25, 3) joints of Kinect v2 on a stage in metres, in the axes of one who faces the
+    audience: x to the right, y up, z to the back.
 
     movement: any number; there are sixteen different ones, those from 12 on (modulo 16) of two
     persons, the second called `partner`. take: what tells this performance from others.
@@ -67,7 +68,7 @@ def coco(joints: FloatArray) -> FloatArray:
     across = joints[..., 8, :] - joints[..., 4, :]  # from the left shoulder to the right
     across = across / np.linalg.norm(across, axis=-1, keepdims=True)
     up = np.broadcast_to(np.array([0.0, 1.0, 0.0]), across.shape)
-    ahead = np.cross(across, up)
+    ahead = np.cross(up, across)
     head = joints[..., 3, :]
     nose = head + 1.3 * _FACE * ahead
     eyes = [head + _FACE * (ahead + 0.5 * up + side * across) for side in (-0.5, 0.5)]
@@ -77,18 +78,23 @@ def coco(joints: FloatArray) -> FloatArray:
 
 
 def filmed(
-    points: FloatArray, width: int, height: int, rng: np.random.Generator
+    points: FloatArray,
+    width: int,
+    height: int,
+    rng: np.random.Generator,
+    camera: tuple[float, float] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pixels (..., V, 2), x to the right and y down, and confidences (..., V) of points in metres.
 
-    points: (..., V, 3) on the stage, filmed from in front; now and then a joint is missing, all
-    zero.
+    points: (..., V, 3) on the stage, filmed from in front: who faces the camera has the right hand
+    on the left of the image. Now and then a joint is missing, all zero. camera: its distance and
+    height in metres, drawn if not given.
     """
-    distance, eye = rng.uniform(3.0, 4.5), rng.uniform(0.8, 1.3)
+    distance, eye = camera or (rng.uniform(3.0, 4.5), rng.uniform(0.8, 1.3))
     depth = points[..., 2] + distance
     scale = _LENS * width / depth
     pixels = np.stack(
-        [width / 2 + scale * points[..., 0], height / 2 - scale * (points[..., 1] - eye)], axis=-1
+        [width / 2 - scale * points[..., 0], height / 2 - scale * (points[..., 1] - eye)], axis=-1
     )
     pixels += rng.normal(0, _PIXEL_NOISE * height, pixels.shape)
     score = np.clip(rng.normal(0.85, 0.1, pixels.shape[:-1]), 0.05, 1.0)

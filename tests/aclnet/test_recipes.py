@@ -116,12 +116,23 @@ def test_catalogue():
         ("pkummd", "xview", "pkummd-xview"),
         ("utd-mhad", "xsub", "utd-mhad"),
         ("kinetics", "any", "kinetics"),
+        ("casia-b", "gait", "casia-b"),
+        ("casia-b-3d", "n-n", "casia-b-3d"),
+        ("biwi", "walking", "biwi"),
+        ("ias-lab", "a", "ias-lab"),
+        ("kgbd", "drawn", "kgbd"),
+        ("ks20", "drawn", "ks20"),
         ("ntu60", "mine", "default"),
         ("a dataset without one", "xsub", "default"),
     ],
 )
 def test_recipe_of_a_protocol(dataset, protocol, recipe):
     assert default_recipe(dataset, protocol) == recipe
+
+
+def test_recipe_of_pixels_without_a_recipe_of_their_own():
+    assert default_recipe("custom", "own", 2) == "default-2d"
+    assert default_recipe("casia-b", "gait", 2) == "casia-b"
 
 
 STREAMS = """

@@ -173,6 +173,43 @@ def test_folds_that_subjects_do_not_make(count, store):
         fold_splits(store, "xsub", Fold(1, count), hold_out=False, seed=0)
 
 
+def people_of_two_sides(*sides: str) -> FakeStore:
+    """Four recordings: two classes train, two others are on all other sides."""
+    columns = {"id": [*"abcd"], "original": [*"abcd"], "variant": [0] * 4, "label": [0, 1, 2, 3]}
+    masks = {f"gait/{side}": [False, False, True, True] for side in sides}
+    masks["gait/train"] = [True, True, False, False]
+    return FakeStore(columns | {"subject": [1, 2, 3, 4]}, masks)
+
+
+def test_people_who_are_to_be_found_in_a_gallery_are_no_test_of_a_classifier(quick, tmp_path):
+    strangers = people_of_two_sides("test", "gallery", "probe")
+    with pytest.raises(AclnetError, match=r"gait tests classes that no .*retrieval.*--split FILE"):
+        choose_splits(strangers, quick())
+    with pytest.raises(AclnetError, match="gait-fold1of2 tests classes that no training sample"):
+        choose_splits(strangers, quick(), fold=Fold(1, 2))
+    file = tmp_path / "own.csv"
+    file.write_text("id,split\na,train\nb,test\n")
+    with pytest.raises(AclnetError, match=r"own\.csv: own tests classes that no training"):
+        choose_splits(strangers, quick(), file)
+    strangers.columns["label"][1] = 0
+    assert choose_splits(strangers, quick(), file).test.tolist() == [False, True, False, False]
+
+
+def test_probes_without_a_test_side_are_tested_by_their_gallery(quick):
+    store = people_of_two_sides("gallery", "probe")
+    store.splits["gait/gallery"] = np.array([False, False, True, False])
+    splits = choose_splits(store, quick())
+    assert splits.test.tolist() == [False, False, True, True]
+    assert splits.gallery.tolist() == [False, False, True, False]
+    assert splits.identity == {"protocol": "gait", "side": "probe"}
+    store.splits["gait/gallery"][:] = False
+    with pytest.raises(AclnetError, match="gait/probe is compared with gait/gallery, which has no"):
+        choose_splits(store, quick())
+    store.splits["gait/probe"] = np.zeros(4, bool)
+    with pytest.raises(AclnetError, match="2 training and 0 probe samples"):
+        choose_splits(store, quick())
+
+
 def test_folds_without_subjects(anonymous):
     with pytest.raises(AclnetError, match=r"folds are made of subjects.*--split FILE\.csv"):
         folds_of(anonymous, "own", 2)

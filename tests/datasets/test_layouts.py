@@ -15,9 +15,9 @@ from aclnet.datasets.layouts import Layout, get_layout, registry
 LAYOUTS = sorted(registry().values(), key=lambda layout: layout.name)
 each_layout = pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
 
-HAND = re.compile("Wrist|Hand|Thumb")
-ARM = re.compile("Wrist|Hand|Thumb|Elbow|^[LR]Shoulder|Shoulder(Left|Right)")
-LEG = re.compile("Hip(Left|Right)|^[LR]Hip|Knee|Ankle|Foot")
+HAND = re.compile("Wrist|Hand|Thumb|Pinky|^[LR]Index")
+ARM = re.compile(f"{HAND.pattern}|Elbow|^[LR]Shoulder|Shoulder(Left|Right)")
+LEG = re.compile("Hip(Left|Right)|^[LR]Hip|Knee|Ankle|Foot|Toe|Heel")
 
 
 def joints_named(layout, pattern):
@@ -60,6 +60,12 @@ def test_the_layouts_of_the_documentation_are_there():
         "coco_new": 20,
         "kinect_v1": 20,
         "utd_mhad": 20,
+        "sbu": 15,
+        "openpose25": 25,
+        "halpe26": 26,
+        "mediapipe": 33,
+        "kinect18": 18,
+        "openpose14": 14,
     }
 
 

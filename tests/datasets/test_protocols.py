@@ -24,6 +24,7 @@ def usable(request: pytest.FixtureRequest) -> dict[str, np.ndarray]:
         "subject": np.array([name.subject for name in names]),
         "camera": np.array([name.camera for name in names]),
         "setup": np.array([name.setup for name in names]),
+        "replication": np.array([name.replication for name in names]),
         "label": np.array([name.action for name in names]) - 1,
     }
 
@@ -45,6 +46,9 @@ NTU_120 = {
     "xsub/test": 50_919,
     "xset/train": 54_468,
     "xset/test": 59_477,
+    "one-shot/train": 95_001,
+    "one-shot/gallery": 20,
+    "one-shot/probe": 18_924,
 } | {f"ntu60-{side}": count for side, count in NTU_60.items()}
 
 
@@ -69,6 +73,25 @@ def test_a_training_side_and_its_test_side_share_nobody(usable):
         assert train
         assert test
         assert not train & test
+
+
+@pytest.mark.parametrize("usable", ["ntu120"], indirect=True)
+def test_one_shot_has_one_exemplar_of_each_class_that_does_not_train(usable):
+    masks = sides(get_dataset("ntu120").protocols, usable)
+    train, gallery, probe = (masks[f"one-shot/{side}"] for side in ("train", "gallery", "probe"))
+    new = list(range(0, 120, 6))
+    assert sorted(usable["label"][gallery]) == sorted(set(usable["label"][probe])) == new
+    assert set(usable["label"][train]) == set(range(120)) - set(new)
+    assert not (gallery & probe).any()
+    exemplars = {name: set(usable[name][gallery]) for name in ("camera", "subject", "replication")}
+    assert exemplars == {"camera": {3}, "subject": {8}, "replication": {1}}
+    assert usable["setup"][gallery].tolist() == [1] * 10 + [18] * 10
+
+
+def test_one_shot_knows_nothing_of_recordings_without_a_name():
+    unknown = dict.fromkeys(("camera", "subject", "setup", "replication"), np.array([-1, -1]))
+    masks = sides(get_dataset("ntu120").protocols, unknown | {"label": np.array([0, 1])})
+    assert not any(mask.any() for mask in masks.values())
 
 
 @pytest.mark.parametrize("usable", ["ntu60"], indirect=True)

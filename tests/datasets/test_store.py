@@ -134,6 +134,31 @@ def test_a_damaged_column_is_told_when_it_is_read(copy):
             read()
 
 
+def test_many_sequences_are_those_one_by_one(people_store):
+    store = aclnet.open_store(people_store)
+    rows = np.arange(1, len(store), 3)
+    found = list(store.sequences(rows))
+    assert [sequence.sample_id for sequence in found] == store.column("id")[rows].tolist()
+    for sequence in found:
+        alone = store.sequence(sequence.sample_id)
+        for name in ("keypoint", "present", "frame_index"):
+            np.testing.assert_array_equal(getattr(sequence, name), getattr(alone, name))
+
+
+def test_packed_rows_are_the_sequences_without_gaps(pixel_store):
+    rows = {name: [] for name in ("keypoint", "present", "index", "score")}
+    for block in pixel_store.packed_rows():
+        assert block.keys() == rows.keys()
+        for name, values in block.items():
+            rows[name].extend(values)
+    sequences = [pixel_store.sequence(row) for row in range(len(pixel_store))]
+    expected = np.concatenate([s.keypoint.reshape(-1, 20, 2) for s in sequences])
+    np.testing.assert_array_equal(rows["keypoint"], expected)
+    expected = np.concatenate([s.score.reshape(-1, 20) for s in sequences])
+    np.testing.assert_array_equal(rows["score"], expected)
+    assert len(rows["index"]) == len(rows["present"]) == len(expected)
+
+
 def test_damaged_metadata_are_told_at_opening(copy):
     text = (copy / "zarr.json").read_text()
     (copy / "zarr.json").write_text(text.replace('"shard_rows": 256', '"shard_rows": 512'))

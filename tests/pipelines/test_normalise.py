@@ -164,6 +164,19 @@ def test_a_missing_centre_joint_leaves_the_recording_where_it_is():
     np.testing.assert_array_equal(result.centre, 0)
 
 
+@given(recording=recordings(max_persons=4))
+@settings(deadline=None)
+def test_twice_is_once(recording):
+    once = normalise(*recording, NTU)
+    if once.present[0].any():  # else nobody is there in the frames that would count
+        assert normalise(once.keypoint, once.present, NTU).centre.tolist() == [0, 0, 0]
+    twice = normalise(once.keypoint, once.present, NTU)
+    assert twice.keypoint.tobytes() == once.keypoint.tobytes()
+    np.testing.assert_array_equal(twice.present, once.present)
+    assert twice.kept.tolist() == list(range(once.present.shape[1]))
+    assert twice.order.tolist() == list(range(len(once.present)))
+
+
 def test_the_input_is_left_alone():
     keypoint = person()
     before = keypoint.copy()

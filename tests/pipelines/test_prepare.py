@@ -247,7 +247,7 @@ def test_real_ntu_files(real_data, tmp_path, prepare_raw):
         == {name for name, mask in store.splits.items() if not mask.any()}
         != set()
     )
-    assert store.protocols == ["xsub", "xset", "ntu60-xsub", "ntu60-xview"]
+    assert store.protocols == ["xsub", "xset", "ntu60-xsub", "ntu60-xview", "one-shot"]
     for name, raw in cleaned(real_data / "ntu_raw").items():
         expected = normalise(raw.keypoint, raw.present, LAYOUT).keypoint
         np.testing.assert_array_equal(store.sequence(name).keypoint, expected)

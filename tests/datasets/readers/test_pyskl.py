@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from aclnet.datasets.readers.pyskl import PysklSource
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.sequence import Rejection, Sequence
 from aclnet.datasets.source import Item
+from aclnet.datasets.unpickle import load_pickle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -360,3 +363,63 @@ def test_joints_that_are_not_where_they_should_be(kinetics: dict[str, np.ndarray
     (tmp_path / "kpfiles" / "deep" / "two.pkl").unlink()
     with pytest.raises(AclnetError, match=r"in 3 other files, for example one\.pkl, and none"):
         opened.scan()
+
+
+def test_a_changed_kpfile_is_another_size(kinetics: dict[str, np.ndarray], tmp_path: Path):
+    opened = get_dataset("kinetics").open(tmp_path)
+    items, _ = opened.scan()
+    first = {item.path: item for item in reversed(items)}
+    for path, item in first.items():
+        assert item.size == (tmp_path / path).stat().st_size
+    others = [item for item in items if item is not first[item.path]]
+    assert [item.size for item in others] == [kinetics[i.sample_id].size * 2 for i in others]
+    file = tmp_path / items[0].path
+    file.write_bytes(file.read_bytes() + b" ")
+    assert opened.scan()[0] != items
+
+
+@pytest.mark.parametrize("name", ["d", "part/d"])
+def test_joints_in_a_file_a_clip(tmp_path: Path, name: str):
+    """MMAction2's kpfiles: called after the clip, with no id within."""
+    entry = packed([2, 1], frame_dir=name)
+    joints = entry.pop("keypoint")
+    (tmp_path / "kpfiles").mkdir()
+    (tmp_path / "kpfiles" / "d.pkl").write_bytes(pickle.dumps({"keypoint": joints}))
+    (tmp_path / "k400_hrnet.pkl").write_bytes(pickle.dumps([entry]))
+    opened = get_dataset("kinetics").open(tmp_path)
+    ((item,), rejections) = opened.scan()
+    assert not rejections
+    sequence = opened.read(item)
+    assert isinstance(sequence, Sequence)
+    assert (sequence.keypoint[1, 0] == joints[1, :, :2]).all()
+
+
+def test_kpfiles_in_an_archive_are_to_be_unpacked(kinetics: dict[str, np.ndarray], tmp_path: Path):
+    folder = tmp_path / "kpfiles"
+    with zipfile.ZipFile(tmp_path / "kpfiles.zip", "w") as archive:
+        for file in folder.rglob("*.pkl"):
+            archive.write(file, file.name)
+    assert all(".zip" not in item.path for item in get_dataset("kinetics").open(tmp_path).scan()[0])
+    shutil.rmtree(folder)
+    with pytest.raises(AclnetError, match="put the kpfiles there, unpacked"):
+        get_dataset("kinetics").open(tmp_path).scan()
+
+
+def test_packed_rows_are_places_in_frames_lists(tmp_path: Path):
+    for entry, is_tracked in ((packed([1, 2]), False), (pixels(), True)):
+        path = tmp_path / "own.pkl"
+        path.write_bytes(pickle.dumps([pixels(), entry]))
+        assert PysklSource(get_dataset("finegym"), path).tracked() is is_tracked
+
+
+def test_a_real_clip(real_data: Path, tmp_path: Path):
+    """One of UCF101's; the class it has there is one of FineGYM's by its number."""
+    entry = load_pickle(real_data / "pyskl" / "example_UCF101_skeleton.pkl")
+    sequence = read_pixels(tmp_path, entry)
+    assert isinstance(sequence, Sequence)
+    assert sequence.keypoint.shape == (2, 163, 17, 2)
+    there = sequence.present
+    assert (sequence.keypoint[there] == entry["keypoint"][there]).all()
+    assert (sequence.score[there] == entry["keypoint_score"][there]).all()
+    assert not entry["keypoint"][~there].any()
+    assert (sequence.height, sequence.width) == entry["img_shape"]

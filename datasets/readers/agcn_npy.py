@@ -1,0 +1,207 @@
+"""Arrays as ST-GCN and 2s-AGCN make them: a folder of `train_data_joint.npy`, `train_label.pkl`
+and the same of `val` (Yan et al., AAAI 2018; Shi et al., CVPR 2019; their published scripts).
+
+Data are (N, 3, T, V, M), called `train_data.npy` by ST-GCN; labels are a pickled pair of names and
+classes from 0. Of persons in space, 2s-AGCN has filled what follows a person's last frame by
+repeating the frames before, has put the spine of the first person into the origin in every frame,
+and has turned all by the first frame. Repeated frames cannot be told from real ones: all stay.
+
+Of Kinetics, x and y are shares of the image (340 x 256 pixels) from its middle, y downwards in
+ST-GCN's files and upwards in 2s-AGCN's, and the third channel is a score; joints of score 0 were
+not found.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+
+import numpy as np
+
+from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.layouts import get_layout
+from aclnet.datasets.npy_rows import NpyRows, open_npy
+from aclnet.datasets.readers.ntu import with_columns
+from aclnet.datasets.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.source import Item, Source, unique_items
+from aclnet.datasets.unpickle import load_pickle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+WIDTH, HEIGHT = 340, 256
+"""Pixels of Kinetics' videos in which joints were found."""
+_SIDES = ("train", "val")
+_UPWARDS = "_data_joint.npy"
+"""End of the name of 2s-AGCN's files."""
+_FILES = (_UPWARDS, "_data.npy")
+_PLACE = re.compile(r"((?:.*/)?(train|val)_data(?:_joint)?\.npy)/(\d{1,9})", re.ASCII | re.DOTALL)
+_CHANNELS = 3
+_LARGEST = 1e30
+"""Of values that float32 can hold, in pixels too."""
+
+
+def agcn_folders(root: Path, names: list[str]) -> list[Path]:
+    """Those of a folder itself and its subfolders of the given names that hold such arrays."""
+    folders = [root, *(root / name for name in names)]
+    return [folder for folder in folders if any(_data_file(folder, side) for side in _SIDES)]
+
+
+@dataclass(frozen=True, slots=True)
+class AgcnSource(Source):
+    """A folder of one side or both, read row by row; an item's path is `FILE/ROW`.
+
+    What its samples are (metres; or pixels with scores) follows from the spec's layout and units.
+    """
+
+    def scan(self) -> tuple[list[Item], list[Rejection]]:
+        found, rejections = [], []
+        for side in self._sides():
+            for row, name in enumerate(side.names):
+                path = f"{side.file.name}/{row}"
+                if name:
+                    found.append(Item(name, path, side.rows.row_bytes))
+                else:
+                    rejections.append(Rejection(path, None, "its name is no text"))
+        items, doubles = unique_items(found)
+        # in the order of the file
+        items.sort(key=lambda item: (item.path.rpartition("/")[0], _row(item.path)))
+        return items, rejections + doubles
+
+    def splits(self) -> dict[str, list[str]]:
+        known = any(self.root.name == protocol.name for protocol in self.spec.protocols)
+        prefix = f"{self.root.name}_" if known else ""
+        items = self.scan()[0]
+        splits: dict[str, list[str]] = {}
+        for item in items:
+            splits.setdefault(prefix + item.path.partition("_")[0], []).append(item.sample_id)
+        return splits
+
+    def tracked(self) -> bool:
+        """Both scripts take persons by their place in the lists of frames."""
+        return False
+
+    def read(self, item: Item) -> Sequence | Rejection:
+        place = _PLACE.fullmatch(item.path)
+        if place is None:
+            return Rejection(item.path, None, "the path is not of the form FILE/ROW")
+        try:
+            side = self._side(place[2])
+            label = self._label(side, int(place[3]))
+            values = side.rows.read(int(place[3]))[0].transpose(3, 1, 2, 0)
+            keypoint, score = self._joints(values, place[1])
+        except AclnetError as error:
+            return Rejection(item.path, None, str(error))
+        except DamageError as damage:
+            return damage.at(item.path)
+        present = np.asarray(keypoint.any(axis=(2, 3)))
+        kept = np.flatnonzero(present.any(axis=0))
+        if not len(kept):
+            return Rejection(item.path, None, "no person in any frame", "no person")
+        in_pixels = score is not None
+        sequence = Sequence(
+            sample_id=item.sample_id,
+            keypoint=keypoint[:, kept],
+            label=label,
+            present=present[:, kept],
+            frame_index=kept.astype(np.int32),
+            score=None if score is None else score[:, kept],
+            width=WIDTH * in_pixels,
+            height=HEIGHT * in_pixels,
+            source=item.path,
+        )
+        return with_columns(sequence)
+
+    def _joints(
+        self, values: NDArray[np.floating[Any]], file: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        """(M, T, V, C) and, of pixels, (M, T, V) out of (M, T, V, 3)."""
+        if not (np.abs(values) <= _LARGEST).all():
+            raise DamageError("a value is not finite")
+        values = np.ascontiguousarray(values, np.float32)
+        if self.spec.dimensions == _CHANNELS:
+            return values, None
+        upwards = -1 if file.endswith(_UPWARDS) else 1
+        pixels = (values[..., :2] * [1, upwards] + 0.5) * [WIDTH, HEIGHT]
+        score = values[..., 2]
+        return np.where(score[..., None] == 0, 0, pixels).astype(np.float32), score
+
+    def _label(self, side: _Side, row: int) -> int:
+        label = side.labels[row] if row < len(side.labels) else None
+        num_classes = len(self.spec.class_names)
+        if not _is_integer(label) or not 0 <= label < num_classes:
+            raise DamageError(f"its label is {label!r}, 0 to {num_classes - 1} is expected"[:120])
+        return int(label)
+
+    def _sides(self) -> list[_Side]:
+        return [self._side(side) for side in _SIDES if _data_file(self.root, side)]
+
+    def _side(self, side: str) -> _Side:
+        """AclnetError where the files of that side are not there or do not go together."""
+        file = _data_file(self.root, side)
+        if file is None:
+            raise AclnetError(f"{self.root} holds no {side}{_UPWARDS}")
+        label_file = self.root / f"{side}_label.pkl"
+        try:
+            versions = tuple(path.stat().st_mtime_ns for path in (file, label_file))
+        except OSError as error:
+            raise AclnetError(
+                f"{error.filename} cannot be read: {error.strerror}; it has the names and labels "
+                f"of {file.name}"
+            ) from None
+        joints = get_layout(self.spec.source_layout).num_joints
+        return _open(file, label_file, joints, versions)
+
+
+class _Side(NamedTuple):
+    file: Path
+    rows: NpyRows
+    """(N, 3, T, V, M)."""
+    names: list[str]
+    """N names without their endings; empty where there is none."""
+    labels: list[Any]
+    """N classes, unchecked."""
+
+
+@lru_cache(maxsize=len(_SIDES))
+def _open(file: Path, label_file: Path, joints: int, versions: tuple[int, ...]) -> _Side:
+    rows = open_npy(file)
+    shape = rows.shape
+    if len(shape) != 5 or (shape[1], shape[3]) != (_CHANNELS, joints) or rows.dtype.kind != "f":
+        raise AclnetError(
+            f"{file}: an array {shape} of {rows.dtype}, (N, {_CHANNELS}, T, {joints}, M) is "
+            "expected of numbers with fractions"
+        )
+    pair = load_pickle(label_file)
+    if not isinstance(pair, tuple | list) or len(pair) < 2:
+        raise AclnetError(f"{label_file} is not a pair of names and labels")
+    names, labels = (part.tolist() if isinstance(part, np.ndarray) else part for part in pair[:2])
+    for part in (names, labels):
+        if not isinstance(part, list) or len(part) != len(rows):
+            raise AclnetError(f"{label_file} does not hold {len(rows)} names and labels")
+    return _Side(file, rows, [_sample_id(name) for name in names], labels)
+
+
+def _data_file(folder: Path, side: str) -> Path | None:
+    return next((f for end in _FILES if (f := folder / f"{side}{end}").is_file()), None)
+
+
+def _sample_id(name: object) -> str:
+    """Without `.skeleton` or `.json`."""
+    if not isinstance(name, str):
+        return ""
+    path = PurePosixPath(name)
+    return path.stem if path.suffix in (".skeleton", ".json") else name
+
+
+def _row(path: str) -> int:
+    return int(path.rpartition("/")[2])
+
+
+def _is_integer(value: object) -> TypeGuard[int]:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -1,0 +1,84 @@
+"""What the forms of CASIA-B's poses share: names of recordings, and poses as sequences."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from aclnet.datasets.sequence import DamageError, Sequence
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.source import Item
+
+NUM_JOINTS = 17
+NUM_SUBJECTS = 124
+WIDTH, HEIGHT = 320, 240
+"""Pixels of the videos (Yu, Tan and Tan, ICPR 2006)."""
+_TAKES = {"nm": 6, "bg": 2, "cl": 2}
+_VIEWS = range(0, 181, 18)
+_ID = re.compile(r"(\d{3})-(nm|bg|cl)-(\d\d)-(\d{3})", re.ASCII)
+_FARTHEST = 10_000.0  # pixels: an estimator may put a joint beside the image, not out of all reach
+_MOST_SURE = 10.0  # the peak of a heat map may exceed 1, or lie a little below 0
+
+
+class Recording(NamedTuple):
+    """What a name `sss-cc-nn-vvv` says."""
+
+    subject: int
+    """From 1."""
+    condition: str
+    """nm: normal, bg: with a bag, cl: in a coat."""
+    take: int
+    """From 1."""
+    view: int
+    """Degrees, 0 to 180."""
+
+
+def parse_id(sample_id: str) -> Recording | None:
+    """None where the dataset has no such recording."""
+    match = _ID.fullmatch(sample_id)
+    if match is None:
+        return None
+    found = Recording(int(match[1]), match[2], int(match[3]), int(match[4]))
+    known = 1 <= found.subject <= NUM_SUBJECTS and 1 <= found.take <= _TAKES[found.condition]
+    return found if known and found.view in _VIEWS else None
+
+
+def to_sequence(item: Item, poses: NDArray[Any], frame_index: NDArray[np.int32]) -> Sequence:
+    """The sequence of (T, 17, 3) x, y in pixels and confidence, one person.
+
+    The person is absent in frames where all of x and y are zero. Raises DamageError for numbers out
+    of range, for an id of no recording, and where the person is never there.
+    """
+    recording = parse_id(item.sample_id)
+    if recording is None:
+        raise DamageError("the id is not one of CASIA-B (sss-cc-nn-vvv)", kind="unknown name")
+    in_range = np.abs(poses) <= (_FARTHEST, _FARTHEST, _MOST_SURE)  # nan is not
+    if not in_range.all():
+        frame = int(frame_index[np.argmin(in_range.all(axis=(1, 2)))])
+        raise DamageError(f"frame {frame} has a value that is not finite or out of range")
+    joints = poses.astype(np.float32)[None]
+    present = (joints[..., :2] != 0).any(axis=(2, 3))
+    if not present.any():
+        raise DamageError("no person in any frame", kind="no person")
+    return Sequence(
+        sample_id=item.sample_id,
+        keypoint=np.ascontiguousarray(joints[..., :2]),
+        label=recording.subject - 1,
+        present=present,
+        frame_index=frame_index,
+        score=np.where(present[..., None], joints[..., 2], np.float32(0)),
+        subject=recording.subject,
+        camera=recording.view,
+        replication=recording.take,
+        condition=recording.condition,
+        width=WIDTH,
+        height=HEIGHT,
+        source=item.path,
+    )

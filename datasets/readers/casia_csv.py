@@ -1,0 +1,194 @@
+"""CASIA-B as GaitGraph's authors give it out (Teepe et al., ICIP 2021): `casia-b_pose_*.csv`.
+
+A header, then a row a frame: `image_name`, which is `./sss-cc-nn-vvv/ffffff.jpg`, and for each of
+COCO's 17 joints x and y in pixels and a confidence. The whole set is one table of hundreds of
+megabytes, and there are tables of some subjects alone. A table is gone through once, to note where
+the rows of each sequence lie; a sequence is read from there.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from array import array
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from aclnet.datasets.files import folder_of, walk_files
+from aclnet.datasets.readers.casia_b import NUM_JOINTS, parse_id, to_sequence
+from aclnet.datasets.readers.rows import parse_rows
+from aclnet.datasets.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.source import Item, Source, unique_items
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NUM_VALUES = 3 * NUM_JOINTS
+_IMAGE = re.compile(rb"(?:\./)?([^/]+)/(\d{1,9})\.(?:jpg|png)")
+_MAX_LINE = 8192  # bytes; rows of full double precision take 1100
+_MAX_SEQUENCE = 2**24  # bytes; a frame takes 1 kB, the longest recordings have some 300
+_MOST_TOLD = 1000  # rejected rows of one table
+
+
+@dataclass(frozen=True, slots=True)
+class CasiaCsvSource(Source):
+    """One table, or a folder of several at any depth."""
+
+    opened: int = field(default_factory=time.time_ns)
+    """Names this opening: the tables are gone through once for it in every process."""
+
+    def scan(self) -> tuple[list[Item], list[Rejection]]:
+        found: list[Item] = []
+        rejections: list[Rejection] = []
+        for path, table in _tables(self.root, self.opened).items():
+            found += [Item(name, path, sum(runs[1::3])) for name, runs in table.sequences.items()]
+            rejections += table.rejections
+        items, doubles = unique_items(found)
+        return items, rejections + doubles
+
+    def read(self, item: Item) -> Sequence | Rejection:
+        table = _tables(self.root, self.opened).get(item.path)
+        runs = table.sequences.get(item.sample_id) if table else None
+        if runs is None:
+            return Rejection(item.path, None, f"there is no sequence {item.sample_id} in it")
+        try:
+            return _sequence(folder_of(self.root) / item.path, item, runs)
+        except DamageError as damage:
+            reason = f"sequence {item.sample_id}: {damage.reason}"
+            return Rejection(item.path, damage.line, reason, damage.kind)
+
+
+class _Table(NamedTuple):
+    """What is in one file."""
+
+    sequences: dict[str, array[int]]
+    """Where the sound rows of each sequence lie: place, bytes and first line of every run."""
+    rejections: list[Rejection]
+
+
+@lru_cache(maxsize=1)
+def _tables(root: Path, opened: int) -> dict[str, _Table]:
+    """The tables below `root` by their paths; `opened` tells one opening from another."""
+    tables = {}
+    for path in sorted(path for path, _ in walk_files(root) if path.lower().endswith(".csv")):
+        file = folder_of(root) / path
+        if file.is_file():
+            tables[path] = _go_through(file, path)
+        else:
+            reason = "is in an archive: unpack it, a table is read here and there"
+            tables[path] = _Table({}, [Rejection(path, None, reason)])
+    return tables
+
+
+def _go_through(file: Path, path: str) -> _Table:
+    sequences: dict[str, array[int]] = {}
+    rejections: list[Rejection] = []
+    untold = 0
+    last, end = "", -1
+    try:
+        with file.open("rb") as stream:
+            _check_header(stream.readline(_MAX_LINE))
+            place, number = stream.tell(), 2
+            while line := stream.readline(_MAX_LINE):
+                begin, place = place, place + len(line)
+                try:
+                    name = _check_row(line)
+                except DamageError as damage:
+                    if len(rejections) < _MOST_TOLD:
+                        rejections.append(Rejection(path, number, damage.reason, damage.kind))
+                    else:
+                        untold += 1
+                    name = ""
+                if name and name == last and begin == end:
+                    sequences[name][-2] += len(line)
+                elif name:
+                    sequences.setdefault(name, array("q")).extend((begin, len(line), number))
+                last, end = name, place
+                number += line.endswith(b"\n")
+    except OSError as error:
+        return _Table({}, [Rejection(path, None, f"cannot be read: {error.strerror or error}")])
+    except DamageError as damage:
+        return _Table({}, [Rejection(path, 1, damage.reason, damage.kind)])
+    if untold:
+        rejections.append(Rejection(path, None, f"{untold:,} more rows are not sound"))
+    return _Table(sequences, rejections)
+
+
+def _check_header(line: bytes) -> None:
+    names = line.split(b",")
+    if names[0].strip() != b"image_name" or len(names) != 1 + NUM_VALUES:
+        reason = f"the header is not image_name and {NUM_VALUES} columns more"
+        raise DamageError(reason, kind="unknown name")
+
+
+def _check_row(line: bytes) -> str:
+    """The sequence that a row belongs to, empty for a blank line; DamageError for an unsound row.
+
+    Quick: a complete set has more than a million rows.
+    """
+    cells = line.split(b",")
+    image = _IMAGE.fullmatch(cells[0])
+    name = _known(image[1]) if image else ""
+    if not name:
+        if not line.strip():
+            return ""
+        raise DamageError("image_name is not ./sss-cc-nn-vvv/ffffff.jpg", kind="unknown name")
+    if len(cells) != 1 + NUM_VALUES:
+        raise DamageError(f"{len(cells) - 1} values, {NUM_VALUES} are expected")
+    try:
+        total = math.nan if b"_" in line else sum(map(float, cells[1:]))  # 1_0 is Python's
+    except ValueError:
+        raise DamageError(f"has other values than {NUM_VALUES} numbers") from None
+    if not math.isfinite(total):
+        raise DamageError("a value is not finite")
+    return name
+
+
+@lru_cache(maxsize=1024)
+def _known(name: bytes) -> str:
+    """The name as text, empty where the dataset has no such recording."""
+    text = name.decode("ascii", "replace")
+    return text if parse_id(text) else ""
+
+
+def _sequence(file: Path, item: Item, runs: array[int]) -> Sequence:
+    if sum(runs[1::3]) > _MAX_SEQUENCE:
+        raise DamageError(f"more than {_MAX_SEQUENCE:,} bytes, no recording has so many", runs[2])
+    rows, lines = _rows(file, runs)
+    cells = [row.partition(b",") for row in rows]
+    images = [_IMAGE.fullmatch(image) for image, _, _ in cells]
+    try:
+        values = parse_rows(b"\n".join(rest for _, _, rest in cells), NUM_VALUES, ",")
+    except DamageError as damage:
+        raise DamageError(damage.reason, damage.line and lines[damage.line - 1]) from None
+    frames = np.array(
+        [int(i[2]) if i and _known(i[1]) == item.sample_id else -1 for i in images], np.int32
+    )
+    if len(values) != len(frames) or (frames < 0).any():
+        raise DamageError("the table has changed since it was gone through", runs[2])
+    order = np.argsort(frames, kind="stable")
+    double = np.flatnonzero(np.diff(frames[order]) == 0)
+    if len(double):
+        row = order[double[0] + 1]
+        raise DamageError(f"frame {frames[row]} is there twice", lines[row])
+    return to_sequence(item, values[order].reshape(-1, NUM_JOINTS, 3), frames[order])
+
+
+def _rows(file: Path, runs: array[int]) -> tuple[list[bytes], list[int]]:
+    """The rows of a sequence and their lines."""
+    rows: list[bytes] = []
+    lines: list[int] = []
+    try:
+        with file.open("rb") as stream:
+            for place, size, line in zip(runs[::3], runs[1::3], runs[2::3], strict=True):
+                stream.seek(place)
+                found = stream.read(size).splitlines()
+                rows += found
+                lines += range(line, line + len(found))
+    except OSError as error:
+        raise DamageError(f"cannot be read: {error.strerror or error}") from None
+    return rows, lines

@@ -1,0 +1,206 @@
+"""NTU RGB+D in CTR-GCN's arrays: `NTU60_CS.npz`, `NTU60_CV.npz`, `NTU120_CSub.npz`,
+`NTU120_CSet.npz` (Chen et al., "Channel-wise Topology Refinement Graph Convolution for
+Skeleton-Based Action Recognition", ICCV 2021, and the scripts published with it).
+
+`x_train`, `x_test` are (N, 300, 150): two persons x 25 joints x (x, y, z) a frame, in metres from
+the spine of the first person in the first frame, zeros after the last frame; `y_train`, `y_test`
+are (N, classes), one-hot. Who is absent is zero in NTU 60's files; in NTU 120's a person who is
+alone is there twice.
+
+Names are not in the file. A whole set's follow from the order of those scripts: usable recordings
+by name within each subject, camera or setup.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.layouts import get_layout
+from aclnet.datasets.npy_rows import NpyRows, open_npz
+from aclnet.datasets.readers.ntu import parse_name, usable, with_columns
+from aclnet.datasets.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.source import DatasetSpec, Item, Source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+NUM_PERSONS = 2
+_SIDES = ("train", "test")
+_GROUPED_BY = {"xsub": "subject", "xview": "camera", "xset": "setup"}
+"""What the samples of a protocol are in the order of, before that of their names."""
+_CALLED = {"cs": "xsub", "csub": "xsub", "cv": "xview", "cset": "xset"}
+"""Protocols by the last word of a file's name."""
+_PLACE = re.compile(r".*/x_(train|test)/(\d{1,9})", re.ASCII | re.DOTALL)
+_CHUNK = 4096
+_UNSURE = -1
+
+
+@dataclass(frozen=True, slots=True)
+class CtrNpzSource(Source):
+    """One file, `root`, read row by row; an item's path is `FILE/x_train/ROW`."""
+
+    def scan(self) -> tuple[list[Item], list[Rejection]]:
+        index = self._index()
+        size = self._arrays()["x_train"].row_bytes
+        items = [
+            Item(sample_id, f"{self.root.name}/x_{side}/{row}", size)
+            for side, ids in index.ids.items()
+            for row, sample_id in enumerate(ids)
+        ]
+        return items, []
+
+    def splits(self) -> dict[str, list[str]]:
+        index = self._index()
+        if index.named:  # names tell who is on which side, of all protocols
+            return {}
+        protocol = _CALLED.get(self.root.stem.rpartition("_")[2].lower(), "")
+        known = any(protocol == each.name for each in self.spec.protocols)
+        prefix = f"{protocol}_" if known else ""
+        return {f"{prefix}{side}": list(ids) for side, ids in index.ids.items()}
+
+    def read(self, item: Item) -> Sequence | Rejection:
+        place = _PLACE.fullmatch(item.path)
+        if place is None:
+            return Rejection(item.path, None, "the path is not of the form FILE/x_train/ROW")
+        side, row = place[1], int(place[2])
+        arrays = self._arrays()
+        try:
+            label = int(_labels(arrays[f"y_{side}"].read(row))[0])
+            if label == _UNSURE:
+                raise DamageError(f"row {row} of y_{side} is not one-hot")
+            keypoint = self._keypoint(arrays[f"x_{side}"].read(row)[0])
+        except DamageError as damage:
+            return damage.at(item.path)
+        present = np.asarray(keypoint.any(axis=(2, 3)))
+        kept = np.flatnonzero(present.any(axis=0))
+        if not len(kept):
+            return Rejection(item.path, None, "no person in any frame", "no person")
+        sequence = Sequence(
+            sample_id=item.sample_id,
+            keypoint=keypoint[:, kept],
+            label=label,
+            present=present[:, kept],
+            frame_index=kept.astype(np.int32),
+            source=item.path,
+        )
+        return with_columns(sequence)
+
+    def _keypoint(self, row: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(M, T, V, 3): both persons, or one who is there twice."""
+        joints = get_layout(self.spec.source_layout).num_joints
+        with np.errstate(over="ignore"):
+            persons = row.astype(np.float32).reshape(len(row), NUM_PERSONS, joints, 3)
+        if not np.isfinite(persons).all():
+            raise DamageError("a value is not finite")
+        persons = persons.swapaxes(0, 1)
+        return persons[:1] if (persons[0] == persons[1]).all() else persons
+
+    def _arrays(self) -> dict[str, NpyRows]:
+        version = self._version()
+        return _open(version, os.getpid())
+
+    def _index(self) -> _Index:
+        return _make_index(self._version())
+
+    def _version(self) -> _Version:
+        try:
+            stat = self.root.stat()
+        except OSError as error:
+            raise AclnetError(f"{self.root} cannot be read: {error.strerror}") from None
+        return _Version(self.root, self.spec.name, stat.st_mtime_ns, stat.st_size, self.spec)
+
+
+@dataclass(frozen=True, slots=True)
+class _Version:
+    """A file, read as a dataset; changed, it is another one."""
+
+    path: Path
+    dataset: str
+    mtime_ns: int
+    size: int
+    spec: DatasetSpec = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    ids: dict[str, list[str]]
+    """Sample ids of both sides, row by row."""
+    named: bool
+    """Are they the names of the recordings?"""
+
+
+@lru_cache(maxsize=1)
+def _open(version: _Version, process: int) -> dict[str, NpyRows]:
+    """The four arrays; a forked process must not share the file's position with its parent."""
+    path, spec = version.path, version.spec
+    arrays = {f"{a}_{side}": open_npz(path, f"{a}_{side}") for a in "xy" for side in _SIDES}
+    width = NUM_PERSONS * get_layout(spec.source_layout).num_joints * 3
+    classes = len(spec.class_names)
+    for side in _SIDES:
+        x, y = arrays[f"x_{side}"], arrays[f"y_{side}"]
+        if len(x.shape) != 3 or x.shape[2] != width or x.dtype.kind != "f":
+            raise AclnetError(f"{path}: x_{side} is {x.dtype} {x.shape}, (N, T, {width}) expected")
+        if y.shape != (len(x), classes):
+            raise AclnetError(
+                f"{path}: y_{side} is {y.shape}; x_{side} has {len(x)} samples and {spec.title} "
+                f"{classes} classes"
+            )
+    return arrays
+
+
+@lru_cache(maxsize=1)
+def _make_index(version: _Version) -> _Index:
+    arrays = _open(version, os.getpid())
+    try:
+        labels = {side: _all_labels(arrays[f"y_{side}"]) for side in _SIDES}
+    except DamageError as damage:
+        raise AclnetError(f"{version.path}: {damage.reason}; fetch it again") from None
+    names = _recovered(version.spec, labels)
+    if names:
+        return _Index(names, named=True)
+    numbered = {
+        side: [f"{side}-{row:06}" for row in range(len(found))] for side, found in labels.items()
+    }
+    return _Index(numbered, named=False)
+
+
+def _all_labels(y: NpyRows) -> NDArray[np.int64]:
+    """(N,) classes, _UNSURE where a row is not one-hot."""
+    parts = [
+        _labels(y.read(first, min(_CHUNK, len(y) - first))) for first in range(0, len(y), _CHUNK)
+    ]
+    return np.concatenate([np.empty(0, np.int64), *parts])
+
+
+def _labels(rows: NDArray[np.float64]) -> NDArray[np.int64]:
+    is_one_hot = (np.count_nonzero(rows, axis=1) == 1) & (rows.max(axis=1) > 0)
+    return np.where(is_one_hot, rows.argmax(axis=1), _UNSURE)
+
+
+def _recovered(
+    spec: DatasetSpec, labels: dict[str, NDArray[np.int64]]
+) -> dict[str, list[str]] | None:
+    """Names of the samples of both sides; None unless every label is that of a whole set."""
+    stems = usable(spec.name)
+    if len(stems) != sum(map(len, labels.values())):
+        return None
+    numbers = np.array([parse_name(stem) for stem in stems])
+    fields = ("setup", "camera", "subject", "replication", "label")
+    columns = dict(zip(fields, (numbers - [0, 0, 0, 0, 1]).T, strict=True))
+    for protocol in spec.protocols:
+        if protocol.name not in _GROUPED_BY:
+            continue
+        order = np.argsort(columns[_GROUPED_BY[protocol.name]], kind="stable")
+        rows = {side: order[mask[order]] for side, mask in protocol.divide(columns).items()}
+        if all(np.array_equal(columns["label"][rows[side]], labels[side]) for side in _SIDES):
+            return {side: [stems[i] for i in rows[side].tolist()] for side in _SIDES}
+    return None

@@ -1,0 +1,178 @@
+"""Data of one's own: a folder of recordings, and `index.csv` that says what each of them shows.
+
+`docs/custom.md` describes the folder. Beside the index may lie `dataset.toml` (title, layout,
+units, columns) and `classes.txt` (a class name a line). The index and these are read once a
+process; a source carries only a hash of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.files import folder_of
+from aclnet.datasets.layouts import get_layout
+from aclnet.datasets.readers import keypoint_json
+from aclnet.datasets.readers.custom_files import read_recording, sound_joints, split_score
+from aclnet.datasets.readers.custom_index import FACTS, INDEX, SIDES, load_folder
+from aclnet.datasets.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.source import Item, Source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.layouts import Layout
+    from aclnet.datasets.readers.custom_files import Recording
+    from aclnet.datasets.readers.custom_index import Folder, Row
+    from aclnet.datasets.source import DatasetSpec, Units
+
+_TRIES = 100
+"""Recordings that are tried for one that tells the form of all."""
+
+
+@dataclass(frozen=True, slots=True)
+class CustomSource(Source):
+    """A folder or archive with an index."""
+
+    stamp: str
+    scored: bool
+    """Have the joints confidences? All recordings must agree."""
+    listed: bool
+    """Are persons listed frame by frame, as pose estimators do?"""
+
+    @property
+    def folder(self) -> Folder:
+        return _folder(self.root, self.stamp)
+
+    def scan(self) -> tuple[list[Item], list[Rejection]]:
+        folder = self.folder
+        items = [Item(name, row.file, folder.sizes[row.file]) for name, row in folder.rows.items()]
+        return sorted(items, key=lambda item: item.sample_id), folder.rejections
+
+    def read(self, item: Item) -> Sequence | Rejection:
+        row = self.folder.rows.get(item.sample_id)
+        if row is None:
+            return Rejection(item.path, None, "no row of the index names it", "unknown name")
+        try:
+            layout = get_layout(self.spec.layout)
+            recording = read_recording(self.root, self.folder, row, layout, self.spec.units)
+            return self._sequence(row, recording, layout)
+        except DamageError as damage:
+            return damage.at(item.path)
+
+    def tracked(self) -> bool:
+        return not self.listed
+
+    def fingerprint(self) -> str:
+        return self.stamp
+
+    def splits(self) -> dict[str, list[str]]:
+        rows = self.folder.rows.values()
+        sides = {side: [row.sample_id for row in rows if row.split == side] for side in SIDES}
+        return {side: ids for side, ids in sides.items() if ids}
+
+    def _sequence(self, row: Row, recording: Recording, layout: Layout) -> Sequence:
+        keypoint, score = sound_joints(recording, layout, self.spec.dimensions)
+        if (score is not None) != self.scored:
+            has = (
+                "has no confidences, others have" if self.scored else "has confidences, others not"
+            )
+            raise DamageError(f"it {has}")
+        if recording.tool == "MediaPipe" and self.spec.units == "px":
+            keypoint *= _image_size(row)
+        present = recording.present
+        if present is None:
+            present = (keypoint != 0).any(axis=(2, 3))
+        keypoint[~present] = 0
+        if score is not None:
+            score[~present] = 0
+        numbers = row.numbers
+        return Sequence(
+            sample_id=row.sample_id,
+            keypoint=keypoint,
+            label=row.label,
+            present=present,
+            frame_index=recording.frames,
+            score=score,
+            subject=numbers["subject"],
+            camera=numbers["camera"],
+            setup=numbers["setup"],
+            replication=numbers["replication"],
+            condition=row.condition,
+            width=max(0, numbers["width"]),
+            height=max(0, numbers["height"]),
+            source=row.file,
+        )
+
+
+def open_custom(spec: DatasetSpec, raw: Path) -> CustomSource:
+    """Opens a folder; the layout of `spec`, where it has one, is that of files that tell none.
+
+    Raises AclnetError where there is no index, where it or what lies beside it cannot be
+    understood, and where nothing tells the layout.
+    """
+    folder = load_folder(raw)
+    facts = folder.facts
+    told = _layout(raw, folder)
+    layout = told or spec.layout
+    first = _first_sound(raw, folder, get_layout(layout) if layout else None)
+    implied = ""
+    if first is not None and first.tool:
+        implied = keypoint_json.LAYOUTS[first.tool].get(first.keypoint.shape[2], "")
+    units = facts.units or _units(first)
+    spec = replace(
+        spec,
+        title=facts.title or spec.title,
+        layout=told or implied or spec.layout,
+        units=units,
+        class_names=folder.class_names,
+    )
+    if not spec.layout:
+        raise AclnetError(
+            f"{raw}: nothing says which joints the recordings have; write "
+            f'`layout = "coco"`, or the layout that it is, into {FACTS} beside {INDEX}, or give '
+            "--layout: a name that DATA.md lists, or a .json file of your own"
+        )
+    scored = first is not None and split_score(first, spec.dimensions)[1] is not None
+    return CustomSource(spec, raw, folder.stamp, scored, first is not None and bool(first.tool))
+
+
+def _units(first: Recording | None) -> Units:
+    """Pose estimators find pixels, but MediaPipe; anything else is in metres."""
+    return "px" if first is not None and first.tool not in ("", "MediaPipe") else "m"
+
+
+def _layout(raw: Path, folder: Folder) -> str:
+    """As `dataset.toml` names it; a file by its absolute path."""
+    name = folder.facts.layout
+    return str(folder_of(raw) / folder.place / name) if name.endswith(".json") else name
+
+
+@lru_cache(maxsize=2)
+def _folder(root: Path, stamp: str) -> Folder:
+    """The folder of a source, read again in each process."""
+    return load_folder(root)
+
+
+def _first_sound(root: Path, folder: Folder, layout: Layout | None) -> Recording | None:
+    """The first recording that can be read; all others must be of its form."""
+    for row in list(folder.rows.values())[:_TRIES]:
+        try:
+            return read_recording(root, folder, row, layout, folder.facts.units)
+        except DamageError:
+            continue
+    return None
+
+
+def _image_size(row: Row) -> NDArray[np.float32]:
+    """(2,) what MediaPipe's shares are of."""
+    size = [row.numbers["width"], row.numbers["height"]]
+    if min(size) <= 0:
+        raise DamageError(f"its `width` and `height` in {INDEX} are needed for pixels of MediaPipe")
+    return np.array(size, np.float32)

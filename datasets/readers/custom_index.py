@@ -1,0 +1,298 @@
+"""The table of a folder of one's own data, `index.csv`, and what lies beside it.
+
+`dataset.toml` may tell title, layout, units and columns; `classes.txt` names the classes, a line
+each.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import hashlib
+import io
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.files import folder_of, read_file, walk_files
+from aclnet.datasets.sequence import DamageError, Rejection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from aclnet.datasets.sequence import Kind
+
+INDEX, FACTS, CLASSES = "index.csv", "dataset.toml", "classes.txt"
+REQUIRED = ("id", "file", "label")
+NUMBERS = ("subject", "camera", "setup", "replication", "width", "height")
+"""Columns of whole numbers."""
+COLUMNS = (*REQUIRED, *NUMBERS, "condition", "split")
+SIDES = ("train", "val", "test")
+SUFFIXES = (".npy", ".npz", ".csv", ".json")
+"""Of recordings."""
+_FRAME_FILE = re.compile(r"(?:.*\D)?(\d{1,18})_keypoints\.json", re.ASCII | re.DOTALL)
+"""Of OpenPose: `clip_000000000012_keypoints.json`."""
+_WHOLE = re.compile(r"\d{1,9}", re.ASCII)
+_MAX_BYTES = 2**28
+
+
+class Facts(BaseModel):
+    """What `dataset.toml` may say."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str = ""
+    layout: str = ""
+    """Of the registry, or a `.json` file beside `dataset.toml`."""
+    units: Literal["m", "px"] | None = None
+    columns: str = ""
+    """Of `.csv` recordings, those that are coordinates, as a slice: `0:54`."""
+
+
+class Row(NamedTuple):
+    """One recording as the index has it."""
+
+    line: int
+    sample_id: str
+    file: str
+    """Relative to the raw root, or to its folder where the root is an archive."""
+    label: int
+    """Place of its class, negative where it has none."""
+    numbers: dict[str, int]
+    """Of NUMBERS; -1 where nothing is said."""
+    condition: str
+    split: str
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What lies under a raw root, apart from the recordings' content."""
+
+    rows: dict[str, Row]
+    """By sample id; their files are there."""
+    sizes: dict[str, int]
+    """Bytes of each row's file, or of the files in its folder."""
+    frame_files: dict[str, list[tuple[int, str]]]
+    """Number and path of the frames' files in each folder of OpenPose that a row names."""
+    rejections: list[Rejection]
+    class_names: tuple[str, ...]
+    facts: Facts
+    place: str
+    """Of the index, relative as the files are; with a slash at its end where it is not empty."""
+    stamp: str
+    """Hash of the index, of what lies beside it, and of the recordings' names and sizes."""
+
+
+def load_folder(root: Path) -> Folder:
+    """Everything under a raw root but the recordings' content.
+
+    AclnetError where there is no index, and where it or what lies beside it cannot be understood.
+    """
+    files = dict(walk_files(root))
+    index = _find_index(root, files)
+    place = index.removesuffix(INDEX)
+    table = _text(root, index)
+    facts = _facts(root, place, files)
+    rejections: list[Rejection] = []
+    named: set[str] = set()
+    labelled = list(_rows(root, index, table, named, rejections))
+    names = _class_names(root, place, files, {label for _, label in labelled})
+    rows = [row._replace(label=_label(label, names)) for row, label in labelled]
+    frame_files = _frame_files(files, named)
+    sizes = {row.file: files[row.file] for row in rows if row.file in files}
+    for folder, frames in frame_files.items():
+        sizes[folder] = sum(files[path] for _, path in frames)
+    sound: dict[str, Row] = {}
+    lines: dict[str, int] = {}
+    for row in rows:
+        why = _why_not(row, sizes, sound, lines)
+        if why is None:
+            sound[row.sample_id], lines[row.file] = row, row.line
+        else:
+            rejections.append(Rejection(index, row.line, *why))
+    known = {index, place + FACTS, place + CLASSES, place + facts.layout}
+    used = {*named, *(path for frames in frame_files.values() for _, path in frames)}
+    rejections += [
+        Rejection(path, None, f"no row of {INDEX} names it", "unknown name")
+        for path in sorted(set(files) - used - known)
+        if path.startswith(place) and path.lower().endswith(SUFFIXES)
+    ]
+    stamp = hashlib.sha256(repr((table, facts, names, sorted(sizes.items()))).encode())
+    if facts.layout.endswith(".json"):
+        stamp.update(_text(root, place + facts.layout).encode())
+    return Folder(sound, sizes, frame_files, rejections, names, facts, place, stamp.hexdigest())
+
+
+def _find_index(root: Path, files: dict[str, int]) -> str:
+    """Path of the index that lies least deep; in a folder, at its top."""
+    found = sorted(
+        (path for path in files if PurePosixPath(path).name == INDEX),
+        key=lambda path: (path.count("/"), path),
+    )
+    if found and (found[0] == INDEX or not root.is_dir()):
+        return found[0]
+    example = next((p for p in sorted(files) if p.lower().endswith(SUFFIXES)), "walk_01.npy")
+    raise AclnetError(
+        f"{root} has no {INDEX}, the table that says what each recording shows; write one with the "
+        f"columns {', '.join(REQUIRED)} and, as far as you know them, "
+        f"{', '.join(COLUMNS[3:])}. For example:\n"
+        f"id,file,label,subject,split\n{PurePosixPath(example).stem},{example},walk,1,train"
+    )
+
+
+def _text(root: Path, path: str) -> str:
+    try:
+        return read_file(root, path, _MAX_BYTES).decode("utf-8-sig")
+    except DamageError as damage:
+        raise AclnetError(f"{folder_of(root) / path} {damage.reason}") from None
+    except UnicodeDecodeError as error:
+        raise AclnetError(f"{folder_of(root) / path} is not UTF-8 text: {error}") from None
+
+
+def _facts(root: Path, place: str, files: dict[str, int]) -> Facts:
+    path = place + FACTS
+    if path not in files:
+        return Facts()
+    try:
+        facts = Facts.model_validate(tomllib.loads(_text(root, path)))
+        columns_of(facts.columns)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise AclnetError(
+            f"{folder_of(root) / path}: {key}: {first['msg']}; "
+            f"it may say {', '.join(Facts.model_fields)}"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise AclnetError(f"{folder_of(root) / path}: {error}") from None
+    if facts.layout.endswith(".json") and place + facts.layout not in files:
+        raise AclnetError(
+            f"{folder_of(root) / path}: layout {facts.layout} is not beside it; "
+            "put it there, or name a layout that DATA.md lists"
+        )
+    return facts
+
+
+def _rows(
+    root: Path, index: str, table: str, named: set[str], rejections: list[Rejection]
+) -> Iterator[tuple[Row, str]]:
+    """Rows of the index and their labels; those wrong in themselves go to `rejections`.
+
+    The files of all of them go to `named`.
+    """
+    where = folder_of(root) / index
+    reader = csv.reader(io.StringIO(table, newline=""), strict=True)
+    try:
+        header = [name.strip().lower() for name in next(reader, [])]
+        _check_header(where, header)
+        for cells in reader:
+            values = dict(zip(header, map(str.strip, cells), strict=False))
+            if not any(values.values()):
+                continue
+            file = PurePosixPath(index).parent / values.get("file", "").replace("\\", "/")
+            named.add(str(file))
+            try:
+                if len(cells) != len(header):
+                    raise DamageError(f"{len(cells)} cells, the header has {len(header)} columns")
+                yield _row(reader.line_num, str(file), values), values["label"]
+            except DamageError as damage:
+                rejections.append(Rejection(index, reader.line_num, damage.reason))
+    except csv.Error as error:
+        raise AclnetError(f"{where}:{reader.line_num}: not a table with commas: {error}") from None
+
+
+def _check_header(where: Path, header: list[str]) -> None:
+    missing = [name for name in REQUIRED if name not in header]
+    if missing:
+        raise AclnetError(
+            f"{where}:1: no column {', '.join(missing)}; its columns, separated by commas, are "
+            f"{', '.join(header) or 'none'}. The first line names them, for example "
+            "id,file,label,subject,split"
+        )
+    for name in header:
+        if name and header.count(name) > 1:
+            raise AclnetError(f"{where}:1: column {name} is there twice; remove one")
+        close = difflib.get_close_matches(name, COLUMNS, 1, cutoff=0.8)
+        if close and name not in COLUMNS:
+            raise AclnetError(f"{where}:1: column {name!r}: {close[0]!r} is meant? Rename it")
+
+
+def _row(line: int, file: str, values: dict[str, str]) -> Row:
+    """A row without its label; DamageError where a value is not one of its column."""
+    for name in REQUIRED:
+        if not values[name]:
+            raise DamageError(f"`{name}` is empty")
+    numbers = {}
+    for name in NUMBERS:
+        text = values.get(name, "")
+        if text and not _WHOLE.fullmatch(text):
+            raise DamageError(f"`{name}` is {text!r}, a whole number is expected")
+        numbers[name] = int(text) if text else -1
+    split = values.get("split", "").lower()
+    if split and split not in SIDES:
+        raise DamageError(f"`split` is {split!r}; it may be {', '.join(SIDES)} or empty")
+    return Row(line, values["id"], file, -1, numbers, values.get("condition", ""), split)
+
+
+def _class_names(
+    root: Path, place: str, files: dict[str, int], labels: set[str]
+) -> tuple[str, ...]:
+    """Lines of `classes.txt`; or the labels in the index, sorted, numbers by their value."""
+    path = place + CLASSES
+    if path in files:
+        names = tuple(line.strip() for line in _text(root, path).splitlines() if line.strip())
+        if len(set(names)) < len(names):
+            raise AclnetError(f"{folder_of(root) / path} names a class twice")
+        return names
+    if all(_WHOLE.fullmatch(label) for label in labels):
+        return tuple(sorted(labels, key=lambda label: (int(label), label)))
+    return tuple(sorted(labels))
+
+
+def _label(text: str, names: tuple[str, ...]) -> int:
+    """Place of a class by its name, or by its line in `classes.txt` from 0; -1 where none is."""
+    if text in names:
+        return names.index(text)
+    return int(text) if _WHOLE.fullmatch(text) and int(text) < len(names) else -1
+
+
+def _why_not(
+    row: Row, sizes: dict[str, int], sound: dict[str, Row], lines: dict[str, int]
+) -> tuple[str, Kind] | None:
+    """Reason and kind where a row cannot be used; `lines` of the files that sound rows have."""
+    if row.sample_id in sound:
+        return f"id {row.sample_id!r} is that of line {sound[row.sample_id].line}", "there twice"
+    if row.file in lines:
+        return f"{row.file} is the recording of line {lines[row.file]}", "there twice"
+    if row.file not in sizes:
+        return f"{row.file} is not there; a file, or OpenPose's folder, is expected", "damaged"
+    if row.label < 0:
+        return f"the label is not in {CLASSES}", "damaged"
+    return None
+
+
+def _frame_files(files: dict[str, int], named: set[str]) -> dict[str, list[tuple[int, str]]]:
+    """Frames of OpenPose in the folders that are named, in their order."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for path in files:
+        folder, _, name = path.rpartition("/")
+        match = _FRAME_FILE.fullmatch(name) if folder in named else None
+        if match:
+            found.setdefault(folder, []).append((int(match[1]), path))
+    return {folder: sorted(frames) for folder, frames in found.items()}
+
+
+def columns_of(text: str) -> slice | None:
+    """`0:54` as a slice, None for none; ValueError where it is no range."""
+    if not text:
+        return None
+    match = re.fullmatch(r"\s*(\d{1,5})\s*:\s*(\d{1,5})\s*", text, re.ASCII)
+    if match is None or int(match[1]) >= int(match[2]):
+        raise ValueError(f'columns = "{text}" is not a range such as "0:54", its end left out')
+    return slice(int(match[1]), int(match[2]))

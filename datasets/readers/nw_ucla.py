@@ -1,0 +1,117 @@
+"""NW-UCLA in the form that CTR-GCN's authors give out: `all_sqe/aXX_sYY_eZZ_vNN.json`.
+
+An object with `file_name`, `label` (1 to 10) and `skeletons`: frames of 20 joints of x, y and z.
+The numbers are those of Kinect v1 in metres, as their size tells: bodies some 1.6 high, three from
+the sensor.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from aclnet.datasets.files import read_file, walk_files
+from aclnet.datasets.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.source import Item, Source, unique_items
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NUM_JOINTS = 20
+ACTIONS = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)
+"""Numbers in names, in the order of the labels."""
+NUM_SUBJECTS = 10
+NUM_VIEWS = 3
+_NAME = re.compile(r"a(\d\d)_s(\d\d)_e(\d\d)_v(\d\d)", re.ASCII)
+_MAX_BYTES = 2**22  # the longest recording, 201 frames, takes 150 kB
+
+
+@dataclass(frozen=True, slots=True)
+class NwUclaSource(Source):
+    """A folder or archive of the JSON files, at any depth."""
+
+    def scan(self) -> tuple[list[Item], list[Rejection]]:
+        found: list[Item] = []
+        rejections: list[Rejection] = []
+        for path, size in walk_files(self.root):
+            file = PurePosixPath(path)
+            if _parse_name(file.stem) is not None and file.suffix == ".json":
+                found.append(Item(file.stem, path, size))
+            elif file.suffix == ".json":
+                reason = "the name is not one of NW-UCLA (aXX_sYY_eZZ_vNN.json)"
+                rejections.append(Rejection(path, None, reason, "unknown name"))
+        items, doubles = unique_items(found)
+        return items, rejections + doubles
+
+    def read(self, item: Item) -> Sequence | Rejection:
+        name = _parse_name(item.sample_id)
+        if name is None:
+            return Rejection(item.path, None, "the id is not of the form aXX_sYY_eZZ_vNN")
+        try:
+            keypoint = _keypoint(read_file(self.root, item.path, _MAX_BYTES), name.label)
+        except DamageError as damage:
+            return damage.at(item.path)
+        present = np.asarray(keypoint.any(axis=(2, 3)))
+        if not present.any():
+            return Rejection(item.path, None, "no person in any frame", "no person")
+        return Sequence(
+            sample_id=item.sample_id,
+            keypoint=keypoint,
+            label=name.label,
+            present=present,
+            frame_index=np.arange(keypoint.shape[1], dtype=np.int32),
+            subject=name.subject,
+            camera=name.view,
+            replication=name.episode,
+            source=item.path,
+        )
+
+
+class _Name(NamedTuple):
+    label: int
+    subject: int
+    episode: int
+    """From 0."""
+    view: int
+
+
+def _parse_name(stem: str) -> _Name | None:
+    """None where the dataset has no such recording."""
+    match = _NAME.fullmatch(stem)
+    if match is None:
+        return None
+    action, subject, episode, view = (int(digits) for digits in match.groups())
+    if action not in ACTIONS or not 1 <= subject <= NUM_SUBJECTS or not 1 <= view <= NUM_VIEWS:
+        return None
+    return _Name(ACTIONS.index(action), subject, episode, view)
+
+
+def _keypoint(data: bytes, label: int) -> NDArray[np.float32]:
+    """(1, T, V, 3) of a file; its label, if it tells one, must be that of its name."""
+    try:
+        content: Any = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise DamageError(f"not JSON: {error}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("skeletons"), list):
+        raise DamageError("an object with `skeletons` is expected")
+    told = content.get("label", label + 1)
+    if type(told) is not int or told != label + 1:
+        raise DamageError(f"`label` is {str(told)[:20]}, the name says {label + 1}")
+    try:
+        skeletons = np.array(content["skeletons"])
+    except (ValueError, OverflowError):
+        raise DamageError("`skeletons` is ragged or nested too deeply") from None
+    if skeletons.dtype.kind not in "if":
+        raise DamageError("`skeletons` holds something else than numbers")
+    if skeletons.ndim != 3 or skeletons.shape[1:] != (NUM_JOINTS, 3):
+        raise DamageError(f"`skeletons` is {skeletons.shape}, (T, {NUM_JOINTS}, 3) is expected")
+    with np.errstate(over="ignore"):
+        keypoint = skeletons[None].astype(np.float32)
+    if not np.isfinite(keypoint).all():
+        raise DamageError("`skeletons` has values that are not finite")
+    return keypoint

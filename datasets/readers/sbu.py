@@ -1,0 +1,89 @@
+"""SBU Kinect Interaction, clean version: `sXXsYY/CC/NNN/skeleton_pos.txt`.
+
+Subjects XX and YY, category CC, take NNN. A line a frame of 91 numbers with commas between: that of
+the frame, then 2 persons x 15 joints x (x, y, z). The numbers are normalised, and the dataset's
+README gives the way back, which is taken here:
+
+    X = 1280 - 2560 x,  Y = 960 - 1920 y,  Z = 10000 z / 7.8125
+
+in millimetres (the README does not name the unit; the size of bodies does), y upwards, z away.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aclnet.datasets.files import read_file, walk_files
+from aclnet.datasets.readers.rows import parse_rows
+from aclnet.datasets.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.source import Item, Source, unique_items
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+NUM_PERSONS = 2
+NUM_JOINTS = 15
+SCALE = np.array([-2.56, -1.92, 10 / 7.8125])
+OFFSET = np.array([1.28, 0.96, 0.0])
+"""Metres = OFFSET + SCALE * what is in the file."""
+_FILE_NAME = "skeleton_pos.txt"
+_PATH = re.compile(rf"(?:.*/)?(s\d\ds\d\d)/(\d\d)/(\d\d\d)/{re.escape(_FILE_NAME)}", re.ASCII)
+_ID = re.compile(r"(s(\d\d)s\d\d)-(\d\d)-(\d\d\d)", re.ASCII)
+_MAX_BYTES = 2**22  # a recording of a hundred frames takes 100 kB
+
+
+@dataclass(frozen=True, slots=True)
+class SbuSource(Source):
+    """A folder of the sets of recordings, or of their zips."""
+
+    def scan(self) -> tuple[list[Item], list[Rejection]]:
+        found: list[Item] = []
+        rejections: list[Rejection] = []
+        for path, size in walk_files(self.root):
+            match = _PATH.fullmatch(path)
+            if match is not None and 1 <= int(match[2]) <= len(self.spec.class_names):
+                found.append(Item("-".join(match.groups()), path, size))
+            elif path.endswith(_FILE_NAME):
+                reason = f"the path is not one of SBU (sXXsYY/CC/NNN/{_FILE_NAME})"
+                rejections.append(Rejection(path, None, reason, "unknown name"))
+        items, doubles = unique_items(found)
+        return items, rejections + doubles
+
+    def read(self, item: Item) -> Sequence | Rejection:
+        match = _ID.fullmatch(item.sample_id)
+        if match is None or not 1 <= int(match[3]) <= len(self.spec.class_names):
+            return Rejection(item.path, None, "the id is not of the form sXXsYY-CC-NNN")
+        try:
+            keypoint = _keypoint(read_file(self.root, item.path, _MAX_BYTES))
+        except DamageError as damage:
+            return damage.at(item.path)
+        present = np.asarray(keypoint.any(axis=(2, 3)))
+        if not present.any():
+            return Rejection(item.path, None, "no person in any frame", "no person")
+        return Sequence(
+            sample_id=item.sample_id,
+            keypoint=keypoint,
+            label=int(match[3]) - 1,
+            present=present,
+            frame_index=np.arange(keypoint.shape[1], dtype=np.int32),
+            subject=int(match[2]),
+            replication=int(match[4]),
+            condition=match[1],
+            source=item.path,
+        )
+
+
+def _keypoint(data: bytes) -> NDArray[np.float32]:
+    """(M, T, V, 3) in metres; joints that are missing, all zero in the file, stay zero."""
+    rows = parse_rows(data, 1 + NUM_PERSONS * NUM_JOINTS * 3, ",")
+    normalised = rows[:, 1:].reshape(-1, NUM_PERSONS, NUM_JOINTS, 3).swapaxes(0, 1)
+    there = normalised.any(axis=-1, keepdims=True)
+    with np.errstate(over="ignore"):
+        keypoint = np.where(there, OFFSET + SCALE * normalised, 0).astype(np.float32)
+    if not np.isfinite(keypoint).all():
+        raise DamageError("values are too large")
+    return keypoint

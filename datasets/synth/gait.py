@@ -1,0 +1,172 @@
+"""Made-up walkers in the forms in which CASIA-B's poses go round."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aclnet.datasets.synth import Summary, check_range
+from aclnet.datasets.synth.body import solve, turn_about_y
+from aclnet.datasets.synth.recordings import choose, write_file, write_recordings
+from aclnet.datasets.synth.scenes import coco, filmed, person, rng_for
+from aclnet.datasets.synth.walk import Burden, gait, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from aclnet.datasets.synth import Generate
+    from aclnet.datasets.synth.body import FloatArray
+
+_RATE = 25
+_WIDTH, _HEIGHT = 320, 240
+_CAMERA = (7.0, 1.1)
+_BURDENS: dict[str, Burden] = {"nm": "", "bg": "bag", "cl": "coat"}
+_TAKES = [*product(["nm"], range(1, 7)), *product(["bg", "cl"], (1, 2))]
+_VIEWS = range(0, 181, 18)
+_TRAINING, _SUBJECTS = 74, 124
+_ROW_DAMAGES = ("empty cells", "cut short", "not finite", "text")
+"""Ways of spoiling a row of a table, dealt out in turn."""
+_JOINTS = (
+    *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder"),
+    *("left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip"),
+    *("left_knee", "right_knee", "left_ankle", "right_ankle"),
+)
+
+
+def recording(name: str, seed: int) -> FloatArray:
+    """(T, 17, 3) x and y in pixels and confidence of `sss-cc-nn-vvv`, as its file holds them.
+
+    Rounded to what the table holds, so that all forms have the same values.
+    """
+    subject, condition, take, view = name.split("-")
+    who, walked = person(seed, subject), f"{subject}-{condition}-{take}"
+    rng = rng_for(seed, "walk", walked)
+    frames = int(rng.integers(50, 110))
+    pose = walk(who, gait(seed, subject), frames, _RATE, rng, _BURDENS[condition])
+    turn = turn_about_y(np.array([np.radians(int(view))]))[0]
+    seen = coco(solve(who.body, pose)) @ turn.T
+    pixels, score = filmed(seen, _WIDTH, _HEIGHT, rng_for(seed, "film", name), _CAMERA)
+    return np.concatenate([pixels, score[..., None]], axis=-1).astype(np.float64).round(4)
+
+
+def _names(sequences: int, subjects: int, seed: int) -> list[str]:
+    """Of people on both sides of the protocol: two train to one who is tested, while there are."""
+    check_range("subjects", subjects, 2, _SUBJECTS)
+    tested = min(max(1, subjects // 3), _SUBJECTS - _TRAINING)
+    tested = max(tested, subjects - _TRAINING)
+    people = [*range(1, 1 + subjects - tested), *range(1 + _TRAINING, 1 + _TRAINING + tested)]
+    names = [
+        f"{subject:03}-{condition}-{take:02}-{view:03}"
+        for subject, (condition, take), view in product(people, _TAKES, _VIEWS)
+    ]
+    return choose(names, sequences, seed)
+
+
+def _table(
+    folder: Path,
+    *,
+    sequences: int,
+    subjects: int,
+    seed: int,
+    damage: float,
+    progress: Callable[[int, int], None],
+) -> Summary:
+    """GaitGraph's table. A spoilt recording has one row that is not sound."""
+    check_range("damage", damage, 0, 1)
+    names = _names(sequences, subjects, seed)
+    order = rng_for(seed, "damaged", *names).permutation(len(names))[: round(damage * len(names))]
+    spoilt = {names[i]: _ROW_DAMAGES[turn % len(_ROW_DAMAGES)] for turn, i in enumerate(order)}
+    columns = [f"{joint}_{what}" for joint in _JOINTS for what in ("x", "y", "conf")]
+    lines = [f"{','.join(['image_name', *columns])}\n"]
+    for done, name in enumerate(names, start=1):
+        rows = [
+            f"./{name}/{frame:06}.jpg,{','.join(f'{value:.4f}' for value in values)}\n"
+            for frame, values in enumerate(recording(name, seed).reshape(-1, 51).tolist())
+        ]
+        if name in spoilt:
+            place = int(rng_for(seed, "damage", name).integers(len(rows)))
+            rows[place] = _spoil(rows[place], spoilt[name])
+        lines += rows
+        progress(done, len(names))
+    write_file(folder / "casia-b_pose_coco.csv", "".join(lines).encode())
+    return Summary(len(names), tuple(sorted(spoilt)))
+
+
+def _spoil(row: str, kind: str) -> str:
+    cells = row.rstrip("\n").split(",")
+    if kind == "empty cells":
+        cells[1:] = [""] * 51
+    elif kind == "cut short":
+        cells = cells[:20]
+    else:
+        cells[7] = "nan" if kind == "not finite" else "nobody"
+    return f"{','.join(cells)}\n"
+
+
+def _pickles(
+    folder: Path,
+    *,
+    sequences: int,
+    subjects: int,
+    seed: int,
+    damage: float,
+    progress: Callable[[int, int], None],
+) -> Summary:
+    """OpenGait's folders."""
+    paths = {_path(name): name for name in _names(sequences, subjects, seed)}
+    return write_recordings(
+        folder,
+        [*paths],
+        lambda path: recording(paths[path], seed),
+        lambda _, poses: pickle.dumps(poses.astype(np.float32), protocol=4),
+        seed=seed,
+        damage=damage,
+        progress=progress,
+    )
+
+
+def _path(name: str) -> str:
+    subject, condition, take, view = name.split("-")
+    return f"{subject}/{condition}-{take}/{view}/{view}.pkl"
+
+
+def _json(
+    folder: Path,
+    *,
+    sequences: int,
+    subjects: int,
+    seed: int,
+    damage: float,
+    progress: Callable[[int, int], None],
+) -> Summary:
+    """AlphaPose's files; in every tenth frame it takes something for a second person."""
+    paths = {f"{name}.json": name for name in _names(sequences, subjects, seed)}
+    return write_recordings(
+        folder,
+        [*paths],
+        lambda path: recording(paths[path], seed),
+        _results,
+        seed=seed,
+        damage=damage,
+        progress=progress,
+    )
+
+
+def _results(_: str, poses: FloatArray) -> bytes:
+    found = []
+    for frame, values in enumerate(poses.reshape(len(poses), -1).tolist()):
+        walker = {"image_id": f"{frame:06}.jpg", "category_id": 1, "keypoints": values}
+        if frame % 10 == 0:
+            found.append(walker | {"keypoints": [v / 2 for v in values], "score": 0.4, "idx": 2})
+        found.append(walker | {"score": 2.8, "idx": 1})
+    return json.dumps(found).encode()
+
+
+FORMS: dict[str, dict[str, Generate]] = {
+    "casia-b": {"csv": _table, "opengait": _pickles, "json": _json}
+}

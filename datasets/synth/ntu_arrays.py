@@ -1,0 +1,287 @@
+"""The made-up people of NTU RGB+D as other toolkits hand them on: PYSKL's pickles in space and in
+pixels, CTR-GCN's `.npz` and 2s-AGCN's `.npy`.
+
+Tracks are written as they are after cleaning: nobody lost, one or two people. The people and their
+performances are those of the `.skeleton` files of the same seed.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.synth import Summary
+from aclnet.datasets.synth.ntu import (
+    X_SUB_TRAIN,
+    choose_names,
+    synthesise_scene,
+    synthesise_tracks,
+)
+from aclnet.datasets.synth.recordings import write_file
+from aclnet.datasets.synth.scenes import coco, filmed, rng_for
+from aclnet.datasets.synth.video import damages_of, spoil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.synth import Generate
+    from aclnet.datasets.synth.body import FloatArray
+
+    Annotate = Callable[[str, int], dict[str, Any]]
+    """What an annotation of a recording has, by name and seed, besides its id and label."""
+
+FRAMES = 300
+_CLASSES = {"ntu60": 60, "ntu120": 120}
+_TRAIN: Mapping[str, Callable[[str], bool]] = {
+    "xsub": lambda name: int(name[9:12]) in X_SUB_TRAIN,
+    "xview": lambda name: int(name[5:8]) in (2, 3),
+    "xset": lambda name: int(name[1:4]) % 2 == 0,
+}
+"""Does a recording train in a protocol?"""
+_SECOND = {"ntu60": "xview", "ntu120": "xset"}
+_CTR_NAMES = {"ntu60": "NTU60_CS.npz", "ntu120": "NTU120_CSub.npz"}
+_WIDTH, _HEIGHT = 1920, 1080
+
+
+def _pickle(
+    folder: Path,
+    *,
+    sequences: int,
+    subjects: int,
+    seed: int,
+    damage: float,
+    progress: Callable[[int, int], None],
+    dataset: str,
+    file: str,
+    annotate: Annotate,
+) -> Summary:
+    """A `Generate` once `dataset`, `file` and `annotate` are given: one of PYSKL's pickles."""
+    names = choose_names(sequences, subjects, seed)
+    spoilt = damages_of(names, damage, seed)
+    annotations = []
+    for done, name in enumerate(names, start=1):
+        annotation = {"frame_dir": name, "label": _label(name), **annotate(name, seed)}
+        if name in spoilt:
+            spoil(annotation, spoilt[name])
+        annotations.append(annotation)
+        progress(done, len(names))
+    split = {
+        f"{protocol}_{side}": chosen
+        for protocol in ("xsub", _SECOND[dataset])
+        for side, chosen in zip(("train", "val"), _sides(names, protocol), strict=True)
+    }
+    content = pickle.dumps({"split": split, "annotations": annotations}, protocol=4)
+    write_file(folder / f"{dataset}_{file}.pkl", content)
+    return Summary(len(names), tuple(sorted(spoilt)))
+
+
+def _in_space(name: str, seed: int) -> dict[str, Any]:
+    tracks = synthesise_tracks(name, seed=seed)
+    return {"keypoint": tracks.astype(np.float16), "total_frames": tracks.shape[1]}
+
+
+def _in_pixels(name: str, seed: int) -> dict[str, Any]:
+    scene = synthesise_scene(name, seed=seed)
+    pixels, score = filmed(coco(scene), _WIDTH, _HEIGHT, rng_for(seed, "film", name))
+    return {
+        "keypoint": pixels.astype(np.float16),
+        "keypoint_score": score.astype(np.float16),
+        "img_shape": (_HEIGHT, _WIDTH),
+        "original_shape": (_HEIGHT, _WIDTH),
+        "total_frames": scene.shape[1],
+    }
+
+
+# Arrays
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Recordings as rows of equal size; damage is `not finite`, `empty` or `label`, in turn."""
+
+    seed: int
+    damaged: dict[str, str]
+    make: Callable[[FloatArray], NDArray[np.float32]]
+
+    @classmethod
+    def choose(
+        cls, names: list[str], seed: int, damage: float, make: Callable[[FloatArray], Any]
+    ) -> _Rows:
+        kinds = ("not finite", "empty", "label")
+        picked = damages_of(names, damage, seed)
+        damaged = {name: kinds[turn % len(kinds)] for turn, name in enumerate(picked)}
+        return cls(seed, damaged, make)
+
+    def row(self, name: str) -> NDArray[np.float32]:
+        row = self.make(synthesise_tracks(name, seed=self.seed))
+        if self.damaged.get(name) == "not finite":
+            row.reshape(-1)[0] = np.nan
+        elif self.damaged.get(name) == "empty":
+            row[:] = 0
+        return row
+
+    def label(self, name: str) -> int:
+        """-1 where it is spoilt."""
+        return -1 if self.damaged.get(name) == "label" else _label(name)
+
+    @property
+    def summary(self) -> tuple[str, ...]:
+        return tuple(sorted(self.damaged))
+
+
+def _ctr(
+    folder: Path,
+    *,
+    sequences: int,
+    subjects: int,
+    seed: int,
+    damage: float,
+    progress: Callable[[int, int], None],
+    dataset: str,
+) -> Summary:
+    """A `Generate` once `dataset` is given: the `.npz` of X-Sub."""
+    names = choose_names(sequences, subjects, seed)
+    rows = _Rows.choose(names, seed, damage, partial(_ctr_row, twice=dataset == "ntu120"))
+    counted = _counted(names, progress)
+    path = folder / _CTR_NAMES[dataset]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(path, "w") as archive:
+            for side, chosen in zip(("train", "test"), _sides(names, "xsub"), strict=True):
+                # the scripts go through the subjects, and through the names of each
+                chosen.sort(key=lambda name: (name[8:12], name))
+                one_hot = np.zeros((len(chosen), _CLASSES[dataset]))
+                for row, name in enumerate(chosen):
+                    label = rows.label(name)
+                    one_hot[row, slice(None) if label < 0 else label] = 1
+                with archive.open(_member(f"x_{side}"), "w", force_zip64=True) as file:
+                    file.write(_header((len(chosen), FRAMES, 150)))
+                    for name in chosen:
+                        file.write(rows.row(name).tobytes())
+                        counted(name)
+                archive.writestr(_member(f"y_{side}"), _npy(one_hot))
+    except OSError as error:
+        raise AclnetError(f"cannot write {path}: {error.strerror}") from error
+    return Summary(len(names), rows.summary)
+
+
+def _ctr_row(tracks: FloatArray, *, twice: bool) -> NDArray[np.float32]:
+    """(300, 150); `twice`: a single person is the second one too."""
+    joints = (tracks - tracks[0, 0, 1])[:2, :FRAMES].astype(np.float32)
+    row = np.zeros((FRAMES, 2, 75), np.float32)
+    for person, track in enumerate(joints):
+        row[: len(track), person] = track.reshape(len(track), 75)
+    if twice and len(joints) == 1:
+        row[:, 1] = row[:, 0]
+    return row.reshape(FRAMES, 150)
+
+
+def _agcn(
+    folder: Path,
+    *,
+    sequences: int,
+    subjects: int,
+    seed: int,
+    damage: float,
+    progress: Callable[[int, int], None],
+) -> Summary:
+    """A `Generate`: the folder `xsub` of 2s-AGCN."""
+    names = choose_names(sequences, subjects, seed)
+    rows = _Rows.choose(names, seed, damage, _agcn_row)
+    counted = _counted(names, progress)
+    for side, chosen in zip(("train", "val"), _sides(names, "xsub"), strict=True):
+        labels = [rows.label(name) for name in chosen]
+        pair = ([f"{name}.skeleton" for name in chosen], labels)
+        write_file(folder / "xsub" / f"{side}_label.pkl", pickle.dumps(pair, protocol=4))
+        path = folder / "xsub" / f"{side}_data_joint.npy"
+        try:
+            with path.open("wb") as file:
+                file.write(_header((len(chosen), 3, FRAMES, 25, 2)))
+                for name in chosen:
+                    file.write(rows.row(name).tobytes())
+                    counted(name)
+        except OSError as error:
+            raise AclnetError(f"cannot write {path}: {error.strerror}") from error
+    return Summary(len(names), rows.summary)
+
+
+def _agcn_row(tracks: FloatArray) -> NDArray[np.float32]:
+    """(3, 300, 25, 2): filled by repetition, centred frame by frame, turned by the first frame."""
+    frames = np.arange(FRAMES) % tracks.shape[1]
+    joints = tracks[:2, frames]
+    joints = joints - joints[:1, :, 1:2]
+    first = joints[0, 0]
+    for bone, axis in (((0, 1), (0, 0, 1)), ((4, 8), (1, 0, 0))):
+        turn = _turn(first[bone[1]] - first[bone[0]], np.array(axis, float))
+        joints, first = joints @ turn.T, first @ turn.T
+    row = np.zeros((3, FRAMES, 25, 2), np.float32)
+    row[..., : len(joints)] = joints.transpose(3, 1, 2, 0)
+    return row
+
+
+def _turn(vector: FloatArray, axis: FloatArray) -> FloatArray:
+    """(3, 3) the smallest rotation that takes a vector onto an axis (Rodrigues)."""
+    vector = vector / np.linalg.norm(vector)
+    about, cosine = np.cross(vector, axis), vector @ axis
+    x, y, z = about
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.asarray(np.eye(3) + cross + cross @ cross / (1 + cosine))
+
+
+def _sides(names: list[str], protocol: str) -> tuple[list[str], list[str]]:
+    """Those that train, and the others."""
+    trains = _TRAIN[protocol]
+    return [n for n in names if trains(n)], [n for n in names if not trains(n)]
+
+
+def _label(name: str) -> int:
+    return int(name[17:20]) - 1
+
+
+def _counted(names: list[str], progress: Callable[[int, int], None]) -> Callable[[str], None]:
+    left = set(names)
+
+    def count(name: str) -> None:
+        left.remove(name)
+        progress(len(names) - len(left), len(names))
+
+    return count
+
+
+def _member(name: str) -> zipfile.ZipInfo:
+    return zipfile.ZipInfo(f"{name}.npy")  # with no time of its own
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    file = io.BytesIO()
+    facts = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, facts)
+    return file.getvalue()
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def _forms(dataset: str) -> dict[str, Generate]:
+    return {
+        "pyskl": partial(_pickle, dataset=dataset, file="3danno", annotate=_in_space),
+        "hrnet": partial(_pickle, dataset=dataset, file="hrnet", annotate=_in_pixels),
+        "ctr": partial(_ctr, dataset=dataset),
+        "agcn": _agcn,
+    }
+
+
+FORMS: dict[str, dict[str, Generate]] = {name: _forms(name) for name in _CLASSES}

@@ -1,0 +1,318 @@
+"""Made-up people to be recognised again: text files of four datasets, arrays of all five.
+
+Each person stands or walks past a Kinect; what tells people apart is how they are built and how
+they walk.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from aclnet.datasets.synth import Summary, check_range
+from aclnet.datasets.synth.body import solve, turn_about_y
+from aclnet.datasets.synth.recordings import DAMAGES, spoil, text_rows, write_file, write_recordings
+from aclnet.datasets.synth.scenes import KINECT_V1, person, rng_for, sensed
+from aclnet.datasets.synth.walk import Burden, gait, stand, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from aclnet.datasets.synth import Generate
+    from aclnet.datasets.synth.body import FloatArray
+
+_OPENPOSE = (3, 2, 8, 9, 10, 4, 5, 6, 16, 17, 18, 12, 13, 14)
+"""The joints of CASIA-B in space among the 25 of Kinect v2."""
+_KGBD_LINES = {
+    "Head": 3, "Shoulder-Center": 2, "Shoulder-Right": 8, "Shoulder-Left": 4, "Elbow-Right": 9,
+    "Elbow-Left": 5, "Wrist-Right": 10, "Wrist-Left": 6, "Hand-Right": 11, "Hand-Left": 7,
+    "Spine": 1, "Hip-Center": 0, "Hip-Right": 16, "Hip-Left": 12, "Knee-Right": 17,
+    "Knee-Left": 13, "Ankle-Right": 18, "Ankle-Left": 14, "Foot-Right": 19, "Foot-Left": 15,
+}  # fmt: skip
+"""The lines of a frame, and which joint of Kinect v1 each has."""
+_VIEWS = ("frontal", "left_diagonal", "left_lateral", "right_diagonal", "right_lateral")
+# fmt: off
+_BODIES = (1, 2, 3, 4, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 19, 20, 21, 22, 23, 24)
+# fmt: on
+_BURDENS: dict[str, Burden] = {"bg": "bag", "cl": "coat"}
+_TRIM = 10
+"""Frames that those who cut windows drop at both ends of a recording."""
+
+
+class Take(NamedTuple):
+    """One recording."""
+
+    subject: int
+    """From 0."""
+    side: str
+    """Of the arrays: train, or the folder of a test side."""
+    number: int
+    """Of the person's recordings on that side, from 0."""
+    azimuth: float = 0.0
+    """Degrees by which the person is turned."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """How one dataset is made up."""
+
+    subjects: int
+    sides: dict[str, int]
+    """Recordings of each person on each side of the arrays."""
+    joints: tuple[int, ...]
+    """Among the 25 of Kinect v2."""
+    rate: int = 30
+    window: int = 6
+    name: str = ""
+    """DS of the arrays."""
+    folder: str = ""
+    """Of the arrays."""
+    overlap: bool = True
+    """Training windows are cut at every start, half a window apart."""
+
+
+_SETS = {
+    "biwi": _Set(50, {"train": 1, "still": 1, "walking": 1}, KINECT_V1, 10, name="BIWI"),
+    "ias-lab": _Set(11, {"train": 1, "a": 1, "b": 1}, KINECT_V1, name="IAS"),
+    "kgbd": _Set(
+        164, {"train": 2, "gallery": 2, "probe": 1}, KINECT_V1, name="KGBD", overlap=False
+    ),
+    "ks20": _Set(20, {"train": 5, "gallery": 5, "probe": 5}, tuple(range(25)), name="KS20"),
+    "casia-b-3d": _Set(
+        124,
+        {"train": 2, "nm": 1, "bg": 1, "cl": 1},
+        _OPENPOSE,
+        rate=25,
+        window=40,
+        name="CASIA_B",
+        folder="CASIA_B_match",
+        overlap=False,
+    ),
+}
+
+
+def recording(dataset: str, take: Take, seed: int) -> FloatArray:
+    """(T, V, 3) in metres before the sensor, joints in the order of the dataset's layout."""
+    made = _SETS[dataset]
+    name = f"{dataset}-{take.subject}-{take.side}-{take.number}"
+    who = person(seed, f"{dataset}-{take.subject}")
+    rng = rng_for(seed, "walk", name)
+    frames = int(rng.integers(65, 100) if made.window > 30 else rng.integers(36, 56))
+    if take.side == "still":
+        pose = stand(who, frames, rng)
+    else:
+        manner = gait(seed, f"{dataset}-{take.subject}")
+        pose = walk(who, manner, frames, made.rate, rng, _BURDENS.get(take.side, ""))
+    turn = turn_about_y(np.array([np.radians(take.azimuth)]))[0]
+    scene = solve(who.body, pose) @ turn.T + [0.0, 0.0, 2.0]
+    return sensed(seed, scene[None], 1, name)[0, :, list(made.joints)].swapaxes(0, 1).round(6)
+
+
+def takes(dataset: str, sequences: int, subjects: int) -> list[Take]:
+    """At most so many recordings, shared out over people and sides."""
+    made = _SETS[dataset]
+    check_range("subjects", subjects, 1, made.subjects)
+    found = []
+    for number, side in product(range(max(made.sides.values())), made.sides):
+        azimuth = 45.0 * number - 90 if dataset == "ks20" else 0.0
+        for subject in range(subjects):
+            # of CASIA-B one half trains, the other is tested
+            takes_part = dataset != "casia-b-3d" or (side == "train") == (subject % 2 == 0)
+            if number < made.sides[side] and takes_part:
+                found.append(Take(subject, side, number, azimuth))
+    return sorted(found[:sequences])
+
+
+def _arrays(
+    dataset: str,
+    folder: Path,
+    *,
+    sequences: int,
+    subjects: int,
+    seed: int,
+    damage: float,
+    progress: Callable[[int, int], None],
+) -> Summary:
+    """Arrays of windows. A spoilt recording has one that is not finite."""
+    check_range("damage", damage, 0, 1)
+    made, found = _SETS[dataset], takes(dataset, sequences, subjects)
+    order = rng_for(seed, "damaged", dataset).permutation(len(found))[: round(damage * len(found))]
+    windows: dict[str, list[tuple[int, FloatArray]]] = {side: [] for side in made.sides}
+    spoilt = []
+    for done, take in enumerate(found):
+        cut = _windows(recording(dataset, take, seed), made, take.side)
+        if done in order:
+            spoilt.append(f"{take.side} {len(windows[take.side])}")
+            cut[0][0, 0, 0] = np.nan
+        windows[take.side] += [(take.subject, window) for window in cut]
+        progress(done + 1, len(found))
+    for side, entries in windows.items():
+        if entries:
+            _write_arrays(folder, dataset, side, entries)
+    return Summary(len(found), tuple(spoilt))
+
+
+def _windows(joints: FloatArray, made: _Set, side: str) -> list[FloatArray]:
+    """Windows (F, V, 3), cut as those are who exchange such arrays."""
+    joints = joints[_TRIM:-_TRIM] if made.name != "IAS" or side != "train" else joints[_TRIM:]
+    length = made.window
+    many = made.overlap and side == "train"
+    starts = [
+        start
+        for shift in range(length if many else 1)
+        for start in range(shift, len(joints) - length + 1, length // 2 if many else length)
+    ]
+    return [joints[start : start + length].copy() for start in starts]
+
+
+def _write_arrays(
+    folder: Path, dataset: str, side: str, entries: list[tuple[int, FloatArray]]
+) -> None:
+    made = _SETS[dataset]
+    where = folder / (made.folder or made.name) / str(made.window)
+    special = "CASIA_B_" if dataset == "casia-b-3d" else ""
+    where /= f"{special}train_npy_data" if side == "train" else f"{special}test_npy_data"
+    if side != "train":
+        where /= {"still": "Still", "walking": "Walking", "a": "A", "b": "B"}.get(side, side)
+    first = 1 if dataset == "kgbd" else 0  # number of the first person
+    labels = np.array([first + subject for subject, _ in entries])
+    joints = np.stack([window for _, window in entries])
+    if dataset == "kgbd":
+        joints = joints[:, :, list(_KGBD_LINES.values())]
+    ending = f"_{made.name}_{made.window}.npy"
+    prefix = "" if side == "train" else "t_"
+    for axis, letter in enumerate("xyz"):
+        rows = joints[..., axis].reshape(-1, joints.shape[2])
+        _save(where / f"{prefix}source_{letter}{ending}", rows)
+    ids = {int(label): np.flatnonzero(labels == label).tolist() for label in np.unique(labels)}
+    _save(where / f"frame_id{ending}", labels)
+    write_file(where / f"ids{ending}", _pickled(ids))
+
+
+def _save(path: Path, values: FloatArray) -> None:
+    stream = BytesIO()
+    np.save(stream, values)
+    write_file(path, stream.getvalue())
+
+
+def _pickled(ids: dict[int, list[int]]) -> bytes:
+    """As numpy saves a dict."""
+    stream = BytesIO()
+    np.save(stream, np.array(ids, dtype=object), allow_pickle=True)
+    return stream.getvalue()
+
+
+def _frame_files(
+    dataset: str,
+    folder: Path,
+    *,
+    sequences: int,
+    subjects: int,
+    seed: int,
+    damage: float,
+    progress: Callable[[int, int], None],
+) -> Summary:
+    """BIWI, IAS-Lab and KS20: a file a frame. One frame of a spoilt recording is."""
+    check_range("damage", damage, 0, 1)
+    found = takes(dataset, sequences, subjects)
+    order = rng_for(seed, "damaged", dataset).permutation(len(found))[: round(damage * len(found))]
+    kinds = {int(place): DAMAGES[turn % len(DAMAGES)] for turn, place in enumerate(order)}
+    spoilt = []
+    for done, take in enumerate(found):
+        joints = recording(dataset, take, seed)
+        rng = rng_for(seed, "damage", *map(str, take))
+        bad = int(rng.integers(len(joints))) if done in kinds else -1
+        for frame, values in enumerate(joints):
+            path = _frame_path(dataset, take, frame)
+            encode = partial(_frame, dataset, _is_lost(take, frame))
+            content = encode(values[None])
+            if frame == bad:
+                content = spoil(values[None], kinds[done], encode, rng)
+                spoilt.append(path)
+            write_file(folder / path, content)
+        progress(done + 1, len(found))
+    return Summary(len(found), tuple(sorted(spoilt)))
+
+
+def _is_lost(take: Take, frame: int) -> bool:
+    """Is a joint not tracked? In a few frames of every recording."""
+    return (frame + take.subject) % 15 == 7
+
+
+def _frame_path(dataset: str, take: Take, frame: int) -> str:
+    if dataset == "ks20":
+        cycle = {"train": 1, "gallery": 2, "probe": 3}[take.side]
+        body = _BODIES[take.subject]
+        return f"{_VIEWS[take.number]}/gc{cycle}_body{body}_{1000 + 33 * frame}.txt"
+    folders = {
+        "train": "Training",
+        "still": "Testing/Still",
+        "walking": "Testing/Walking",
+        "a": "TestingA",
+        "b": "TestingB",
+    }
+    who = f"{take.subject:03}" if dataset == "biwi" else f"person{take.subject + 1}"
+    return f"{folders[take.side]}/{who}/{frame:06}-a_{33 * frame}_skel.txt"
+
+
+def _frame(dataset: str, is_lost: bool, values: FloatArray) -> bytes:
+    joints = values[0]
+    numbers = np.arange(len(joints))
+    if dataset == "ks20":
+        return text_rows(np.column_stack([numbers, joints]), ",")
+    pixels = 320 + 525 * joints[:, :2] / joints[:, 2:]
+    state = np.where((numbers == 7) & is_lost, 0, 2)
+    ends = np.column_stack([np.maximum(numbers - 1, 0), numbers])
+    turn = np.tile([0.0, 0.0, 0.0, 1.0], (len(joints), 1))
+    columns = [numbers, joints, pixels, state, np.zeros(len(joints)), ends, turn]
+    return text_rows(np.column_stack(columns), ",")
+
+
+def _kgbd_files(
+    folder: Path,
+    *,
+    sequences: int,
+    subjects: int,
+    seed: int,
+    damage: float,
+    progress: Callable[[int, int], None],
+) -> Summary:
+    """KGBD: a file a recording, which is on no side yet."""
+    before = {"train": 1, "gallery": 3, "probe": 5}
+    paths = {
+        f"Person{take.subject + 1:03}/{before[take.side] + take.number}.txt": take
+        for take in takes("kgbd", sequences, subjects)
+    }
+    return write_recordings(
+        folder,
+        [*paths],
+        lambda path: recording("kgbd", paths[path], seed),
+        lambda _, joints: _kgbd_lines(joints),
+        seed=seed,
+        damage=damage,
+        progress=progress,
+    )
+
+
+def _kgbd_lines(joints: FloatArray) -> bytes:
+    lines = [
+        f"{name};{';'.join(f'{value:.7g}' for value in frame[joint])}\n"
+        for frame in joints.tolist()
+        for name, joint in _KGBD_LINES.items()
+        if joint < len(frame)
+    ]
+    return "".join(lines).encode()
+
+
+FORMS: dict[str, dict[str, Generate]] = {
+    dataset: {"arrays": partial(_arrays, dataset)} for dataset in _SETS
+}
+for _dataset in ("biwi", "ias-lab", "ks20"):
+    FORMS[_dataset] = {"text": partial(_frame_files, _dataset), **FORMS[_dataset]}
+FORMS["kgbd"] = {"text": _kgbd_files, **FORMS["kgbd"]}

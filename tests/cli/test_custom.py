@@ -1,0 +1,157 @@
+"""Data of one's own on the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import aclnet as package
+from aclnet.datasets.layouts import get_layout
+
+
+@pytest.fixture
+def folder(aclnet, tmp_path) -> Path:
+    raw = tmp_path / "mine"
+    options = ("--form", "csv", "--sequences", 24, "--subjects", 4)
+    assert aclnet("synth", "custom", raw, *options).code == 0
+    return raw
+
+
+def test_a_check_that_finds_nothing_makes_nothing(aclnet, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = aclnet("prepare", "custom", "--raw", folder, "--check")
+    assert result.code == 0
+    assert "24 of 24 recordings can be used; problems: none" in result.err
+    assert "own/test" in result.out
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_check_says_all_that_is_wrong_at_once(aclnet, folder):
+    index = folder / "index.csv"
+    lines = index.read_text().splitlines()
+    lines[2] = lines[2].replace("train", "tset").replace("test", "tset")
+    lines[4] = lines[4].replace("clip_00003.csv", "gone.csv")
+    index.write_text("\n".join(lines))
+    (folder / "clip_00007.csv").write_text("1,2\n")
+    result = aclnet("prepare", "custom", "--raw", folder, "--check")
+    assert result.code == 1
+    assert "damaged (3):" in result.out
+    assert "  index.csv:3: `split` is 'tset'" in result.out
+    assert "  index.csv:5: gone.csv is not there" in result.out
+    assert "  clip_00007.csv:1: 2 columns" in result.out
+    assert "  clip_00003.csv: no row of index.csv names it" in result.out
+    assert "21 of 22 recordings can be used; problems: 4" in result.err
+    as_json = aclnet("prepare", "custom", "--raw", folder, "--check", "--json")
+    assert as_json.code == 1
+    problems = json.loads(as_json.out)["problems"]
+    assert [(p["path"], p["line"]) for p in problems] == [
+        ("index.csv", 3),
+        ("index.csv", 5),
+        ("clip_00003.csv", None),
+        ("clip_00007.csv", 1),
+    ]
+
+
+def test_many_problems_of_a_kind_are_cut_short(aclnet, folder):
+    for file in folder.glob("clip_*.csv"):
+        file.write_text("")
+    result = aclnet("prepare", "custom", "--raw", folder, "--check")
+    assert "damaged (24):" in result.out
+    assert "  and 4 more, which --json lists" in result.out
+
+
+def test_the_layout_of_the_option_is_that_of_files_that_tell_none(aclnet, folder, tmp_path):
+    (folder / "dataset.toml").unlink()
+    out = tmp_path / "s.zarr"
+    nothing = aclnet("prepare", "custom", "--raw", folder, "--out", out)
+    assert nothing.code == 2
+    assert "nothing says which joints the recordings have" in nothing.words
+    told = aclnet("prepare", "custom", "--raw", folder, "--out", out, "--layout", "kinect_v1")
+    assert told.code == 0
+    assert package.open_store(out).layout.name == "kinect_v1"
+    assert "converted" not in told.err
+
+
+def test_a_layout_file_of_the_option(aclnet, folder, tmp_path, monkeypatch):
+    layout = get_layout("kinect_v1").model_dump(mode="json", exclude={"name"})
+    (tmp_path / "mine.json").write_text(json.dumps(layout))
+    (folder / "dataset.toml").unlink()
+    monkeypatch.chdir(tmp_path)
+    options = ("--out", "s.zarr", "--layout", "mine.json")
+    assert aclnet("prepare", "custom", "--raw", folder, *options).code == 0
+    assert package.open_store(tmp_path / "s.zarr").layout.name == "mine"
+
+
+def test_another_layout_is_a_conversion_that_is_told_and_recorded(aclnet, tmp_path):
+    options = ("--form", "coco", "--sequences", 8, "--subjects", 4)
+    aclnet("synth", "custom", tmp_path / "raw", *options)
+    out = tmp_path / "s.zarr"
+    result = aclnet(
+        "prepare", "custom", "--raw", tmp_path / "raw", "--out", out, "--layout", "openpose"
+    )
+    assert "joints converted, coco -> openpose; approximated: Neck" in result.err
+    assert package.open_store(out).attributes["conversion"] == {
+        "layouts": ["coco", "openpose"],
+        "approximated": ["Neck"],
+    }
+    converted = json.loads(aclnet("info", out, "--json").out)["facts"]["converted"]
+    assert converted == "coco -> openpose, approximated: Neck"
+    impossible = ("--out", tmp_path / "t.zarr", "--layout", "nturgb+d")
+    result = aclnet("prepare", "custom", "--raw", tmp_path / "raw", *impossible)
+    assert result.code == 2
+    assert "they can become: coco_new, openpose, openpose_new" in result.words
+
+
+READER = """
+from dataclasses import replace
+from pathlib import Path
+
+from aclnet.datasets.registry import get_dataset
+
+
+def open_mine(raw: Path):
+    return replace(get_dataset("custom"), title="Mine").open(raw)
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_reader_of_the_working_folder(aclnet, folder, tmp_path, monkeypatch, workers):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "my_reader", raising=False)
+    (tmp_path / "my_reader.py").write_text(READER)
+    (folder / "dataset.toml").write_text('layout = "kinect_v1"\n')
+    options = ("--reader", "my_reader:open_mine", "--workers", workers)
+    result = aclnet("prepare", "custom", "--raw", "mine", "--out", "s.zarr", *options)
+    assert result.code == 0, result.err
+    assert package.open_store(tmp_path / "s.zarr").attributes["title"] == "Mine"
+
+
+def test_the_reader_of_the_documentation_reads(aclnet, tmp_path, monkeypatch):
+    page = Path(__file__).parents[2] / "docs" / "custom.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "my_reader", raising=False)
+    (tmp_path / "my_reader.py").write_text(code)
+    (tmp_path / "texts").mkdir()
+    values = np.random.default_rng(0).uniform(0.1, 2, (4, 5, 60))
+    for rows, name in zip(values, ("walk_1_1", "run_1_1", "walk_4_1", "run_4_1"), strict=True):
+        np.savetxt(tmp_path / "texts" / f"{name}.txt", rows)
+    command = ("prepare", "custom", "--reader", "my_reader:open_texts", "--raw", "texts")
+    assert aclnet(*command, "--check").code == 0
+    (tmp_path / "texts" / "run_1_1.txt").write_text("1 2\n")
+    result = aclnet(*command, "--check")
+    assert result.code == 1
+    assert "run_1_1.txt:1: 2 values, 60 are expected" in result.out
+
+
+def test_a_reader_is_for_data_of_ones_own(aclnet, folder):
+    result = aclnet("prepare", "ntu60", "--raw", folder, "--reader", "a:b")
+    assert result.code == 2
+    assert "--reader opens data of your own: `aclnet prepare custom" in result.words

@@ -1,0 +1,195 @@
+"""JSON of pose estimators, each as its documentation shows it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aclnet.datasets.readers import keypoint_json
+from aclnet.datasets.sequence import DamageError
+
+NAN = float("nan")
+
+
+def person(joints: int, seed: int = 0) -> list[float]:
+    """x, y, confidence, x, y, ..."""
+    return np.random.default_rng([joints, seed]).uniform(1, 9, 3 * joints).round(3).tolist()
+
+
+def parse(content: object, units=None) -> keypoint_json.Poses:
+    return keypoint_json.parse(json.dumps(content).encode(), units)
+
+
+def expect(poses, tool: str, persons: dict[tuple[int, int], list[float]], frames: list[int]):
+    """persons: (place in a frame, place of the frame) -> its numbers; all others are absent."""
+    assert poses.tool == tool
+    assert poses.frames.tolist() == frames
+    for m, t in np.ndindex(*poses.keypoint.shape[:2]):
+        found = np.column_stack([poses.keypoint[m, t], poses.score[m, t]]).ravel()
+        if (m, t) in persons:
+            assert found.tolist() == persons[m, t]
+        else:
+            assert np.isnan(found).all()
+    joints = len(next(iter(persons.values()))) // (poses.keypoint.shape[-1] + 1)
+    assert poses.keypoint.shape[2] == joints
+
+
+def test_coco_results_are_sorted_into_frames():
+    a, b, c = (person(17, seed) for seed in range(3))
+    entries = [
+        {"image_id": 12, "category_id": 1, "keypoints": a, "score": 0.9},
+        {"image_id": 10, "category_id": 1, "keypoints": b, "score": 0.8},
+        {"image_id": 12, "category_id": 1, "keypoints": c, "score": 0.7},
+    ]
+    expect(parse(entries), "COCO results", {(0, 0): b, (0, 1): a, (1, 1): c}, [0, 2])
+
+
+def test_alphapose_names_images():
+    a, b = person(26, 1), person(26, 2)
+    entries = [
+        {"image_id": "10.jpg", "category_id": 1, "keypoints": b, "score": 3.1, "idx": 1},
+        {"image_id": "9.jpg", "category_id": 1, "keypoints": a, "score": 2.9, "idx": 1},
+    ]
+    expect(parse(entries), "AlphaPose", {(0, 0): a, (0, 1): b}, [0, 1])
+
+
+@pytest.mark.parametrize(("people", "joints"), keypoint_json._PERSON.items())
+def test_alphapose_by_image(people, joints):
+    a, b = person(18, 1), person(18, 2)
+    content = {
+        "frame_0002.png": {"version": "AlphaPose v0.3", people: []},
+        "frame_0001.png": {"version": "AlphaPose v0.3", people: [{joints: a}, {joints: b}]},
+    }
+    expect(parse(content), "AlphaPose by image", {(0, 0): a, (1, 0): b}, [0, 1])
+
+
+def test_openpose_has_a_file_a_frame():
+    a = person(25)
+    frames = [
+        (3, {"version": 1.3, "people": [{"person_id": [-1], "pose_keypoints_2d": a}]}),
+        (2, {"version": 1.3, "people": []}),
+    ]
+    poses = keypoint_json.openpose((n, json.dumps(content).encode()) for n, content in frames)
+    expect(poses, "OpenPose", {(0, 1): a}, [0, 1])
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_mmpose_of_a_video(wrapped):
+    a = person(17)
+    values = np.reshape(a, (17, 3))
+    instance = {
+        "keypoints": values[:, :2].tolist(),
+        "keypoint_scores": values[:, 2].tolist(),
+        "bbox": [[0, 0, 9, 9]],
+        "bbox_score": 0.9,
+    }
+    frames = [{"frame_id": 1, "instances": [instance]}, {"frame_id": 2, "instances": []}]
+    content = {"meta_info": {}, "instance_info": frames} if wrapped else frames
+    expect(parse(content), "MMPose", {(0, 0): a}, [0, 1])
+
+
+def landmarks(values: list[float]) -> list[dict[str, float]]:
+    keys = ("x", "y", "z", "visibility")
+    return [dict(zip(keys, row, strict=True)) for row in np.reshape(values, (-1, 4)).tolist()]
+
+
+def test_mediapipe_frames_are_a_person_several_or_none():
+    a, b = (np.random.default_rng(n).uniform(size=132).tolist() for n in (0, 1))
+    content = [None, landmarks(a), [landmarks(b), landmarks(a)], []]
+    persons = {(0, 1): a, (0, 2): b, (1, 2): a}
+    expect(parse(content), "MediaPipe", persons, [0, 1, 2, 3])
+
+
+def test_mediapipe_in_pixels_and_in_metres():
+    a, b = (np.random.default_rng(n).uniform(size=132).tolist() for n in (0, 1))
+    content = [{"pose_landmarks": [landmarks(a)], "pose_world_landmarks": [landmarks(b)]}]
+    expect(parse(content, "m"), "MediaPipe", {(0, 0): b}, [0])
+    flat = np.reshape(a, (33, 4))[:, [0, 1, 3]].ravel().tolist()
+    expect(parse(content, "px"), "MediaPipe", {(0, 0): flat}, [0])
+
+
+ENTRY = {"image_id": 1, "keypoints": person(17)}
+INSTANCE = {"keypoints": [[1, 2]], "keypoint_scores": [1]}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ([], "no person"),
+        ([None, []], "no person"),
+        ([{"pose_world_landmarks": []}], "no person"),
+        ({}, "not as COCO results, MMPose"),
+        (1, "not as"),
+        ([1], "not as"),
+        ([INSTANCE], "not as"),
+        ({"people": []}, "one frame of OpenPose"),
+        ([ENTRY, {"keypoints": []}], "entry 1: `image_id` is missing"),
+        ([ENTRY, {"image_id": "a", "keypoints": []}], "entry 1: `image_id` is of another kind"),
+        ([{"image_id": "a.jpg", "keypoints": []}], "does not end in the number of a frame"),
+        ([ENTRY, {"image_id": 2, "keypoints": person(16)}], "frame 2: a person has 16 joints"),
+        ([{"image_id": 1, "keypoints": [1, 2]}], "2 numbers, x, y, confidence"),
+        ([{"image_id": 1, "keypoints": [True, 2, 3]}], "a list of numbers is expected"),
+        ([{"image_id": 1, "keypoints": [10**400, 2, 3]}], "out of range"),
+        ([ENTRY, {"image_id": 2**40, "keypoints": person(17)}], "not of one recording"),
+        ([ENTRY] * 101, "101 persons in a frame"),
+        ({"instance_info": 3}, "`instance_info` is not a list"),
+        ({"instance_info": [INSTANCE]}, "`frame_id` is missing"),
+        ([{"frame_id": 1, "instances": [{**INSTANCE, "keypoint_scores": []}]}], "0 scores do not"),
+        ([{"frame_id": 1, "instances": [{**INSTANCE, "keypoints": [[1]]}]}], "two coordinates"),
+        ([{"frame_id": 1, "instances": []}] * 2, "no number of a frame of its own"),
+        ([landmarks([1, 2, 3, 4])[:1], "text"], "frame 1 is not a list of landmarks"),
+        ([[{"x": 1, "y": 2, "z": 3}]], "frame 0: `visibility` is missing"),
+        ([[{"x": 1, "y": 2, "z": 3, "visibility": None}]], "a list of numbers is expected"),
+        ([{"pose_landmarks": []}, {}], "`pose_world_landmarks` is missing"),
+        ({"1.jpg": {"bodies": 1}}, "1.jpg has no list of persons"),
+        ({"1.jpg": {"people": []}, "01.jpg": {"people": []}}, "there is another frame 1"),
+    ],
+)
+def test_other_content_is_damage(content, reason):
+    with pytest.raises(DamageError) as caught:
+        parse(content)
+    assert reason in caught.value.reason
+
+
+def test_damage_of_a_file_names_the_line():
+    with pytest.raises(DamageError, match="not JSON") as caught:
+        keypoint_json.parse(b"[\n1,\n2")
+    assert caught.value.line == 3
+    with pytest.raises(DamageError, match="not JSON"):
+        keypoint_json.parse(b"[" * 100_000)
+
+
+KEYS = [
+    "image_id", "keypoints", "instances", "frame_id", "x",
+    "y", "z", "visibility", "keypoint_scores", "pose_landmarks",
+    "pose_world_landmarks", "1.jpg", "instance_info", "people", "bodies",
+    "joints", "pose_keypoints_2d",
+]  # fmt: skip
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(KEYS),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=30,
+)
+
+
+@given(content=JSON, units=st.sampled_from(["m", "px"]))
+def test_any_content_is_poses_or_damage(content, units):
+    data = json.dumps(content).encode()
+    for read in (
+        lambda: keypoint_json.parse(data, units),
+        lambda: keypoint_json.openpose([(0, data)]),
+    ):
+        with contextlib.suppress(DamageError):
+            assert read().keypoint.ndim == 4
