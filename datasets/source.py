@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.files import walk_files
 from aclnet.datasets.sequence import Rejection
 
 if TYPE_CHECKING:
@@ -165,3 +166,24 @@ def unique_items(found: Iterable[Item]) -> tuple[list[Item], list[Rejection]]:
             reason = f"the same recording is at {first.path}"
             doubles.append(Rejection(item.path, None, reason, "there twice"))
     return list(items.values()), doubles
+
+
+def items_by_path(
+    root: Path, name_of: Callable[[str], str | None], suffix: str, expected: str
+) -> tuple[list[Item], list[Rejection]]:
+    """Items and rejections of a folder or archive whose files' paths tell what they are.
+
+    name_of: a sample's id of a path below the root, None where it is none. Of the others those that
+    end in `suffix` are rejected, as the path is not `expected`.
+    """
+    found: list[Item] = []
+    strange: list[Rejection] = []
+    for path, size in walk_files(root):
+        sample_id = name_of(path)
+        if sample_id is not None:
+            found.append(Item(sample_id, path, size))
+        elif path.endswith(suffix):
+            reason = f"the name is not one of {expected}"
+            strange.append(Rejection(path, None, reason, "unknown name"))
+    items, doubles = unique_items(found)
+    return items, strange + doubles

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.files import read_file, walk_files
+from aclnet.datasets.files import read_file
 from aclnet.datasets.readers.rows import parse_rows
 from aclnet.datasets.sequence import DamageError, Rejection, Sequence
-from aclnet.datasets.source import Item, Source, unique_items
+from aclnet.datasets.source import Item, Source, items_by_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,18 +41,8 @@ class MsrAction3dSource(Source):
     """A folder or archive of the dataset's files in space, at any depth."""
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
-        found: list[Item] = []
-        rejections: list[Rejection] = []
-        for path, size in walk_files(self.root):
-            file_name = PurePosixPath(path).name
-            match = _FILE.fullmatch(file_name)
-            if match is not None and _numbers(match[1]) is not None:
-                found.append(Item(match[1], path, size))
-            elif file_name.endswith(".txt"):
-                reason = "the name is not one in space (aXX_sYY_eZZ_skeleton3D.txt)"
-                rejections.append(Rejection(path, None, reason, "unknown name"))
-        items, doubles = unique_items(found)
-        return items, rejections + doubles
+        expected = "MSR-Action3D in space (aXX_sYY_eZZ_skeleton3D.txt)"
+        return items_by_path(self.root, _name_of, ".txt", expected)
 
     def read(self, item: Item) -> Sequence | Rejection:
         numbers = _numbers(item.sample_id)
@@ -78,6 +68,11 @@ class MsrAction3dSource(Source):
             replication=replication,
             source=item.path,
         )
+
+
+def _name_of(path: str) -> str | None:
+    match = _FILE.fullmatch(PurePosixPath(path).name)
+    return match[1] if match and _numbers(match[1]) else None
 
 
 def _numbers(sample_id: str) -> tuple[int, int, int] | None:

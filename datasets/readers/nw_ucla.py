@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.files import read_file, walk_files
+from aclnet.datasets.files import read_file
 from aclnet.datasets.sequence import DamageError, Rejection, Sequence
-from aclnet.datasets.source import Item, Source, unique_items
+from aclnet.datasets.source import Item, Source, items_by_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,17 +36,7 @@ class NwUclaSource(Source):
     """A folder or archive of the JSON files, at any depth."""
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
-        found: list[Item] = []
-        rejections: list[Rejection] = []
-        for path, size in walk_files(self.root):
-            file = PurePosixPath(path)
-            if _parse_name(file.stem) is not None and file.suffix == ".json":
-                found.append(Item(file.stem, path, size))
-            elif file.suffix == ".json":
-                reason = "the name is not one of NW-UCLA (aXX_sYY_eZZ_vNN.json)"
-                rejections.append(Rejection(path, None, reason, "unknown name"))
-        items, doubles = unique_items(found)
-        return items, rejections + doubles
+        return items_by_path(self.root, _name_of, ".json", "NW-UCLA (aXX_sYY_eZZ_vNN.json)")
 
     def read(self, item: Item) -> Sequence | Rejection:
         name = _parse_name(item.sample_id)
@@ -78,6 +68,11 @@ class _Name(NamedTuple):
     episode: int
     """From 0."""
     view: int
+
+
+def _name_of(path: str) -> str | None:
+    file = PurePosixPath(path)
+    return file.stem if file.suffix == ".json" and _parse_name(file.stem) else None
 
 
 def _parse_name(stem: str) -> _Name | None:

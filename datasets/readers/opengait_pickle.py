@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.files import read_file, walk_files
+from aclnet.datasets.files import read_file
 from aclnet.datasets.readers.casia_b import NUM_JOINTS, parse_id, to_sequence
 from aclnet.datasets.sequence import DamageError, Rejection, Sequence
-from aclnet.datasets.source import Item, Source, unique_items
+from aclnet.datasets.source import Item, Source, items_by_path
 from aclnet.datasets.unpickle import parse_pickle
 
 if TYPE_CHECKING:
@@ -30,17 +30,7 @@ class OpenGaitSource(Source):
     """A folder or archive of the pickles, at any depth; files of other kinds are passed over."""
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
-        found: list[Item] = []
-        rejections: list[Rejection] = []
-        for path, size in walk_files(self.root):
-            sample_id = name_of(path)
-            if sample_id is not None:
-                found.append(Item(sample_id, path, size))
-            elif path.endswith(".pkl"):
-                reason = "the path is not one of CASIA-B (sss/cc-nn/vvv/vvv.pkl)"
-                rejections.append(Rejection(path, None, reason, "unknown name"))
-        items, doubles = unique_items(found)
-        return items, rejections + doubles
+        return items_by_path(self.root, name_of, ".pkl", "CASIA-B (sss/cc-nn/vvv/vvv.pkl)")
 
     def read(self, item: Item) -> Sequence | Rejection:
         try:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.files import read_file, walk_files
+from aclnet.datasets.files import read_file
 from aclnet.datasets.readers.casia_b import NUM_JOINTS, parse_id, to_sequence
 from aclnet.datasets.readers.keypoint_json import load
 from aclnet.datasets.sequence import DamageError, Rejection, Sequence
-from aclnet.datasets.source import Item, Source, unique_items
+from aclnet.datasets.source import Item, Source, items_by_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,17 +35,7 @@ class PoseJsonSource(Source):
     """A folder or archive of the files, at any depth."""
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
-        found: list[Item] = []
-        rejections: list[Rejection] = []
-        for path, size in walk_files(self.root):
-            sample_id = name_of(path)
-            if sample_id is not None:
-                found.append(Item(sample_id, path, size))
-            elif path.endswith(".json"):
-                reason = "neither the name nor the folder is one of CASIA-B (sss-cc-nn-vvv)"
-                rejections.append(Rejection(path, None, reason, "unknown name"))
-        items, doubles = unique_items(found)
-        return items, rejections + doubles
+        return items_by_path(self.root, name_of, ".json", "CASIA-B (sss-cc-nn-vvv)")
 
     def read(self, item: Item) -> Sequence | Rejection:
         try:

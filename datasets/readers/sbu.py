@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.files import read_file, walk_files
+from aclnet.datasets.files import read_file
 from aclnet.datasets.readers.rows import parse_rows
 from aclnet.datasets.sequence import DamageError, Rejection, Sequence
-from aclnet.datasets.source import Item, Source, unique_items
+from aclnet.datasets.source import Item, Source, items_by_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,17 +41,13 @@ class SbuSource(Source):
     """A folder of the sets of recordings, or of their zips."""
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
-        found: list[Item] = []
-        rejections: list[Rejection] = []
-        for path, size in walk_files(self.root):
-            match = _PATH.fullmatch(path)
-            if match is not None and 1 <= int(match[2]) <= len(self.spec.class_names):
-                found.append(Item("-".join(match.groups()), path, size))
-            elif path.endswith(_FILE_NAME):
-                reason = f"the path is not one of SBU (sXXsYY/CC/NNN/{_FILE_NAME})"
-                rejections.append(Rejection(path, None, reason, "unknown name"))
-        items, doubles = unique_items(found)
-        return items, rejections + doubles
+        expected = f"SBU (sXXsYY/CC/NNN/{_FILE_NAME})"
+        return items_by_path(self.root, self._name_of, _FILE_NAME, expected)
+
+    def _name_of(self, path: str) -> str | None:
+        match = _PATH.fullmatch(path)
+        known = match and 1 <= int(match[2]) <= len(self.spec.class_names)
+        return "-".join(match.groups()) if match and known else None
 
     def read(self, item: Item) -> Sequence | Rejection:
         match = _ID.fullmatch(item.sample_id)

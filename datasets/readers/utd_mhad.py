@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.files import read_file, walk_files
+from aclnet.datasets.files import read_file
 from aclnet.datasets.sequence import DamageError, Rejection, Sequence
-from aclnet.datasets.source import Item, Source, unique_items
+from aclnet.datasets.source import Item, Source, items_by_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,18 +33,7 @@ class UtdMhadSource(Source):
     """A folder or archive of the dataset's skeleton files, at any depth."""
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
-        found: list[Item] = []
-        rejections: list[Rejection] = []
-        for path, size in walk_files(self.root):
-            file_name = PurePosixPath(path).name
-            match = _NAME.fullmatch(file_name)
-            if match is not None and _numbers(match[1]) is not None:
-                found.append(Item(match[1], path, size))
-            elif file_name.endswith(".mat"):
-                reason = "the name is not one of UTD-MHAD (aA_sS_tT_skeleton.mat)"
-                rejections.append(Rejection(path, None, reason, "unknown name"))
-        items, doubles = unique_items(found)
-        return items, rejections + doubles
+        return items_by_path(self.root, _name_of, ".mat", "UTD-MHAD (aA_sS_tT_skeleton.mat)")
 
     def read(self, item: Item) -> Sequence | Rejection:
         numbers = _numbers(item.sample_id)
@@ -65,6 +54,11 @@ class UtdMhadSource(Source):
             replication=replication,
             source=item.path,
         )
+
+
+def _name_of(path: str) -> str | None:
+    match = _NAME.fullmatch(PurePosixPath(path).name)
+    return match[1] if match and _numbers(match[1]) else None
 
 
 def _numbers(sample_id: str) -> tuple[int, int, int] | None:
