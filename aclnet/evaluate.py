@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from aclnet.datasets.errors import AclnetError
+from aclnet.folding import fold_batch_norms
 from aclnet.inputs import MakeInputs
 from aclnet.network import load_model
 from aclnet.one_shot import Exemplars, chance
@@ -154,7 +155,7 @@ class Scorer:
         self.run, self.store = run, store
         self.clips = clips or run.config.data.clips
         self.device = choose_device(accelerator)
-        self.model = load_model(run, store).to(self.device)
+        self.model = fold_batch_norms(load_model(run, store)).to(self.device)
         if store.class_names[: len(run.class_names)] != run.class_names:
             raise AclnetError(
                 f"{store.path} has other classes ({_classes(store.class_names)}) than run "

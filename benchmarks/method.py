@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from aclnet.config import PRESETS
 from aclnet.families import ConfusionCounter, Families, FamilySettings
+from aclnet.folding import fold_batch_norms
 from aclnet.losses import AffinityContrast
 from aclnet.model import ACLNet
 
@@ -103,7 +104,8 @@ def _network(rounds: int) -> Iterator[Row]:
         what = f"training step, {title}, batch {batch}, 100 frames, s"
         yield Row(what, f"{theirs:.2f}", f"{own:.2f}", theirs / own, "2x")
         passes = [_inference(released.eval(), tracks, owner, batch, pad=True)]
-        passes.append(_inference(ours.eval(), tracks, owner, batch, pad=False))
+        folded = fold_batch_norms(ours)
+        passes.append(_inference(folded, tracks, owner, batch, pad=False))
         theirs, own = alternate(passes, rounds)
         what = f"inference, {title}, batch {batch}, s"
         yield Row(what, f"{theirs:.2f}", f"{own:.2f}", theirs / own, "2.5x")

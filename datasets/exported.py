@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.files import UNSOUND
 from aclnet.datasets.layouts import registry
 
 if TYPE_CHECKING:
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from aclnet.datasets.source import DatasetSpec, Source
 
 MARK = "aclnet"
-"""Key of the description in a pickle, the first one of the file; first word of an HDF5 file."""
+"""Key of the description in a pickle, the first one of the file; its array's name in a `.npz`;
+first word of an HDF5 file."""
 _FIRST_BYTES = 64
 
 
@@ -72,7 +75,9 @@ class Description(BaseModel):
 
 
 def opener(raw: Path) -> Callable[[DatasetSpec, Path], Source] | None:
-    """What opens `raw` where it is an export, told by its name and first bytes; else None."""
+    """What opens `raw` where it is an export, told by its name and what it begins with or lists;
+    else None.
+    """
     if not raw.is_file():
         return None
     if raw.suffix.lower() in (".h5", ".hdf5"):
@@ -83,6 +88,10 @@ def opener(raw: Path) -> Callable[[DatasetSpec, Path], Source] | None:
         from aclnet.datasets.readers.pyskl import open_exported
 
         return open_exported
+    if raw.suffix.lower() == ".npz" and f"{MARK}.npy" in _members(raw):
+        from aclnet.datasets.readers.exported_npz import open_exported_npz
+
+        return open_exported_npz
     return None
 
 
@@ -92,6 +101,15 @@ def _beginning(raw: Path) -> bytes:
             return file.read(_FIRST_BYTES)
     except OSError as error:
         raise AclnetError(f"{raw} cannot be read: {error.strerror}") from None
+
+
+def _members(raw: Path) -> list[str]:
+    """What a zip lists; nothing where it is none, as those who read other `.npz` files say."""
+    try:
+        with zipfile.ZipFile(raw) as archive:
+            return archive.namelist()
+    except (OSError, *UNSOUND):
+        return []
 
 
 def _known(layout: str, path: Path) -> str:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _MAGIC = b"\x93NUMPY"
 _NUMBERS = re.compile(r"[<>|=]?(f[248]|[iu][1248]|b1)", re.ASCII)
+_TEXT = re.compile(r"[<>]U[1-9][0-9]{0,6}")
 MAX_HEADER = 10_000
 """Bytes that no header of an array of numbers exceeds."""
 _BROKEN_TEXT = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
@@ -43,10 +44,11 @@ class Header(NamedTuple):
     """Where the array begins, in bytes."""
 
 
-def parse_header(data: bytes) -> Header:
+def parse_header(data: bytes, *, text: bool = False) -> Header:
     """Of a `.npy` file (version 1 or 2 of its format) that begins so; DamageError where none does.
 
-    The first MAX_HEADER bytes of a file suffice.
+    The first MAX_HEADER bytes of a file suffice. text: an array of text is expected, not of
+    numbers.
     """
     if data[:6] != _MAGIC or len(data) < 12 or data[6] not in (1, 2):
         raise DamageError("not a .npy file")
@@ -60,7 +62,7 @@ def parse_header(data: bytes) -> Header:
         facts = ast.literal_eval(header.decode("latin-1").strip())
     except _BROKEN_TEXT:
         facts = None
-    return Header(*_description(facts), begin + size)
+    return Header(*_description(facts, text=text), begin + size)
 
 
 def parse_npy(data: bytes) -> NDArray[Any]:
@@ -95,13 +97,14 @@ def parse_npz(data: bytes, names: Iterable[str], limit: int) -> dict[str, NDArra
     return arrays
 
 
-def _description(facts: object) -> tuple[np.dtype[Any], tuple[int, ...], Any]:
+def _description(facts: object, *, text: bool) -> tuple[np.dtype[Any], tuple[int, ...], Any]:
     """Type, shape and order (`C` or `F`) that a header announces."""
     if not isinstance(facts, dict) or facts.keys() != {"descr", "fortran_order", "shape"}:
         raise DamageError("the header of the array is damaged")
     kind, shape = facts["descr"], facts["shape"]
-    if not isinstance(kind, str) or not _NUMBERS.fullmatch(kind):
-        raise DamageError(f"an array of {kind!r}, numbers are expected"[:120])
+    if not isinstance(kind, str) or not (_TEXT if text else _NUMBERS).fullmatch(kind):
+        wanted = "text is" if text else "numbers are"
+        raise DamageError(f"an array of {kind!r}"[:90] + f", {wanted} expected")
     sizes = shape if isinstance(shape, tuple) else (None,)
     if len(sizes) > 32 or any(type(n) is not int or n < 0 for n in sizes):
         raise DamageError("the header of the array is damaged")

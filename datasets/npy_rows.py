@@ -33,15 +33,16 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")
 class NpyRows:
     """Rows along the first axis of an array on disk; only those asked for are in memory."""
 
-    def __init__(self, read: Read, size: int, what: str) -> None:
+    def __init__(self, read: Read, size: int, what: str, *, text: bool = False) -> None:
         """`size` of the array's file in bytes. AclnetError, which begins with `what`, where it does
-        not hold the array that it announces.
+        not hold the array that it announces, of numbers or of text.
         """
         self._read = read
         try:
-            self.dtype, self.shape, order, self._begin = parse_header(self._bytes(0, MAX_HEADER))
+            header = parse_header(self._bytes(0, MAX_HEADER), text=text)
         except DamageError as damage:
             raise AclnetError(f"{what}: {damage.reason}; fetch it again") from None
+        self.dtype, self.shape, order, self._begin = header
         if order != "C" or not self.shape:
             raise AclnetError(f"{what}: the array is not saved row by row (C order)")
         self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
@@ -86,8 +87,8 @@ def open_npy(path: Path) -> NpyRows:
     return NpyRows(partial(_read_at, path, 0), size, str(path))
 
 
-def open_npz(path: Path, name: str) -> NpyRows:
-    """Of the array of that name in a `.npz` file; AclnetError where there is none.
+def open_npz(path: Path, name: str, *, text: bool = False) -> NpyRows:
+    """Of the array of numbers, or text, of that name in a `.npz` file; AclnetError without.
 
     An array that is not compressed is read where it lies. A compressed one is unpacked on the way,
     from its beginning: to read on costs what lies between, to go back costs all before.
@@ -106,7 +107,7 @@ def open_npz(path: Path, name: str) -> NpyRows:
         raise AclnetError(f"{path} cannot be read: {error.strerror or error}") from None
     except UNSOUND as error:
         raise AclnetError(f"{path} is no sound .npz file ({error}); fetch it again") from None
-    return NpyRows(read, info.file_size, what)
+    return NpyRows(read, info.file_size, what, text=text)
 
 
 def _content_of(path: Path, info: zipfile.ZipInfo) -> int:

@@ -1,4 +1,4 @@
-"""A store as a file for other training code; `aclnet prepare` takes `pyskl` and `hdf5` back.
+"""A store as a file for other training code, which `aclnet prepare` takes back.
 
 Sequences are written as the store holds them, normalised, in float32: half precision, customary in
 PYSKL's pickles, is exact to 2 mm at three metres, and would come back as other numbers.
@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import zipfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import h5py
@@ -20,12 +23,14 @@ from aclnet.datasets import protocols
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.exported import MARK, Description
 from aclnet.datasets.layouts import get_layout
+from aclnet.datasets.readers import exported_npz
+from aclnet.datasets.readers.ctr_npz import NUM_PERSONS, SIDES
+from aclnet.datasets.readers.exported_npz import NpzDescription
 from aclnet.datasets.readers.hdf5 import FRAMES, NUMBERS, TEXTS, USER_BLOCK, VECTORS, seal
 from aclnet.pipelines.convert import CONVERSIONS, convert
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -34,8 +39,8 @@ if TYPE_CHECKING:
 
 FORMATS = {"pyskl": ".pkl", "npz": ".npz", "hdf5": ".h5"}
 """Endings by form. `pyskl` is PYSKL's pickle, with keys more that it does not know; `npz` CTR-GCN's
-arrays of one protocol; `hdf5` all of the store, its schema in `aclnet.datasets.readers.hdf5`."""
-_NPZ_PERSONS = 2
+arrays of one protocol, with arrays more, see `aclnet.datasets.readers.exported_npz`; `hdf5` all of
+the store, its schema in `aclnet.datasets.readers.hdf5`."""
 _HDF5_ROWS = 2048  # of a chunk: 600 kB of 25 joints
 
 
@@ -201,59 +206,90 @@ def _pyskl_name(split: str, splits: dict[str, Any]) -> str:
 
 
 def _npz(store: Store, path: Path, protocol: str) -> list[str]:
-    masks = {side: store.mask(f"{protocol}/{side}") for side in ("train", "test")}
+    masks = {side: store.mask(f"{protocol}/{side}") for side in SIDES}
     chosen = (masks["train"] | masks["test"]) & (store.column("variant") == 0)
     persons, frames = store.column("n_persons")[chosen], _frames_of_recordings(store, chosen)
-    if persons.max(initial=0) > _NPZ_PERSONS:
+    if persons.max(initial=0) > NUM_PERSONS:
         crowd = store.column("id")[chosen][persons.argmax()]
         raise AclnetError(
-            f"{store.path}: {crowd} has {persons.max()} persons, npz has room for {_NPZ_PERSONS}; "
+            f"{store.path}: {crowd} has {persons.max()} persons, npz has room for {NUM_PERSONS}; "
             "export to pyskl or hdf5"
         )
+    description = NpzDescription(**describe(store).model_dump(), protocol=protocol)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for side, mask in masks.items():
-            _npz_side(archive, store, side, mask, max(frames, default=0), protocol)
+        _add_member(archive, MARK, np.array([description.model_dump_json()]))
+        for side in SIDES:
+            _npz_side(archive, store, protocol, side, max(frames, default=0))
     left_out = int((store.column("variant") == 0).sum()) - int(chosen.sum())
     remarks = _variants_left_out(store)
     if left_out:
         remarks.append(f"{left_out} samples on neither side of {protocol} are left out")
-    if store.has_score and store.coordinates == 3:
-        remarks.append("confidences of joints are left out")
     return remarks
 
 
 def _npz_side(
-    archive: zipfile.ZipFile,
-    store: Store,
-    side: str,
-    mask: NDArray[np.bool_],
-    longest: int,
-    protocol: str,
+    archive: zipfile.ZipFile, store: Store, protocol: str, side: str, longest: int
 ) -> None:
-    ids, labels = [], []
-    channels = 3 if store.has_score else store.coordinates
+    mask = store.mask(f"{protocol}/{side}")
     count = len(np.unique(store.column("original")[mask & (store.column("variant") == 0)]))
-    shape = (count, longest, _NPZ_PERSONS * store.layout.num_joints * channels)
-    with _member(archive, f"x_{side}", np.dtype("<f4"), shape) as file:
-        for _, sequence in _recordings(store, mask):
-            file.write(_npz_row(sequence, longest, channels).tobytes())
-            ids.append(sequence.sample_id)
-            labels.append(sequence.label)
-    classes = np.eye(len(store.classes_of(protocol)), dtype=np.float32)
-    for name, values in (("y", classes[np.array(labels, int)]), ("id", np.array(ids, dtype=str))):
-        with _member(archive, f"{name}_{side}", values.dtype, values.shape) as file:
-            file.write(values.tobytes())
+    arrays = exported_npz.frame_arrays(
+        store.layout.num_joints, store.coordinates, scored=store.has_score
+    )
+    members = {name: (dtype, (count, longest, *shape)) for name, (dtype, shape) in arrays.items()}
+    row_of, frames = [], []
+    with ExitStack() as stack:
+        # an archive takes one array at a time: the smaller ones wait in files
+        folder = Path(str(archive.filename)).parent
+        waiting = {n: stack.enter_context(TemporaryFile(dir=folder)) for n in arrays if n != "x"}
+        with _member(archive, f"x_{side}", *members["x"]) as file:
+            for row, sequence in _recordings(store, mask):
+                for name, values in _npz_rows(sequence, longest, arrays).items():
+                    waiting.get(name, file).write(values.tobytes())
+                row_of.append(row)
+                frames.append(len(sequence.frame_index))
+        for name, rows in waiting.items():
+            rows.seek(0)
+            with _member(archive, f"{name}_{side}", *members[name]) as file:
+                shutil.copyfileobj(rows, file)
+    columns = _npz_columns(store, protocol, np.array(row_of, np.int64))
+    columns["n_frames"] = np.array(frames, "<i4")  # of all pieces together
+    for name, values in columns.items():
+        _add_member(archive, f"{name}_{side}", values)
 
 
-def _npz_row(sequence: Sequence, longest: int, channels: int) -> NDArray[np.float32]:
-    """(longest, 2 * V * C): a frame's first person, then its second."""
-    joints = sequence.keypoint
-    if joints.shape[-1] < channels and sequence.score is not None:
-        joints = np.concatenate([joints, sequence.score[..., None]], axis=-1)
-    persons, frames, num_joints, _ = joints.shape
-    row = np.zeros((longest, _NPZ_PERSONS, num_joints, channels), np.float32)
-    row[:frames, :persons] = joints.transpose(1, 0, 2, 3)
-    return row.reshape(longest, -1)
+def _npz_rows(
+    sequence: Sequence, longest: int, arrays: dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
+) -> dict[str, NDArray[Any]]:
+    """(longest, ...) of each array of frames: a frame's first person, then its second."""
+    persons, frames = sequence.present.shape
+    tracks = {"x": sequence.keypoint, "present": sequence.present}
+    if sequence.score is not None and "score" in arrays:
+        tracks["score"] = sequence.score
+    elif sequence.score is not None:
+        tracks["x"] = np.concatenate([sequence.keypoint, sequence.score[..., None]], axis=-1)
+    rows = {name: np.zeros((longest, *shape), dtype) for name, (dtype, shape) in arrays.items()}
+    rows["frame_index"][:frames] = sequence.frame_index
+    for name, values in tracks.items():
+        of_persons = rows[name].reshape(longest, NUM_PERSONS, -1)
+        of_persons[:frames, :persons] = values.reshape(persons, frames, -1).swapaxes(0, 1)
+    return rows
+
+
+def _npz_columns(store: Store, protocol: str, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Values of recordings, each by its (first) row in `samples`."""
+    classes = np.eye(len(store.classes_of(protocol)), dtype="<f4")
+    numbers, others = exported_npz.NUMBERS, ("condition", "source", *exported_npz.VECTORS)
+    return {
+        "y": classes[store.column("label")[rows]],
+        "id": store.column("original")[rows],
+        **{name: store.column(name)[rows].astype("<i4") for name in numbers},
+        **{name: store.column(name)[rows] for name in others},
+    }
+
+
+def _add_member(archive: zipfile.ZipFile, name: str, values: NDArray[Any]) -> None:
+    with _member(archive, name, values.dtype, values.shape) as file:
+        file.write(values.tobytes())
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import os
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,14 +34,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NUM_PERSONS = 2
-_SIDES = ("train", "test")
+SIDES = ("train", "test")
 _GROUPED_BY = {"xsub": "subject", "xview": "camera", "xset": "setup"}
 """What the samples of a protocol are in the order of, before that of their names."""
 _CALLED = {"cs": "xsub", "csub": "xsub", "cv": "xview", "cset": "xset"}
 """Protocols by the last word of a file's name."""
-_PLACE = re.compile(r".*/x_(train|test)/(\d{1,9})", re.ASCII | re.DOTALL)
+PLACE = re.compile(r".*/x_(train|test)/(\d{1,9})", re.ASCII | re.DOTALL)
+"""An item's path, its side and its row."""
 _CHUNK = 4096
-_UNSURE = -1
+UNSURE = -1
+"""Class of a row that is not one-hot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +70,14 @@ class CtrNpzSource(Source):
         return {f"{prefix}{side}": list(ids) for side, ids in index.ids.items()}
 
     def read(self, item: Item) -> Sequence | Rejection:
-        place = _PLACE.fullmatch(item.path)
+        place = PLACE.fullmatch(item.path)
         if place is None:
             return Rejection(item.path, None, "the path is not of the form FILE/x_train/ROW")
         side, row = place[1], int(place[2])
         arrays = self._arrays()
         try:
-            label = int(_labels(arrays[f"y_{side}"].read(row))[0])
-            if label == _UNSURE:
+            label = int(labels_of(arrays[f"y_{side}"].read(row))[0])
+            if label == UNSURE:
                 raise DamageError(f"row {row} of y_{side} is not one-hot")
             keypoint = self._keypoint(arrays[f"x_{side}"].read(row)[0])
         except DamageError as damage:
@@ -142,10 +144,10 @@ class _Index:
 def _open(version: _Version, process: int) -> dict[str, NpyRows]:
     """The four arrays; a forked process must not share the file's position with its parent."""
     path, spec = version.path, version.spec
-    arrays = {f"{a}_{side}": open_npz(path, f"{a}_{side}") for a in "xy" for side in _SIDES}
+    arrays = {f"{a}_{side}": open_npz(path, f"{a}_{side}") for a in "xy" for side in SIDES}
     width = NUM_PERSONS * get_layout(spec.source_layout).num_joints * 3
     classes = len(spec.class_names)
-    for side in _SIDES:
+    for side in SIDES:
         x, y = arrays[f"x_{side}"], arrays[f"y_{side}"]
         if len(x.shape) != 3 or x.shape[2] != width or x.dtype.kind != "f":
             raise AclnetError(f"{path}: x_{side} is {x.dtype} {x.shape}, (N, T, {width}) expected")
@@ -161,7 +163,7 @@ def _open(version: _Version, process: int) -> dict[str, NpyRows]:
 def _make_index(version: _Version) -> _Index:
     arrays = _open(version, os.getpid())
     try:
-        labels = {side: _all_labels(arrays[f"y_{side}"]) for side in _SIDES}
+        labels = {side: _all_labels(arrays[f"y_{side}"]) for side in SIDES}
     except DamageError as damage:
         raise AclnetError(f"{version.path}: {damage.reason}; fetch it again") from None
     names = _recovered(version.spec, labels)
@@ -174,16 +176,17 @@ def _make_index(version: _Version) -> _Index:
 
 
 def _all_labels(y: NpyRows) -> NDArray[np.int64]:
-    """(N,) classes, _UNSURE where a row is not one-hot."""
+    """(N,) classes, or UNSURE."""
     parts = [
-        _labels(y.read(first, min(_CHUNK, len(y) - first))) for first in range(0, len(y), _CHUNK)
+        labels_of(y.read(first, min(_CHUNK, len(y) - first))) for first in range(0, len(y), _CHUNK)
     ]
     return np.concatenate([np.empty(0, np.int64), *parts])
 
 
-def _labels(rows: NDArray[np.float64]) -> NDArray[np.int64]:
+def labels_of(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """(N,) classes of (N, classes), UNSURE where a row is not one-hot."""
     is_one_hot = (np.count_nonzero(rows, axis=1) == 1) & (rows.max(axis=1) > 0)
-    return np.where(is_one_hot, rows.argmax(axis=1), _UNSURE)
+    return np.where(is_one_hot, rows.argmax(axis=1), UNSURE)
 
 
 def _recovered(
@@ -201,6 +204,6 @@ def _recovered(
             continue
         order = np.argsort(columns[_GROUPED_BY[protocol.name]], kind="stable")
         rows = {side: order[mask[order]] for side, mask in protocol.divide(columns).items()}
-        if all(np.array_equal(columns["label"][rows[side]], labels[side]) for side in _SIDES):
-            return {side: [stems[i] for i in rows[side].tolist()] for side in _SIDES}
+        if all(np.array_equal(columns["label"][rows[side]], labels[side]) for side in SIDES):
+            return {side: [stems[i] for i in rows[side].tolist()] for side in SIDES}
     return None

@@ -25,6 +25,8 @@ from aclnet.pipelines.options import PrepareOptions
 from aclnet.pipelines.prepare import prepare
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from aclnet.datasets.store import Store
 
 LOST = {"start"}
@@ -98,6 +100,8 @@ def make_store(people_store, people, pixel_store, pixel_pickle, prepare_raw, tmp
                 return pixel_store
             case "odd":
                 return prepared(Odd(), out)
+            case "two":
+                return prepared(Odd(persons=2), out)
             case "real":
                 raw, options = tmp_path_factory.mktemp("utd"), {"dataset": "utd-mhad"}
                 folder = request.getfixturevalue("real_data") / "utd_mhad"
@@ -130,17 +134,31 @@ def store(request, make_store, monkeypatch) -> Store:
     return make_store(request.param, request)
 
 
-def rows_of(store: Store, *, originals: bool = False) -> dict[str, int]:
+def rows_of(
+    store: Store, *, originals: bool = False, among: NDArray[np.bool_] | None = None
+) -> dict[str, int]:
     return {
         str(sample_id): row
         for row, sample_id in enumerate(store.column("id"))
         if not originals or store.column("variant")[row] == 0
+        if among is None or among[row]
     }
 
 
 def assert_same_store(found: Store, expected: Store, *, originals: bool = False) -> None:
     """Equal bit for bit, whatever the order; with `originals`, to what is no variant."""
     theirs, ours = rows_of(expected, originals=originals), rows_of(found)
+    assert_same_samples(found, expected, theirs)
+    a, b = list(ours.values()), [theirs[sample_id] for sample_id in ours]
+    assert found.splits.keys() == expected.splits.keys()
+    assert found.protocols == expected.protocols
+    for name, mask in found.splits.items():
+        np.testing.assert_array_equal(mask[a], expected.splits[name][b], err_msg=name)
+
+
+def assert_same_samples(found: Store, expected: Store, theirs: dict[str, int]) -> None:
+    """All that there is of the one store is what those rows of the other are, bit for bit."""
+    ours = rows_of(found)
     assert ours.keys() == theirs.keys()
     assert found.has_score == expected.has_score
     for sample_id, row in ours.items():
@@ -152,10 +170,6 @@ def assert_same_store(found: Store, expected: Store, *, originals: bool = False)
     assert {"centre", "rotation", "original", "condition", "source"} <= columns
     for name in columns:
         np.testing.assert_array_equal(found.column(name)[a], expected.column(name)[b], err_msg=name)
-    assert found.splits.keys() == expected.splits.keys()
-    assert found.protocols == expected.protocols
-    for name, mask in found.splits.items():
-        np.testing.assert_array_equal(mask[a], expected.splits[name][b], err_msg=name)
     for name in ("title", "layout", "units", "class_names", "normalisation", "coordinates"):
         assert found.attributes[name] == expected.attributes[name]
 
@@ -170,6 +184,28 @@ def test_an_export_is_prepared_to_the_same_store(store, to, tmp_path, prepare_ra
     assert_same_store(back, store, originals=lacks_variants)
     count = int((store.column("variant") > 0).sum())
     assert remarks == ([f"{count} stored variants are left out"] if lacks_variants else [])
+
+
+@pytest.mark.parametrize(
+    ("store", "protocol"),
+    [
+        ("people", "xsub"), ("people", "xview"), ("pixels", "own"), ("real", "xsub"),
+        ("int16", "xsub"), ("int16 pixels", "own"), ("variants", "xsub"), ("aligned", "xsub"),
+        ("cut", "xsub"), ("two", "fold1"), ("two", "own"),
+    ],
+    indirect=["store"],
+)  # fmt: skip
+def test_an_npz_is_prepared_to_the_same_recordings(store, protocol, tmp_path, prepare_raw):
+    export_store(store, "npz", tmp_path / "x.npz", protocol)
+    prepare_raw(tmp_path / "x.npz", tmp_path / "b.zarr", dataset=store.name)
+    back = aclnet.open_store(tmp_path / "b.zarr")
+    sides = [f"{protocol}/{side}" for side in ("train", "test")]
+    chosen = np.logical_or(*map(store.mask, sides))
+    assert_same_samples(back, store, rows_of(store, originals=True, among=chosen))
+    for side in sides:
+        ids = [set(s.column("id")[masked(s, side)]) for s in (back, store)]
+        assert ids[0] == ids[1]
+    assert protocol in back.protocols
 
 
 def test_fixed_point_stays_what_it_is(make_store, request, tmp_path, prepare_raw):
@@ -299,13 +335,10 @@ def test_what_was_cut_is_one_recording_again(store, people_store, tmp_path):
     check_npz(tmp_path / "x.npz", aclnet.open_store(people_store), "xsub", 3)
 
 
-def test_npz_says_what_it_leaves_out(tmp_path):
-    store = prepared(Odd(persons=2), tmp_path / "o.zarr")
+def test_npz_says_what_it_leaves_out(make_store, request, tmp_path):
+    store = make_store("two", request)
     remarks = export_store(store, "npz", tmp_path / "x.npz", "fold1")
-    assert remarks == [
-        "2 samples on neither side of fold1 are left out",
-        "confidences of joints are left out",
-    ]
+    assert remarks == ["2 samples on neither side of fold1 are left out"]
 
 
 def test_npz_has_room_for_two(make_store, request, tmp_path):
@@ -415,7 +448,7 @@ def test_files_lie_beside_their_store(people_store, monkeypatch):
 
 
 @pytest.mark.parametrize("options", [{"align": True}, {"augment": "rotate=0.1", "variants": 1}])
-@pytest.mark.parametrize("to", ["pyskl", "hdf5"])
+@pytest.mark.parametrize("to", list(FORMATS))
 def test_an_exported_store_is_not_normalised_or_varied_again(
     people_store, to, options, tmp_path, prepare_raw
 ):
@@ -425,7 +458,7 @@ def test_an_exported_store_is_not_normalised_or_varied_again(
         prepare_raw(file, tmp_path / "b.zarr", **options)
 
 
-@pytest.mark.parametrize("to", ["pyskl", "hdf5"])
+@pytest.mark.parametrize("to", list(FORMATS))
 def test_another_dataset_does_not_take_it(people_store, to, tmp_path):
     file = tmp_path / f"x{FORMATS[to]}"
     export_store(aclnet.open_store(people_store), to, file)
