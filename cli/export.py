@@ -23,8 +23,8 @@ def command(path: Path | None, to: str, out: Path | None, protocol: str | None) 
     """Write a STORE, or the network of a RUN (the newest by default), for other software.
 
     Stores: pyskl is PYSKL's pickle, npz CTR-GCN's arrays of one protocol, hdf5 all of the store.
-    `aclnet prepare` makes the same store of pyskl and hdf5 again. Runs: official is a checkpoint
-    that the released ACLNet loads, safetensors the classifier's weights.
+    `aclnet prepare` makes the same store of each again; of npz, that protocol's recordings. Runs:
+    official is a checkpoint that the released ACLNet loads, safetensors the classifier's weights.
     """
     from aclnet.datasets.store import Store
     from aclnet.export import export, opened

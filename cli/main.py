@@ -25,6 +25,7 @@ COMMANDS = {
     "compare": "Which of two runs is better, sample by sample.",
     "import-checkpoint": "A checkpoint of the released code, as a run.",
     "export": "A store for other training code, or a run's network.",
+    "bench": "What this machine reads, feeds and trains of a store per second.",
     "synth": "Write made-up recordings in a dataset's raw format.",
 }
 

@@ -125,7 +125,7 @@ class Store:
 
     def classes_of(self, protocol: str) -> list[str]:
         """Names of the classes that take part in a protocol: of NTU-120's stores, NTU 60's too."""
-        return self.class_names[: self.attributes["protocol_classes"].get(protocol)]
+        return self.class_names[: self.attributes.get("protocol_classes", {}).get(protocol)]
 
     def mask(self, split: str) -> NDArray[np.bool_]:
         """(samples,) mask of a `protocol/side`; AclnetError that lists the known ones."""

@@ -259,7 +259,7 @@ def _checksums(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             members = [(info.filename, info.CRC, info.file_size) for info in archive.infolist()]
     except (OSError, *UNSOUND) as error:
-        raise AclnetError(f"{path} is no sound .npz file ({error}); export it again") from None
+        raise AclnetError(f"{path} cannot be read ({error}); export it again") from None
     return hashlib.sha256(repr(members).encode()).hexdigest()
 
 

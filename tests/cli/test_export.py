@@ -41,9 +41,9 @@ def test_the_newest_store_goes_out(aclnet, here, to, file):
     assert f"{file} is there already; choose another --out" in again.words
 
 
-@pytest.mark.parametrize("file", ["x.pkl", "x.h5", "x.hdf5"])
+@pytest.mark.parametrize("file", ["x.pkl", "x.npz", "x.h5", "x.hdf5"])
 def test_what_went_out_comes_back(aclnet, here, file):
-    to = "pyskl" if file.endswith("pkl") else "hdf5"
+    to = {"pkl": "pyskl", "npz": "npz"}.get(file[2:], "hdf5")
     assert aclnet("export", "ntu60.zarr", "--to", to, "--out", file).code == 0
     answer = aclnet("prepare", "ntu60", "--raw", file, "--out", "back.zarr")
     assert answer.code == 0, answer.err

@@ -76,6 +76,14 @@ def test_an_array_that_is_too_large_is_refused_by_its_header(tmp_path: Path, sha
         open_npy(tmp_path / "a.npy")
 
 
+def test_rows_of_text_where_text_is_asked_for(tmp_path: Path):
+    np.savez_compressed(tmp_path / "a.npz", names=["a", "", "bäg"], x=ARRAY)
+    rows = open_npz(tmp_path / "a.npz", "names", text=True)
+    assert (len(rows), rows.read(0, 3).tolist()) == (3, ["a", "", "bäg"])
+    with pytest.raises(AclnetError, match="text is expected"):
+        open_npz(tmp_path / "a.npz", "x", text=True)
+
+
 def test_a_cut_file_is_refused(tmp_path: Path):
     written(tmp_path, "npy")
     whole = (tmp_path / "a.npy").read_bytes()
