@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: demo test lint types setup clean
+.PHONY: demo test lint types bench setup clean
 
 demo: $(BIN)/.ready
 	@echo "demo: made-up people -> raw files -> store -> training -> evaluation -> occlusion bench"
@@ -19,6 +19,10 @@ lint: $(BIN)/.ready
 types: $(BIN)/.ready
 	$(BIN)/python tools/typing_links.py
 	MYPYPATH=.typing $(BIN)/mypy -p aclnet
+
+bench: $(BIN)/.ready
+	@echo "bench: docs/performance.md, some ten minutes on a machine that does nothing else"
+	$(BIN)/python benchmarks/run.py $(if $(ACLNET_REAL_DATA),--real $(ACLNET_REAL_DATA))
 
 setup: $(BIN)/.ready
 

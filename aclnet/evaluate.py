@@ -55,10 +55,11 @@ def score(
     nearest sample of each class of that mask, see `aclnet.one_shot`; its input is never corrupted.
 
     `clips` is `data.clips` where None; `rank` of `world` processes scores its part. `progress` is
-    told how many of how many samples are done. The network is left in evaluation mode. AclnetError
-    that names samples whose scores are not finite.
+    told how many of how many samples are done. `model` is left as it is, a folded copy scores.
+    AclnetError that names samples whose scores are not finite.
     """
     clips = clips or data.clips
+    model = fold_batch_norms(model)
     value = _probabilities if gallery is None else _features
     rows, found = _mean_over_clips(
         *(model, store, mask, data, device, clips, value),
@@ -119,7 +120,6 @@ def _mean_over_clips(
         rank=rank,
         world=world,
     )
-    model.eval()
     rows, parts, done = [np.empty(0, dtype=np.int64)], [], 0
     for batch in stream:
         inputs = make(batch)
@@ -155,7 +155,7 @@ class Scorer:
         self.run, self.store = run, store
         self.clips = clips or run.config.data.clips
         self.device = choose_device(accelerator)
-        self.model = fold_batch_norms(load_model(run, store)).to(self.device)
+        self.model = load_model(run, store).to(self.device)
         if store.class_names[: len(run.class_names)] != run.class_names:
             raise AclnetError(
                 f"{store.path} has other classes ({_classes(store.class_names)}) than run "

@@ -6,6 +6,7 @@ import io
 import os
 import pickle
 import shutil
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -15,7 +16,6 @@ import people
 from measure import Row, alternate, command
 
 import aclnet
-from aclnet.pipelines.sampling import UniformSampling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,27 +49,21 @@ def _memory(folder: Path) -> Iterator[Row]:
         yield Row(title, "", grown, None, "+10 %")
 
 
+_EPOCH = """
+import resource, sys
+import aclnet
+stream = aclnet.open_store(sys.argv[1]).stream(
+    "xsub/train", batch_size=64, sampling=aclnet.UniformSampling(100))
+for _ in stream:
+    pass
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
 def _peak_of_epoch(store: Path) -> float:
     """MB, of a process that does nothing else."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        stream = aclnet.open_store(store).stream(
-            "xsub/train", batch_size=64, sampling=UniformSampling(100)
-        )
-        for _ in stream:
-            pass
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        os.write(writer, str(peak).encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        peak = float(pipe.read())
-    os.waitpid(child, 0)
-    return peak
+    call = [sys.executable, "-c", _EPOCH, str(store)]
+    return float(subprocess.run(call, capture_output=True, text=True, check=True).stdout)
 
 
 def _bytes(folder: Path, real: Path) -> Iterator[Row]:
