@@ -84,13 +84,14 @@ def _resident_mb(pid: int) -> float:
 
 
 def _family(pid: int) -> list[int]:
+    """The process and all below it, whichever of its threads has started them."""
     found = [pid]
     for parent in found:
-        try:
-            children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-        except OSError:
-            continue
-        found += map(int, children)
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            try:
+                found += map(int, children.read_text().split())
+            except OSError:
+                continue
     return found
 
 

@@ -58,7 +58,7 @@ class Part:
     """What a part holds: one table row a sample, in the order of its frames' rows."""
 
     number: int
-    columns: dict[str, list[Any]]
+    columns: dict[str, NDArray[Any]]
     rejections: list[Rejection]
     largest: float
     """Largest absolute coordinate."""
@@ -66,8 +66,8 @@ class Part:
     @property
     def rows(self) -> NDArray[np.int64]:
         """Frame rows of each sample."""
-        frames, persons = (np.array(self.columns[n], np.int64) for n in ("n_frames", "n_persons"))
-        return frames * persons
+        rows: NDArray[np.int64] = self.columns["n_frames"] * self.columns["n_persons"]
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def load_part(folder: Path, number: int) -> Part:
     entry = json.loads((part_folder(folder, number) / _TABLE).read_text())
     return Part(
         number=number,
-        columns=entry["columns"],
+        columns=_arrays(entry["columns"]),  # Python's own numbers would take ten times as much
         rejections=[Rejection(*r) for r in entry["rejections"]],
         largest=entry["largest"],
     )
@@ -188,9 +188,9 @@ def load_table(folder: Path) -> PartTable:
     """The samples of all parts, in the order of the raw items."""
     numbers = sorted(int(f.name) for f in (folder / "parts").iterdir() if f.name.isdigit())
     loaded = [load_part(folder, number) for number in numbers]
-    names = loaded[0].columns
-    columns = _arrays({n: [v for part in loaded for v in part.columns[n]] for n in names})
     rows = [part.rows for part in loaded]
+    filled = [part.columns for part in loaded if len(part.rows)] or [loaded[0].columns]
+    columns = {name: np.concatenate([part[name] for part in filled]) for name in filled[0]}
     return PartTable(
         columns=columns,
         part=np.repeat(numbers, [len(r) for r in rows]),
