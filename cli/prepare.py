@@ -41,6 +41,15 @@ _SHOWN = 20
 @click.option(
     "--track", is_flag=True, help="Join persons from frame to frame, where raw data do not."
 )
+@click.option(
+    "--box-thr", type=click.FloatRange(0, 1), default=0.0, help="Least score of a detected person."
+)
+@click.option(
+    "--valid-ratio",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Least share of frames with one of those.",
+)
 @click.option("--align", is_flag=True, help="Turn bodies upright and to the front.")
 @click.option(
     "--dtype", type=click.Choice(["float32", "int16"]), default="float32", show_default=True
@@ -69,6 +78,8 @@ def command(
     scheduler: str | None,
     layout: str,
     track: bool,
+    box_thr: float,
+    valid_ratio: float,
     align: bool,
     dtype: str,
     augment: str,
@@ -99,6 +110,8 @@ def command(
         {
             "layout": layout,
             "track": track,
+            "box_thr": box_thr,
+            "valid_ratio": valid_ratio,
             "align": align,
             "dtype": dtype,
             "augment": _operations(augment, variants),

@@ -79,6 +79,17 @@ class Source(ABC):
         """
         return {}
 
+    def with_boxes(self, box_thr: float, valid_ratio: float) -> Source:
+        """The same without persons whose detection scores below `box_thr`, and without recordings
+        in whose frames too few are left: less than `valid_ratio` of all.
+
+        AclnetError where detections have no scores.
+        """
+        raise AclnetError(
+            f"{self.root}: {self.spec.title} has no scores of boxes; leave --box-thr and "
+            "--valid-ratio out"
+        )
+
     def fingerprint(self) -> str:
         """What, besides the items' names and sizes, decides the sequences, hashed; if anything."""
         return ""

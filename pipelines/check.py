@@ -104,6 +104,7 @@ class _Batch:
 
 def check(source: Source, options: PrepareOptions, run: Run, progress: Progress) -> Checked:
     """Reads all of a source; AclnetError only where it cannot be read as a whole."""
+    source = options.choose_boxes(source)
     items, unusable = source.scan()
     spec = with_layout(source.spec, options.layout)
     jobs = [

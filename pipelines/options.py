@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from aclnet.datasets.source import Source
 
 
 class PrepareOptions(BaseModel):
@@ -16,6 +19,10 @@ class PrepareOptions(BaseModel):
     """Another joint layout for the store, by name; empty: the dataset's."""
     track: bool = False
     """Join the persons of a source that does not (`Source.tracked`) from frame to frame."""
+    box_thr: float = Field(default=0, ge=0, le=1)
+    """Persons whose detection has a lower score are left out, where raw data tell scores."""
+    valid_ratio: float = Field(default=0, ge=0, le=1)
+    """So much of a recording's frames must have a person left, or it is rejected."""
     align: bool = False
     """Turn every sequence so that its first spine points to +z and its shoulders to +x."""
     dtype: Literal["float32", "int16"] = "float32"
@@ -27,3 +34,9 @@ class PrepareOptions(BaseModel):
     """Augmented copies of every training sequence."""
     seed: int = Field(default=0, ge=0, lt=1 << 32)
     """Seed of the order of samples in the store and of the stored augmentation."""
+
+    def choose_boxes(self, source: Source) -> Source:
+        """The source with what `box_thr` and `valid_ratio` leave of it."""
+        if not (self.box_thr or self.valid_ratio):
+            return source
+        return source.with_boxes(self.box_thr, self.valid_ratio)

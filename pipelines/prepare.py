@@ -112,6 +112,7 @@ def prepare(
     be written, or where a complete dataset has wrong protocol counts.
     """
     _check_exported(source, options)
+    source = options.choose_boxes(source)
     items, unusable = source.scan()
     if not items:
         raise AclnetError(_nothing_found(source, unusable))

@@ -55,6 +55,11 @@ _SORTED_BEYOND = 10
 class PysklSource(Source):
     """One pickle, `root`; it is loaded once a process."""
 
+    box_thr: float = 0.0
+    """Rows of a lower `box_score` are left out."""
+    valid_ratio: float = 0.0
+    """Share of a clip's frames in which somebody has to be left."""
+
     @property
     def num_joints(self) -> int:
         return get_layout(self.spec.source_layout).num_joints
@@ -91,6 +96,11 @@ class PysklSource(Source):
     def tracked(self) -> bool:
         return not any("frame_inds" in entry for entry in _load(self.root).annotations.values())
 
+    def with_boxes(self, box_thr: float, valid_ratio: float) -> Source:
+        if self.tracked():
+            return super(PysklSource, self).with_boxes(box_thr, valid_ratio)
+        return replace(self, box_thr=box_thr, valid_ratio=valid_ratio)
+
     def read(self, item: Item) -> Sequence | Rejection:
         try:
             annotation = _load(self.root).annotations[item.sample_id]
@@ -103,7 +113,7 @@ class PysklSource(Source):
         except KeyError:
             return self._rejection(item, "there is no such annotation")
         except DamageError as damage:
-            return self._rejection(item, damage.reason)
+            return self._rejection(item, damage.reason, damage.kind)
         present = joints.present
         if not present.any():
             return self._rejection(item, "no person in any frame", "no person")
@@ -157,6 +167,9 @@ class PysklSource(Source):
             raise DamageError(f"{numbers.size} `frame_inds` for {len(rows)} rows of `keypoint`")
         if numbers.min() < 0:
             raise DamageError(f"`frame_inds` has the negative frame {numbers.min()}")
+        if self.box_thr or self.valid_ratio:
+            sure = self._sure_boxes(annotation, numbers)
+            rows, numbers = rows[sure], numbers[sure]
         kept, frame, persons = np.unique(numbers, return_inverse=True, return_counts=True)
         by_score = -rows[..., 2].sum(axis=1) if persons.max() > _SORTED_BEYOND else frame
         order = np.lexsort((by_score, frame))
@@ -170,6 +183,21 @@ class PysklSource(Source):
         index = (kept.astype(np.int64) - int(kept[0] > 0)).astype(np.int32)
         keypoint = np.ascontiguousarray(filled[..., :2])
         return _Joints(keypoint, np.ascontiguousarray(filled[..., 2]), present, index)
+
+    def _sure_boxes(
+        self, annotation: dict[Any, Any], numbers: NDArray[np.integer]
+    ) -> NDArray[np.bool_]:
+        """(N,) rows to keep; DamageError where these are of too few frames."""
+        score = _numbers(annotation, "box_score", numbers.shape)
+        sure: NDArray[np.bool_] = score >= np.float32(self.box_thr)
+        frames, total = len(np.unique(numbers[sure])), annotation.get("total_frames")
+        if not _is_integer(total) or total < 1:
+            raise DamageError(f"`total_frames` is {total!r}, a number of frames is expected")
+        if not frames or frames < self.valid_ratio * total:
+            raise DamageError(
+                f"{frames} of {total} frames have a box of score {self.box_thr:g}", kind="no person"
+            )
+        return sure
 
     def _refuse_other_dimensions(self, annotations: dict[str, dict[Any, Any]]) -> None:
         """AclnetError where the whole file is of another kind."""

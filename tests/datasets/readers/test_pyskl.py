@@ -423,3 +423,50 @@ def test_a_real_clip(real_data: Path, tmp_path: Path):
     assert (sequence.score[there] == entry["keypoint_score"][there]).all()
     assert not entry["keypoint"][~there].any()
     assert (sequence.height, sequence.width) == entry["img_shape"]
+
+
+# Scores of boxes
+
+
+def boxed(**changes: Any) -> dict[str, Any]:
+    """Frames 1, 3, 5, 7 of eight; the second of two persons, and all of frame 5, unsure."""
+    scores = np.array([0.9, 0.55, 0.8, 0.6, 0.95], np.float16)
+    return packed([2, 1, 1, 1], box_score=scores, **changes)
+
+
+def read_boxes(folder: Path, entry: dict[str, Any], **options: float) -> Sequence | Rejection:
+    path = folder / "own.pkl"
+    path.write_bytes(pickle.dumps([entry]))
+    opened = PysklSource(get_dataset("finegym"), path).with_boxes(**options)
+    return opened.read(opened.scan()[0][0])
+
+
+def test_unsure_boxes_are_left_out(tmp_path: Path):
+    found = read_boxes(tmp_path, boxed(), box_thr=0.7, valid_ratio=0)
+    assert isinstance(found, Sequence)
+    assert found.frame_index.tolist() == [0, 2, 6]
+    assert found.keypoint[0, :, 0, 0].tolist() == [0, 2, 4]
+    assert len(found.keypoint) == 1
+    whole = read_boxes(tmp_path, boxed(), box_thr=0.5, valid_ratio=0.5)
+    assert isinstance(whole, Sequence)
+    assert whole.present.tolist() == [[True] * 4, [True, False, False, False]]
+
+
+@pytest.mark.parametrize(
+    ("entry", "options", "reason"),
+    [
+        (boxed(), {"box_thr": 0.7, "valid_ratio": 0.5}, "3 of 8 frames have a box of score 0.7"),
+        (boxed(), {"box_thr": 1.0, "valid_ratio": 0}, "0 of 8 frames"),
+        (packed([1, 1]), {"box_thr": 0.7, "valid_ratio": 0}, "`box_score` is missing"),
+        (boxed(total_frames=None), {"box_thr": 0.7, "valid_ratio": 0}, "`total_frames` is None"),
+    ],
+)
+def test_too_few_or_unknown_boxes_are_rejected(tmp_path: Path, entry, options, reason):
+    rejection = read_boxes(tmp_path, entry, **options)
+    assert isinstance(rejection, Rejection)
+    assert reason in rejection.reason
+
+
+def test_data_without_boxes_refuse_the_options(tmp_path: Path):
+    with pytest.raises(AclnetError, match="no scores of boxes; leave --box-thr"):
+        source(tmp_path, [annotation()]).with_boxes(0.5, 0)
