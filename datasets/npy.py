@@ -6,10 +6,9 @@ file that does not hold what it announces is damaged.
 
 from __future__ import annotations
 
-import ast
 import math
-import re
-import struct
+import tokenize
+import warnings
 import zipfile
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,13 +23,20 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_MAGIC = b"\x93NUMPY"
-_NUMBERS = re.compile(r"[<>|=]?(f[248]|[iu][1248]|b1)", re.ASCII)
-_TEXT = re.compile(r"[<>]U[1-9][0-9]{0,6}")
 MAX_HEADER = 10_000
 """Bytes that no header of an array of numbers exceeds."""
-_BROKEN_TEXT = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError)
-"""What `ast.literal_eval` raises on text that is no plain value."""
+_READ_HEADER = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+_UNREADABLE = (
+    *(ValueError, SyntaxError, TypeError, KeyError, OverflowError),
+    *(tokenize.TokenError, MemoryError, RecursionError),
+)
+"""What numpy raises on headers that are none."""
+_MAX_AXES = 32
+_MAX_ITEM = {False: 8, True: 4 * 10**6}
+"""Bytes of a number, and of a text."""
 
 
 class Header(NamedTuple):
@@ -50,19 +56,19 @@ def parse_header(data: bytes, *, text: bool = False) -> Header:
     The first MAX_HEADER bytes of a file suffice. text: an array of text is expected, not of
     numbers.
     """
-    if data[:6] != _MAGIC or len(data) < 12 or data[6] not in (1, 2):
-        raise DamageError("not a .npy file")
-    wide = data[6] == 2
-    (size,) = struct.unpack_from("<I" if wide else "<H", data, 8)
-    begin = 12 if wide else 10
-    header = data[begin : begin + size]
-    if len(header) < size or begin + size > MAX_HEADER:
-        raise DamageError("the header of the array is cut short or too long")
+    file = BytesIO(data[: MAX_HEADER + 1])
     try:
-        facts = ast.literal_eval(header.decode("latin-1").strip())
-    except _BROKEN_TEXT:
-        facts = None
-    return Header(*_description(facts, text=text), begin + size)
+        with warnings.catch_warnings(action="ignore"):  # of headers that Python 2 wrote
+            read = _READ_HEADER[np.lib.format.read_magic(file)]
+            shape, is_fortran, dtype = read(file, max_header_size=MAX_HEADER)
+    except _UNREADABLE:
+        raise DamageError("not a .npy file, or its header is damaged") from None
+    if dtype.kind not in ("U" if text else "fiub") or not 1 <= dtype.itemsize <= _MAX_ITEM[text]:
+        wanted = "text is" if text else "numbers are"
+        raise DamageError(f"an array of {dtype}"[:90] + f", {wanted} expected")
+    if len(shape) > _MAX_AXES or any(isinstance(n, bool) or n < 0 for n in shape):
+        raise DamageError(f"the header is damaged: no array has the shape {shape}"[:90])
+    return Header(dtype, shape, "F" if is_fortran else "C", file.tell())
 
 
 def parse_npy(data: bytes) -> NDArray[Any]:
@@ -95,17 +101,3 @@ def parse_npz(data: bytes, names: Iterable[str], limit: int) -> dict[str, NDArra
     except (OSError, *UNSOUND) as error:
         raise DamageError(f"not a sound .npz file: {error}") from None
     return arrays
-
-
-def _description(facts: object, *, text: bool) -> tuple[np.dtype[Any], tuple[int, ...], Any]:
-    """Type, shape and order (`C` or `F`) that a header announces."""
-    if not isinstance(facts, dict) or facts.keys() != {"descr", "fortran_order", "shape"}:
-        raise DamageError("the header of the array is damaged")
-    kind, shape = facts["descr"], facts["shape"]
-    if not isinstance(kind, str) or not (_TEXT if text else _NUMBERS).fullmatch(kind):
-        wanted = "text is" if text else "numbers are"
-        raise DamageError(f"an array of {kind!r}"[:90] + f", {wanted} expected")
-    sizes = shape if isinstance(shape, tuple) else (None,)
-    if len(sizes) > 32 or any(type(n) is not int or n < 0 for n in sizes):
-        raise DamageError("the header of the array is damaged")
-    return np.dtype(kind), sizes, "F" if facts["fortran_order"] else "C"
