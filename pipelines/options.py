@@ -19,9 +19,9 @@ class PrepareOptions(BaseModel):
     """Another joint layout for the store, by name; empty: the dataset's."""
     track: bool = False
     """Join the persons of a source that does not (`Source.tracked`) from frame to frame."""
-    box_thr: float = Field(default=0, ge=0, le=1)
+    box_thr: float = Field(default=0.0, ge=0, le=1)
     """Persons whose detection has a lower score are left out, where raw data tell scores."""
-    valid_ratio: float = Field(default=0, ge=0, le=1)
+    valid_ratio: float = Field(default=0.0, ge=0, le=1)
     """So much of a recording's frames must have a person left, or it is rejected."""
     align: bool = False
     """Turn every sequence so that its first spine points to +z and its shoulders to +x."""
