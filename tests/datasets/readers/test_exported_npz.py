@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import pickle
 import zipfile
+import zlib
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from aclnet.datasets.errors import AclnetError
@@ -212,6 +214,13 @@ def folder(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("changed")
 
 
+def _unpack(archive: bytes, member: zipfile.ZipInfo) -> bytes | None:
+    try:
+        return zipfile.ZipFile(BytesIO(archive)).read(member)
+    except (zipfile.BadZipFile, zlib.error):
+        return None
+
+
 @settings(max_examples=30)
 @given(
     name=st.sampled_from(["x_train", "x_test", "present_train", "frame_index_test", "id_test"]),
@@ -223,8 +232,11 @@ def test_a_changed_array_never_goes_unsaid(exported, folder, name, place, bit):
     changed = bytearray(exported.read_bytes())
     with zipfile.ZipFile(exported) as archive:
         info = archive.getinfo(f"{name}.npy")
+        array = archive.read(info)
     begin = info.header_offset + 100  # behind its header
     changed[begin + int(place * (info.compress_size - 100))] ^= 1 << bit
+    # a copy from another place within a run of zeros unpacks to the same array
+    assume(_unpack(bytes(changed), info) != array)
     (folder / "y.npz").write_bytes(changed)
     try:
         found = read_all(FINEGYM.open(folder / "y.npz"))
