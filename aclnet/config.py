@@ -58,6 +58,9 @@ class DataConfig(_Section):
     """Clips a sequence is tested with."""
     balance: bool = False
     """Draw every class equally often."""
+    per_class: int | None = Field(default=None, ge=1)
+    """Compose batches of classes with so many samples of each, for losses that compare samples of a
+    batch, as the triplet term; empty: of samples at random."""
     motion: Literal["next", "sampled"] = "next"
     """What a motion leads to: the next frame of the recording, or the next one sampled (the
     released code does so with 2-D data)."""
@@ -96,6 +99,11 @@ class OptimConfig(_Section):
     class_weights: bool = False
     """Weight the cross-entropy by inverse class frequency; a training sample's mean weight is 1."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    recompute: bool = False
+    """Activations of blocks are computed again in the backward pass instead of kept: less memory,
+    about a third more time; the same numbers."""
+    compile: bool = False
+    """torch.compile the network; needs a C++ compiler, or CUDA with Triton; other rounding."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -107,6 +115,8 @@ class OptimConfig(_Section):
             raise ValueError(
                 f"warmup_epochs={self.warmup_epochs:g} must be less than epochs={self.epochs}"
             )
+        if self.recompute and self.compile:
+            raise ValueError("recompute and compile cannot be combined: switch one of them off")
         return self
 
     @property
@@ -158,6 +168,7 @@ class Config(_Section):
             exclude={
                 "settings": True,
                 "model": {"size"},
+                "optim": {"recompute"},
                 "loss": {"terms", "weight", "inter_weight", "intra_weight"},
             },
         )

@@ -14,6 +14,7 @@ from torch.nn import functional
 from aclnet.datasets import random
 from aclnet.pipelines.augment import AugmentSpec, augment
 from aclnet.pipelines.features import make_features, needs_following
+from aclnet.pipelines.normalise import is_sizeless
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -141,9 +142,11 @@ class MakeInputs:
             width=None if self._width is None else self._move(self._width[batch.sample]),
             scored=self.score,
         )
-        if self.corruption and self._origin is not None:
-            origin = self._move(self._origin[batch.sample[batch.owner]])
-            if self.score:  # a joint that is missing has no confidence
+        if self.corruption:
+            origin = None
+            if self._origin is not None:
+                origin = self._move(self._origin[batch.sample[batch.owner]])
+            if origin is not None and self.score:  # a joint that is missing has no confidence
                 origin = functional.pad(origin, (0, 1))
             there = (x != 0).any(dim=-1).any(dim=-1) if present is None else present
             x = self.corruption.on_joints(x, origin, there)
@@ -167,17 +170,24 @@ def channels(store: Store, data: DataConfig) -> int:
 
 
 def image_width(store: Store) -> NDArray[np.int64] | None:
-    """(N,) pixels; None where the data are not in pixels, or some do not tell."""
+    """(N,) pixels, for the mirror image of 2-D joints: 0 where every frame has its own origin.
+
+    None for joints in space, and where the width of some image is unknown.
+    """
+    if store.coordinates != 2:
+        return None
     width = store.column("width")
-    known = store.coordinates == 2 and bool((width > 0).all())
+    known = is_sizeless(store.attributes["normalisation"]) or bool((width > 0).all())
     return width.astype(np.int64) if known else None
 
 
-def camera_origin(store: Store) -> NDArray[np.float32]:
+def camera_origin(store: Store) -> NDArray[np.float32] | None:
     """(N, C) metres: where the camera's origin lies in each sample's normalised coordinates.
 
-    Normalised is rotation @ (raw - centre); the raw origin is 0.
+    Normalised is rotation @ (raw - centre); the raw origin is 0. None where nothing leads back.
     """
+    if is_sizeless(store.attributes["normalisation"]):
+        return None
     centre, rotation = store.column("centre"), store.column("rotation")
     origin: NDArray[np.float32] = np.einsum("nij,nj->ni", rotation, -centre).astype(np.float32)
     return origin

@@ -1,6 +1,8 @@
 """The affinity contrastive losses: between confused classes, and within a class over a memory.
 
-Both work on a projection of the network's contrastive feature. How a training step uses them:
+Both work on a projection of the network's contrastive feature. For identities, whose batches hold
+several samples of each, a triplet loss on the embedding of the second can be added. How a training
+step uses them:
 
     contrast.observe(feature, predicted, labels, keys)    # once, with the whole global batch
     losses = contrast(feature[rows], rows)                # per process and micro-batch
@@ -42,7 +44,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class ContrastSettings(BaseModel):
-    """Both contrastive terms."""
+    """Both contrastive terms, and the triplet term beside them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -64,6 +66,10 @@ class ContrastSettings(BaseModel):
     """Of the prototypes."""
     same_sequence: Literal["exclude", "keep"] = "exclude"
     """Whether an earlier embedding of an anchor's own sequence is one of its positives."""
+    triplet: NonNegative = 0.0
+    """Weight of the batch-hard triplet term, whatever `terms` says; 0 switches it off."""
+    triplet_margin: Positive = 0.2
+    """In Euclidean distance of unit vectors, which is 2 at most."""
     families: FamilySettings = FamilySettings()
 
     @property
@@ -95,9 +101,10 @@ class ContrastLosses(NamedTuple):
     """Scalars of the rows given; a term that is not active yet is 0."""
 
     total: Tensor
-    """Both terms by their weights: what is added to the cross-entropy."""
+    """All terms by their weights: what is added to the cross-entropy."""
     inter: Tensor
     intra: Tensor
+    triplet: Tensor
     share_with_family: Tensor
     """Of the global batch's samples, the share whose class has a family."""
 
@@ -164,6 +171,11 @@ class AffinityContrast(nn.Module):
         """Whether the memory is full, and with it the intra-class term in force."""
         return self.settings.lambda_intra > 0 and self._rows_seen >= len(self.memory)
 
+    @property
+    def projects_intra(self) -> bool:
+        """Whether a term works on the intra-class projection."""
+        return self.intra_active or self.settings.triplet > 0
+
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         """Start epoch `epoch` of `epochs`. Again for the same epoch, after a resume: no effect."""
         if epoch == self._epoch:
@@ -216,16 +228,23 @@ class AffinityContrast(nn.Module):
             feature = self._as_parameters(feature)
             has_family = self.families.member[self._step.labels].any(1).to(feature)
             inter, intra = _unused(self.inter_projection), _unused(self.intra_projection)
+            triplet = intra
             if self.inter_active:
                 per_anchor = self._inter(self.inter_projection(feature), start, stop, self._step)
                 official = self.settings.families.mode == "official"
                 over = len(has_family) if official else has_family.sum().clamp(min=1)
                 inter = _part(per_anchor, start, stop) / over
+            if self.projects_intra:
+                u = self._embed(feature)
             if self.intra_active:
-                per_anchor = self._intra(self._embed(feature), start, stop, self._step)
+                per_anchor = self._intra(u, start, stop, self._step)
                 intra = _part(per_anchor, start, stop) / len(per_anchor)
+            if self.settings.triplet > 0:
+                per_anchor, counted = self._triplet(u, start, stop, self._step)
+                triplet = _part(per_anchor, start, stop) / counted.sum().clamp(min=1)
         total = self.settings.lambda_inter * inter + self.settings.lambda_intra * intra
-        return ContrastLosses(total, inter, intra, has_family.mean())
+        total = total + self.settings.triplet * triplet
+        return ContrastLosses(total, inter, intra, triplet, has_family.mean())
 
     def get_extra_state(self) -> dict[str, int]:
         return {
@@ -315,8 +334,7 @@ class AffinityContrast(nn.Module):
         Barbano et al., "Unbiased Supervised Contrastive Learning" (ICLR 2023),
         epsilon-SupInfoNCE with the sum over positives outside the logarithm.
         """
-        stored = self.memory[step.slots]
-        batch = torch.cat([stored[:start], u, stored[stop:]])
+        batch = self._global(u, start, stop, step)
         # entries of this batch carry gradient, older ones do not
         cosine = (batch @ self.memory.T).index_copy(1, step.slots, batch @ batch.T)
         similarity = cosine / self.settings.temperature
@@ -329,6 +347,30 @@ class AffinityContrast(nn.Module):
         loss = (omega * exponential + negatives + _LOG_GUARD).log() - similarity
         positive = self._positives(same_class, step)
         return (loss * positive).sum(1) / positive.sum(1).clamp(min=1)
+
+    def _triplet(self, u: Tensor, start: int, stop: int, step: _Step) -> tuple[Tensor, Tensor]:
+        """(B,) triplet loss of every anchor, and whether it has a positive and a negative.
+
+        Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification" (2017),
+        batch hard with a margin: the farthest positive and the nearest negative of the batch.
+        """
+        batch = self._global(u, start, stop, step)
+        same_class = step.labels[:, None] == self.memory_labels
+        positive = self._positives(same_class, step)[:, step.slots]
+        negative = ~same_class[:, step.slots]
+        cosine = (batch @ batch.T).detach()  # of unit vectors: less is farther
+        farthest = cosine.masked_fill(~positive, torch.inf).argmin(1)
+        nearest = cosine.masked_fill(~negative, -torch.inf).argmax(1)
+        # unlike a square root, the norm has a gradient at 0, and it is 0
+        distances = [torch.linalg.vector_norm(batch - batch[i], dim=1) for i in (farthest, nearest)]
+        counted = positive.any(1) & negative.any(1)
+        loss = F.relu(distances[0] - distances[1] + self.settings.triplet_margin)
+        return loss * counted, counted
+
+    def _global(self, u: Tensor, start: int, stop: int, step: _Step) -> Tensor:
+        """(B, D) embeddings of the global batch, of which `u` carry gradient."""
+        stored = self.memory[step.slots]
+        return torch.cat([stored[:start], u, stored[stop:]])
 
     def _positives(self, same_class: Tensor, step: _Step) -> Tensor:
         """(B, rows) bool: entries that an anchor shall be near; never itself."""

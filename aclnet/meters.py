@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from aclnet.inputs import Inputs
     from aclnet.losses import ContrastLosses
 
-_SUMS = ("loss", "cross_entropy", "inter", "intra", "accuracy", "in_family")
+_SUMS = ("loss", "cross_entropy", "inter", "intra", "triplet", "accuracy", "in_family")
 _NAMED = 5
 """Samples that a message names."""
 
@@ -79,12 +79,13 @@ class EpochMeter:
         predictions = logits.argmax(1)
         cells = inputs.label * self.classes + predictions
         self.confusion.index_add_(0, cells, torch.ones_like(cells))
-        total, inter, intra = (v.detach() for v in (losses.total, losses.inter, losses.intra))
+        total, inter, intra, triplet = (value.detach() for value in losses[:4])
         figures = (
             cross_entropy.sum() + total * global_batch,
             cross_entropy.sum(),
             inter * global_batch,
             intra * global_batch,
+            triplet * global_batch,
             (predictions == inputs.label).sum(),
             losses.share_with_family * len(inputs),
         )

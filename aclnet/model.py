@@ -11,13 +11,17 @@ is taken before the 1x1 convolution that it commutes with.
 
 from __future__ import annotations
 
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
 
 Feature = Literal["topology", "pooled"]
 Persons = Literal["present", "padded"]
@@ -54,6 +58,10 @@ class ACLNet(nn.Module):
     what the released code does, where every sample has two persons and an absent one is zeros: it
     counts in the batch statistics and in the mean; tracks after a sample's second are ignored.
 
+    `recompute`: training keeps only the inputs of the blocks for the backward pass, and computes
+    the rest of their activations again there (Chen et al., "Training deep nets with sublinear
+    memory cost", 2016). Outputs, gradients and statistics are the same, bit for bit.
+
     Initial weights come from torch's global generator.
     """
 
@@ -66,8 +74,10 @@ class ACLNet(nn.Module):
         base_channels: int = 96,
         feature: Feature = "topology",
         persons: Persons = "present",
+        recompute: bool = False,
     ) -> None:
         super().__init__()
+        self.recompute = recompute
         self.feature = feature
         self.persons = persons
         self.data_bn = nn.BatchNorm1d(num_joints * in_channels)
@@ -97,8 +107,10 @@ class ACLNet(nn.Module):
         x = self.data_bn(tracks.reshape(P * T, V * C)).view(P, T, V, C)
         x = x.permute(0, 3, 1, 2).contiguous()
         *blocks, last = cast("Iterable[Block]", self.gcn)
+        # the last block is the first to be differentiated: to compute it again saves nothing
+        recompute = self.recompute and self.training and torch.is_grad_enabled()
         for block in blocks:
-            x = block(x)
+            x = _recomputed(block, x) if recompute else block(x)
         if self.feature == "pooled":
             pooled = last(x).mean((2, 3))
             return pooled, pooled
@@ -177,6 +189,44 @@ class Block(nn.Module):
         if self.residual is not None:
             y = y.add_(self.residual(x))
         return y.relu_()
+
+
+def _recomputed(block: Block, x: Tensor) -> Tensor:
+    """`block(x)`, of which only `x` is kept for the backward pass."""
+    y: Tensor = checkpoint(
+        block,
+        x,
+        use_reentrant=False,
+        preserve_rng_state=False,  # nothing in a block is random
+        context_fn=partial(_recompute_contexts, block),
+    )
+    return y
+
+
+def _recompute_contexts(
+    block: Block,
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    """Contexts of the forward pass and of the recomputation of `block`."""
+    return nullcontext(), _spare_statistics(block)
+
+
+@contextmanager
+def _spare_statistics(block: Block) -> Iterator[None]:
+    """Batch norms update copies of their running statistics, which are then thrown away.
+
+    They must be there: a checkpoint wants as many tensors saved as the first time.
+    """
+    norms = [m for m in block.modules() if isinstance(m, nn.BatchNorm2d)]
+    kept = [dict(norm.named_buffers()) for norm in norms]
+    for norm, buffers in zip(norms, kept, strict=True):
+        for name, buffer in buffers.items():
+            setattr(norm, name, buffer.clone())
+    try:
+        yield
+    finally:
+        for norm, buffers in zip(norms, kept, strict=True):
+            for name, buffer in buffers.items():
+                setattr(norm, name, buffer)
 
 
 class Topology(NamedTuple):
@@ -329,5 +379,6 @@ class _Pointwise(nn.Conv2d):
 def _pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """(P, C', T, V): `weight` (C', C, 1, 1) applied to every place of `x` (P, C, T, V)."""
     P, _, T, V = x.shape
-    y = torch.baddbmm(bias[:, None], weight.flatten(1).expand(P, -1, -1), x.flatten(2))
+    # the bias apart: as the product's addend it would be spread out to the whole output before
+    y = torch.bmm(weight.flatten(1).expand(P, -1, -1), x.flatten(2)).add_(bias[:, None])
     return y.view(P, -1, T, V)

@@ -53,6 +53,7 @@ def build_model(config: Config, num_joints: int, in_channels: int, classes: int)
         base_channels=config.model.base_channels,
         feature=config.model.feature,
         persons=config.model.persons,
+        recompute=config.optim.recompute,
     )
 
 
@@ -87,7 +88,7 @@ def _check_same_input(run: Run, store: Store) -> None:
         raise AclnetError(
             f"run {run.name} was trained on sequences normalised by "
             f"{run.record['normalisation']}, and those of {store.path} are by {normalisation}; "
-            "prepare a store as the run's (--align or not)"
+            "prepare a store as the run's (--align, --normalise)"
         )
 
 

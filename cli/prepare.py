@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import json_option, print_json, progress, screen, table
+from aclnet.cli.console import MEMORY, json_option, print_json, progress, screen, table
 
 if TYPE_CHECKING:
     from aclnet.datasets.protocols import SideCount
@@ -34,6 +34,9 @@ _SHOWN = 20
     show_default=True,
 )
 @click.option(
+    "--max-memory", type=MEMORY, default=0, help="Of all processes together, as 2GB. [default: any]"
+)
+@click.option(
     "--scheduler",
     help="Address of a dask scheduler, tcp://HOST:PORT, whose workers see the same files.",
 )
@@ -51,6 +54,13 @@ _SHOWN = 20
     help="Least share of frames with one of those.",
 )
 @click.option("--align", is_flag=True, help="Turn bodies upright and to the front.")
+@click.option(
+    "--normalise",
+    type=click.Choice(["default", "height", "directions"]),
+    default="default",
+    help="Take the size of bodies out, by their height or the length of each bone.",
+    show_default=True,
+)
 @click.option(
     "--dtype", type=click.Choice(["float32", "int16"]), default="float32", show_default=True
 )
@@ -75,12 +85,14 @@ def command(
     raw: Path | None,
     out: Path | None,
     workers: int,
+    max_memory: int,
     scheduler: str | None,
     layout: str,
     track: bool,
     box_thr: float,
     valid_ratio: float,
     align: bool,
+    normalise: str,
     dtype: str,
     augment: str,
     variants: int,
@@ -113,6 +125,7 @@ def command(
             "box_thr": box_thr,
             "valid_ratio": valid_ratio,
             "align": align,
+            "normalise": normalise,
             "dtype": dtype,
             "augment": _operations(augment, variants),
             "variants": variants,
@@ -123,7 +136,7 @@ def command(
     out = out or Path(f"{spec.name}.zarr")
     screen.print(f"{spec.title}: {raw}" + ("" if check else f" -> {out}"))
     source = _open(spec, raw, reader, layout)
-    with executor(workers, scheduler) as run, progress() as update:
+    with executor(workers, scheduler, max_memory) as run, progress() as update:
 
         def show(stage: str, done: int, total: int, rejected: int) -> None:
             update(stage, done, total, f"{rejected} rejected" if rejected else "")

@@ -170,8 +170,8 @@ class Store:
         """One sequence by its row in `samples` or its id, as it is stored (normalised).
 
         The raw coordinates are keypoint @ rotation + centre (columns of those names), see
-        `aclnet.pipelines.normalise.denormalise`. Raises AclnetError for an unknown id and for
-        damaged data.
+        `aclnet.pipelines.normalise.denormalise`, unless the size of bodies was taken out. Raises
+        AclnetError for an unknown id and for damaged data.
         """
         row = self._row_of(sample) if isinstance(sample, str) else int(sample)
         return self._sequence(row, self._rows)
@@ -239,6 +239,7 @@ class Store:
         motion: bool = False,
         score: bool = False,
         balance: bool = False,
+        per_class: int | None = None,
         window: int | None = None,
         rank: int = 0,
         world: int = 1,
@@ -254,6 +255,7 @@ class Store:
             motion=motion,
             score=score,
             balance=balance,
+            per_class=per_class,
             window=window,
             rank=rank,
             world=world,

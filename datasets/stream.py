@@ -18,7 +18,7 @@ import numpy as np
 
 from aclnet.datasets import random
 from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.plan import AUGMENT, EpochPlan, balanced_repeats, plan_epoch
+from aclnet.datasets.plan import AUGMENT, EpochPlan, balanced_repeats, plan_epoch, plan_identities
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,14 +114,18 @@ class Stream:
         motion: also yield the frame after each sampled one.
         score: also yield the confidence of each joint, as the last channel.
         balance: draw every class equally often.
+        per_class: compose batches of classes with so many samples of each, for losses that compare
+            samples of a batch; see `aclnet.datasets.plan.plan_identities`. Windows of too few
+            classes for a batch are read together, which takes the memory of both.
         rank, world: this process among data-parallel ones. All read the same windows, and the
             global batches depend on batch_size * world alone. Ranks have equally many batches,
             but for an evaluation whose last step has fewer samples than there are ranks.
 
     Raises:
         AclnetError: an empty split, one with fewer samples than there are ranks to train on it, a
-            size below 1, scores of a store that has none. While streaming: a shard is gone or does
-            not decode.
+            size below 1, scores of a store that has none, `per_class` that does not divide the
+            global batch, asks for more classes than there are, or comes with `balance` or without
+            `shuffle`. While streaming: a shard is gone or does not decode.
     """
 
     def __init__(
@@ -136,6 +140,7 @@ class Stream:
         motion: bool = False,
         score: bool = False,
         balance: bool = False,
+        per_class: int | None = None,
         window: int | None = None,
         rank: int = 0,
         world: int = 1,
@@ -163,14 +168,28 @@ class Stream:
         self._frames = store.column("n_frames").astype(np.int64)
         self._persons = store.column("n_persons").astype(np.int64)
         self._cache = _ShardCache(store, score=score)
+        self._per_class = per_class
+        if per_class is not None:
+            self._check_per_class(per_class)
         self.epoch = 0
         self.step = 0
 
     def plan(self, epoch: int) -> EpochPlan:
         """What an epoch reads and in which order."""
+        labels = self._labels[self.samples]
+        if self._per_class is not None:
+            return plan_identities(
+                self.samples,
+                self._shard_of,
+                labels,
+                seed=self._seed,
+                epoch=epoch,
+                batch=self._batch,
+                window=self.window,
+                per_class=self._per_class,
+            )
         repeats = None
         if self._balance:
-            labels = self._labels[self.samples]
             repeats = balanced_repeats(labels, random.fold(self._keys, self._seed), epoch)
         return plan_epoch(
             self.samples,
@@ -221,7 +240,27 @@ class Stream:
             "window": self.window,
             "shuffle": self._shuffle,
             "balance": self._balance,
+            "per_class": self._per_class or 0,
         }
+
+    def _check_per_class(self, per_class: int) -> None:
+        if not self._shuffle or self._balance:
+            raise AclnetError(
+                "per_class draws classes equally often and in random order: "
+                "it goes with shuffle=True and balance=False alone"
+            )
+        if per_class < 1 or self._batch % per_class:
+            raise AclnetError(
+                f"a global batch of {self._batch} cannot hold {per_class} samples of each class: "
+                "per_class must divide it"
+            )
+        wanted, found = self._batch // per_class, len(np.unique(self._labels[self.samples]))
+        if found < wanted:
+            raise AclnetError(
+                f"{self._store.path}: a batch of {self._batch} with {per_class} samples of each "
+                f"class holds {wanted} classes, and this split has {found}: "
+                "lower the batch size or raise per_class"
+            )
 
     def _batches(self, plan: EpochPlan, epoch: int, first: int) -> Iterator[Batch]:
         keys = np.empty(int(self.samples[-1]) + 1, dtype=np.int64)

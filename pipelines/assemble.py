@@ -68,21 +68,13 @@ def _shard_jobs(
 ) -> list[shards.ShardJob]:
     arrays = (KEYPOINT, PRESENT, INDEX, *([SCORE] if table.scored else []))
     scale = int16_scale(table.largest) if task.options.dtype == "int16" else None
-    pieces: list[list[tuple[int, int, int, int]]] = [[] for _ in range(packing.shards)]
     inside = packing.start % packing.shard_rows
-    rows = zip(
-        packing.shard.tolist(),
-        table.part.tolist(),
-        table.first.tolist(),
-        table.rows.tolist(),
-        inside.tolist(),
-        strict=True,
-    )
-    for shard, *piece in rows:
-        pieces[shard].append(tuple(piece))
+    pieces = np.stack([table.part, table.first, table.rows, inside], axis=1)
+    order = np.argsort(packing.shard, kind="stable")
+    ends = np.cumsum(np.bincount(packing.shard, minlength=packing.shards))[:-1]
     return [
         shards.ShardJob(number, task.work, task.plan, packing.shard_rows, chosen, arrays, scale)
-        for number, chosen in enumerate(pieces)
+        for number, chosen in enumerate(np.split(pieces[order], ends))
     ]
 
 
@@ -160,7 +152,7 @@ def _attributes(
     spec, options = task.spec, task.options
     layout = get_layout(spec.layout)
     coordinates = table.columns["centre"].shape[1]
-    recipe = recipe_name(layout, align=options.align, coordinates=coordinates)
+    recipe = recipe_name(layout, align=options.align, coordinates=coordinates, by=options.normalise)
     sizes: dict[str, dict[str, int]] = {}
     for name, mask in sides.items():
         protocol, side = name.split("/")

@@ -41,8 +41,8 @@ class AugmentSpec(BaseModel):
     rotate: float = Field(default=0.0, ge=0, le=pi)
     """Radians: rotation about each axis by an angle uniform in ±rotate."""
     mirror: float = Field(default=0.0, ge=0, le=1)
-    """Probability of the mirror image: x negated (in pixels: taken from the image's width), left
-    and right joints exchanged."""
+    """Probability of the mirror image: x negated (in pixels of an image: taken from its width),
+    left and right joints exchanged."""
     swap_sides: float = Field(default=0.0, ge=0, le=1)
     """Probability that only the joints are exchanged: Spatial_Flip of the official code."""
     limb_mask: float = Field(default=0.0, ge=0, le=1)
@@ -106,7 +106,8 @@ def augment(
             or is one frame's successor, gets the same jitter.
         present: (P, N) bool; rows of absent persons are zero and stay so. Without it (a batch does
             not carry the presence in the following frames) the zeros alone tell.
-        width: (B,) of each sample's image, for the mirror image of pixels.
+        width: (B,) of each sample's image, for the mirror image of 2-D joints; 0 where these have
+            an origin of their own, about which x is negated. Without it they cannot be mirrored.
         scored: the last channel is confidence: it goes with its joint and is zero where that is
             hidden, and is else left as it is.
 

@@ -59,8 +59,9 @@ def make_features(
         return _still(x, layout, modality, scored)
     if following is None:
         raise ValueError(f"modality {modality} needs the following frames")
-    now, then = (_still(frames, layout, modality[0], scored) for frames in (x, following))
-    return _difference(then, now, scored and layout.name not in _SCORE_DIFFERENCES)
+    # the bone of a motion, which is the motion of the bone at half the cost
+    motion = _difference(following, x, scored and layout.name not in _SCORE_DIFFERENCES)
+    return _still(motion, layout, modality[0], scored)
 
 
 def take_joints(x: Tensor, joints: tuple[int, ...]) -> Tensor:

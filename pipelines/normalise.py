@@ -4,37 +4,54 @@ The rule is PYSKL's PreNormalize3D with its joints taken from the layout: frames
 person are dropped, the main person's centre joint in the first frame left becomes the origin and,
 on demand, the spine is turned upright and the shoulders along x. Each sequence is moved by one
 vector and one rotation, so that walking through the room stays visible.
+
+On demand the size of the body is then taken out, see `aclnet.pipelines.body_size`; nothing leads
+back from there.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from aclnet.datasets.errors import AclnetError
+from aclnet.pipelines import body_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aclnet.datasets.layouts import Layout
 
+By = Literal["default", "height", "directions"]
+"""What sequences are normalised by besides their place in the room."""
+
 NORMALISATION = "centre-first-frame/1"
 NORMALISATION_ALIGNED = "centre-first-frame-aligned/1"
 NOT_NORMALISED = "none/1"
+HEIGHT = "height-centre/1"
+DIRECTIONS = "bone-directions/1"
+DIRECTIONS_ALIGNED = "bone-directions-aligned/1"
+
+_RULES = {"height": body_size.by_height, "directions": body_size.bone_directions}
+_BLOCK = 4096  # frames in double precision at a time
 
 _ZERO = 1e-8  # PYSKL's: what numpy.isclose takes for zero
-_ON_ORIGIN = 1e-9  # metres: keeps a joint that lies on the origin apart from a missing one
+_ON_ORIGIN = 1e-9  # in any unit: keeps a joint that lies on the origin apart from a missing one
 _DEGENERATE = 1e-6  # metres, or sine of an angle, below which a direction means nothing
 _X = np.array([1.0, 0.0, 0.0])
 _Z = np.array([0.0, 0.0, 1.0])
 
 
 class Normalised(NamedTuple):
-    """A sequence in the person's space, and what leads back: raw = rotation.T @ new + centre."""
+    """A sequence in the person's space, and what leads back: raw = rotation.T @ new + centre.
+
+    Nothing leads back to the size of a body that was taken out: `centre` is zero then, `rotation`
+    the identity.
+    """
 
     keypoint: NDArray[np.float32]
-    """(M, T', V, C), metres."""
+    """(M, T', V, C), metres or pixels, unless the size of bodies was taken out."""
     present: NDArray[np.bool_]
     """(M, T')."""
     kept: NDArray[np.int64]
@@ -47,11 +64,35 @@ class Normalised(NamedTuple):
     """(M,) the person that each row was before; scores and body ids follow it."""
 
 
-def recipe_name(layout: Layout, *, align: bool = False, coordinates: int = 3) -> str:
-    """Name of what `normalise` does to sequences of a layout, for the store to record."""
-    if not _applies(layout, coordinates):
-        return NOT_NORMALISED
-    return NORMALISATION_ALIGNED if align else NORMALISATION
+def recipe_name(
+    layout: Layout, *, align: bool = False, coordinates: int = 3, by: By = "default"
+) -> str:
+    """Name of what `normalise` does to sequences of a layout, for the store to record.
+
+    AclnetError where the size of bodies cannot be taken out of such data.
+    """
+    applies = _applies(layout, coordinates)
+    if by == "default":
+        if not applies:
+            return NOT_NORMALISED
+        return NORMALISATION_ALIGNED if align else NORMALISATION
+    if align and not applies:
+        raise AclnetError(
+            f"--align turns bodies in space about the centre of their layout; with "
+            f"--normalise {by}, {coordinates} coordinates and layout {layout.name} there is "
+            "nothing to turn: leave it out"
+        )
+    if by == "height":
+        body_size.check_height(layout, coordinates)
+        return HEIGHT
+    body_size.outwards(layout)
+    return DIRECTIONS_ALIGNED if align else DIRECTIONS
+
+
+def is_sizeless(recipe: str) -> bool:
+    """Was the size of bodies taken out? Every frame has its own origin, of its person, and nothing
+    leads back to the camera or the image."""
+    return recipe in (HEIGHT, DIRECTIONS, DIRECTIONS_ALIGNED)
 
 
 def presence_from_zeros(keypoint: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -68,8 +109,9 @@ def normalise(
     layout: Layout,
     *,
     align: bool = False,
+    by: By = "default",
 ) -> Normalised:
-    """Centre, and with `align` turn, one sequence of M persons.
+    """Centre, and with `align` turn, one sequence of M persons; then take body size out.
 
     Args:
         keypoint: (M, T, V, C) camera space in metres; a missing joint is zero in all coordinates.
@@ -78,14 +120,23 @@ def normalise(
         layout: tells the centre joint, spine and shoulders.
         align: turn the main person's spine in the first frame onto +z and then the line from left
             to right shoulder onto +x, each by the smallest rotation.
+        by: `height` or `directions` go through the rule of `aclnet.pipelines.body_size` afterwards.
 
     The main person is person 0, or person 1 (the two are exchanged) where that one is there in
     strictly more frames. A sequence without a main person, 2-D keypoints and a layout without a
     centre joint come back unchanged, and so does, without `align`, what was normalised before.
 
     Raises:
-        AclnetError: `align` with a layout that names no spine or shoulders.
+        AclnetError: `align` with a layout that names no spine or shoulders, data or a layout for
+            which there is no rule `by`.
     """
+    moved = _centred(keypoint, present, layout, align=align)
+    return moved if by == "default" else _sizeless(moved, layout, by)
+
+
+def _centred(
+    keypoint: NDArray[np.float32], present: NDArray[np.bool_], layout: Layout, *, align: bool
+) -> Normalised:
     order = np.arange(len(keypoint))
     if _frames_of(present, 1) > _frames_of(present, 0):
         order[:2] = 1, 0
@@ -103,10 +154,27 @@ def normalise(
     if align:
         rotation = _alignment(keypoint[0, 0].astype(np.float64), layout)
         keypoint = (keypoint @ rotation.T).astype(np.float32)
-    keypoint[seen & (keypoint == 0).all(axis=-1)] = _ON_ORIGIN
+    _keep_apart(keypoint, seen)
     return Normalised(
         keypoint, present[order][:, kept], kept, centre, rotation.astype(np.float32), order
     )
+
+
+def _sizeless(moved: Normalised, layout: Layout, by: Literal["height", "directions"]) -> Normalised:
+    """Without the size of bodies; frames are independent, so that blocks of them do."""
+    result = np.empty_like(moved.keypoint)
+    for start in range(0, result.shape[1], _BLOCK):
+        block = moved.keypoint[:, start : start + _BLOCK]
+        sizeless = _RULES[by](block, layout)
+        _keep_apart(sizeless, (block != 0).any(axis=-1))
+        result[:, start : start + _BLOCK] = sizeless
+    stays = np.eye(result.shape[-1], dtype=np.float32)
+    return moved._replace(keypoint=result, centre=np.zeros_like(moved.centre), rotation=stays)
+
+
+def _keep_apart(keypoint: NDArray[np.float32], seen: NDArray[np.bool_]) -> None:
+    """Moves joints that are there off the origin, where missing ones lie."""
+    keypoint[seen & (keypoint == 0).all(axis=-1)] = _ON_ORIGIN
 
 
 def denormalise(
@@ -118,6 +186,7 @@ def denormalise(
     """(M, T, V, C) in camera space from what `normalise` gave, up to float rounding.
 
     Missing joints and absent persons stay zero, frames and persons in the order of `keypoint`.
+    Sequences of a recipe that `is_sizeless` stay as they are: nothing leads back.
     """
     if keypoint.shape[-1] != 3:
         return keypoint

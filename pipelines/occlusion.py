@@ -27,11 +27,12 @@ class Corruption(Protocol):
         """Says all that a reader of the result must know of it."""
         ...
 
-    def on_joints(self, x: Tensor, origin: Tensor, present: Tensor) -> Tensor:
+    def on_joints(self, x: Tensor, origin: Tensor | None, present: Tensor) -> Tensor:
         """Corrupts coordinates (P, N, V, C).
 
         `origin` (P, C) is where the camera's origin lies in the normalised coordinates of each
-        track, `present` (P, N) bool says in which frames the person is there.
+        track, None where these do not tell; `present` (P, N) bool says in which frames the person
+        is there.
         """
         ...
 
@@ -69,13 +70,18 @@ class Drop:
     def name(self) -> str:
         return f"{self.selector} ({self.missing})"
 
-    def on_joints(self, x: Tensor, origin: Tensor, present: Tensor) -> Tensor:
+    def on_joints(self, x: Tensor, origin: Tensor | None, present: Tensor) -> Tensor:
         if self.missing == "feature":
             return x
         x = x.clone()
         gone = joint_index(self.joints, x.device)
         if self.missing == "centre":
             x[:, :, gone] = 0
+        elif origin is None:
+            raise AclnetError(
+                "joints missing at the camera: from sequences without body size nothing leads back "
+                "to it; take --missing centre or feature"
+            )
         else:
             there = torch.where(
                 present[..., None], origin[:, None], torch.zeros_like(origin[:, None])

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from aclnet.pipelines.normalise import By  # noqa: TC001 - pydantic looks at it
+
 if TYPE_CHECKING:
     from aclnet.datasets.source import Source
 
@@ -25,6 +27,9 @@ class PrepareOptions(BaseModel):
     """So much of a recording's frames must have a person left, or it is rejected."""
     align: bool = False
     """Turn every sequence so that its first spine points to +z and its shoulders to +x."""
+    normalise: By = "default"
+    """Take the size of bodies out, by their height or by the length of every bone, see
+    `aclnet.pipelines.body_size`."""
     dtype: Literal["float32", "int16"] = "float32"
     """int16 is fixed point (`aclnet.datasets.store.encode_int16`), with its scale and its largest
     error in the attributes of `frames/keypoint`."""

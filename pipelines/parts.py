@@ -190,7 +190,8 @@ def load_table(folder: Path) -> PartTable:
     loaded = [load_part(folder, number) for number in numbers]
     rows = [part.rows for part in loaded]
     filled = [part.columns for part in loaded if len(part.rows)] or [loaded[0].columns]
-    columns = {name: np.concatenate([part[name] for part in filled]) for name in filled[0]}
+    # taken out of the parts, column by column: no two are in memory twice
+    columns = {n: np.concatenate([part.pop(n) for part in filled]) for n in list(filled[0])}
     return PartTable(
         columns=columns,
         part=np.repeat(numbers, [len(r) for r in rows]),
@@ -237,9 +238,12 @@ def _prepare_item(
     if result.prepared is not None:
         return _as_it_was(result, result.prepared)
     layout = get_layout(spec.layout)
-    normalised = normalise(result.keypoint, result.present, layout, align=options.align)
+    normalised = normalise(
+        result.keypoint, result.present, layout, align=options.align, by=options.normalise
+    )
     there = normalised.present.any(axis=1)
     persons = normalised.order[there]
+    in_image = options.normalise == "default"
     sequence = replace(
         result,
         keypoint=normalised.keypoint[there],
@@ -247,6 +251,8 @@ def _prepare_item(
         frame_index=result.frame_index[normalised.kept],
         score=None if result.score is None else result.score[persons][:, normalised.kept],
         body_ids=[result.body_ids[m] for m in persons] if result.body_ids else [],
+        width=result.width if in_image else 0,
+        height=result.height if in_image else 0,
     )
     undo = (normalised.centre, normalised.rotation)
     return [_Sample(piece, *undo, item.sample_id) for piece in _cut(sequence)]
@@ -338,7 +344,8 @@ def _variants(sample: _Sample, layout: Layout, options: PrepareOptions) -> Itera
     spec = AugmentSpec.parse(options.augment)
     sequence = sample.sequence
     persons, frames = sequence.present.shape
-    scored, in_pixels = sequence.score is not None, sequence.keypoint.shape[-1] == 2
+    scored, in_plane = sequence.score is not None, sequence.keypoint.shape[-1] == 2
+    tells_width = sequence.width > 0 or options.normalise != "default"
     joints = np.ascontiguousarray(sequence.keypoint)
     if sequence.score is not None:
         joints = np.concatenate([joints, sequence.score[..., None]], axis=-1)
@@ -354,7 +361,7 @@ def _variants(sample: _Sample, layout: Layout, options: PrepareOptions) -> Itera
             layout,
             frame=torch.arange(frames).expand(persons, -1),
             present=torch.from_numpy(np.ascontiguousarray(sequence.present)),
-            width=torch.tensor([sequence.width]) if in_pixels and sequence.width else None,
+            width=torch.tensor([sequence.width]) if in_plane and tells_width else None,
             scored=scored,
         ).numpy()
         copy = replace(

@@ -18,11 +18,12 @@ import numpy as np
 
 from aclnet.datasets import manifest, protocols
 from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.layouts import get_layout
 from aclnet.datasets.store import Store
 from aclnet.pipelines import convert, parts
 from aclnet.pipelines.assemble import assemble
 from aclnet.pipelines.clean import step_of
-from aclnet.pipelines.normalise import NORMALISATION, NORMALISATION_ALIGNED
+from aclnet.pipelines.normalise import recipe_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -138,22 +139,25 @@ def prepare(
 
 def _check_exported(source: Source, options: PrepareOptions) -> None:
     other_layout = options.layout not in ("", source.spec.layout)
-    if source.normalisation() and (options.align or options.variants or other_layout):
+    chosen = options.align or options.normalise != "default" or options.variants
+    if source.normalisation() and (chosen or other_layout):
         raise AclnetError(
             f"{source.root} is an exported store: its sequences are taken as they are; choose "
-            "--layout, --align and --augment where a store is prepared from raw recordings"
+            "--layout, --align, --normalise and --augment where a store is prepared from raw "
+            "recordings"
         )
 
 
 def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: Path) -> Report:
-    resumed = _enter(task)
+    resumed, count = _enter(task), len(items)
     _make_parts(task, items)
+    items.clear()  # the parts have them now: memory shall not hold them twice
     table = parts.load_table(task.work)
     rejections = [*unusable, *table.rejections]
     if not table.size:
         _remove(task.work)  # the next try shall read the files again
         raise AclnetError(
-            f"{task.source.root}: none of {len(items)} recordings is usable. "
+            f"{task.source.root}: none of {count} recordings is usable. "
             f"The first: {table.rejections[0]}"
         )
     sides = parts.split_masks(task.source, table.columns)
@@ -188,18 +192,29 @@ def _examples(rejections: list[Rejection]) -> tuple[str, ...]:
 def _plan_hash(
     spec: DatasetSpec, source: Source, items: list[Item], options: PrepareOptions
 ) -> str:
-    """Identity of what is to be made: dataset, raw files by name and size, options, recipes."""
+    """Identity of what is to be made: dataset, raw files by name and size, options, recipes.
+
+    AclnetError where the sequences cannot be normalised as the options want it.
+    """
+    recipe = recipe_name(
+        get_layout(spec.layout),
+        align=options.align,
+        coordinates=spec.dimensions,
+        by=options.normalise,
+    )
     description = {
         "schema": manifest.SCHEMA,
         "dataset": spec.name,
-        "items": [[item.sample_id, item.path, item.size] for item in items],
         "splits": parts.own_sides(source),
         "options": options.model_dump(),
-        "recipes": [spec.clean, NORMALISATION_ALIGNED if options.align else NORMALISATION],
+        "recipes": [spec.clean, recipe],
     }
     if source.fingerprint():
         description["source"] = source.fingerprint()
-    return hashlib.sha256(json.dumps(description).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(description).encode())
+    for item in items:  # as one text they would be the largest thing in memory
+        digest.update(json.dumps([item.sample_id, item.path, item.size]).encode())
+    return digest.hexdigest()
 
 
 def _check_counts(

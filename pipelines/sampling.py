@@ -1,8 +1,12 @@
-"""Which frames of a sequence the network sees: uniform sampling of PoseConv3D and PYSKL.
+"""Which frames of a sequence the network sees.
 
-A sequence of n frames becomes L frames: a short one (n < L) runs in a loop from a random start, a
-middle one (L <= n < 2L) skips n - L random frames, a long one is cut into L equal bins that give a
-random frame each.
+Uniform sampling of PoseConv3D and PYSKL, for actions: a sequence of n frames becomes L frames; a
+short one (n < L) runs in a loop from a random start, a middle one (L <= n < 2L) skips n - L random
+frames, a long one is cut into L equal bins that give a random frame each.
+
+Consecutive sampling, for gait and re-identification: L frames that follow one another. A short
+sequence runs from its first frame to its last, back and forth (0 1 2 1 0 1 ...), until there are L.
+GaitGraph2 pads by such mirroring as well, but on both sides.
 """
 
 from __future__ import annotations
@@ -68,6 +72,85 @@ class ClipSampling:
     def __call__(self, n_frames: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """(B, clips * length) frame numbers for (B,) lengths; the keys do not matter."""
         return clip_frames(n_frames, self.length, self.clips, self.short)
+
+
+@dataclass(frozen=True)
+class ConsecutiveSampling:
+    """Sampling for training: `length` consecutive frames from a random start."""
+
+    length: int = 60
+    clips: int = field(default=1, init=False)
+
+    def __post_init__(self) -> None:
+        _check_length(self.length)
+
+    def __call__(self, n_frames: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B, length) frame numbers for (B,) lengths and keys."""
+        starts = np.maximum(n_frames - self.length, 0) + 1
+        start = integers(fold(keys, _SAMPLING), _START, starts)
+        return _consecutive(start[:, None], n_frames, self.length)
+
+
+@dataclass(frozen=True)
+class ConsecutiveClips:
+    """Sampling for tests: `clips` clips of `length` consecutive frames, clip after clip.
+
+    They lie in the middle of `clips` equal parts of the possible starts, so that a single one is
+    the centre of the sequence, as in GaitGraph's test.
+    """
+
+    length: int = 60
+    clips: int = 1
+
+    def __post_init__(self) -> None:
+        _check_length(self.length)
+        if self.clips < 1:
+            raise AclnetError(f"clips must be at least 1, not {self.clips}")
+
+    def __call__(self, n_frames: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B, clips * length) frame numbers for (B,) lengths; the keys do not matter."""
+        last = np.maximum(n_frames - self.length, 0)
+        start = (2 * np.arange(self.clips) + 1) * last[:, None] // (2 * self.clips)
+        return _consecutive(start, n_frames, self.length)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """`count` windows of each sequence from number `first` on, window after window.
+
+    Window w holds the frames from w * length on, see `num_windows`. Where a sequence ends before,
+    its last window stands for those that it lacks.
+    """
+
+    length: int
+    first: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        _check_length(self.length)
+        if self.first < 0 or self.count < 1:
+            raise AclnetError(
+                f"windows are counted from 0, and at least 1 is taken, "
+                f"not {self.count} from {self.first}"
+            )
+
+    @property
+    def clips(self) -> int:
+        return self.count
+
+    def __call__(self, n_frames: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B, count * length) frame numbers for (B,) lengths; the keys do not matter."""
+        last = num_windows(n_frames, self.length)[:, None] - 1
+        window = np.minimum(self.first + np.arange(self.count), last)
+        return _consecutive(window * self.length, n_frames, self.length)
+
+
+def num_windows(n_frames: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """(B,) windows of `length` frames, without overlap, in sequences of `n_frames` (B,) frames.
+
+    The frames that are left over are dropped; a sequence shorter than a window is one.
+    """
+    return np.asarray(np.maximum(n_frames // length, 1))
 
 
 def uniform_frames(
@@ -159,6 +242,16 @@ def _bins(n: NDArray[np.int64], length: int, keys: NDArray[np.int64]) -> NDArray
 def _borders(n: NDArray[np.int64] | int, length: int) -> NDArray[np.int64]:
     """(..., L + 1) borders of L bins over n frames."""
     return np.asarray(np.arange(length + 1) * n // length)
+
+
+def _consecutive(
+    start: NDArray[np.int64], n_frames: NDArray[np.int64], length: int
+) -> NDArray[np.int64]:
+    """(B, S * length) frames from each start (B, S) on, mirrored at the ends of the sequence."""
+    frames = (start[:, :, None] + np.arange(length)).reshape(len(start), -1)
+    period = np.maximum(2 * (n_frames - 1), 1)[:, None]
+    frames %= period
+    return np.asarray(np.minimum(frames, period - frames))
 
 
 def _check_length(length: int) -> None:

@@ -87,8 +87,8 @@ class ShardJob:
     work: Path
     plan: str
     shard_rows: int
-    pieces: list[tuple[int, int, int, int]]
-    """(part, first row there, rows, first row in the shard), by part."""
+    pieces: NDArray[np.int64]
+    """(samples, 4): part, first row there, rows, first row in the shard; by part."""
     arrays: tuple[str, ...]
     scale: float | None
     """Step of int16 fixed point; None for float32."""
@@ -133,7 +133,7 @@ def write_shard(job: ShardJob) -> int:
         files=files,
         content=content_hash([blocks[name] for name in sorted(blocks)]),
         samples=len(job.pieces),
-        rows=sum(rows for _, _, rows, _ in job.pieces),
+        rows=int(job.pieces[:, 2].sum()),
     )
     receipt = {"plan": job.plan, "shard": shard.model_dump(), "error": error}
     manifest.write_json(receipt_file(job.work, job.number), receipt)
@@ -150,7 +150,7 @@ def _gather(job: ShardJob, name: str) -> NDArray[Any]:
     block: NDArray[Any] | None = None
     column = name.rpartition("/")[2]
     part, source = -1, np.empty(0)
-    for number, first, rows, target in job.pieces:
+    for number, first, rows, target in job.pieces.tolist():
         if number != part:
             part, source = number, parts.part_rows(job.work, number, column)
         if block is None:

@@ -147,7 +147,8 @@ def test_every_field_is_part_of_the_identity_and_survives_toml(path):
     for name in reversed(path):
         nested = {name: nested}
     config = validate(nested, "here")
-    assert config.digest() != plain.digest()
+    # it changes no weight: a run goes on with it
+    assert (config.digest() == plain.digest()) == (path == ("optim", "recompute"))
     again = validate(tomllib.loads(config.to_toml()), "there")
     assert again == config
     assert again.digest() == config.digest()

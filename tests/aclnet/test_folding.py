@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from aclnet.folding import fold_batch_norms
+from aclnet.folding import _MaxOverTime, fold_batch_norms
 from aclnet.model import ACLNet
 
 
@@ -43,3 +43,11 @@ def test_all_but_those_without_a_convolution_before_them_are_folded():
     behind_mixing = [f"gcn.{block}.tcn.transform.0" for block in range(10)]
     assert sorted(n for n in left if ".branches." not in n) == sorted(["data_bn", *behind_mixing])
     assert not [n for n in left if ".branches." in n]
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 8, 9])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pooling_over_time_is_what_it_was(frames, stride):
+    x = torch.randn(2, 3, frames, 5)
+    wanted = nn.MaxPool2d((3, 1), stride=(stride, 1), padding=(1, 0))(x)
+    torch.testing.assert_close(_MaxOverTime(stride)(x), wanted, rtol=0, atol=0)

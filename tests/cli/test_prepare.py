@@ -198,3 +198,13 @@ def test_persons_are_tracked(aclnet, tmp_path):
     result = aclnet("prepare", "kinetics", "--raw", raw, "--out", out)
     assert result.code == 2
     assert "made from other files or options" in result.err
+
+
+def test_the_size_of_bodies_is_taken_out(aclnet, raw, tmp_path):
+    out = tmp_path / "s.zarr"
+    command = ("prepare", "ntu60", "--raw", raw, "--out", out, "--normalise")
+    refused = aclnet(*command, "height")
+    assert refused.code == 2
+    assert "take --normalise directions" in refused.words
+    assert aclnet(*command, "directions").code == 0
+    assert "bone-directions/1" in aclnet("info", out).out

@@ -10,7 +10,16 @@ from scipy import stats
 
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.random import fold
-from aclnet.pipelines.sampling import ClipSampling, UniformSampling, clip_frames, uniform_frames
+from aclnet.pipelines.sampling import (
+    ClipSampling,
+    ConsecutiveClips,
+    ConsecutiveSampling,
+    UniformSampling,
+    Windows,
+    clip_frames,
+    num_windows,
+    uniform_frames,
+)
 
 
 def naive(n, length, draws, share=1.0):
@@ -193,3 +202,130 @@ def test_clips_that_are_not_short_are_the_same_either_way(n):
     np.testing.assert_array_equal(*either)
     sampling = ClipSampling(100, 10, "spread")
     np.testing.assert_array_equal(sampling(np.array([n]), np.zeros(1, np.int64)), either[0])
+
+
+# Consecutive frames
+
+
+def walked(n, start, length):
+    """Frame by frame, turning round at either end."""
+    frames, step = [start], 1
+    while len(frames) < length:
+        if not 0 <= frames[-1] + step < n:
+            step = -step
+        frames.append(frames[-1] + step if n > 1 else 0)
+    return frames
+
+
+@given(
+    n_frames=st.lists(st.integers(1, 40), min_size=1, max_size=6),
+    length=st.integers(1, 40),
+    seed=st.integers(0, 2**32),
+)
+@settings(deadline=None)
+def test_consecutive_frames_run_from_a_start_or_back_and_forth(n_frames, length, seed):
+    drawn = ConsecutiveSampling(length)(np.array(n_frames), keys(len(n_frames), seed))
+    assert drawn.shape == (len(n_frames), length)
+    assert drawn.dtype == np.int64
+    for n, frames in zip(n_frames, drawn.tolist(), strict=True):
+        start = frames[0]
+        assert 0 <= start <= max(n - length, 0)
+        assert frames == walked(n, start, length)
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [
+        (1, [0, 0, 0, 0, 0]),
+        (2, [0, 1, 0, 1, 0]),
+        (3, [0, 1, 2, 1, 0]),
+        (4, [0, 1, 2, 3, 2]),
+        (5, [0, 1, 2, 3, 4]),
+    ],
+)
+def test_short_sequences_by_hand(n, expected):
+    n_frames = np.array([n])
+    for sampling in (ConsecutiveSampling(5), ConsecutiveClips(5), Windows(5)):
+        assert sampling(n_frames, keys(1)).tolist() == [expected]
+
+
+def test_all_starts_are_equally_likely():
+    starts = ConsecutiveSampling(5)(np.full(4000, 11), keys(4000))[:, 0]
+    counts = np.bincount(starts)
+    assert len(counts) == 7
+    assert stats.chisquare(counts).pvalue > 1e-3
+
+
+def test_consecutive_frames_of_a_sample_are_the_same_in_any_batch():
+    n_frames, sample_keys, sampling = np.arange(1, 41), keys(40), ConsecutiveSampling(10)
+    together = sampling(n_frames, sample_keys)
+    alone = [sampling(n_frames[i : i + 1], sample_keys[i : i + 1])[0] for i in range(40)]
+    np.testing.assert_array_equal(together, alone)
+
+
+@given(
+    n_frames=st.lists(st.integers(1, 60), min_size=1, max_size=5),
+    length=st.integers(1, 20),
+    clips=st.integers(1, 5),
+)
+@settings(deadline=None)
+def test_clips_lie_evenly(n_frames, length, clips):
+    sampling = ConsecutiveClips(length, clips)
+    drawn = sampling(np.array(n_frames), keys(len(n_frames)))
+    assert sampling.clips == clips
+    for n, row in zip(n_frames, drawn.reshape(len(n_frames), clips, length), strict=True):
+        starts = [clip[0] for clip in row]
+        for clip, start in zip(row.tolist(), starts, strict=True):
+            assert clip == walked(n, start, length)
+        room = max(n - length, 0)
+        for number, start in enumerate(starts):
+            assert start <= room * (number + 0.5) / clips < start + 1
+        mirrored = [room - start for start in reversed(starts)]
+        assert np.abs(np.subtract(starts, mirrored)).max() <= 1
+
+
+@pytest.mark.parametrize("n", [60, 61, 62, 63, 100, 247])
+def test_one_clip_is_the_centre_as_in_gaitgraph(n):
+    first = int(n / 2 - 60 / 2)
+    frames = ConsecutiveClips()(np.array([n]), keys(1))
+    np.testing.assert_array_equal(frames, [np.arange(first, first + 60)])
+
+
+@given(
+    n_frames=st.lists(st.integers(1, 40), min_size=1, max_size=5),
+    length=st.integers(1, 15),
+    count=st.integers(1, 4),
+)
+@settings(deadline=None)
+def test_windows_of_whole_sequences(n_frames, length, count):
+    """Taken `count` at a time and trimmed, they are the chunks that a list is cut into."""
+    n_frames = np.array(n_frames)
+    numbers = num_windows(n_frames, length)
+    taken = [[] for _ in n_frames]
+    for first in range(0, numbers.max(), count):
+        sampling = Windows(length, first, count)
+        assert sampling.clips == count
+        drawn = sampling(n_frames, keys(len(n_frames)))
+        for row, frames in enumerate(drawn.reshape(len(n_frames), count, length).tolist()):
+            taken[row] += frames
+    for n, number, frames in zip(n_frames.tolist(), numbers, taken, strict=True):
+        chunks = [list(range(i, i + length)) for i in range(0, n - length + 1, length)]
+        expected = chunks or [walked(n, 0, length)]
+        assert frames[:number] == expected
+        assert all(more == expected[-1] for more in frames[number:])
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (ConsecutiveSampling, {"length": 0}, "length must be at least 1"),
+        (ConsecutiveClips, {"length": 0}, "length must be at least 1"),
+        (ConsecutiveClips, {"clips": 0}, "clips must be at least 1"),
+        (Windows, {"length": 0}, "length must be at least 1"),
+        (Windows, {"length": 6, "first": -1}, "not 1 from -1"),
+        (Windows, {"length": 6, "count": 0}, "not 0 from 0"),
+    ],
+)
+def test_impossible_settings_of_consecutive_frames_are_refused(kind, options, message):
+    with pytest.raises(AclnetError, match=message):
+        kind(**options)
