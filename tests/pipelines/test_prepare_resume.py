@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import aclnet
@@ -65,6 +66,26 @@ def test_a_mistake_in_a_worker_is_told_as_in_process(cluster):
         pytest.raises(AclnetError, match="moon"),
     ):
         list(run(get_dataset, ["moon"]))
+
+
+def test_workers_share_the_memory_that_there_may_be():
+    gib = 1 << 30
+    assert executors._shares(4, 0) == (4, 0)
+    number, share = executors._shares(16, gib)
+    assert number < 16
+    assert gib / 2 < number * share < gib
+    assert executors._shares(2, 16 * gib)[0] == 2
+    with pytest.raises(AclnetError, match="--max-memory 100 MiB: one worker"):
+        executor(workers=2, max_memory=100 << 20).__enter__()
+    with pytest.raises(AclnetError, match="say how many with --workers"):
+        executor(max_memory=gib).__enter__()
+
+
+def test_a_worker_beyond_its_share_is_ended():
+    with executor(workers=1, max_memory=500 << 20) as run:
+        assert [len(ones) for ones in run(np.ones, [10])] == [10]
+        with pytest.raises(AclnetError, match="more --max-memory"):
+            list(run(np.ones, [250_000_000]))  # two gigabytes
 
 
 def test_no_scheduler_or_one_without_workers(monkeypatch):
