@@ -52,31 +52,6 @@ class CommaList(click.ParamType):  # type: ignore[type-arg]  # older click has n
         return found
 
 
-class _Memory(click.ParamType):  # type: ignore[type-arg]
-    """Bytes, as `2GB` or `500 MiB`."""
-
-    name = "bytes"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - text, or a default that is a number already
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> int:
-        from dask.utils import parse_bytes
-
-        try:
-            found = parse_bytes(value)
-        except ValueError:
-            found = -1
-        if found < 0:
-            self.fail(f"{value!r} is no amount of memory, such as 2GB", param, ctx)
-        return int(found)
-
-
-MEMORY = _Memory()
-
-
 class Update(Protocol):
     """Moves the bar of a stage."""
 

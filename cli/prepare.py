@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import MEMORY, json_option, print_json, progress, screen, table
+from aclnet.cli.console import json_option, print_json, progress, screen, table
 
 if TYPE_CHECKING:
     from aclnet.datasets.protocols import SideCount
@@ -33,9 +33,7 @@ _SHOWN = 20
     help="Local worker processes.",
     show_default=True,
 )
-@click.option(
-    "--max-memory", type=MEMORY, default=0, help="Of all processes together, as 2GB. [default: any]"
-)
+@click.option("--max-memory", help="Of all processes together, as 2GB. [default: without limit]")
 @click.option(
     "--scheduler",
     help="Address of a dask scheduler, tcp://HOST:PORT, whose workers see the same files.",
@@ -85,7 +83,7 @@ def command(
     raw: Path | None,
     out: Path | None,
     workers: int,
-    max_memory: int,
+    max_memory: str | None,
     scheduler: str | None,
     layout: str,
     track: bool,

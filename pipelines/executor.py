@@ -32,13 +32,15 @@ class Run(Protocol):
 
 
 @contextmanager
-def executor(workers: int = 0, scheduler: str | None = None, max_memory: int = 0) -> Iterator[Run]:
+def executor(
+    workers: int = 0, scheduler: str | None = None, max_memory: int | str | None = None
+) -> Iterator[Run]:
     """A way to run jobs: `workers` local processes, a dask `scheduler` address, or in-process.
 
     Jobs and results must be small: arrays go through files, never through the scheduler. The
     workers of a `scheduler` must see the same files at the same absolute paths.
 
-    max_memory: bytes that local workers and this process may take together; 0: without limit.
+    max_memory: what local workers and this process may take together, in bytes or as `2GB`.
     Fewer workers start where not all have room, and one that grows beyond its share is ended.
 
     Raises AclnetError where both kinds of workers are given, where `max_memory` is too little or
@@ -47,7 +49,8 @@ def executor(workers: int = 0, scheduler: str | None = None, max_memory: int = 0
     """
     if workers and scheduler:
         raise AclnetError("choose either local workers or a scheduler, which has its own")
-    if max_memory and not workers:
+    limit = _bytes(max_memory) if max_memory else 0
+    if limit and not workers:
         raise AclnetError("--max-memory limits local workers: say how many with --workers")
     if scheduler:
         with _connect(scheduler) as client:
@@ -56,7 +59,7 @@ def executor(workers: int = 0, scheduler: str | None = None, max_memory: int = 0
         import dask
         from distributed import Client, LocalCluster
 
-        number, share = _shares(workers, max_memory)
+        number, share = _shares(workers, limit)
         # a paused worker would wait for ever: what it holds is not the scheduler's to move
         with dask.config.set({"distributed.worker.memory.pause": False}):
             cluster = LocalCluster(
@@ -69,6 +72,18 @@ def executor(workers: int = 0, scheduler: str | None = None, max_memory: int = 0
             yield _on(client)
     else:
         yield _in_process
+
+
+def _bytes(memory: int | str) -> int:
+    from dask.utils import parse_bytes
+
+    try:
+        found = int(parse_bytes(memory))
+    except ValueError:
+        found = 0
+    if found <= 0:
+        raise AclnetError(f"--max-memory {memory!r} is no amount of memory; write it as 2GB")
+    return found
 
 
 def _shares(workers: int, max_memory: int) -> tuple[int, int]:

@@ -112,6 +112,7 @@ OTHERS = {
     ("data", "motion"): "sampled",
     ("data", "short_clips"): "spread",
     ("data", "window"): 3,
+    ("data", "per_class"): 4,
     ("optim", "accumulate"): 2,
     ("optim", "batch_size"): 32,
     ("optim", "precision"): "bf16-mixed",

@@ -77,8 +77,10 @@ def test_workers_share_the_memory_that_there_may_be():
     assert executors._shares(2, 16 * gib)[0] == 2
     with pytest.raises(AclnetError, match="--max-memory 100 MiB: one worker"):
         executor(workers=2, max_memory=100 << 20).__enter__()
+    with pytest.raises(AclnetError, match="'much' is no amount of memory"):
+        executor(workers=2, max_memory="much").__enter__()
     with pytest.raises(AclnetError, match="say how many with --workers"):
-        executor(max_memory=gib).__enter__()
+        executor(max_memory="1 GiB").__enter__()
 
 
 def test_a_worker_beyond_its_share_is_ended():
