@@ -102,8 +102,6 @@ class OptimConfig(_Section):
     recompute: bool = False
     """Activations of blocks are computed again in the backward pass instead of kept: less memory,
     about a third more time; the same numbers."""
-    compile: bool = False
-    """torch.compile the network; needs a C++ compiler, or CUDA with Triton; other rounding."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -115,8 +113,6 @@ class OptimConfig(_Section):
             raise ValueError(
                 f"warmup_epochs={self.warmup_epochs:g} must be less than epochs={self.epochs}"
             )
-        if self.recompute and self.compile:
-            raise ValueError("recompute and compile cannot be combined: switch one of them off")
         return self
 
     @property

@@ -79,7 +79,8 @@ class EpochMeter:
         predictions = logits.argmax(1)
         cells = inputs.label * self.classes + predictions
         self.confusion.index_add_(0, cells, torch.ones_like(cells))
-        total, inter, intra, triplet = (value.detach() for value in losses[:4])
+        terms = (losses.total, losses.inter, losses.intra, losses.triplet)
+        total, inter, intra, triplet = (term.detach() for term in terms)
         figures = (
             cross_entropy.sum() + total * global_batch,
             cross_entropy.sum(),

@@ -8,7 +8,7 @@ with the same weights, bit for bit on a CPU.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -89,8 +89,6 @@ class Trainer:
             momentum=config.optim.momentum,
             nesterov=config.optim.momentum > 0,
         )
-        if config.optim.compile:
-            network.compile()  # in place: the names in checkpoints stay as they are
         self.network, self.optimizer = fabric.setup(network, self.raw_optimizer)
         self.select_on = selection(config, splits)
         self.make = MakeInputs(store, config.data, fabric.device, spec=config.augment)
@@ -170,8 +168,7 @@ class Trainer:
         for batch in self.meter.timed(self.stream):
             step = self.stream.step
             self._set_lr((epoch + (step - 1) / steps) / self.config.optim.epochs)
-            with _compiling() if self.config.optim.compile else nullcontext():
-                self._step(self.make(batch), batch.sample)
+            self._step(self.make(batch), batch.sample)
             self.progress.step(epoch, step, steps, self.meter.rate, self.meter.waiting)
             if step == steps or step % CHECK_EVERY == 0:
                 self._check_finite()
@@ -371,23 +368,6 @@ class Trainer:
         done, epochs = self.stream.epoch, self.config.optim.epochs
         where = f"after step {self.stream.step} of epoch {done + 1}" if self.stream.step else ""
         self.progress.remark(f"goes on {where or f'after epoch {done}'} of {epochs}")
-
-
-@contextmanager
-def _compiling() -> Iterator[None]:
-    """Inside, whatever torch.compile cannot do is an AclnetError that names the option."""
-    # importing it takes a second
-    from torch._dynamo.exc import TorchDynamoException
-
-    try:
-        yield
-    except TorchDynamoException as error:
-        # its first paragraph; those that follow are about tracing
-        reason = " ".join(str(error).partition("\n\n")[0].split())
-        raise AclnetError(
-            f"the network cannot be compiled here ({reason}); set optim.compile=false, "
-            "or install a C++ compiler (on CUDA: Triton)"
-        ) from None
 
 
 @contextmanager

@@ -33,7 +33,7 @@ _SHOWN = 20
     help="Local worker processes.",
     show_default=True,
 )
-@click.option("--max-memory", help="Of all processes together, as 2GB. [default: without limit]")
+@click.option("--max-memory", help="What --workers may take in all, as 2GB. [default: any]")
 @click.option(
     "--scheduler",
     help="Address of a dask scheduler, tcp://HOST:PORT, whose workers see the same files.",

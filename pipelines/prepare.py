@@ -114,7 +114,9 @@ def prepare(
     """
     _check_exported(source, options)
     source = options.choose_boxes(source)
-    items, unusable = source.scan()
+    found, unusable = source.scan()
+    items = list(found)  # a source may keep its own list, and read by it
+    del found
     if not items:
         raise AclnetError(_nothing_found(source, unusable))
     step_of(source, track=options.track)  # refused before anything is written
