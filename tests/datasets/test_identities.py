@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aclnet
-from aclnet.datasets import random
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.plan import EpochPlan, plan_epoch, plan_identities
 from aclnet.datasets.stream import Batch, Stream
@@ -125,20 +124,6 @@ def test_windows_are_those_of_any_epoch_joined_where_they_cannot_fill_a_batch(ca
     steps = np.diff(plan.ends, prepend=0) // batch
     shares = np.array([content(window)[0] / batch for window in plan.windows])
     assert (np.abs(steps - shares) < 1).all() or len(samples) < batch
-
-
-def test_no_two_draws_come_from_the_same_seed(monkeypatch):
-    used = []
-
-    def generator(*words):
-        used.append(tuple(np.random.SeedSequence(words).generate_state(4)))
-        return np.random.default_rng(words)
-
-    monkeypatch.setattr(random, "generator", generator)
-    for epoch in range(3):
-        settings = {"seed": 1, "epoch": epoch, "batch": 2, "window": 2, "per_class": 1}
-        plan_identities(np.arange(6), np.arange(6), np.arange(6) % 3, **settings)
-    assert len(used) == len(set(used))
 
 
 def test_a_class_of_one_sample_by_hand():
