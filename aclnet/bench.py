@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from aclnet.inputs import MakeInputs
+from aclnet.inputs import MakeInputs, clip_to_train
 from aclnet.network import build_network
-from aclnet.pipelines.sampling import UniformSampling
 from aclnet.splits import choose_splits
 
 if TYPE_CHECKING:
@@ -100,7 +99,7 @@ def bench(
     stream = store.stream(
         splits.train,
         batch_size=config.optim.batch_size,
-        sampling=UniformSampling(config.data.frames, config.data.interval),
+        sampling=clip_to_train(config.data),
         seed=config.seed,
         motion=make.motion,
         score=make.score,

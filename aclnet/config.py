@@ -52,8 +52,11 @@ class DataConfig(_Section):
     modality: Modality = "j"
     frames: int = Field(default=100, ge=1)
     """Frames of a clip."""
+    sampling: Literal["uniform", "consecutive"] = "uniform"
+    """Frames from the whole sequence, as actions want it, or frames that follow one another, as
+    gait and re-identification do (`aclnet.pipelines.sampling`)."""
     interval: tuple[float, float] = (1.0, 1.0)
-    """Share of the sequence that a training clip is drawn from."""
+    """Share of the sequence that a training clip of uniform sampling is drawn from."""
     clips: int = Field(default=10, ge=1)
     """Clips a sequence is tested with."""
     balance: bool = False
@@ -65,8 +68,8 @@ class DataConfig(_Section):
     """What a motion leads to: the next frame of the recording, or the next one sampled (the
     released code does so with 2-D data)."""
     short_clips: Literal["random", "spread"] = "random"
-    """Where a test clip of a sequence with fewer frames begins: as the released code does it with
-    3-D data, or with 2-D data."""
+    """Where a uniform test clip of a sequence with fewer frames begins: as the released code does
+    it with 3-D data, or with 2-D data."""
     score: bool = True
     """The confidence of each joint is one channel more, where the store has it."""
     window: int | None = Field(default=None, ge=1)

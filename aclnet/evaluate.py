@@ -10,10 +10,9 @@ import torch
 
 from aclnet.datasets.errors import AclnetError
 from aclnet.folding import fold_batch_norms
-from aclnet.inputs import MakeInputs
+from aclnet.inputs import MakeInputs, clips_to_test
 from aclnet.network import load_model
 from aclnet.one_shot import Exemplars, chance
-from aclnet.pipelines.sampling import ClipSampling
 from aclnet.scores import Scores
 from aclnet.splits import choose_splits, gallery_of
 
@@ -113,7 +112,7 @@ def _mean_over_clips(
     stream = store.stream(
         mask & (store.column("variant") == 0),
         batch_size=max(1, CLIPS_AT_ONCE // clips),
-        sampling=ClipSampling(data.frames, clips, data.short_clips),
+        sampling=clips_to_test(data, clips),
         shuffle=False,
         motion=make.motion,
         score=make.score,

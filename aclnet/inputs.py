@@ -15,14 +15,34 @@ from aclnet.datasets import random
 from aclnet.pipelines.augment import AugmentSpec, augment
 from aclnet.pipelines.features import make_features, needs_following
 from aclnet.pipelines.normalise import is_sizeless
+from aclnet.pipelines.sampling import (
+    ClipSampling,
+    ConsecutiveClips,
+    ConsecutiveSampling,
+    UniformSampling,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aclnet.config import DataConfig
     from aclnet.datasets.store import Store
-    from aclnet.datasets.stream import Batch
+    from aclnet.datasets.stream import Batch, Sampling
     from aclnet.pipelines.occlusion import Corruption
+
+
+def clip_to_train(data: DataConfig) -> Sampling:
+    """Chooses the frames of a training clip, at random."""
+    if data.sampling == "consecutive":
+        return ConsecutiveSampling(data.frames)
+    return UniformSampling(data.frames, data.interval)
+
+
+def clips_to_test(data: DataConfig, clips: int) -> Sampling:
+    """Chooses the frames of so many clips for a test, always the same."""
+    if data.sampling == "consecutive":
+        return ConsecutiveClips(data.frames, clips)
+    return ClipSampling(data.frames, clips, data.short_clips)
 
 
 @dataclass(frozen=True, slots=True)

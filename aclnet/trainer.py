@@ -18,11 +18,10 @@ from torch.nn import functional
 
 from aclnet.datasets.errors import AclnetError
 from aclnet.evaluate import score
-from aclnet.inputs import Inputs, MakeInputs
+from aclnet.inputs import Inputs, MakeInputs, clip_to_train
 from aclnet.meters import EpochMeter, figures
 from aclnet.model import Output
 from aclnet.network import build_network, parameter_groups, start_from
-from aclnet.pipelines.sampling import UniformSampling
 from aclnet.splits import selection
 
 if TYPE_CHECKING:
@@ -141,7 +140,7 @@ class Trainer:
         return self.store.stream(
             self.splits.train,
             batch_size=self.config.optim.batch_size // self.fabric.world_size,
-            sampling=UniformSampling(self.config.data.frames, self.config.data.interval),
+            sampling=clip_to_train(self.config.data),
             seed=self.config.seed,
             motion=self.make.motion,
             score=self.make.score,

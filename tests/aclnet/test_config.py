@@ -111,6 +111,7 @@ OTHERS = {
     ("data", "modality"): "km",
     ("data", "motion"): "sampled",
     ("data", "short_clips"): "spread",
+    ("data", "sampling"): "consecutive",
     ("data", "window"): 3,
     ("data", "per_class"): 4,
     ("optim", "accumulate"): 2,

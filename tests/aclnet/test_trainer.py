@@ -334,8 +334,12 @@ def test_optimiser_is_sgd_with_nesterov_momentum(momentum, nesterov, make_traine
     assert {(g["momentum"], g["nesterov"]) for g in groups} == {(momentum, nesterov)}
 
 
-def test_projections_decay_only_in_steps_in_which_their_term_is_active(make_trainer, monkeypatch):
-    trainer = make_trainer("optim.weight_decay=0.01", "optim.epochs=2", "loss.memory_rows=16")
+@pytest.mark.parametrize("triplet", [0, 1])
+def test_projections_decay_only_in_steps_in_which_their_term_is_active(
+    triplet, make_trainer, monkeypatch
+):
+    settings = ("optim.weight_decay=0.01", "optim.epochs=2", "loss.memory_rows=16")
+    trainer = make_trainer(*settings, f"loss.triplet={triplet}")
     contrast = trainer.contrast
     projections = {"inter": contrast.inter_projection, "intra": contrast.intra_projection}
     decays, moved = [], []
@@ -353,10 +357,11 @@ def test_projections_decay_only_in_steps_in_which_their_term_is_active(make_trai
     monkeypatch.setattr(trainer, "_step", spy)
     trainer.raw_optimizer.register_step_pre_hook(look)
     trainer.fit()
-    # the memory of 16 is full in the second step; families are in force from the second epoch
-    on = 0.01
-    assert decays == [(on, 0, 0), (on, 0, on), (on, 0, on), *3 * [(on, on, on)]]
-    assert moved == [(False, False), (False, True), (False, True), *3 * [(True, True)]]
+    # the memory of 16 is full in the second step; families are in force from the second epoch;
+    # the triplet term works on the second projection from the start
+    on, first = 0.01, bool(triplet)
+    assert decays == [(on, 0, on * first), (on, 0, on), (on, 0, on), *3 * [(on, on, on)]]
+    assert moved == [(False, first), (False, True), (False, True), *3 * [(True, True)]]
 
 
 def test_groups_hold_every_parameter_once(make_trainer):
@@ -611,7 +616,7 @@ def test_two_processes(store, quick, train_quickly, assert_same_run, tmp_path):
         histories = [run.history.read_all(kind) for run in (accumulated, whole)]
         np.testing.assert_array_equal(*histories)
     rows = [pd.read_csv(run.path / "metrics.csv") for run in (accumulated, whole)]
-    for name in ("loss", "cross_entropy", "inter", "intra", "accuracy", "in_family"):
+    for name in ("loss", "cross_entropy", "inter", "intra", "triplet", "accuracy", "in_family"):
         np.testing.assert_allclose(rows[0][name], rows[1][name], rtol=1e-4, atol=1e-6)
 
     scores = Scores.load(whole.scores("xsub-test"))

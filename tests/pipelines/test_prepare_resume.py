@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dask
 import numpy as np
 import pytest
 
@@ -86,6 +87,8 @@ def test_workers_share_the_memory_that_there_may_be():
 def test_a_worker_beyond_its_share_is_ended():
     with executor(workers=1, max_memory=500 << 20) as run:
         assert [len(ones) for ones in run(np.ones, [10])] == [10]
+        # one that pauses when it is nearly full is never woken
+        assert list(run(dask.config.get, ["distributed.worker.memory.pause"])) == [False]
         with pytest.raises(AclnetError, match="more --max-memory"):
             list(run(np.ones, [250_000_000]))  # two gigabytes
 
@@ -126,6 +129,21 @@ def few_store(few, prepare_raw) -> Path:
     """What all the killed commands must end with."""
     prepare_raw(few, few.parent / "few.zarr")
     return few.parent / "few.zarr"
+
+
+@pytest.mark.parametrize("change", ["name", "size"])
+def test_other_files_are_another_store(few, few_store, prepare_raw, tmp_path, change):
+    raw, out = tmp_path / "raw", tmp_path / "few.zarr"
+    shutil.copytree(few, raw)
+    shutil.copytree(few_store, out)
+    assert prepare_raw(raw, out).existed
+    file = sorted(raw.iterdir())[0]
+    if change == "name":
+        file.rename(raw / file.name.replace("R001", "R002"))
+    else:
+        file.write_text(file.read_text() + "\n")
+    with pytest.raises(AclnetError, match="made from other files or options"):
+        prepare_raw(raw, out)
 
 
 @pytest.fixture

@@ -149,6 +149,14 @@ def test_memory_that_does_not_suffice_stops_it(tmp_path, monkeypatch):
         prepared(source, tmp_path / "m.zarr")
 
 
+def test_a_source_keeps_its_own_list(tmp_path, monkeypatch):
+    source = MadeUp([sequence("a"), sequence("b")])
+    own = source.scan()[0]
+    monkeypatch.setattr(MadeUp, "scan", lambda _: (own, []))
+    prepared(source, tmp_path / "o.zarr")
+    assert [item.sample_id for item in own] == ["a", "b"]
+
+
 def test_scores_are_stored_with_their_persons_and_frames(tmp_path):
     scored = sequence("a", persons=2, frames=6)
     scored.present[0, :3] = False  # the second is the main person
