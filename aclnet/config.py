@@ -104,7 +104,7 @@ class OptimConfig(_Section):
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     recompute: bool = False
     """Activations of blocks are computed again in the backward pass instead of kept: less memory,
-    about a third more time; the same numbers."""
+    about a third more time (docs/performance.md); the same numbers."""
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
