@@ -37,10 +37,11 @@ if TYPE_CHECKING:
     from aclnet.datasets.sequence import Sequence
     from aclnet.datasets.store import Store
 
-FORMATS = {"pyskl": ".pkl", "npz": ".npz", "hdf5": ".h5"}
-"""Endings by form. `pyskl` is PYSKL's pickle, with keys more that it does not know; `npz` CTR-GCN's
-arrays of one protocol, with arrays more, see `aclnet.datasets.readers.exported_npz`; `hdf5` all of
-the store, its schema in `aclnet.datasets.readers.hdf5`."""
+FORMATS = {"pyskl": (".pkl",), "npz": (".npz",), "hdf5": (".h5", ".hdf5")}
+"""Endings by form, the customary one first. `pyskl` is PYSKL's pickle, with keys more that it does
+not know; `npz` CTR-GCN's arrays of one protocol, with arrays more, see
+`aclnet.datasets.readers.exported_npz`; `hdf5` all of the store, its schema in
+`aclnet.datasets.readers.hdf5`."""
 _HDF5_ROWS = 2048  # of a chunk: 600 kB of 25 joints
 
 
@@ -50,11 +51,16 @@ def export_store(store: Store, to: str, out: Path, protocol: str | None = None) 
     `protocol` is for `npz`, which holds one (the store's first by default). Memory is bounded by a
     shard and the longest recording, but for `pyskl`, which every reader loads as a whole too.
 
-    AclnetError where `out` is there already or cannot be written, and where the form cannot hold
-    the store.
+    AclnetError where `out` is there already, cannot be written or has another ending than the form,
+    by which `prepare` knows it again, and where the form cannot hold the store.
     """
     if protocol is not None and to != "npz":
         raise AclnetError(f"--protocol is for npz; {to} holds all protocols of a store")
+    if out.suffix.lower() not in FORMATS[to]:
+        raise AclnetError(
+            f"--out {out}: prepare knows this form again by its ending; call it "
+            f"{out.with_suffix(FORMATS[to][0]).name}"
+        )
     with new_file(out) as temporary:
         if to == "npz":
             return _npz(store, temporary, protocol or store.protocols[0])
@@ -67,7 +73,7 @@ def file_of(store: Store, to: str, protocol: str | None = None) -> Path:
     name = path.name.removesuffix(".zarr")
     if to == "npz":
         name = f"{name}-{protocol or store.protocols[0]}"
-    return path.with_name(name + FORMATS[to])
+    return path.with_name(name + FORMATS[to][0])
 
 
 @contextmanager

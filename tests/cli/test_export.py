@@ -41,6 +41,14 @@ def test_the_newest_store_goes_out(aclnet, here, to, file):
     assert f"{file} is there already; choose another --out" in again.words
 
 
+@pytest.mark.parametrize(("to", "file"), [("pyskl", "x.pyskl"), ("npz", "x"), ("hdf5", "x.npz")])
+def test_an_ending_that_prepare_would_not_know_is_refused(aclnet, here, to, file):
+    answer = aclnet("export", "ntu60.zarr", "--to", to, "--out", file)
+    assert answer.code == 2
+    assert f"call it x{STORE_FORMATS[to][0]}" in answer.words
+    assert not (here / file).exists()
+
+
 @pytest.mark.parametrize("file", ["x.pkl", "x.npz", "x.h5", "x.hdf5"])
 def test_what_went_out_comes_back(aclnet, here, file):
     to = {"pkl": "pyskl", "npz": "npz"}.get(file[2:], "hdf5")

@@ -177,8 +177,8 @@ def assert_same_samples(found: Store, expected: Store, theirs: dict[str, int]) -
 @pytest.mark.parametrize("to", ["pyskl", "hdf5"])
 @pytest.mark.parametrize("store", KINDS, indirect=True)
 def test_an_export_is_prepared_to_the_same_store(store, to, tmp_path, prepare_raw):
-    remarks = export_store(store, to, tmp_path / f"x{FORMATS[to]}")
-    prepare_raw(tmp_path / f"x{FORMATS[to]}", tmp_path / "b.zarr", dataset=store.name)
+    remarks = export_store(store, to, tmp_path / f"x{FORMATS[to][0]}")
+    prepare_raw(tmp_path / f"x{FORMATS[to][0]}", tmp_path / "b.zarr", dataset=store.name)
     back = aclnet.open_store(tmp_path / "b.zarr")
     lacks_variants = to == "pyskl" and store.column("variant").any()
     assert_same_store(back, store, originals=lacks_variants)
@@ -387,7 +387,7 @@ def test_rows_are_taken_from_the_store_a_shard_at_a_time(people_store, to, tmp_p
         return block
 
     monkeypatch.setattr(stores.Store, "_rows", counted)
-    export_store(store, to, tmp_path / f"x{FORMATS[to]}")
+    export_store(store, to, tmp_path / f"x{FORMATS[to][0]}")
     assert len(store.manifest.shards) > 4
     assert max(size for *_, size in reads) <= store.shard_rows
     shards = [(name, shard) for name, shard, _ in reads]
@@ -414,7 +414,7 @@ def test_npz_is_written_row_by_row(people_store, tmp_path, monkeypatch):
 @pytest.mark.parametrize("to", list(FORMATS))
 def test_a_file_is_whole_or_not_there(people_store, to, tmp_path, monkeypatch):
     store = aclnet.open_store(people_store)
-    file = tmp_path / f"x{FORMATS[to]}"
+    file = tmp_path / f"x{FORMATS[to][0]}"
 
     def stopped(*_):
         raise KeyboardInterrupt
@@ -452,7 +452,7 @@ def test_files_lie_beside_their_store(people_store, monkeypatch):
 def test_an_exported_store_is_not_normalised_or_varied_again(
     people_store, to, options, tmp_path, prepare_raw
 ):
-    file = tmp_path / f"x{FORMATS[to]}"
+    file = tmp_path / f"x{FORMATS[to][0]}"
     export_store(aclnet.open_store(people_store), to, file)
     with pytest.raises(AclnetError, match="is an exported store"):
         prepare_raw(file, tmp_path / "b.zarr", **options)
@@ -460,7 +460,7 @@ def test_an_exported_store_is_not_normalised_or_varied_again(
 
 @pytest.mark.parametrize("to", list(FORMATS))
 def test_another_dataset_does_not_take_it(people_store, to, tmp_path):
-    file = tmp_path / f"x{FORMATS[to]}"
+    file = tmp_path / f"x{FORMATS[to][0]}"
     export_store(aclnet.open_store(people_store), to, file)
     with pytest.raises(AclnetError, match="is of the dataset ntu60, not utd-mhad"):
         get_dataset("utd-mhad").open(file)

@@ -114,7 +114,7 @@ def test_nothing_leads_back_to_the_camera(by, stores):
 @each
 @pytest.mark.parametrize("form", FORMATS)
 def test_exports_keep_the_recipe(by, form, stores, prepare_raw, tmp_path):
-    store, file = stores[by], tmp_path / f"e{FORMATS[form]}"
+    store, file = stores[by], tmp_path / f"e{FORMATS[form][0]}"
     export_store(store, form, file)
     prepare_raw(file, tmp_path / "back.zarr", dataset="casia-b")
     back = aclnet.open_store(tmp_path / "back.zarr")
