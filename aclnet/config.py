@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Modality = Literal["j", "b", "k", "jm", "bm", "km"]
+Task = Literal["action", "gait", "reid"]
+Embedding = Literal["pooled", "contrastive", "both"]
+Metric = Literal["cosine", "euclidean"]
 PRESETS = {"paper": 96, "small": 32, "tiny": 16}
 """Base widths of the network."""
 
@@ -135,6 +138,17 @@ class OptimConfig(_Section):
         return self.scaled_lr * (1 + math.cos(math.pi * (progress - warm) / (1 - warm))) / 2
 
 
+class RetrievalConfig(_Section):
+    """How a sequence is compared with known ones, where that is how it is recognised."""
+
+    embedding: Embedding = "pooled"
+    """What stands for it: activations before the classifier, the unit vector that the contrastive
+    losses compare, or both joined, as unit vectors."""
+    metric: Metric = "cosine"
+    flip: bool = False
+    """The mean of the embeddings of a sequence and of its mirror image."""
+
+
 class Config(_Section):
     """Everything that decides the weights a run ends with.
 
@@ -147,11 +161,24 @@ class Config(_Section):
     seed: int = Field(default=0, ge=0, lt=1 << 32)
     select: Literal["last", "val", "test"] = "last"
     """Which weights are the result: the last, or the best on held-out training data or on test."""
+    task: Task = "action"
+    """What is recognised: actions; people by their gait, tested across views; people again
+    (re-identification). People are tested by retrieval: who of a gallery is nearest to a probe?"""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     augment: AugmentSpec = AugmentSpec()
     optim: OptimConfig = OptimConfig()
     loss: ContrastSettings = ContrastSettings()
+    retrieval: RetrievalConfig = RetrievalConfig()
+
+    @model_validator(mode="after")
+    def _families_are_of_classes(self) -> Self:
+        if self.task != "action" and self.loss.families.source == "val":
+            raise ValueError(
+                "loss.families.source=val counts confusions of held-out samples, and with "
+                f"task={self.task} these are of people who do not train; use source=train"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from aclnet.datasets.errors import AclnetError
+from aclnet.embed import Embedder
 from aclnet.folding import fold_batch_norms
-from aclnet.inputs import MakeInputs, clips_to_test
+from aclnet.inference import Inference
 from aclnet.network import load_model
-from aclnet.one_shot import Exemplars, chance
+from aclnet.recognition import Recogniser, chance
 from aclnet.scores import Scores
 from aclnet.splits import choose_splits, gallery_of
 
@@ -22,18 +23,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from aclnet.config import DataConfig
+    from aclnet.config import DataConfig, RetrievalConfig
     from aclnet.datasets.store import Store
     from aclnet.model import ACLNet, Output
     from aclnet.pipelines.occlusion import Corruption
+    from aclnet.recognition import Recognition
     from aclnet.runs import Run
     from aclnet.splits import Splits
 
-CLIPS_AT_ONCE = 160
-"""Clips of one forward pass: bounds its memory whatever the number of clips a sample has."""
 
-
-@torch.inference_mode()
 def score(
     model: ACLNet,
     store: Store,
@@ -42,7 +40,6 @@ def score(
     device: torch.device,
     *,
     clips: int | None = None,
-    gallery: NDArray[np.bool_] | None = None,
     corruption: Corruption | None = None,
     rank: int = 0,
     world: int = 1,
@@ -50,30 +47,21 @@ def score(
 ) -> Scores:
     """Mean over a sample's clips of the softmax, for every original (variant 0) of a split.
 
-    With `gallery`, scores are the cosines of the pooled features, mean over the clips, with the
-    nearest sample of each class of that mask, see `aclnet.one_shot`; its input is never corrupted.
-
     `clips` is `data.clips` where None; `rank` of `world` processes scores its part. `progress` is
     told how many of how many samples are done. `model` is left as it is, a folded copy scores.
     AclnetError that names samples whose scores are not finite.
     """
-    clips = clips or data.clips
-    model = fold_batch_norms(model)
-    value = _probabilities if gallery is None else _features
-    rows, found = _mean_over_clips(
-        *(model, store, mask, data, device, clips, value),
+    folded = fold_batch_norms(model)
+    inference = Inference(folded, _probabilities, model.fc_cls.out_features, data, device)
+    rows, found = inference.mean_over_clips(
+        store,
+        mask,
+        clips=clips or data.clips,
         corruption=corruption,
         rank=rank,
         world=world,
         progress=progress,
     )
-    if gallery is not None:
-        known, features = _mean_over_clips(model, store, gallery, data, device, clips, value)
-        classes = torch.from_numpy(store.column("label")[known].astype(np.int64))
-        exemplars = Exemplars(
-            features, classes, torch.from_numpy(known), classes=len(store.class_names)
-        )
-        found = exemplars.similarity(found, torch.from_numpy(rows))
     ids, labels = store.column("id")[rows], store.column("label")[rows].astype(np.int64)
     scores = found.numpy()
     strange = ids[~np.isfinite(scores).all(axis=1)].tolist()
@@ -89,57 +77,15 @@ def _probabilities(output: Output) -> Tensor:
     return output.logits.float().softmax(1)
 
 
-def _features(output: Output) -> Tensor:
-    return output.pooled.float()
-
-
-def _mean_over_clips(
-    model: ACLNet,
-    store: Store,
-    mask: NDArray[np.bool_],
-    data: DataConfig,
-    device: torch.device,
-    clips: int,
-    value: Callable[[Output], Tensor],
-    *,
-    corruption: Corruption | None = None,
-    rank: int = 0,
-    world: int = 1,
-    progress: Callable[[int, int], None] | None = None,
-) -> tuple[NDArray[np.int64], Tensor]:
-    """Rows (N,) of the originals of a split, and (N, ...) what the network says of them."""
-    make = MakeInputs(store, data, device, corruption=corruption)
-    stream = store.stream(
-        mask & (store.column("variant") == 0),
-        batch_size=max(1, CLIPS_AT_ONCE // clips),
-        sampling=clips_to_test(data, clips),
-        shuffle=False,
-        motion=make.motion,
-        score=make.score,
-        rank=rank,
-        world=world,
-    )
-    rows, parts, done = [np.empty(0, dtype=np.int64)], [], 0
-    for batch in stream:
-        inputs = make(batch)
-        output = model(inputs.tracks, inputs.owner, clips * len(batch))
-        parts.append(value(output).view(clips, len(batch), -1).mean(0).cpu())
-        rows.append(batch.sample)
-        done += len(batch)
-        if progress:
-            progress(done, len(stream.samples))
-    width = model.fc_cls.out_features if value is _probabilities else model.fc_cls.in_features
-    return np.concatenate(rows), torch.cat(parts) if parts else torch.empty(0, width)
-
-
 class Scorer:
     """A run's network before a split of a store, to be scored as often as wanted.
 
     `split` is a `protocol/side` of the store, or `val`: what the run held out of its training;
     None: what the run is tested on. A side called `probe` is compared with the `gallery` of its
-    protocol, whose classes the run need not know. AclnetError where the store has another layout,
-    normalisation or other classes than the run (it may have more, none of which is in the split),
-    or the split is empty.
+    protocol, and of a run that recognises people any other side with itself: the run need not know
+    their classes. `retrieval` replaces the run's own settings of that comparison. AclnetError
+    where the store has another layout, normalisation or, for a classifier, other classes than the
+    run (it may have more, none of which is in the split), or the split is empty.
     """
 
     def __init__(
@@ -149,24 +95,37 @@ class Scorer:
         split: str | None = None,
         *,
         clips: int | None = None,
+        retrieval: RetrievalConfig | None = None,
         accelerator: str = "auto",
     ) -> None:
         self.run, self.store = run, store
         self.clips = clips or run.config.data.clips
+        self.config = run.config.model_copy(update={"retrieval": retrieval} if retrieval else {})
         self.device = choose_device(accelerator)
-        self.model = load_model(run, store).to(self.device)
-        if store.class_names[: len(run.class_names)] != run.class_names:
+        self.split, self.mask, self.gallery = _split(run, store, split)
+        self.model: ACLNet | None = None
+        self.recogniser: Recogniser | None = None
+        if self.gallery is None:
+            self.model = load_model(run, store).to(self.device)
+            self._check_classes()
+        else:
+            embedder = Embedder.of_run(run, store, self.config, self.device)
+            self.recogniser = Recogniser(
+                embedder, store, self.mask, self.gallery, self.config, clips=self.clips
+            )
+
+    def _check_classes(self) -> None:
+        run, store, known = self.run, self.store, self.run.class_names
+        if store.class_names[: len(known)] != known:
             raise AclnetError(
                 f"{store.path} has other classes ({_classes(store.class_names)}) than run "
-                f"{run.name} was trained on ({_classes(run.class_names)})"
+                f"{run.name} was trained on ({_classes(known)})"
             )
-        self.split, self.mask = _split(run, store, split)
-        self.gallery = gallery_of(store, self.split)
-        beyond = self.mask & (store.column("label") >= len(run.class_names))
-        if beyond.any() and self.gallery is None:
+        beyond = self.mask & (store.column("label") >= len(known))
+        if beyond.any():
             raise AclnetError(
                 f"{store.path}: {beyond.sum()} samples of {self.split} are of classes that run "
-                f"{run.name} does not know; it knows the first {len(run.class_names)}"
+                f"{run.name} does not know; it knows the first {len(known)}"
             )
 
     @property
@@ -184,9 +143,13 @@ class Scorer:
         """Of files about these scores: split, and what else than the run's own was chosen."""
         other_store = not self.run.is_of(self.store)
         other_clips = self.clips != self.run.config.data.clips
+        own, used = self.run.config.retrieval, self.config.retrieval
         words = [self.store.path.stem] if other_store else []
         words += [self.split.replace("/", "-")]
         words += [f"{self.clips}clips"] if other_clips else []
+        words += [used.embedding] if used.embedding != own.embedding else []
+        words += [used.metric] if used.metric != own.metric else []
+        words += ["flip" if used.flip else "noflip"] if used.flip != own.flip else []
         return "-".join(words)
 
     def score(
@@ -197,17 +160,38 @@ class Scorer:
         title: str = "score",
     ) -> Scores:
         """Scores of the split, its input corrupted or clean."""
+        if self.recogniser:
+            found = self.recognise(corruption=corruption, progress=progress, title=title)
+            return found.scores(len(self.store.class_names))
+        assert self.model
         return score(
             self.model,
             self.store,
             self.mask,
-            self.run.config.data,
+            self.config.data,
             self.device,
             clips=self.clips,
-            gallery=self.gallery,
             corruption=corruption,
             progress=partial(progress, title) if progress else None,
         )
+
+    def recognise(
+        self,
+        *,
+        corruption: Corruption | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+        title: str = "score",
+    ) -> Recognition:
+        """The probes of the split, corrupted or clean, and its gallery."""
+        assert self.recogniser, f"{self.split} has no gallery"
+        watch = partial(progress, title) if progress else None
+        return self.recogniser(corruption=corruption, progress=watch)
+
+
+def retrieval_of(run: Run, **changes: str | bool | None) -> RetrievalConfig:
+    """A run's settings of retrieval with changes, of which None is left out."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    return run.config.retrieval.model_copy(update=given)
 
 
 def choose_device(accelerator: str) -> torch.device:
@@ -227,21 +211,26 @@ def _classes(names: list[str]) -> str:
     return f"{len(names)}: {', '.join(names[:2])}, ..."
 
 
-def _split(run: Run, store: Store, split: str | None) -> tuple[str, NDArray[np.bool_]]:
-    """Name, as `xsub/test`, and mask of a split; `val` is what the run held out."""
+def _split(
+    run: Run, store: Store, split: str | None
+) -> tuple[str, NDArray[np.bool_], NDArray[np.bool_] | None]:
+    """Name, as `xsub/test`, mask and gallery of a split; `val` is what the run held out."""
+    people = run.config.task != "action"
     if split == "val":
-        return f"{run.protocol}/val", _held_out(run, store)
+        mask = _held_out(run, store)
+        return f"{run.protocol}/val", mask, mask if people else None
     if split is None and (run.split_file or run.fold):
-        split, mask = run.test_split, _run_splits(run, store).test
+        splits = _run_splits(run, store)
+        split, mask, gallery = run.test_split, splits.test, splits.gallery
     else:
         split = split or run.test_split
-        mask = store.mask(split)
+        mask, gallery = store.mask(split), gallery_of(store, split)
     if not mask.any():
         filled = [name for name, side in store.splits.items() if side.any()]
         raise AclnetError(
             f"{store.path}: {split} has no sample; --split can be {', '.join(filled)}"
         )
-    return split, mask
+    return split, mask, mask if people and gallery is None else gallery
 
 
 def _run_splits(run: Run, store: Store) -> Splits:

@@ -1,4 +1,4 @@
-"""A run's network as a file for other software; stores: `aclnet.pipelines.export`."""
+"""A run's network, or its embeddings of a store, as a file; stores: `aclnet.pipelines.export`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import h5py
+import numpy as np
+
 from aclnet.datasets import manifest
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.find import newest_run, newest_store
 from aclnet.datasets.store import Store
+from aclnet.embed import Embedder
+from aclnet.evaluate import choose_device, retrieval_of
 from aclnet.official import write_official
 from aclnet.pipelines import export as store_forms
 from aclnet.pipelines.export import new_file
+from aclnet.retrieval import sequence_level
 from aclnet.runs import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
 
 
 def export(run: Run, to: str, out: Path) -> None:
@@ -31,9 +39,72 @@ def export(run: Run, to: str, out: Path) -> None:
         write(run, temporary)
 
 
+def export_embeddings(
+    run: Run,
+    store: Store,
+    out: Path,
+    *,
+    embedding: str | None = None,
+    windows: bool = False,
+    accelerator: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Writes what a run makes of the originals of a store to `out`; returns how many vectors.
+
+    `vector` (N, D) float32, `id` (N,) and what the store says of each: `label` (N,) int64 with
+    their names, `class_name`; `condition`, `camera`. A row a sequence, the mean of its clips or, of
+    re-identification, of its windows; or a row a window. `about` is JSON: run, store, embedding.
+    `embedding` is the run's where None. AclnetError where the file is there already or has another
+    ending than `EMBEDDINGS`, and where the store is not what the run was trained on.
+    """
+    if out.suffix.lower() not in EMBEDDINGS:
+        raise AclnetError(f"--out {out}: the ending tells the form, {' or '.join(EMBEDDINGS)}")
+    retrieval = retrieval_of(run, embedding=embedding)
+    config = run.config.model_copy(update={"retrieval": retrieval})
+    embedder = Embedder.of_run(run, store, config, choose_device(accelerator))
+    make = embedder.windows if windows else embedder
+    with new_file(out) as temporary:
+        found = make(store, np.ones(len(store), np.bool_), progress=progress)
+        found = found if windows else sequence_level(found)
+        about = {
+            "run": run.name,
+            "store": {"path": str(store.path.resolve()), "digest": store.digest},
+            "retrieval": retrieval.model_dump(),
+            "rows": "windows" if windows else "sequences",
+            "frames": config.data.frames,
+        }
+        arrays = {
+            "id": found.ids,
+            "vector": found.vectors,
+            "label": found.label,
+            "class_name": np.array(store.class_names),
+            "condition": found.condition,
+            "camera": found.camera,
+        }
+        _write_arrays(temporary, out.suffix.lower(), arrays, json.dumps(about))
+    return len(found)
+
+
+def _write_arrays(path: Path, ending: str, arrays: dict[str, NDArray[Any]], about: str) -> None:
+    if ending == ".npz":
+        with path.open("wb") as file:
+            np.savez_compressed(file, **arrays, about=np.array(about))  # type: ignore[arg-type]
+        return
+    with h5py.File(path, "w") as hdf5:
+        hdf5.attrs["about"] = about
+        for name, values in arrays.items():
+            text = values.dtype.kind in "UT"
+            hdf5.create_dataset(
+                name,
+                data=values.astype(object) if text else values,
+                dtype=h5py.string_dtype() if text else values.dtype,
+            )
+
+
 def file_of(run: Run, to: str) -> Path:
     """Where an export goes that was told no place: into the run."""
-    return run.path / f"{run.name}{FORMATS[to][0]}"
+    ending = EMBEDDINGS[0] if to == "embeddings" else FORMATS[to][0]
+    return run.path / f"{run.name}{ending}"
 
 
 def opened(path: Path | None, to: str, protocol: str | None = None) -> Store | Run:
@@ -43,7 +114,9 @@ def opened(path: Path | None, to: str, protocol: str | None = None) -> Store | R
     """
     if to in store_forms.FORMATS:
         if path is not None and (path / "run.json").is_file():
-            raise AclnetError(f"{path} is a run; it becomes {_any_of(FORMATS)}, not {to}")
+            raise AclnetError(
+                f"{path} is a run; it becomes {_any_of([*FORMATS, 'embeddings'])}, not {to}"
+            )
         return Store(path or newest_store(Path()))
     if path is not None and (path / manifest.NAME).is_file():
         raise AclnetError(f"{path} is a store; it becomes {_any_of(store_forms.FORMATS)}, not {to}")
@@ -101,3 +174,5 @@ FORMATS: dict[str, tuple[str, Callable[[Run, Path], None]]] = {
 }
 """By name: the ending of its files, and what writes one. `official` is what the released code
 loads, with the projections of the contrastive terms; `safetensors` holds the classifier."""
+EMBEDDINGS = (".npz", ".h5", ".hdf5")
+"""Endings of files of embeddings, the default one first."""

@@ -55,8 +55,8 @@ def draw_affinity(table: FamilyTable, path: Path) -> Path:
     return _save(figure, path)
 
 
-def draw_bench(rows: pd.DataFrame, title: str, path: Path) -> Path:
-    """Top-1 with its interval for each row of the table of an occlusion bench."""
+def draw_bench(rows: pd.DataFrame, title: str, path: Path, measure: str = "top-1 accuracy") -> Path:
+    """The measure with its interval for each row of the table of an occlusion bench."""
     figure = Figure(figsize=(7, 1.3 + _INCHES["bar"] * len(rows)), layout="constrained")
     axes = figure.subplots()
     top1, low, high = (100 * rows[name].to_numpy() for name in ("top1", "low", "high"))
@@ -69,7 +69,7 @@ def draw_bench(rows: pd.DataFrame, title: str, path: Path) -> Path:
         axes.text(end + 1, place, f"{share:.1f}", va="center")
     axes.invert_yaxis()
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set(xlim=(0, 108), xticks=range(0, 101, 20), xlabel="top-1 accuracy, % (95 % interval)")
+    axes.set(xlim=(0, 108), xticks=range(0, 101, 20), xlabel=f"{measure}, % (95 % interval)")
     axes.set_title(title, loc="left")
     return _save(figure, path)
 

@@ -15,7 +15,10 @@ import pandas as pd
 from aclnet.retrieval import UNKNOWN_VIEW, rank
 
 if TYPE_CHECKING:
-    from aclnet.retrieval import Embeddings, Metric
+    from numpy.typing import NDArray
+
+    from aclnet.config import Metric
+    from aclnet.retrieval import Embeddings
 
 _MEASURES = ("rank1", "rank5", "mAP", "mINP")
 
@@ -41,6 +44,13 @@ class GaitResult:
     """False where some recording does not tell its view (camera -1). These count as a view of
     their own, which is identical to none: nothing is left out of it."""
 
+    def by_view(self) -> pd.DataFrame:
+        """rank-1: a row a condition, a column a probe view; mean over the other gallery views."""
+        others = self.cells[~_identical(self.cells)]
+        means = others.groupby(["condition", "probe_view"])["rank1"].mean()
+        views = np.unique(self.cells["probe_view"])
+        return means.unstack("probe_view").reindex(self.conditions.index, columns=views)
+
 
 def evaluate_gait(probe: Embeddings, gallery: Embeddings, metric: Metric) -> GaitResult:
     """Every row of both counts as a recording (see `sequence_level`)."""
@@ -55,6 +65,22 @@ def evaluate_gait(probe: Embeddings, gallery: Embeddings, metric: Metric) -> Gai
         mean={name: float(conditions[name].mean()) for name in columns},
         views_known=bool((cameras != UNKNOWN_VIEW).all()),
     )
+
+
+def share_found(probe: Embeddings, gallery: Embeddings, metric: Metric) -> NDArray[np.float64]:
+    """(Q,) share of gallery views, other than the probe's, in which its nearest is the same person.
+
+    Views without a match do not count; NaN where no view does. The mean over the probes of a
+    condition is its rank-1 of `evaluate_gait` where every view has equally many.
+    """
+    right, counted = np.zeros(len(probe)), np.zeros(len(probe))
+    for view in np.unique(gallery.camera).tolist():
+        first = rank(probe, gallery[gallery.camera == view], metric).first
+        other = (first > 0) & ((probe.camera != view) | (probe.camera == UNKNOWN_VIEW))
+        right += other & (first == 1)
+        counted += other
+    share = np.divide(right, counted, out=np.full(len(probe), np.nan), where=counted > 0)
+    return np.asarray(share)
 
 
 def _cells(probe: Embeddings, gallery: Embeddings, metric: Metric) -> pd.DataFrame:
@@ -72,8 +98,7 @@ def _cells(probe: Embeddings, gallery: Embeddings, metric: Metric) -> pd.DataFra
 
 def _condition(cells: pd.DataFrame) -> list[float]:
     """The means of one condition, in the order of the columns."""
-    known = cells["probe_view"] != UNKNOWN_VIEW
-    identical = known & (cells["probe_view"] == cells["gallery_view"])
+    identical = _identical(cells)
     others = cells[~identical]
     all_probes = cells["probes"] + cells["without_match"]
     hits = (cells["rank1"] * cells["probes"]).fillna(0)
@@ -83,6 +108,12 @@ def _condition(cells: pd.DataFrame) -> list[float]:
         _mean_over_views(cells, cells["rank1"]),
         _mean_over_views(cells, zeroed),
     ]
+
+
+def _identical(cells: pd.DataFrame) -> pd.Series:
+    """Mask of the cells whose both views are known, and the same."""
+    known = cells["probe_view"] != UNKNOWN_VIEW
+    return known & (cells["probe_view"] == cells["gallery_view"])
 
 
 def _mean_over_views(cells: pd.DataFrame, values: pd.Series) -> float:

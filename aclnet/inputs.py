@@ -86,6 +86,7 @@ class MakeInputs:
     Args:
         data: modality, and length T of a clip; a batch of n * T frames holds n clips a sample.
         spec: random changes, in training.
+        class_of: (labels,) int64, class of each label of the store; None: the label itself.
         corruption: what a robustness protocol does to the input.
     """
 
@@ -96,6 +97,7 @@ class MakeInputs:
         device: torch.device,
         *,
         spec: AugmentSpec | None = None,
+        class_of: NDArray[np.int64] | None = None,
         corruption: Corruption | None = None,
     ) -> None:
         self.layout = store.layout
@@ -104,6 +106,7 @@ class MakeInputs:
         self.device = device
         self.spec = spec or AugmentSpec()
         self.corruption = corruption
+        self._class_of = class_of
         self.score = uses_score(store, data)
         self._sampled_motion = data.motion == "sampled"
         self._width = image_width(store)
@@ -133,10 +136,11 @@ class MakeInputs:
         P, N, V, C = features.shape
         clips = N // self.frames
         offsets = torch.arange(clips, device=self.device)[:, None] * len(batch)
+        label = batch.label if self._class_of is None else self._class_of[batch.label]
         return Inputs(
             tracks=features.view(P, clips, self.frames, V, C).transpose(0, 1).flatten(0, 1),
             owner=(offsets + owner).flatten(),
-            label=self._move(batch.label),
+            label=self._move(label),
             key=self._move(self._recording[batch.sample]),
             first_track=np.searchsorted(batch.owner, np.arange(len(batch) + 1)),
         )

@@ -12,7 +12,7 @@ from aclnet.losses import AffinityContrast, default_memory_rows
 from aclnet.model import ACLNet, Output
 
 if TYPE_CHECKING:
-    from aclnet.config import Config
+    from aclnet.config import Config, RetrievalConfig
     from aclnet.datasets.store import Store
     from aclnet.runs import Run
     from aclnet.splits import Splits
@@ -64,7 +64,7 @@ def load_model(run: Run, store: Store | None = None) -> ACLNet:
     it was trained on, and where the checkpoint does not fit.
     """
     if store is not None:
-        _check_same_input(run, store)
+        check_same_input(run, store)
     model = build_model(
         run.config, run.layout.num_joints, run.record["channels"], len(run.class_names)
     )
@@ -74,7 +74,28 @@ def load_model(run: Run, store: Store | None = None) -> ACLNet:
     return model.eval()
 
 
-def _check_same_input(run: Run, store: Store) -> None:
+def load_projection(run: Run, retrieval: RetrievalConfig) -> nn.Linear | None:
+    """The projection of a run's contrastive embedding; None where what is wanted needs none.
+
+    AclnetError where the run has none that was trained.
+    """
+    loss = run.config.loss
+    if retrieval.embedding == "pooled":
+        return None
+    weights = run.weights("contrast.intra_projection.")
+    if not weights or not (run.imported or loss.lambda_intra > 0 or loss.triplet > 0):
+        raise AclnetError(
+            f"run {run.name} has no contrastive embedding: no term of its loss trains one. "
+            "Use the embedding pooled"
+        )
+    outputs, inputs = weights["weight"].shape
+    projection = nn.Linear(inputs, outputs)
+    projection.load_state_dict(weights)
+    return projection.eval()
+
+
+def check_same_input(run: Run, store: Store) -> None:
+    """AclnetError where a store's sequences are not what a run was trained on."""
     layout, theirs = run.layout, store.layout
     found, wanted = channels(store, run.config.data), run.record["channels"]
     if (theirs.joints, found) != (layout.joints, wanted):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import sqrt
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
@@ -13,7 +14,6 @@ from aclnet.evaluate import Scorer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from aclnet.datasets.store import Store
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from aclnet.runs import Run
     from aclnet.scores import Scores
 
+    Watch = Callable[[str, int, int], None]
+
 CLEAN = "nothing (clean)"
+_DRAWS = 2000
 
 
 def occlusion_bench(
@@ -32,21 +35,74 @@ def occlusion_bench(
     *,
     clips: int | None = None,
     accelerator: str = "auto",
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Watch | None = None,
 ) -> tuple[str, pd.DataFrame]:
     """Scores a split clean and with each corruption; arguments as those of `Scorer`.
 
     Returns the name of what was scored and a row a corruption, the first one clean: `corruption`,
-    `samples`, `clips`, `top1` with its Wilson interval `low`, `high`, and `lost` against clean with
-    its interval `lost_low`, `lost_high` for paired samples (`paired_difference`); shares, not %.
+    `samples`, `clips`, `top1` with its interval `low`, `high`, and `lost` against clean with its
+    interval `lost_low`, `lost_high`; shares, not %. Of actions, `top1` is the accuracy, and the
+    intervals are Wilson's and that of paired samples (`paired_difference`). Of people it is the
+    rank-1 of sequences by their protocol, in a clean gallery, and the intervals are those of
+    `people_drawn_again`.
     """
     scorer = Scorer(run, store, split, clips=clips, accelerator=accelerator)
-    clean = scorer.score(progress=progress, title=CLEAN)
-    rows = [_row(CLEAN, clean, clean)]
-    for corruption in corruptions:
-        scores = scorer.score(corruption=corruption, progress=progress, title=corruption.name)
-        rows.append(_row(corruption.name, scores, clean))
+    measure = _accuracies if run.config.task == "action" else _shares_found
+    rows = measure(scorer, [None, *corruptions], progress)
     return scorer.name, pd.DataFrame(rows).assign(clips=scorer.clips)
+
+
+def _accuracies(
+    scorer: Scorer, corruptions: Sequence[Corruption | None], progress: Watch | None
+) -> list[dict[str, float | str]]:
+    rows = []
+    clean: Scores | None = None
+    for corruption in corruptions:
+        name = CLEAN if corruption is None else corruption.name
+        scores = scorer.score(corruption=corruption, progress=progress, title=name)
+        lost = (0.0, 0.0, 0.0)
+        if clean is not None:
+            lost = paired_difference(clean.correct, scores.correct)
+        clean = clean or scores
+        rows.append(_row(name, len(scores), (scores.top1, *scores.interval()), lost))
+    return rows
+
+
+def _shares_found(
+    scorer: Scorer, corruptions: Sequence[Corruption | None], progress: Watch | None
+) -> list[dict[str, float | str]]:
+    rows = []
+    clean: NDArray[np.float64] | None = None
+    for corruption in corruptions:
+        name = CLEAN if corruption is None else corruption.name
+        found = scorer.recognise(corruption=corruption, progress=progress, title=name)
+        people, shares = found.found()
+        lost = (0.0, 0.0, 0.0)
+        if clean is not None:
+            lost = people_drawn_again(people, clean - shares)
+        clean = shares if clean is None else clean
+        rows.append(_row(name, len(shares), people_drawn_again(people, shares), lost))
+    return rows
+
+
+def people_drawn_again(
+    people: NDArray[np.int64], values: NDArray[np.float64], level: float = 0.95
+) -> tuple[float, float, float]:
+    """Mean of `values` (N,) and its interval over other people, of whom `people` (N,) are a draw.
+
+    Percentiles of the bootstrap that draws whole people, as sequences of one are no independent
+    samples: Davison and Hinkley, "Bootstrap methods and their application" (1997), section 3.8.
+    Where all people agree the interval has no width, and says too little. NaN without any.
+    """
+    _, code = np.unique(people, return_inverse=True)
+    sums, sizes = np.bincount(code, values), np.bincount(code)
+    if not len(sizes):
+        return float("nan"), float("nan"), float("nan")
+    drawn = np.random.default_rng(0).multinomial(
+        len(sizes), np.full(len(sizes), 1 / len(sizes)), size=_DRAWS
+    )
+    low, high = np.quantile(drawn @ sums / (drawn @ sizes), [(1 - level) / 2, (1 + level) / 2])
+    return float(values.mean()), float(low), float(high)
 
 
 def paired_difference(
@@ -67,18 +123,13 @@ def paired_difference(
     return plain, max(-1.0, float(centre - reach)), min(1.0, float(centre + reach))
 
 
-def _row(name: str, scores: Scores, clean: Scores) -> dict[str, float | str | int]:
-    low, high = scores.interval()
-    lost, lost_low, lost_high = (0.0, 0.0, 0.0)
-    if scores is not clean:
-        lost, lost_low, lost_high = paired_difference(clean.correct, scores.correct)
+def _row(
+    name: str, samples: int, top1: tuple[float, float, float], lost: tuple[float, float, float]
+) -> dict[str, float | str]:
+    """A row of the table, of figures with the ends of their intervals."""
+    columns = ("top1", "low", "high", "lost", "lost_low", "lost_high")
     return {
         "corruption": name,
-        "samples": len(scores),
-        "top1": scores.top1,
-        "low": low,
-        "high": high,
-        "lost": lost,
-        "lost_low": lost_low,
-        "lost_high": lost_high,
+        "samples": samples,
+        **dict(zip(columns, (*top1, *lost), strict=True)),
     }

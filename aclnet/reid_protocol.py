@@ -12,7 +12,8 @@ from aclnet.retrieval import distance_rows, rank, sequence_level
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aclnet.retrieval import Embeddings, Metric
+    from aclnet.config import Metric
+    from aclnet.retrieval import Embeddings
 
 _BATCH = 256
 _RANKS = (1, 5, 10)

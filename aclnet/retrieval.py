@@ -5,8 +5,8 @@ A probe is looked for in a gallery: whoever has the nearest embedding is taken f
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Metric = Literal["cosine", "euclidean"]
+    from aclnet.config import Metric
+
 UNKNOWN_VIEW = -1
 """Camera of a recording that does not tell its view."""
 _AT_ONCE = 1 << 22
@@ -62,6 +63,22 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def gather(self, world: int) -> Embeddings:
+        """Those of all processes, on each of them, by id; windows keep their order.
+
+        All windows of a recording are one process's.
+        """
+        if world == 1:
+            return self
+        from torch import distributed
+
+        parts: list[Embeddings] = [self] * world
+        distributed.all_gather_object(parts, self)
+        names = [field.name for field in fields(Embeddings)]
+        columns = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
+        joined = Embeddings(**columns)
+        return joined[np.argsort(joined.ids, kind="stable")]
 
 
 def sequence_level(embeddings: Embeddings) -> Embeddings:
@@ -137,6 +154,32 @@ def distance_rows(
     return _Gallery(gallery.vectors, metric).rows(probe.vectors)
 
 
+def nearest_of_each(
+    probe: Embeddings, gallery: Embeddings, metric: Metric, people: int
+) -> NDArray[np.float32]:
+    """(Q, people) similarity of each probe to the nearest of each identity in a gallery.
+
+    Cosine, or 1 / (1 + distance) by the Euclidean metric; the least that it can be (-1, 0) of those
+    who are not there. Nothing of a probe's own recording counts.
+    """
+    least = -1.0 if metric == "cosine" else 0.0
+    found = np.full((len(probe), people), least, np.float32)
+    codes, own = _recordings(gallery, probe)
+    for row, distance in enumerate(distance_rows(probe, gallery, metric)):
+        there = codes != own[row]
+        near = 1 - distance if metric == "cosine" else 1 / (1 + distance)
+        np.maximum.at(found[row], gallery.label[there], near[there].astype(np.float32))
+    return found
+
+
+def _recordings(
+    gallery: Embeddings, probe: Embeddings
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Number of the recording of each row of both sides: the same for the same id."""
+    _, codes = np.unique(np.concatenate([gallery.ids, probe.ids]), return_inverse=True)
+    return codes[: len(gallery)], codes[len(gallery) :]
+
+
 class _Compared(NamedTuple):
     """One probe's distances, in the order of the gallery."""
 
@@ -149,8 +192,7 @@ def _compare(
     probe: Embeddings, gallery: Embeddings, metric: Metric, other_views: bool = False
 ) -> Iterator[_Compared]:
     """Each probe and what it may find: nothing of its own recording."""
-    _, codes = np.unique(np.concatenate([probe.ids, gallery.ids]), return_inverse=True)
-    own, recordings = codes[: len(probe)], codes[len(probe) :]
+    recordings, own = _recordings(gallery, probe)
     for row, distance in enumerate(distance_rows(probe, gallery, metric)):
         same = gallery.label == probe.label[row]
         wanted = recordings != own[row]

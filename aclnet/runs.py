@@ -33,7 +33,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from aclnet.splits import Splits
 
@@ -241,15 +241,34 @@ class Run:
         chosen = self.config.select != "last" and self.checkpoint("best").is_file()
         return "best" if chosen else "last"
 
-    def weights(self) -> dict[str, torch.Tensor]:
-        """The classifier's weights that are the run's result, or the last where it goes on."""
+    def network_state(self) -> dict[str, torch.Tensor]:
+        """All weights that are the run's result, or the last where it goes on, by their names."""
         state = self.load(self.selected)
         if state is None:
             raise AclnetError(f"{self.path} has no checkpoint yet; `aclnet train` goes on with it")
         with self.fitting(self.selected):
-            network = state["network"]
-            prefix = "model."
-            return {n.removeprefix(prefix): w for n, w in network.items() if n.startswith(prefix)}
+            return dict(state["network"])
+
+    def weights(self, part: str = "model.") -> dict[str, torch.Tensor]:
+        """Those of a part of the network, without its prefix; the default is the classifier."""
+        network = self.network_state()
+        return {n.removeprefix(part): w for n, w in network.items() if n.startswith(part)}
+
+    def save_tables(self, scores: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Writes the tables of a protocol beside the scores they belong to."""
+        scores.parent.mkdir(parents=True, exist_ok=True)
+        for name, table in tables.items():
+            table.to_csv(scores.with_suffix(f".{name}.csv"), index=False)
+
+    def load_tables(self, scores: Path) -> dict[str, pd.DataFrame]:
+        """The tables beside scores, by name."""
+        names = dict.fromkeys(("condition", "probe_condition", "gallery_condition"), str)
+        return {
+            file.name.split(".")[-2]: pd.read_csv(file, dtype=names).fillna(
+                dict.fromkeys(names, "")
+            )
+            for file in sorted(scores.parent.glob(f"{scores.stem}.*.csv"))
+        }
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replaces metrics.csv."""

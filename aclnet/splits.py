@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _HELD_OUT = 0.15
 """Share of the training samples that validation takes, at least."""
-_SIDES = ("train", "val", "test")
+_SIDES = ("train", "val", "test", "gallery", "probe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,13 @@ class Splits:
     file: Path | None = None
     """The CSV file that they come from."""
     gallery: NDArray[np.bool_] | None = None
-    """Known samples, to the nearest of which those of `test` are compared, see `aclnet.one_shot`;
-    None where the classifier is tested."""
+    """Known samples, to the nearest of which those of `test` are compared, see
+    `aclnet.recognition`; None where the classifier is tested."""
+
+    def class_of(self, store: Store) -> NDArray[np.int64]:
+        """(labels,) class of the network for each label of the store, -1 for those without."""
+        place = {name: number for number, name in enumerate(self.classes)}
+        return np.array([place.get(name, -1) for name in store.class_names], np.int64)
 
 
 class Fold(NamedTuple):
@@ -75,39 +80,46 @@ def choose_splits(
     """The samples of a run: of a CSV file, of a fold of the protocol's training side, or of the
     protocol. AclnetError where nothing would train, select or be tested, or no tested class trains.
     """
+    people = config.task != "action"
     needs_validation = "val" in (config.select, config.loss.families.source)
-    hold_out = needs_validation and config.select != "test"
+    hold_out, seed = needs_validation and config.select != "test", config.seed
+    protocol = config.data.protocol
     if split_file:
         splits = file_splits(store, split_file)
     elif fold:
-        splits = fold_splits(store, config.data.protocol, fold, hold_out=hold_out, seed=config.seed)
+        splits = fold_splits(store, protocol, fold, hold_out=hold_out, seed=seed, people=people)
     else:
-        splits = protocol_splits(store, config.data.protocol, hold_out=hold_out, seed=config.seed)
-    if splits.gallery is None:
+        splits = protocol_splits(store, protocol, hold_out=hold_out, seed=seed, people=people)
+    if people:
+        splits = _of_people(store, splits)
+    elif splits.gallery is None:
         _check_classes(store, splits)
     selection(config, splits)
     return splits
 
 
-def protocol_splits(store: Store, protocol: str, *, hold_out: bool, seed: int) -> Splits:
+def protocol_splits(
+    store: Store, protocol: str, *, hold_out: bool, seed: int, people: bool = False
+) -> Splits:
     """The sides of one of the store's protocols, its first where `protocol` is empty.
 
     `hold_out` takes validation data from training: whole subjects where the store knows them, so
-    that the validation is as hard as the test, else recordings, class by class. Which ones follows
-    from `seed`. Where a protocol has no test side, its probes are tested by its gallery.
-    AclnetError where a side is empty.
+    that the validation is as hard as the test, else recordings, class by class; where `people` are
+    recognised, all of some of them. Which ones follows from `seed`. What is tested is the probes,
+    by the gallery, where `people` are recognised and where there is no test side. AclnetError
+    where a side is empty.
     """
-    protocol = protocol or store.protocols[0]
-    only_probe = f"{protocol}/probe" in store.splits and f"{protocol}/test" not in store.splits
-    side = "probe" if only_probe else "test"
+    protocol = protocol or store.default_protocol
+    has = {side for side in ("test", "probe") if f"{protocol}/{side}" in store.splits}
+    side = "probe" if "probe" in has and (people or "test" not in has) else "test"
     train, test = store.mask(f"{protocol}/train"), store.mask(f"{protocol}/{side}")
     if not (train.any() and test.any()):
         raise AclnetError(_empty_side(store, protocol, side))
     gallery = gallery_of(store, f"{protocol}/{side}")
-    identity = {"protocol": protocol} | ({} if gallery is None else {"side": side})
+    identity = {"protocol": protocol} | ({} if side == "test" else {"side": side})
     classes = store.classes_of(protocol)
     splits = Splits(protocol, classes, train, None, test, identity, gallery=gallery)
-    return _hold_out(store, splits, seed) if hold_out else splits
+    return _hold_out(store, splits, seed, people=people) if hold_out else splits
 
 
 def gallery_of(store: Store, split: str) -> NDArray[np.bool_] | None:
@@ -127,14 +139,16 @@ def gallery_of(store: Store, split: str) -> NDArray[np.bool_] | None:
     return gallery
 
 
-def fold_splits(store: Store, protocol: str, fold: Fold, *, hold_out: bool, seed: int) -> Splits:
+def fold_splits(
+    store: Store, protocol: str, fold: Fold, *, hold_out: bool, seed: int, people: bool = False
+) -> Splits:
     """A fold of the training side of a protocol; the protocol's test side takes no part.
 
     The subjects, in order of their numbers, are dealt out to the folds in turn, whatever the seed;
     those of this fold are tested, the others train. As many folds as subjects leave one out each.
     `hold_out` as in `protocol_splits`. AclnetError where subjects are unknown, or too few.
     """
-    protocol = protocol or store.protocols[0]
+    protocol = protocol or store.default_protocol
     side, subjects = store.mask(f"{protocol}/train"), store.column("subject")
     known = np.unique(subjects[side])
     if (known < 0).any():
@@ -152,40 +166,54 @@ def fold_splits(store: Store, protocol: str, fold: Fold, *, hold_out: bool, seed
     name = f"{protocol}-fold{fold.number}of{fold.of}"
     identity = {"protocol": name, "of": protocol, "fold": list(fold), "tested": _named(tested)}
     splits = Splits(name, store.classes_of(protocol), side & ~test, None, test, identity)
-    return _hold_out(store, splits, seed) if hold_out else splits
+    return _hold_out(store, splits, seed, people=people) if hold_out else splits
 
 
 def file_splits(store: Store, path: Path) -> Splits:
-    """Sides from a CSV file with columns `id` and `split` (train, val or test).
+    """Sides from a CSV file with columns `id` and `split` (train, val, test, gallery or probe).
 
-    Samples that it does not name take no part. AclnetError with the line of an unknown or repeated
-    id or an unknown side, and where no line says train.
+    A sample of two sides names both, as `train+gallery`; samples that the file does not name take
+    no part. AclnetError with the line of an unknown or repeated id or an unknown side, where no
+    line says train, and where what is tested is not one thing.
     """
     original = store.column("variant") == 0
     ids = store.column("id")
     row_of = dict(zip(ids[original].tolist(), np.flatnonzero(original).tolist(), strict=True))
     masks = {side: np.zeros(len(store), dtype=bool) for side in _SIDES}
     named: dict[str, int] = {}
-    for line, sample, side in _lines(path):
+    for line, sample, sides in _lines(path):
         if sample not in row_of:
             raise AclnetError(f"{path}:{line}: {store.path} has no sample {sample!r}")
-        if side not in _SIDES:
-            raise AclnetError(f"{path}:{line}: split {side!r} is none of {', '.join(_SIDES)}")
         if sample in named:
             raise AclnetError(f"{path}:{line}: {sample!r} stands in line {named[sample]} already")
         named[sample] = line
-        masks[side][row_of[sample]] = True
-    if not masks["train"].any():
+        for side in sides.split("+"):
+            if side not in _SIDES:
+                raise AclnetError(f"{path}:{line}: split {side!r} is none of {', '.join(_SIDES)}")
+            masks[side][row_of[sample]] = True
+    there = {side for side, mask in masks.items() if mask.any()}
+    if "train" not in there:
         raise AclnetError(f"{path}: no line says train")
+    if {"test", "probe"} <= there or ("probe" in there) != ("gallery" in there):
+        raise AclnetError(
+            f"{path}: lines say {', '.join(sorted(there))}; what is tested is either test, or "
+            "probe with the gallery that it is compared with"
+        )
+    side = "probe" if "probe" in there else "test"
     masks["train"] |= ~original & np.isin(store.column("original"), ids[masks["train"]])
     return Splits(
         protocol=path.stem,
         classes=store.class_names,
         train=masks["train"],
         val=masks["val"] if masks["val"].any() else None,
-        test=masks["test"],
-        identity={"protocol": path.stem, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+        test=masks[side],
+        identity={
+            "protocol": path.stem,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            **({} if side == "test" else {"side": side}),
+        },
         file=path,
+        gallery=masks["gallery"] if side == "probe" else None,
     )
 
 
@@ -211,9 +239,9 @@ def _check_classes(store: Store, splits: Splits) -> None:
     if splits.test.any() and not np.isin(labels[splits.test], labels[splits.train]).any():
         raise AclnetError(
             f"{splits.file or store.path}: {splits.protocol} tests classes that no training sample "
-            "has, which is meant for tests by retrieval (whom of a gallery does a probe show?), "
-            "and training tests a classifier; give sides of your own with --split FILE.csv "
-            "(columns id and split), whose test samples are of classes that train as well"
+            "has, which is meant for tests by retrieval (whom of a gallery does a probe show?): "
+            "--set task=gait or task=reid tests so. Else give sides of your own with --split "
+            "FILE.csv (columns id and split), whose test samples are of classes that train as well"
         )
 
 
@@ -231,24 +259,38 @@ def _empty_side(store: Store, protocol: str, tested: str) -> str:
     )
 
 
-def _hold_out(store: Store, splits: Splits, seed: int) -> Splits:
+def _of_people(store: Store, splits: Splits) -> Splits:
+    """People are the classes: those who train. What has no gallery is compared with itself."""
+    names = store.class_names
+    classes = [names[label] for label in np.unique(store.column("label")[splits.train])]
+    gallery = splits.test if splits.gallery is None else splits.gallery
+    return replace(splits, classes=classes, gallery=gallery)
+
+
+def _hold_out(store: Store, splits: Splits, seed: int, *, people: bool) -> Splits:
     """Takes validation data from training."""
-    val, group = _held_out(store, splits.train, seed)
+    by = store.column("label" if people else "subject")
+    known = np.unique(by[splits.train & (by >= 0)])
+    if len(known) > 1:
+        chosen = _some(by, splits.train, known, seed)
+        val = splits.train & np.isin(by, chosen)
+        names = [store.class_names[label] for label in chosen] if people else chosen.tolist()
+        group = f"{'people' if people else 'subjects'} {', '.join(map(str, names))}"
+    else:
+        val = splits.train & _some_of_each_class(store, splits.train, seed)
+        group = "recordings at random, class by class"
     identity = {**splits.identity, "held_out": group}
     return replace(splits, train=splits.train & ~val, val=val, identity=identity)
 
 
-def _held_out(store: Store, train: NDArray[np.bool_], seed: int) -> tuple[NDArray[np.bool_], str]:
-    """Mask of the validation samples, and in words who they are."""
-    subjects = store.column("subject")
-    known = np.unique(subjects[train & (subjects >= 0)])
-    if len(known) > 1:
-        order = random.generator(seed, len(known)).permutation(known)
-        share = np.array([(train & (subjects == s)).sum() for s in order]) / train.sum()
-        count = int(np.searchsorted(np.cumsum(share), _HELD_OUT)) + 1
-        chosen = np.sort(order[: min(count, len(known) - 1)])
-        return train & np.isin(subjects, chosen), _named(chosen)
-    return train & _some_of_each_class(store, train, seed), "recordings at random, class by class"
+def _some(
+    by: NDArray[np.int64], train: NDArray[np.bool_], known: NDArray[np.int64], seed: int
+) -> NDArray[np.int64]:
+    """Groups, sorted, that make up the share to be held out of the training samples."""
+    order = random.generator(seed, len(known)).permutation(known)
+    share = np.array([(train & (by == s)).sum() for s in order]) / train.sum()
+    count = int(np.searchsorted(np.cumsum(share), _HELD_OUT)) + 1
+    return np.sort(order[: min(count, len(known) - 1)])
 
 
 def _named(subjects: NDArray[np.int64]) -> str:

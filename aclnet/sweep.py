@@ -159,7 +159,7 @@ def _count_tested(store: Store, cells: list[Cell]) -> int:
 
 
 def _tested_on(store: Store, job: Job) -> str:
-    protocol = job.config.data.protocol or store.protocols[0]
+    protocol = job.config.data.protocol or store.default_protocol
     if job.split_file:
         return f"test of {job.split_file.name}"
     return f"{job.fold.of} folds of {protocol}'s training side" if job.fold else f"{protocol} test"

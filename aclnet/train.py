@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 
 from aclnet.datasets.errors import AclnetError
 from aclnet.network import HEAD, load_model
-from aclnet.one_shot import chance
+from aclnet.recognition import chance
+from aclnet.retrieval import equal_error_threshold
 from aclnet.runs import Run, check_out, is_run, remove, run_folder, run_name
 from aclnet.splits import choose_splits
 from aclnet.trainer import Trainer
@@ -18,10 +20,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lightning_fabric import Fabric
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from aclnet.config import Config
     from aclnet.datasets.store import Store
+    from aclnet.scores import Scores
     from aclnet.splits import Fold, Splits
     from aclnet.trainer import Progress
 
@@ -144,18 +148,44 @@ def _finish(trainer: Trainer) -> None:
     """Scores the test split with the weights that are the run's result."""
     run, config, history = trainer.run, trainer.config, trainer.run.history
     if run.selected != "last":
-        trainer.model.load_state_dict(load_model(run).state_dict())
+        trainer.network.module.load_state_dict(run.network_state())
     result: dict[str, Any] = {"select": config.select}
     if trainer.splits.test.any():
-        scores = trainer.evaluate(trainer.splits.test, config.data.clips)
+        gallery = trainer.splits.gallery
+        scores = (
+            trainer.evaluate(trainer.splits.test, config.data.clips)
+            if gallery is None
+            else _recognise(trainer, gallery, result)
+        )
         result |= scores.result() | {"clips": config.data.clips}
-        if trainer.splits.gallery is not None:
-            result["chance"] = chance(trainer.store, trainer.splits.gallery)
         if trainer.fabric.is_global_zero:
             scores.save(run.test_scores)
-            if trainer.select_on is None:
+            if trainer.select_on is None and gallery is None:
                 history.write(config.optim.epochs - 1, {"confusion/eval": scores.confusion()})
+    if config.task != "action" and trainer.splits.val is not None:
+        result["unknown"] = _threshold(trainer, trainer.splits.val)
     if trainer.fabric.is_global_zero:
         history.write_prototypes(trainer.contrast.prototypes.cpu().numpy())
         run.finish(result)
     trainer.fabric.barrier()
+
+
+def _recognise(trainer: Trainer, gallery: NDArray[np.bool_], result: dict[str, Any]) -> Scores:
+    """Scores of the probes; the figures of the protocol go to `result`, its tables to the run."""
+    found = trainer.recogniser(trainer.splits.test, gallery, trainer.config.data.clips)()
+    result["chance"] = chance(trainer.store, gallery)
+    if trainer.config.task != "action":
+        result |= found.result()
+        if trainer.fabric.is_global_zero:
+            trainer.run.save_tables(trainer.run.test_scores, found.tables())
+    return found.scores(len(trainer.store.class_names))
+
+
+def _threshold(trainer: Trainer, val: NDArray[np.bool_]) -> dict[str, float] | None:
+    """How far the nearest may be to be the same person, chosen on people who were held out.
+
+    None where nobody of them is there twice.
+    """
+    found = trainer.recogniser(val, val, trainer.config.data.clips)()
+    error = equal_error_threshold(found.sequences()[0], trainer.config.retrieval.metric)
+    return None if np.isnan(error.threshold) else error._asdict()

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aclnet.datasets.errors import AclnetError
+from aclnet.embed import Embedder
 from aclnet.evaluate import score
 from aclnet.inputs import Inputs, MakeInputs, clip_to_train
 from aclnet.meters import EpochMeter, figures
 from aclnet.model import Output
 from aclnet.network import build_network, parameter_groups, start_from
+from aclnet.recognition import Recogniser
 from aclnet.splits import selection
 
 if TYPE_CHECKING:
@@ -90,7 +92,10 @@ class Trainer:
         )
         self.network, self.optimizer = fabric.setup(network, self.raw_optimizer)
         self.select_on = selection(config, splits)
-        self.make = MakeInputs(store, config.data, fabric.device, spec=config.augment)
+        self.class_of = splits.class_of(store)
+        self.make = MakeInputs(
+            store, config.data, fabric.device, spec=config.augment, class_of=self.class_of
+        )
         self.stream = self._open_stream()
         self.class_weights = self._class_weights()
         self.meter = EpochMeter(self.classes, fabric.device)
@@ -115,14 +120,8 @@ class Trainer:
         return self.network.module.model  # type: ignore[no-any-return]
 
     def evaluate(self, mask: NDArray[np.bool_], clips: int) -> Scores:
-        """Scores of a split, the same on every process: by the weights that a checkpoint holds.
-
-        The test side is compared with its gallery where it has one.
-        """
-        if self.fabric.world_size > 1:
-            # each process has batch statistics of its own, and the first one's are saved
-            for buffer in self.model.buffers():
-                torch.distributed.broadcast(buffer, 0)
+        """Scores of a split, the same on every process: by the weights that a checkpoint holds."""
+        self._share_statistics()
         own = score(
             self.model,
             self.store,
@@ -130,11 +129,33 @@ class Trainer:
             self.config.data,
             self.fabric.device,
             clips=clips,
-            gallery=self.splits.gallery if mask is self.splits.test else None,
             rank=self.fabric.global_rank,
             world=self.fabric.world_size,
         )
         return own.gather(self.fabric.world_size)
+
+    def recogniser(
+        self, probe: NDArray[np.bool_], gallery: NDArray[np.bool_], clips: int
+    ) -> Recogniser:
+        """Compares probes with a gallery, the same on every process, by the weights of now."""
+        self._share_statistics()
+        projection = self.network.module.contrast.intra_projection
+        return Recogniser(
+            Embedder(self.model, projection, self.config, self.fabric.device),
+            self.store,
+            probe,
+            gallery,
+            self.config,
+            clips=clips,
+            rank=self.fabric.global_rank,
+            world=self.fabric.world_size,
+        )
+
+    def _share_statistics(self) -> None:
+        """Each process has batch statistics of its own, and those of the first one are saved."""
+        if self.fabric.world_size > 1:
+            for buffer in self.model.buffers():
+                torch.distributed.broadcast(buffer, 0)
 
     def _open_stream(self) -> Stream:
         return self.store.stream(
@@ -155,7 +176,8 @@ class Trainer:
         """(C,) float32 in inverse proportion to the class sizes; a sample's mean weight is 1."""
         if not self.config.optim.class_weights:
             return None
-        sizes = np.bincount(self.store.column("label")[self.splits.train], minlength=self.classes)
+        classes = self.class_of[self.store.column("label")[self.splits.train]]
+        sizes = np.bincount(classes, minlength=self.classes)
         weights = sizes.sum() / (np.count_nonzero(sizes) * np.maximum(sizes, 1))
         return torch.tensor(weights, dtype=torch.float32, device=self.fabric.device)
 
@@ -282,11 +304,10 @@ class Trainer:
         history = {"confusion/train": confusion.view(self.classes, -1).cpu().numpy()}
         better = False
         if self.select_on is not None:
-            scores = self.evaluate(self.select_on, clips=1)
-            row["eval_accuracy"] = scores.top1
-            better, self.best = scores.top1 > self.best, max(scores.top1, self.best)
-            history["confusion/eval"] = scores.confusion()
-            self._count_validation(scores)
+            figures_of_it, figure, confusion_of_it = self._validate(self.select_on)
+            row |= figures_of_it
+            history |= confusion_of_it
+            better, self.best = figure > self.best, max(figure, self.best)
         self.contrast.end_epoch()
         self.rows.append(row)
         self._record(epoch, history, log)
@@ -295,6 +316,27 @@ class Trainer:
         for name in ("best", "last") if better else ("last",):
             self._save(name)
         self.progress.epoch(row)
+
+    def _validate(
+        self, mask: NDArray[np.bool_]
+    ) -> tuple[dict[str, float], float, dict[str, NDArray[np.int64]]]:
+        """What the samples that select say: columns of metrics.csv, the figure to select by, and
+        what history.zarr keeps. Of people, each is looked for among the others, or in the gallery.
+        """
+        gallery = self.splits.gallery if mask is self.splits.test else None
+        if self.config.task != "action" or gallery is not None:
+            recognise = self.recogniser(mask, mask if gallery is None else gallery, clips=1)
+            _, ranking = recognise().ranking()
+            found = ranking.summary()
+            # without any match nothing is better than nothing
+            return (
+                {"eval_rank1": found["rank1"], "eval_mAP": found["mAP"]},
+                float(np.nan_to_num(found["mAP"])),
+                {},
+            )
+        scores = self.evaluate(mask, clips=1)
+        self._count_validation(scores)
+        return {"eval_accuracy": scores.top1}, scores.top1, {"confusion/eval": scores.confusion()}
 
     def _count_validation(self, scores: Scores) -> None:
         if self.config.loss.families.source == "val":

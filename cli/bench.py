@@ -36,7 +36,7 @@ def command(
     from aclnet.train import make_fabric
 
     opened = Store(store or newest_store(Path()))
-    tested_on = protocol or opened.protocols[0]
+    tested_on = protocol or opened.default_protocol
     recipe = recipe or default_recipe(opened.name, tested_on, opened.coordinates)
     chosen = [*([f"data.protocol={protocol}"] if protocol else []), *settings]
     config = build_config(recipe, chosen)

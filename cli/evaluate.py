@@ -7,39 +7,64 @@ from typing import TYPE_CHECKING
 import click
 
 from aclnet.cli.console import json_option, percent, print_json, progress, screen, table
-from aclnet.cli.scoring import open_run, scoring_options, show_accuracy
+from aclnet.cli.recognising import show_recognition
+from aclnet.cli.scoring import open_run, scoring_options, show_accuracy, which_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
 
+    from aclnet.evaluate import Scorer
+
 
 @click.command()
+@click.option(
+    "--embedding",
+    type=click.Choice(["pooled", "contrastive", "both"]),
+    help="What probes and gallery are compared by. [default: the run's]",
+)
+@click.option("--metric", type=click.Choice(["cosine", "euclidean"]), help="[default: the run's]")
+@click.option("--flip/--no-flip", default=None, help="With the mirror image of each sequence too.")
+@click.option(
+    "--published", is_flag=True, help="Of re-ID: also as the published code counts, defects kept."
+)
 @scoring_options
 @json_option
 def command(
     run: Path | None,
+    embedding: str | None,
+    metric: str | None,
+    flip: bool | None,
+    published: bool,
     store: Path | None,
     split: str | None,
     clips: int | None,
     accelerator: str,
     as_json: bool,
 ) -> None:
-    """Score a split with RUN (the newest below this folder by default).
+    """Test RUN (the newest below this folder by default) on a split.
 
-    Probes are recognised by the nearest sample of their gallery; other sides by the classifier.
+    Of actions: accuracies, classes and confusion. Of people (gait, re-ID): the protocol's tables;
+    each probe is looked for in the gallery, by the distance of embeddings.
 
-    Writes scores with sample ids, the per-class table and the confusion matrix into the run.
+    Writes scores with sample ids, and what it prints, into the run.
     """
-    from aclnet.evaluate import Scorer
+    from aclnet.evaluate import Scorer, retrieval_of
     from aclnet.figures import draw_confusion
 
     opened, data = open_run(run, store)
-    scorer = Scorer(opened, data, split, clips=clips, accelerator=accelerator)
+    task = opened.config.task
+    if published and task != "reid":
+        raise click.UsageError(f"--published is of re-identification; this run's task is {task}")
+    retrieval = retrieval_of(opened, embedding=embedding, metric=metric, flip=flip)
+    scorer = Scorer(opened, data, split, clips=clips, retrieval=retrieval, accelerator=accelerator)
+    file = opened.scores(scorer.name)
+    if task != "action":
+        _recognise(scorer, file, published=published, as_json=as_json)
+        return
     with progress() as update:
         scores = scorer.score(progress=update)
-    file = opened.scores(scorer.name)
     scores.save(file)
     per_class = scores.per_class(scorer.class_names)
     per_class.to_csv(file.with_suffix(".per_class.csv"), index=False)
@@ -51,6 +76,26 @@ def command(
     show_accuracy(scorer.split, scorer.result(scores), scorer.clips, opened.config.select)
     _show_classes(per_class)
     screen.print(f"scores, table and confusion: {file.with_suffix('')}.*", markup=False)
+
+
+def _recognise(scorer: Scorer, file: Path, *, published: bool, as_json: bool) -> None:
+    """Tests people by retrieval and shows the protocol's tables."""
+    run, data = scorer.run, scorer.store
+    with progress() as update:
+        found = scorer.recognise(progress=update)
+    scores = found.scores(len(scorer.class_names))
+    scores.save(file)
+    tables = found.tables(as_published=published)
+    run.save_tables(file, tables)
+    result = scorer.result(scores) | found.result()
+    if as_json:
+        rows = {name: frame.to_dict("records") for name, frame in tables.items()}
+        print_json({"run": str(run.path), "split": scorer.name, **result, "tables": rows})
+        return
+    screen.print(f"run {run.path}, store {data.path}", markup=False)
+    show_recognition(scorer.split, result, tables, scorer.config)
+    screen.print(f"weights: {which_weights(run.config.select)}", markup=False)
+    screen.print(f"scores and tables: {file.with_suffix('')}.*", markup=False)
 
 
 def _show_classes(per_class: pd.DataFrame) -> None:

@@ -3,40 +3,84 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import screen
+from aclnet.cli.console import progress, screen
+
+if TYPE_CHECKING:
+    from aclnet.runs import Run
 
 # as `aclnet.export.FORMATS` and `aclnet.pipelines.export.FORMATS`, which take long to import
-_OF_RUNS, _OF_STORES = ("official", "safetensors"), ("pyskl", "npz", "hdf5")
+_OF_RUNS, _OF_STORES = ("official", "safetensors", "embeddings"), ("pyskl", "npz", "hdf5")
+_PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("path", metavar="[STORE|RUN]", type=click.Path(path_type=Path), required=False)
+@click.argument("path", metavar="[STORE|RUN]", type=_PATH, required=False)
 @click.option("--to", type=click.Choice([*_OF_STORES, *_OF_RUNS]), required=True)
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="The file. [default: beside STORE, in RUN]"
-)
+@click.option("--out", type=_PATH, help="The file. [default: beside STORE, in RUN]")
 @click.option("--protocol", help="For npz: which one. [default: the store's first]")
-def command(path: Path | None, to: str, out: Path | None, protocol: str | None) -> None:
+@click.option("--store", type=_PATH, help="For embeddings: of which store. [default: the run's]")
+@click.option(
+    "--embedding",
+    type=click.Choice(["pooled", "contrastive", "both"]),
+    help="For embeddings: which. [default: the run's]",
+)
+@click.option("--windows", is_flag=True, help="For embeddings: a row a window, not a sequence.")
+def command(
+    path: Path | None,
+    to: str,
+    out: Path | None,
+    protocol: str | None,
+    store: Path | None,
+    embedding: str | None,
+    windows: bool,
+) -> None:
     """Write a STORE, or the network of a RUN (the newest by default), for other software.
 
     Stores: pyskl is PYSKL's pickle, npz CTR-GCN's arrays of one protocol, hdf5 all of the store.
     `aclnet prepare` makes the same store of each again; of npz, that protocol's recordings. Runs:
-    official is a checkpoint that the released ACLNet loads, safetensors the classifier's weights.
+    official is a checkpoint that the released ACLNet loads, safetensors the classifier's weights,
+    embeddings a vector a sequence of a store, in an .npz or .h5 file.
     """
     from aclnet.datasets.store import Store
     from aclnet.export import export, opened
     from aclnet.export import file_of as run_file
     from aclnet.pipelines.export import export_store, file_of
 
+    if to != "embeddings" and (store or embedding or windows):
+        raise click.UsageError("--store, --embedding and --windows are for embeddings")
     source = opened(path, to, protocol)
     if isinstance(source, Store):
         file = out or file_of(source, to, protocol)
         remarks = [f"the store {source.path}", *export_store(source, to, file, protocol)]
+    elif to == "embeddings":
+        file = out or run_file(source, to)
+        remarks = [_embeddings(source, store, file, embedding, windows=windows)]
     else:
         file = out or run_file(source, to)
         export(source, to, file)
         remarks = [f"the network of {source.path}"]
     screen.print(f"{file}: {'; '.join(remarks)}")
+
+
+def _embeddings(
+    run: Run, path: Path | None, file: Path, embedding: str | None, *, windows: bool
+) -> str:
+    from aclnet.datasets.store import Store
+    from aclnet.export import export_embeddings
+
+    store = Store(path) if path else run.open_store()
+    with progress() as update:
+        count = export_embeddings(
+            run,
+            store,
+            file,
+            embedding=embedding,
+            windows=windows,
+            progress=lambda done, total: update("embed", done, total),
+        )
+    what = "windows" if windows else "sequences"
+    return f"{count} {what} of {store.path}, by {run.path}"

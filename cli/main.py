@@ -19,6 +19,7 @@ COMMANDS = {
     "sweep": "Train a grid of settings with several seeds and compare them.",
     "recipes": "Settings to train with, and what was published with them.",
     "evaluate": "Scores, accuracies and confusion of a trained run.",
+    "identify": "Who of a gallery is it?",
     "families": "The motion families a run found, and the confusions behind them.",
     "occlusion-bench": "How a run breaks when body parts are missing.",
     "ensemble": "Fuse the scores of several runs, and say what it gains.",

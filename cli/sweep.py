@@ -87,7 +87,8 @@ def command(
     opened = Store(store or newest_store(Path()))
     sweep = plan_sweep(
         opened,
-        recipe or default_recipe(opened.name, protocol or opened.protocols[0], opened.coordinates),
+        recipe
+        or default_recipe(opened.name, protocol or opened.default_protocol, opened.coordinates),
         grids,
         seeds,
         settings=[*([f"data.protocol={protocol}"] if protocol else []), *settings],

@@ -16,6 +16,7 @@ from aclnet.cli.console import (
     screen,
     table,
 )
+from aclnet.cli.recognising import show_recognition
 from aclnet.cli.scoring import show_accuracy, which_weights
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def command(
     if jobs > 1 and len(modalities) < 2:
         raise click.UsageError("--jobs is for several modalities")
     opened = Store(store or newest_store(Path()))
-    tested_on = protocol or opened.protocols[0]
+    tested_on = "" if split else protocol or opened.default_protocol
     recipe = recipe or default_recipe(opened.name, tested_on, opened.coordinates)
     chosen = [*([f"data.protocol={protocol}"] if protocol else []), *settings]
     streams = [[f"data.modality={modality}"] for modality in modalities] or [[]]
@@ -204,5 +205,9 @@ def _show(run: Run, *, as_json: bool) -> None:
     screen.print(f"run {run.path}", markup=False)
     if "top1" not in result:
         screen.print("no sample says test: nothing was scored")
+        return
+    if run.config.task != "action":
+        tables = run.load_tables(run.test_scores)
+        show_recognition(run.test_split.replace("/", " "), result, tables, run.config)
         return
     show_accuracy(run.test_split.replace("/", " "), result, result["clips"], run.config.select)

@@ -111,7 +111,8 @@ class Store:
     def splits(self) -> dict[str, NDArray[np.bool_]]:
         """Masks over the samples by `protocol/side`, for example `xsub/train`."""
         found = {}
-        for protocol, group in self._group["splits"].groups():  # type: ignore[union-attr]
+        protocols = self._group["splits"].groups() if "splits" in self._group else ()  # type: ignore[union-attr]
+        for protocol, group in protocols:
             for side, mask in group.arrays():
                 name = f"{protocol}/{side}"
                 found[name] = self._read(f"splits/{name}", mask)
@@ -122,6 +123,17 @@ class Store:
     def protocols(self) -> list[str]:
         """The protocols of the store, the dataset's first one first."""
         return list(self.attributes["protocols"])
+
+    @property
+    def default_protocol(self) -> str:
+        """The first one; AclnetError where there is none."""
+        if not self.protocols:
+            raise AclnetError(
+                f"{self.path} has no protocol: nothing told `aclnet prepare` who trains and who is "
+                "tested. Say so by --split FILE.csv (columns id and split), or prepare it anew "
+                "from an index with the column split"
+            )
+        return self.protocols[0]
 
     def classes_of(self, protocol: str) -> list[str]:
         """Names of the classes that take part in a protocol: of NTU-120's stores, NTU 60's too."""

@@ -63,7 +63,7 @@ def export_store(store: Store, to: str, out: Path, protocol: str | None = None) 
         )
     with new_file(out) as temporary:
         if to == "npz":
-            return _npz(store, temporary, protocol or store.protocols[0])
+            return _npz(store, temporary, protocol or store.default_protocol)
         return (_pyskl if to == "pyskl" else _hdf5)(store, temporary)
 
 
@@ -72,7 +72,7 @@ def file_of(store: Store, to: str, protocol: str | None = None) -> Path:
     path = store.path if store.path.suffix else store.path.resolve()  # . and .. are no names
     name = path.name.removesuffix(".zarr")
     if to == "npz":
-        name = f"{name}-{protocol or store.protocols[0]}"
+        name = f"{name}-{protocol or store.default_protocol}"
     return path.with_name(name + FORMATS[to][0])
 
 

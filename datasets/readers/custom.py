@@ -74,7 +74,9 @@ class CustomSource(Source):
 
     def splits(self) -> dict[str, list[str]]:
         rows = self.folder.rows.values()
-        sides = {side: [row.sample_id for row in rows if row.split == side] for side in SIDES}
+        sides = {
+            side: [row.sample_id for row in rows if side in row.split.split("+")] for side in SIDES
+        }
         return {side: ids for side, ids in sides.items() if ids}
 
     def _sequence(self, row: Row, recording: Recording, layout: Layout) -> Sequence:

@@ -33,7 +33,7 @@ REQUIRED = ("id", "file", "label")
 NUMBERS = ("subject", "camera", "setup", "replication", "width", "height")
 """Columns of whole numbers."""
 COLUMNS = (*REQUIRED, *NUMBERS, "condition", "split")
-SIDES = ("train", "val", "test")
+SIDES = ("train", "val", "test", "gallery", "probe")
 SUFFIXES = (".npy", ".npz", ".csv", ".json")
 """Of recordings."""
 _FRAME_FILE = re.compile(r"(?:.*\D)?(\d{1,18})_keypoints\.json", re.ASCII | re.DOTALL)
@@ -68,6 +68,7 @@ class Row(NamedTuple):
     """Of NUMBERS; -1 where nothing is said."""
     condition: str
     split: str
+    """One of `SIDES`, or several joined by +; may be empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +236,11 @@ def _row(line: int, file: str, values: dict[str, str]) -> Row:
             raise DamageError(f"`{name}` is {text!r}, a whole number is expected")
         numbers[name] = int(text) if text else -1
     split = values.get("split", "").lower()
-    if split and split not in SIDES:
-        raise DamageError(f"`split` is {split!r}; it may be {', '.join(SIDES)} or empty")
+    if split and not set(split.split("+")) <= set(SIDES):
+        raise DamageError(
+            f"`split` is {split!r}; it may be {', '.join(SIDES)}, two of them as train+gallery, "
+            "or empty"
+        )
     return Row(line, values["id"], file, -1, numbers, values.get("condition", ""), split)
 
 

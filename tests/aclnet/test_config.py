@@ -129,6 +129,9 @@ OTHERS = {
     ("loss", "families", "temperature"): 0.3,
     ("loss", "families", "neighbours"): 3,
     ("loss", "families", "overlap"): 3,
+    ("task",): "reid",
+    ("retrieval", "embedding"): "both",
+    ("retrieval", "metric"): "euclidean",
 }
 
 

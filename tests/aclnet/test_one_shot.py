@@ -1,4 +1,4 @@
-"""Nearest exemplars against loops over single pairs and single clips."""
+"""Recognition by the nearest exemplar, against loops over single pairs and single clips."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from aclnet import one_shot
 from aclnet.cli import evaluate
 from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.store import Store
 from aclnet.datasets.synth import ntu
 from aclnet.evaluate import Scorer
 from aclnet.network import load_model
-from aclnet.one_shot import NO_EXEMPLAR, Exemplars, chance
 from aclnet.pipelines.features import make_features
 from aclnet.pipelines.occlusion import Drop
 from aclnet.pipelines.sampling import clip_frames
+from aclnet.recognition import chance
+from aclnet.retrieval import Embeddings, nearest_of_each
 from aclnet.scores import Scores
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from aclnet.runs import Run
 
 NEW = (1, 37)
@@ -34,27 +36,37 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
-def test_the_nearest_exemplar_of_each_class(monkeypatch):
-    monkeypatch.setattr(one_shot, "_AT_ONCE", 3)
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_the_nearest_of_each_class(metric):
     rng = np.random.default_rng(0)
     known, found = rng.normal(size=(6, 5)), rng.normal(size=(7, 5))
     labels = [4, 0, 4, 2, 0, 4]
-    number = torch.arange(6) + 10
-    exemplars = Exemplars(torch.tensor(known), torch.tensor(labels), number, 5)
     found[4:] = known[2:5]  # samples that are in the gallery are compared with the others there
-    sample = [0, 1, 2, 3, 12, 13, 14]
-    scores = exemplars.similarity(torch.tensor(found), torch.tensor(sample)).numpy()
+    own = ["0", "1", "2", "3", "12", "13", "14"]
+    gallery, probe = embeddings(known, labels, range(10, 16)), embeddings(found, [0] * 7, own)
+    scores = nearest_of_each(probe, gallery, metric, 5)
     for row, feature in enumerate(found):
         for label in range(5):
             near = [
                 cosine(feature, known[g])
+                if metric == "cosine"
+                else 1 / (1 + np.linalg.norm(feature - known[g]))
                 for g in range(6)
-                if labels[g] == label and 10 + g != sample[row]
+                if labels[g] == label and str(10 + g) != own[row]
             ]
-            expected = max(near, default=NO_EXEMPLAR)
+            expected = max(near, default=-1 if metric == "cosine" else 0)
             assert scores[row, label] == pytest.approx(expected, abs=1e-6)
-    nothing = exemplars.similarity(torch.empty(0, 5), torch.empty(0, dtype=torch.int64))
-    assert nothing.shape == (0, 5)
+    assert nearest_of_each(probe[:0], gallery, metric, 5).shape == (0, 5)
+
+
+def embeddings(vectors: np.ndarray, labels: list[int], ids: Iterable[object]) -> Embeddings:
+    return Embeddings(
+        ids=np.array([str(i) for i in ids]),
+        vectors=vectors.astype(np.float32),
+        label=np.array(labels, np.int64),
+        condition=np.full(len(vectors), ""),
+        camera=np.full(len(vectors), -1),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +121,7 @@ def test_probes_have_the_class_of_the_nearest_exemplar(run, new_classes):
         for new in NEW:
             expected = cosine(feature, known[new - 1])
             assert row_scores[new - 1] == pytest.approx(expected, abs=1e-5)
-        assert (np.delete(row_scores, [a - 1 for a in NEW]) == NO_EXEMPLAR).all()
+        assert (np.delete(row_scores, [a - 1 for a in NEW]) == -1).all()
     assert scorer.result(scores) == scores.result() | {"chance": 0.5}
     assert (scorer.split, scorer.name) == ("one-shot/probe", "one-shot-probe")
     per_class = scores.per_class(scorer.class_names)
@@ -156,7 +168,7 @@ def test_a_probe_of_classes_that_the_run_does_not_know(new_classes, train_quickl
 
 
 def test_a_gallery_without_samples(run, store):
-    with pytest.raises(AclnetError, match="has other classes"):
+    with pytest.raises(AclnetError, match="has no split"):
         Scorer(run, store, "one-shot/probe")
 
 

@@ -18,6 +18,7 @@ class FakeStore:
         self.columns = {name: np.array(values) for name, values in columns.items()}
         self.splits = {name: np.array(mask) for name, mask in sides.items()}
         self.protocols = list(dict.fromkeys(name.split("/")[0] for name in sides))
+        self.default_protocol = self.protocols[0]
         self.path = "made-up.zarr"
         self.class_names = ["sit", "stand"]
 

@@ -25,7 +25,7 @@ def here(made_up_store, tmp_path, monkeypatch):
 def test_the_choice_is_of_all_forms():
     (option,) = [p for p in command.params if p.name == "to"]
     assert isinstance(option.type, click.Choice)
-    assert list(option.type.choices) == [*STORE_FORMATS, *RUN_FORMATS]
+    assert list(option.type.choices) == [*STORE_FORMATS, *RUN_FORMATS, "embeddings"]
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,10 @@ def test_a_store_is_no_run_and_a_run_no_store(aclnet, here, trained):
     assert "ntu60.zarr is a store; it becomes pyskl, npz or hdf5, not official" in answer.words
     answer = aclnet("export", trained[0], "--to", "pyskl")
     assert answer.code == 2
-    assert f"{trained[0]} is a run; it becomes official or safetensors, not pyskl" in answer.words
+    assert (
+        f"{trained[0]} is a run; it becomes official, safetensors or embeddings, not pyskl"
+        in answer.words
+    )
     answer = aclnet("export", trained[0], "--to", "official", "--protocol", "xsub")
     assert "--protocol is for stores" in answer.words
 

@@ -1,0 +1,150 @@
+"""Who is it? The nearest people of a gallery, or nobody that is known."""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from aclnet.datasets import manifest
+from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.store import Store
+from aclnet.embed import Embedder
+from aclnet.evaluate import choose_device
+from aclnet.network import check_same_input
+from aclnet.retrieval import distance_rows, sequence_level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from aclnet.retrieval import Embeddings
+    from aclnet.runs import Run
+
+UNKNOWN = "unknown"
+
+
+def identify(
+    run: Run,
+    gallery: Store,
+    probes: Sequence[str | Store],
+    *,
+    side: str | None = None,
+    threshold: float | None = None,
+    top: int = 3,
+    accelerator: str = "auto",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> pd.DataFrame:
+    """The people of a gallery that are nearest to each probe, by the embedding of a run.
+
+    Args:
+        gallery: whom the probes may be; `side` of it, as `gait/gallery`, or all originals.
+        probes: ids of sequences of the gallery, which are compared with all others of it, and
+            stores, of which every original is a probe.
+        threshold: who is further is unknown; None: `threshold_of` the run, which may be none.
+        top: how many people a probe is told.
+
+    Returns:
+        `top` rows a probe, the nearest first, fewer where there are fewer people: `probe`, `answer`
+        (`UNKNOWN`, or the name of the nearest), `place` from 1, `person`, `distance`, and
+        `recording`, that person's nearest.
+
+    AclnetError on an id that the gallery does not have, an empty side, and a store that is not
+    what the run was trained on.
+    """
+    threshold = threshold_of(run) if threshold is None else threshold
+    embedder = Embedder.of_run(run, gallery, run.config, choose_device(accelerator))
+
+    def embed(title: str, store: Store, mask: NDArray[np.bool_]) -> Embeddings:
+        watch = (lambda done, total: progress(title, done, total)) if progress else None
+        return sequence_level(embedder(store, mask, progress=watch))
+
+    known = embed("gallery", gallery, _known(gallery, side))
+    rows: list[dict[str, object]] = []
+    for store, mask in _probes(run, gallery, probes):
+        probe = embed("probes", store, mask)
+        for own, distance in zip(
+            probe.ids, distance_rows(probe, known, run.config.retrieval.metric), strict=True
+        ):
+            rows += _answers(str(own), distance, known, gallery.class_names, threshold, top)
+    columns = ["probe", "answer", "place", "person", "distance", "recording"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def threshold_of(run: Run) -> float | None:
+    """The distance that a run chose on people whom it held out; None where it held out none."""
+    chosen = run.record.get("result", {}).get("unknown")
+    return float(chosen["threshold"]) if chosen else None
+
+
+def _known(gallery: Store, side: str | None) -> NDArray[np.bool_]:
+    original = np.asarray(gallery.column("variant") == 0)
+    known = original & gallery.mask(side) if side else original
+    if not known.any():
+        raise AclnetError(f"{gallery.path}: {side} has no sample, so that nobody is known")
+    return known
+
+
+def _probes(
+    run: Run, gallery: Store, probes: Sequence[str | Store]
+) -> list[tuple[Store, NDArray[np.bool_]]]:
+    """Stores, and masks of what of them are probes."""
+    named = [probe for probe in probes if isinstance(probe, str)]
+    ids = gallery.column("id")
+    for name in named:
+        if name not in ids:
+            raise AclnetError(
+                f"{name} is neither a store nor the id of a sequence of {gallery.path}; "
+                "prepare recordings as the run's store was (aclnet prepare), and give that store"
+            )
+    found = [(gallery, np.isin(ids, named))] if named else []
+    for store in probes:
+        if isinstance(store, Store):
+            check_same_input(run, store)
+            found.append((store, store.column("variant") == 0))
+    return found
+
+
+def _answers(
+    own: str,
+    distance: NDArray[np.float64],
+    known: Embeddings,
+    names: list[str],
+    threshold: float | None,
+    top: int,
+) -> list[dict[str, object]]:
+    """Rows of one probe."""
+    nearest: dict[int, int] = {}
+    for place in np.argsort(distance, kind="stable").tolist():
+        if known.ids[place] != own:
+            nearest.setdefault(int(known.label[place]), place)
+        if len(nearest) == top:
+            break
+    closest = min((distance[place] for place in nearest.values()), default=inf)
+    is_known = nearest and (threshold is None or closest <= threshold)
+    answer = names[next(iter(nearest))] if is_known else UNKNOWN
+    return [
+        {
+            "probe": own,
+            "answer": answer,
+            "place": number,
+            "person": names[label],
+            "distance": float(distance[place]),
+            "recording": str(known.ids[place]),
+        }
+        for number, (label, place) in enumerate(nearest.items(), start=1)
+    ]
+
+
+def open_probes(probes: Sequence[str | Path]) -> list[str | Store]:
+    """Stores where a path holds one, else ids."""
+    from pathlib import Path
+
+    return [
+        Store(Path(probe)) if (Path(probe) / manifest.NAME).is_file() else str(probe)
+        for probe in probes
+    ]

@@ -1,0 +1,84 @@
+"""`aclnet identify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from aclnet.cli.console import json_option, print_json, progress, screen, table
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("run", type=_PATH)
+@click.argument("probes", metavar="PROBE...", nargs=-1, required=True)
+@click.option("--gallery", type=_PATH, required=True, help="The store with those who are known.")
+@click.option("--side", help="Of the gallery, as gait/gallery. [default: all of it]")
+@click.option(
+    "--threshold",
+    type=float,
+    help="Who is further is unknown. [default: chosen by the run on people it held out]",
+)
+@click.option("--top", type=click.IntRange(1), default=3, help="People a probe. [default: 3]")
+@click.option("--accelerator", default="auto", help="cpu, cuda, ...")
+@json_option
+def command(
+    run: Path,
+    probes: tuple[str, ...],
+    gallery: Path,
+    side: str | None,
+    threshold: float | None,
+    top: int,
+    accelerator: str,
+    as_json: bool,
+) -> None:
+    """Say who of a gallery each PROBE shows, by the embedding of RUN.
+
+    A PROBE is a store, of which every sequence is looked for, or the id of a sequence of the
+    gallery, which is looked for among the others.
+    """
+    from aclnet.datasets.store import Store
+    from aclnet.identify import identify, open_probes, threshold_of
+    from aclnet.runs import Run
+
+    opened = Run(run)
+    limit = threshold_of(opened) if threshold is None else threshold
+    with progress() as update:
+        found = identify(
+            opened,
+            Store(gallery),
+            open_probes(probes),
+            side=side,
+            threshold=limit,
+            top=top,
+            accelerator=accelerator,
+            progress=update,
+        )
+    if as_json:
+        print_json({"run": str(run), "threshold": limit, "rows": found.to_dict("records")})
+        return
+    table(
+        "Who is it?",
+        ["probe", "answer", "nearest, with their distances"],
+        [
+            (
+                probe,
+                rows["answer"].iloc[0],
+                ", ".join(
+                    f"{person} {distance:.3g}"
+                    for person, distance in zip(rows["person"], rows["distance"], strict=True)
+                ),
+            )
+            for probe, rows in found.groupby("probe", sort=False)
+        ],
+        left=3,
+    )
+    if limit is None:
+        screen.print(
+            "nobody is called unknown: the run chose no threshold, for it held nobody out "
+            "(train --select val), and none was given (--threshold)"
+        )
+    else:
+        screen.print(f"unknown: whose nearest is further than {limit:.3g}")

@@ -1,0 +1,69 @@
+"""Tables of people recognised by retrieval, on the screen."""
+
+from __future__ import annotations
+
+from math import isnan
+from typing import TYPE_CHECKING, Any
+
+from aclnet.cli.console import screen, table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from aclnet.config import Config
+
+_TITLES = {
+    "gait": {
+        "conditions": "rank-1 and others in %, mean over views other than the probe's",
+        "views": "rank-1 in % of probes in each view, mean over the other views",
+    },
+    "reid": {
+        "levels": "probes and gallery, in %",
+        "conditions": "sequences, condition by condition, in %",
+        "published": "windows as the published code counts them, its defects included, in %",
+    },
+}
+"""Of the tables of `aclnet.recognition.Recognition` that are shown."""
+_NAMES = {
+    "rank1": "rank-1",
+    "rank5": "rank-5",
+    "rank10": "rank-10",
+    "rank1_all_views": "rank-1, own view too",
+    "rank1_theirs": "rank-1, as others count",
+    "without_match": "no match",
+    "probe_condition": "probe",
+    "gallery_condition": "gallery",
+    "probe_view": "view",
+}
+
+
+def show_recognition(
+    title: str, result: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], config: Config
+) -> None:
+    """Prints a protocol's tables, figures in %, and what they were made with."""
+    for name, heading in _TITLES[config.task].items():
+        if name in tables:
+            _show(f"{title}: {heading}", tables[name])
+    used = config.retrieval
+    flip = ", with mirror images" if used.flip else ""
+    screen.print(
+        f"{used.embedding} embedding, {used.metric} distance{flip}; {result['short']} sequences "
+        f"are shorter than {config.data.frames} frames, and count"
+    )
+
+
+def _show(title: str, frame: pd.DataFrame) -> None:
+    table(
+        title,
+        [_NAMES.get(str(column), str(column)) for column in frame],
+        [list(map(_text, row)) for row in frame.itertuples(index=False)],
+    )
+
+
+def _text(value: float | str) -> str:
+    """A share in %, or a name or number as it is."""
+    if not isinstance(value, float):
+        return str(value)
+    return "-" if isnan(value) else f"{100 * value:.1f}"
