@@ -1,0 +1,272 @@
+"""Who walks there? 28 people of UCalgary's gait recordings, by the network and by simple baselines.
+
+    python benchmarks/ucalgary.py RAW WORK [--seeds 0,1,2] [--epochs 300] [--jobs 2]
+
+RAW is the folder of the recordings, WORK one for stores and runs; called again it goes on. Two
+protocols: `known`, everybody trains by the first recording of each condition, which is the gallery,
+and is looked for by the second; `disjoint`, the people who are looked for do not train (two halves,
+each tested once). Prints the tables of docs/results/ucalgary-gait.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from aclnet.cli.progress import JobsProgress
+from aclnet.config import build_config
+from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.store import Store
+from aclnet.embed import Embedder
+from aclnet.evaluate import Scorer
+from aclnet.jobs import failed, plan_job, train_jobs
+from aclnet.network import build_network
+from aclnet.pipelines.executor import executor
+from aclnet.pipelines.options import PrepareOptions
+from aclnet.pipelines.prepare import prepare
+from aclnet.recognition import Recogniser
+from aclnet.retrieval import Embeddings, rank, sequence_level
+from aclnet.runs import Run
+from aclnet.splits import choose_splits
+
+if TYPE_CHECKING:
+    from aclnet.config import Config
+    from aclnet.splits import Splits
+
+FRAMES = 40
+SETTINGS = (
+    "model.size=tiny",
+    f"data.frames={FRAMES}",
+    "data.modality=b",
+    "data.balance=false",
+    "data.per_class=4",
+    "optim.batch_size=32",
+    "optim.lr=0.2",
+)
+FILES = {"known": ["known"], "disjoint": ["half1", "half2"]}
+RIGID = 0.05
+"""A distance is rigid that varies by less than this share of itself while somebody walks."""
+_NAME = re.compile(r"subject(\d+)_Seq_(\d)_Gen_\w_GeometricPositions_(\w+)")
+
+
+@click.command()
+@click.argument("raw", type=click.Path(path_type=Path, exists=True))
+@click.argument("work", type=click.Path(path_type=Path))
+@click.option("--seeds", default="0,1,2")
+@click.option("--epochs", default=300)
+@click.option("--jobs", default=2)
+def main(raw: Path, work: Path, seeds: str, epochs: int, jobs: int) -> None:
+    """Trains what is missing and prints the tables."""
+    _link(raw, work / "raw")
+    numbers = [int(seed) for seed in seeds.split(",")]
+    for by in ("default", "directions"):
+        store = _store(work, by)
+        _write_splits(store, work)
+        rows = pd.DataFrame(_rows(store, work, numbers, epochs, jobs))
+        shown = rows.groupby(["protocol", "method"], sort=False).agg(["mean", "std"])
+        print(f"\n--normalise {by}\n{_markdown(100 * shown)}")
+
+
+def _link(raw: Path, folder: Path) -> None:
+    """A folder as `custom` wants it: links to the recordings, an index and dataset.toml."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for file in sorted(raw.glob("*.csv")):
+        subject, take, condition = _NAME.fullmatch(file.stem).groups()  # type: ignore[union-attr]
+        link = folder / file.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(file.resolve())
+        # a condition's first recording has an odd number
+        sample, replication = f"{int(subject):02}-{take}", 2 - int(take) % 2
+        rows.append((sample, file.name, f"{int(subject):02}", subject, replication, condition))
+    with (folder / "index.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("id", "file", "label", "subject", "replication", "condition"))
+        table.writerows(rows)
+    (folder / "dataset.toml").write_text('layout = "kinect18"\nunits = "m"\ncolumns = "0:54"\n')
+
+
+def _store(work: Path, by: str) -> Store:
+    out = work / f"{by}.zarr"
+    with executor() as run_jobs:
+        options = PrepareOptions(normalise=by)  # type: ignore[arg-type]
+        source = get_dataset("custom").open((work / "raw").resolve())
+        prepare(source, out, options, run_jobs, lambda *_: None)
+    return Store(out)
+
+
+def _write_splits(store: Store, work: Path) -> None:
+    samples = store.samples
+    people = sorted(samples["label"].unique())
+    trained_and_tested = {
+        "known": (people, people),
+        "half1": (people[0::2], people[1::2]),
+        "half2": (people[1::2], people[0::2]),
+    }
+    for name, (trained, tested) in trained_and_tested.items():
+        with (work / f"{name}.csv").open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(("id", "split"))
+            for row in samples.sort_values("id").itertuples():
+                first = row.replication == 1
+                sides = ["train"] * (row.label in trained and (first or name != "known"))
+                sides += ["gallery" if first else "probe"] * (row.label in tested)
+                if sides:
+                    table.writerow((row.id, "+".join(sides)))
+
+
+def _rows(
+    store: Store, work: Path, seeds: list[int], epochs: int, jobs: int
+) -> list[dict[str, object]]:
+    """A row a protocol, method and seed."""
+    planned = {}
+    for protocol, names in FILES.items():
+        for seed in seeds:
+            settings = [*SETTINGS, f"optim.epochs={epochs}"]
+            config = build_config("reid", settings, seed=seed)
+            for name in names:
+                title = f"{name}, seed {seed}"
+                file = work / f"{name}.csv"
+                planned[protocol, seed, name] = plan_job(
+                    title, store, config, None, split_file=file
+                )
+    with JobsProgress(jobs) as watch:
+        failures = train_jobs(list(planned.values()), watch, at_once=jobs)
+    if failures:
+        raise failed(failures, len(planned))
+    rows: list[dict[str, object]] = []
+    for protocol, names in FILES.items():
+        for seed in seeds:
+            parts: dict[str, list[pd.DataFrame]] = {}
+            for name in names:
+                job = planned[protocol, seed, name]
+                for method, found in _sides(store, Run(job.path), job.config, seed == seeds[0]):
+                    parts.setdefault(method, []).append(_measures(*found))
+            rows += [
+                {"protocol": protocol, "method": method, **pd.concat(of).mean().to_dict()}
+                for method, of in parts.items()
+            ]
+    return rows
+
+
+def _sides(
+    store: Store, run: Run, config: Config, baselines: bool
+) -> list[tuple[str, tuple[Embeddings, Embeddings]]]:
+    """By method, probes and gallery: a row a sequence."""
+    splits = choose_splits(store, config, run.split_file)
+    device = torch.device("cpu")
+    torch.manual_seed(config.seed)
+    untrained = Embedder(build_network(config, store, splits).model, None, config, device)
+    assert splits.gallery is not None
+    raw = Recogniser(untrained, store, splits.test, splits.gallery, config)
+    found = [
+        ("network", Scorer(run, store).recognise().sequences()),
+        ("network, not trained", raw().sequences()),
+    ]
+    if baselines:
+        found += [
+            ("rigid distances, LDA", _lda(store, splits, _rigid(store, splits))),
+            ("postures, LDA", _lda(store, splits, _postures(store))),
+        ]
+    return found
+
+
+def _measures(probe: Embeddings, gallery: Embeddings) -> pd.DataFrame:
+    """One row: in the whole gallery, in that of the probe's condition, and in each other one."""
+    whole = rank(probe, gallery, "euclidean" if probe.vectors.shape[1] < 64 else "cosine").summary()
+    pairs = {
+        (of, among): rank(
+            probe[probe.condition == of],
+            gallery[gallery.condition == among],
+            "euclidean" if probe.vectors.shape[1] < 64 else "cosine",
+        ).summary()
+        for of in np.unique(probe.condition)
+        for among in np.unique(gallery.condition)
+    }
+    same = pd.DataFrame([m for (a, b), m in pairs.items() if a == b]).mean()
+    across = pd.DataFrame([m for (a, b), m in pairs.items() if a != b]).mean()
+    of = {"all": whole, "same": same, "across": across}
+    row = {f"{name} {m}": values[m] for name, values in of.items() for m in ("rank1", "mAP")}
+    return pd.DataFrame([row])
+
+
+def _windows(store: Store, row: int) -> list[np.ndarray]:
+    """The person's (FRAMES, V, C) windows."""
+    keypoint = store.sequence(row).keypoint[0]
+    count = max(1, len(keypoint) // FRAMES)
+    return [keypoint[w * FRAMES : (w + 1) * FRAMES] for w in range(count)]
+
+
+def _distances(window: np.ndarray) -> np.ndarray:
+    """(T, pairs) of all joints."""
+    a, b = np.triu_indices(window.shape[1], 1)
+    return np.linalg.norm(window[:, a] - window[:, b], axis=-1)
+
+
+def _rigid(store: Store, splits: Splits) -> list[np.ndarray]:
+    """Of each sample, a row a window: medians of the distances that are rigid in training."""
+    every = [[_distances(w) for w in _windows(store, row)] for row in range(len(store))]
+    train = [d for row in np.flatnonzero(splits.train) for d in every[row]]
+    varies = np.median([d.std(0) / d.mean(0) for d in train], axis=0)
+    return [np.stack([np.median(d, 0)[varies < RIGID] for d in windows]) for windows in every]
+
+
+def _postures(store: Store) -> list[np.ndarray]:
+    """Of each sample, a row a window: mean and deviation of each coordinate."""
+    return [
+        np.stack([np.concatenate([w.mean(0).ravel(), w.std(0).ravel()]) for w in windows])
+        for windows in (_windows(store, row) for row in range(len(store)))
+    ]
+
+
+def _lda(store: Store, splits: Splits, features: list[np.ndarray]) -> tuple[Embeddings, Embeddings]:
+    """Standardised features in the space of an LDA of those who train; means over windows."""
+    rows = np.flatnonzero(splits.train)
+    people = np.repeat(store.column("label")[rows], [len(features[row]) for row in rows])
+    lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")
+    model = make_pipeline(StandardScaler(), lda)
+    model.fit(np.concatenate([features[row] for row in rows]), people)
+
+    def side(mask: np.ndarray) -> Embeddings:
+        rows = np.flatnonzero(mask)
+        of = np.repeat(rows, [len(features[row]) for row in rows])
+        return sequence_level(
+            Embeddings(
+                ids=store.column("id")[of],
+                vectors=model.transform(np.concatenate([features[row] for row in rows])).astype(
+                    np.float32
+                ),
+                label=store.column("label")[of].astype(np.int64),
+                condition=store.column("condition")[of],
+                camera=store.column("camera")[of].astype(np.int64),
+            )
+        )
+
+    assert splits.gallery is not None
+    return side(splits.test), side(splits.gallery)
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    names = list(dict.fromkeys(name for name, _ in table.columns))
+    lines = [f"| protocol | method | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|"]
+    for (protocol, method), row in table.iterrows():
+        cells = [
+            f"{row[n, 'mean']:.1f}" + ("" if np.isnan(row[n, "std"]) else f" ± {row[n, 'std']:.1f}")
+            for n in names
+        ]
+        lines.append(f"| {protocol} | {method} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
