@@ -160,10 +160,9 @@ class Scorer:
         title: str = "score",
     ) -> Scores:
         """Scores of the split, its input corrupted or clean."""
-        if self.recogniser:
+        if self.model is None:
             found = self.recognise(corruption=corruption, progress=progress, title=title)
             return found.scores(len(self.store.class_names))
-        assert self.model
         return score(
             self.model,
             self.store,
@@ -182,8 +181,9 @@ class Scorer:
         progress: Callable[[str, int, int], None] | None = None,
         title: str = "score",
     ) -> Recognition:
-        """The probes of the split, corrupted or clean, and its gallery."""
-        assert self.recogniser, f"{self.split} has no gallery"
+        """The probes of the split, corrupted or clean, and its gallery; ValueError without one."""
+        if self.recogniser is None:
+            raise ValueError(f"{self.split} has no gallery")
         watch = partial(progress, title) if progress else None
         return self.recogniser(corruption=corruption, progress=watch)
 

@@ -44,9 +44,12 @@ class Recognition:
     """Sequences of both sides with fewer frames than a clip: they count like all others."""
 
     def scores(self, people: int) -> Scores:
-        """Similarity of each sequence to the nearest one of each identity, of `people`."""
+        """Similarity of each sequence to the nearest one of each identity, of `people`.
+
+        The best of them is right where `ranking` has a match first.
+        """
         probe, gallery = self.sequences()
-        near = nearest_of_each(probe, gallery, self.metric, people)
+        near = nearest_of_each(probe, gallery, self.metric, people, other_views=self.task == "gait")
         return Scores.sorted(probe.ids, near, probe.label)
 
     def ranking(self) -> tuple[Embeddings, Ranking]:

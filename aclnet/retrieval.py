@@ -155,51 +155,59 @@ def distance_rows(
 
 
 def nearest_of_each(
-    probe: Embeddings, gallery: Embeddings, metric: Metric, people: int
+    probe: Embeddings,
+    gallery: Embeddings,
+    metric: Metric,
+    people: int,
+    *,
+    other_views: bool = False,
 ) -> NDArray[np.float32]:
     """(Q, people) similarity of each probe to the nearest of each identity in a gallery.
 
     Cosine, or 1 / (1 + distance) by the Euclidean metric; the least that it can be (-1, 0) of those
-    who are not there. Nothing of a probe's own recording counts.
+    who are not there. What does not count is as in `rank`.
     """
     least = -1.0 if metric == "cosine" else 0.0
     found = np.full((len(probe), people), least, np.float32)
-    codes, own = _recordings(gallery, probe)
-    for row, distance in enumerate(distance_rows(probe, gallery, metric)):
-        there = codes != own[row]
+    for row, (distance, _, wanted) in enumerate(_compare(probe, gallery, metric, other_views)):
         near = 1 - distance if metric == "cosine" else 1 / (1 + distance)
-        np.maximum.at(found[row], gallery.label[there], near[there].astype(np.float32))
+        np.maximum.at(found[row], gallery.label[wanted], near[wanted].astype(np.float32))
     return found
 
 
-def _recordings(
-    gallery: Embeddings, probe: Embeddings
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number of the recording of each row of both sides: the same for the same id."""
-    _, codes = np.unique(np.concatenate([gallery.ids, probe.ids]), return_inverse=True)
-    return codes[: len(gallery)], codes[len(gallery) :]
-
-
 class _Compared(NamedTuple):
-    """One probe's distances, in the order of the gallery."""
+    """One probe before a gallery."""
 
-    matches: NDArray[np.float64]
-    """To the same identity."""
-    others: NDArray[np.float64]
+    distance: NDArray[np.float64]
+    """(G,)"""
+    same: NDArray[np.bool_]
+    """(G,) of the same identity."""
+    wanted: NDArray[np.bool_]
+    """(G,) what it may find."""
+
+    @property
+    def matches(self) -> NDArray[np.float64]:
+        """Distances to the same identity."""
+        return self.distance[self.same & self.wanted]
+
+    @property
+    def others(self) -> NDArray[np.float64]:
+        return self.distance[~self.same & self.wanted]
 
 
 def _compare(
     probe: Embeddings, gallery: Embeddings, metric: Metric, other_views: bool = False
 ) -> Iterator[_Compared]:
     """Each probe and what it may find: nothing of its own recording."""
-    recordings, own = _recordings(gallery, probe)
+    _, codes = np.unique(np.concatenate([probe.ids, gallery.ids]), return_inverse=True)
+    own, recordings = codes[: len(probe)], codes[len(probe) :]
     for row, distance in enumerate(distance_rows(probe, gallery, metric)):
         same = gallery.label == probe.label[row]
         wanted = recordings != own[row]
         view = probe.camera[row]
         if other_views and view != UNKNOWN_VIEW:
             wanted &= ~(same & (gallery.camera == view))
-        yield _Compared(distance[same & wanted], distance[~same & wanted])
+        yield _Compared(distance, same, wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,10 +256,11 @@ def rank(
     """
     first = np.zeros(len(probe), np.int64)
     ap, inp = np.full(len(probe), np.nan), np.full(len(probe), np.nan)
-    for row, (matches, others) in enumerate(_compare(probe, gallery, metric, other_views)):
+    for row, compared in enumerate(_compare(probe, gallery, metric, other_views)):
+        matches, others = np.sort(compared.matches), np.sort(compared.others)
         if len(matches):
             found = np.arange(1, len(matches) + 1)
-            ranks = found + np.searchsorted(np.sort(others), np.sort(matches), side="right")
+            ranks = found + np.searchsorted(others, matches, side="right")
             first[row], ap[row], inp[row] = ranks[0], (found / ranks).mean(), found[-1] / ranks[-1]
     return Ranking(first, ap, inp)
 
@@ -276,8 +285,8 @@ def equal_error_threshold(embeddings: Embeddings, metric: Metric) -> EqualError:
     NaN where there are no genuine or no impostors.
     """
     nearest = [
-        (matches.min(initial=np.inf), others.min(initial=np.inf))
-        for matches, others in _compare(embeddings, embeddings, metric)
+        (compared.matches.min(initial=np.inf), compared.others.min(initial=np.inf))
+        for compared in _compare(embeddings, embeddings, metric)
     ]
     genuine, impostor = (side[np.isfinite(side)] for side in np.reshape(nearest, (-1, 2)).T)
     if not len(genuine) or not len(impostor):

@@ -100,5 +100,6 @@ def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON takes
     click.echo(json.dumps(value, indent=1))
 
 
-def percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+def percent(share: float | None) -> str:
+    """A share in %; None is nothing that was measured."""
+    return "-" if share is None else f"{100 * share:.1f} %"

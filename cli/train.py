@@ -171,14 +171,17 @@ def _show_streams(runs: Sequence[Run]) -> None:
         return
     first = runs[0]
     tested = first.test_split.replace("/", " ")
+    measures = {"top-1": "top1", "top-5": "top5", "mean class": "mean_class"}
+    if first.config.task != "action":
+        measures = {"rank-1": "rank1", "rank-5": "rank5", "mAP": "mAP"}
     table(
         f"{tested}, {results[0]['samples']} samples, {results[0]['clips']} clips, "
         f"weights: {which_weights(first.config.select)}",
-        ["modality", "top-1", "top-5", "mean class", "run"],
+        ["modality", *measures, "run"],
         [
             [
                 run.config.data.modality,
-                *(percent(result[name]) for name in ("top1", "top5", "mean_class")),
+                *(percent(result[name]) for name in measures.values()),
                 run.name,
             ]
             for run, result in zip(runs, results, strict=True)
