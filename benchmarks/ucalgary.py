@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from aclnet.config import Config
     from aclnet.splits import Splits
 
-FRAMES = 40
+FRAMES = 20
 SETTINGS = (
     "model.size=tiny",
     f"data.frames={FRAMES}",

@@ -70,7 +70,8 @@ class TrainingProgress(_Bar):
 
     def _line(self, row: dict[str, float]) -> str:
         """At most 80 characters for losses below 100 and up to 9,999 sequences a second."""
-        held_out = [f"held out {percent(row['eval_accuracy'])}"] if "eval_accuracy" in row else []
+        names = {"eval_accuracy": "held out", "eval_mAP": "mAP"}
+        held_out = [f"{names[n]} {percent(row[n])}" for n in names if n in row]
         parts = [
             f"epoch {row['epoch']:>3.0f}/{self._epochs}",
             f"loss {row['loss']:.2f}",

@@ -44,7 +44,8 @@ def show_recognition(
 ) -> None:
     """Prints a protocol's tables, figures in %, and what they were made with."""
     for name, heading in _TITLES[config.task].items():
-        if name in tables:
+        one_pair = name == "conditions" and config.task == "reid" and len(tables[name]) == 1
+        if name in tables and not one_pair:
             _show(f"{title}: {heading}", tables[name])
     used = config.retrieval
     flip = ", with mirror images" if used.flip else ""

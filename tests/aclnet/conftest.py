@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 
 from aclnet.config import Config, build_config
 from aclnet.datasets.store import Store
+from aclnet.datasets.synth import gait, reid
+from aclnet.datasets.synth.recordings import write_file
 from aclnet.history import KINDS
 from aclnet.scores import Scores
 from aclnet.train import make_fabric, train
@@ -148,3 +151,62 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def gait_store(prepare_raw, tmp_path_factory) -> Store:
+    """Made-up walkers of CASIA-B; tests leave it as it is.
+
+    Eight people, every second of the first 16, train with 2 recordings each: two of them are held
+    out for validation. Three are tested in three views: each has a walk in the gallery and one with
+    a bag as probe, and another probe at 0 degrees alone.
+    """
+    folder = tmp_path_factory.mktemp("gait")
+    training = [f"{person:03}-nm-01-{view:03}" for person in range(2, 17, 2) for view in (0, 90)]
+    tested = [
+        f"{person:03}-{take}"
+        for person in (76, 80, 99)
+        for take in (
+            *("nm-01-000", "nm-01-054", "nm-01-090"),
+            *("bg-01-000", "bg-01-054", "bg-01-090", "nm-05-000"),
+        )
+    ]
+    for name in training + tested:
+        subject, condition, take, view = name.split("-")
+        file = folder / "raw" / subject / f"{condition}-{take}" / view / f"{view}.pkl"
+        write_file(file, pickle.dumps(gait.recording(name, 0).astype(np.float32)))
+    prepare_raw(folder / "raw", folder / "casia-b.zarr", dataset="casia-b")
+    return Store(folder / "casia-b.zarr")
+
+
+@pytest.fixture(scope="session")
+def reid_raw(tmp_path_factory) -> Path:
+    """Four made-up people of IAS-Lab, with a recording on each of three sides."""
+    folder = tmp_path_factory.mktemp("reid") / "raw"
+    options = {"sequences": 12, "subjects": 4, "seed": 0, "damage": 0.0}
+    reid.FORMS["ias-lab"]["text"](folder, **options, progress=lambda *_: None)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reid_store(reid_raw, prepare_raw, tmp_path_factory) -> Store:
+    """The store of `reid_raw`, with a variant of what trains; tests leave it as it is."""
+    out = tmp_path_factory.mktemp("reid") / "ias-lab.zarr"
+    prepare_raw(reid_raw, out, dataset="ias-lab", augment="rotate=0.2", variants=1)
+    return Store(out)
+
+
+@pytest.fixture(scope="session")
+def gait_run(train_quickly, gait_store, tmp_path_factory) -> Run:
+    """Trained with all terms of the loss, some people held out. Tests leave it as it is."""
+    settings = ("task=gait", "data.sampling=consecutive", "augment.rotate=0", "optim.epochs=2")
+    out = tmp_path_factory.mktemp("runs") / "gait"
+    return train_quickly(out, *settings, store=gait_store, select="val")
+
+
+@pytest.fixture(scope="session")
+def reid_run(train_quickly, reid_store, tmp_path_factory) -> Run:
+    """Trained by cross-entropy alone, on windows of 8 frames. Tests leave it as it is."""
+    settings = ("task=reid", "data.sampling=consecutive", "data.frames=8", "loss.terms=ce")
+    out = tmp_path_factory.mktemp("runs") / "reid"
+    return train_quickly(out, *settings, "optim.epochs=1", store=reid_store)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aclnet.gait_protocol import evaluate_gait
+from aclnet.gait_protocol import evaluate_gait, share_found
 from aclnet.retrieval import Embeddings, distances
 
 MEASURES = ["rank1", "rank5", "mAP", "mINP"]
@@ -224,3 +224,69 @@ def test_an_empty_side_has_no_cells(empty):
     assert len(result.cells) == len(result.conditions) == 0
     assert list(result.mean) == result.conditions.columns.tolist()
     assert all(np.isnan(value) for value in result.mean.values())
+
+
+@given(
+    st.integers(0, 1 << 30),
+    st.integers(0, 15),
+    st.integers(0, 20),
+    st.sampled_from([[0], [0, 18, 90], [-1, 0, 18], [-1]]),
+)
+def test_the_share_of_views_in_which_a_probe_is_found(seed, probes, entries, views):
+    rng = np.random.default_rng(seed)
+    probe = named("p", random_side(rng, probes, ["nm"], views))
+    gallery = named("g", random_side(rng, entries, ["nm"], views))
+    found = share_found(probe, gallery, "euclidean")
+    expected = []
+    for p in range(probes):
+        hits = []
+        for view in {*gallery.camera.tolist()}:
+            near = [
+                (np.hypot(*(probe.vectors[p] - gallery.vectors[g])), gallery.label[g])
+                for g in range(entries)
+                if gallery.camera[g] == view
+            ]
+            same = [d for d, label in near if label == probe.label[p]]
+            others = [d for d, label in near if label != probe.label[p]]
+            if same and not view == probe.camera[p] != -1:
+                # who is as near as another is not found
+                hits.append(min(same) < min(others, default=np.inf))
+        expected.append(np.mean(hits) if hits else np.nan)
+    np.testing.assert_allclose(found, np.array(expected, float))
+
+
+def test_where_all_views_are_complete_the_mean_share_is_the_rank_one():
+    rng = np.random.default_rng(7)
+    people, views = range(5), (0, 36, 90)
+    sides = [
+        named(
+            name, table([(k, c, v, rng.normal(k, 2, 2)) for k in people for v in views for c in cs])
+        )
+        for name, cs in (("p", ["bg", "nm"]), ("g", ["nm"]))
+    ]
+    share = share_found(*sides, "euclidean")
+    conditions = evaluate_gait(*sides, "euclidean").conditions
+    for condition in ("bg", "nm"):
+        mean = share[sides[0].condition == condition].mean()
+        assert mean == pytest.approx(conditions.loc[condition, "rank1"])
+        assert 0 < mean < 1
+
+
+@given(st.integers(0, 1 << 30), st.integers(1, 30), st.integers(1, 30))
+def test_rank_one_by_the_view_of_the_probe(seed, probes, entries):
+    rng = np.random.default_rng(seed)
+    views = [-1, 0, 18]
+    probe = named("p", random_side(rng, probes, ["nm", "bg"], views))
+    gallery = named("g", random_side(rng, entries, ["nm"], views))
+    found = evaluate_gait(probe, gallery, "euclidean").by_view()
+    assert found.index.tolist() == sorted(set(probe.condition))
+    assert found.columns.tolist() == sorted(set(probe.camera))
+    for condition in found.index:
+        for view in found.columns:
+            shares = [
+                naive_measures(naive_cell(probe, gallery, condition, view, other))["rank1"]
+                for other in sorted(set(gallery.camera))
+                if not view == other != -1
+            ]
+            wanted = naive_mean(shares)
+            assert found.loc[condition, view] == pytest.approx(wanted, nan_ok=True)

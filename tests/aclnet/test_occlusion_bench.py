@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from aclnet.evaluate import Scorer
 from aclnet.figures import draw_bench
-from aclnet.occlusion_bench import CLEAN, occlusion_bench, paired_difference
+from aclnet.occlusion_bench import (
+    CLEAN,
+    occlusion_bench,
+    paired_difference,
+    people_drawn_again,
+)
 from aclnet.pipelines.occlusion import Drop
 
 
@@ -108,3 +113,78 @@ def test_figure(tmp_path):
     )
     path = draw_bench(rows, "run", tmp_path / "new" / "bench.png")
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+# People
+
+
+def test_people_lose_rank_one_in_a_clean_gallery(gait_run, gait_store):
+    drops = [Drop.of(name, gait_store.layout) for name in ("head", "legs")]
+    name, table = occlusion_bench(gait_run, gait_store, drops, accelerator="cpu")
+    assert name == "gait-probe"
+    assert table["corruption"].tolist() == [CLEAN, "head (centre)", "legs (centre)"]
+    scorer = Scorer(gait_run, gait_store, accelerator="cpu")
+    clean = scorer.recognise()
+    people, before = clean.found()
+    for (_, row), drop in zip(table.iterrows(), [None, *drops], strict=True):
+        found = scorer.recognise(corruption=drop)
+        np.testing.assert_array_equal(found.gallery.vectors, clean.gallery.vectors)
+        shares = found.found()[1]
+        assert row["top1"] == pytest.approx(shares.mean())
+        assert (row["low"], row["high"]) == people_drawn_again(people, shares)[1:]
+        lost = (row["lost"], row["lost_low"], row["lost_high"])
+        assert lost == pytest.approx(people_drawn_again(people, before - shares))
+        assert (row["samples"], row["clips"]) == (len(shares), 2) == (12, 2)
+    assert table["lost"].iloc[0] == 0
+    assert table["top1"].nunique() > 1, "nothing that is dropped matters"
+
+
+values = st.lists(
+    st.tuples(st.integers(0, 6), st.sampled_from([0.0, 0.25, 0.5, 1.0])), min_size=1, max_size=40
+)
+
+
+@given(values)
+def test_the_interval_is_about_the_mean_of_all(pairs):
+    people, shares = (np.array(column) for column in zip(*pairs, strict=True))
+    mean, low, high = people_drawn_again(people, shares)
+    assert mean == pytest.approx(sum(shares.tolist()) / len(pairs))
+    assert low - 1e-12 <= mean <= high + 1e-12
+    assert people_drawn_again(people, shares) == (mean, low, high), "it is drawn the same again"
+    of_each = [shares[people == person].mean() for person in set(people.tolist())]
+    assert min(of_each) - 1e-12 <= low <= high <= max(of_each) + 1e-12
+
+
+def test_whole_people_are_drawn():
+    """Two people: neither of them, one or both in turn; many samples make it no surer."""
+    people, shares = np.repeat([7, 3], 500), np.repeat([0.0, 1.0], 500)
+    assert people_drawn_again(people, shares) == (0.5, 0, 1)
+    _, low, high = people_drawn_again(np.arange(1000), shares)
+    assert 0.46 < low < 0.48
+    assert 0.52 < high < 0.54
+
+
+def test_the_interval_of_many_people_is_that_of_a_plain_bootstrap():
+    rng = np.random.default_rng(3)
+    people = rng.integers(40, size=300)
+    shares = (rng.uniform(size=300) < rng.uniform(size=40)[people]).astype(float)
+    groups = [shares[people == person] for person in np.unique(people)]
+    means = []
+    for _ in range(2000):
+        drawn = [groups[i] for i in rng.integers(len(groups), size=len(groups))]
+        means.append(np.concatenate(drawn).mean())
+    for level in (0.95, 0.5):
+        wanted = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+        np.testing.assert_allclose(people_drawn_again(people, shares, level)[1:], wanted, atol=0.01)
+
+
+@pytest.mark.parametrize("people", [[4, 4, 4], [1, 2, 3]])
+def test_where_people_agree_the_interval_has_no_width(people):
+    assert people_drawn_again(np.array(people), np.full(3, 0.25)) == (0.25, 0.25, 0.25)
+    one = people_drawn_again(np.array([9, 9]), np.array([0.0, 1.0]))
+    assert one == (0.5, 0.5, 0.5), "of one person nothing is known about others"
+
+
+def test_without_anybody_there_is_no_interval():
+    nothing = people_drawn_again(np.empty(0, np.int64), np.empty(0))
+    assert all(math.isnan(value) for value in nothing)

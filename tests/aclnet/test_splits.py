@@ -311,3 +311,125 @@ def test_a_file_without_the_side_that_selects(settings, select, message, store, 
     path = write(tmp_path / "f.csv", "id,split", f"{store.column('id')[0]},train")
     with pytest.raises(AclnetError, match=message):
         choose_splits(store, quick(*settings, select=select), path)
+
+
+# People
+
+
+def crowd(*sides: str) -> FakeStore:
+    """Ten people with two recordings each; of the first eight the odd ones train.
+
+    The last two are on all other `sides`.
+    """
+    ids = [f"{person}{take}" for person in "abcdefghij" for take in "01"]
+    label = [row // 2 for row in range(20)]
+    columns = {"id": ids, "original": ids, "variant": [0] * 20, "label": label}
+    masks = {f"gait/{side}": [number > 7 for number in label] for side in sides}
+    masks["gait/train"] = [number < 8 and number % 2 == 1 for number in label]
+    store = FakeStore(columns | {"subject": label}, masks)
+    store.class_names = [f"person {letter}" for letter in "abcdefghij"]
+    return store
+
+
+@pytest.mark.parametrize("task", ["gait", "reid"])
+def test_of_people_the_classes_are_those_who_train(task, quick):
+    splits = choose_splits(crowd("test", "gallery", "probe"), quick(f"task={task}"))
+    assert splits.classes == ["person b", "person d", "person f", "person h"]
+    assert splits.class_of(crowd()).tolist() == [-1, 0, -1, 1, -1, 2, -1, 3, -1, -1]
+    # the test side is there too, and of no use to them
+    assert splits.identity == {"protocol": "gait", "side": "probe"}
+    assert splits.val is None
+
+
+def test_actions_have_the_classes_of_their_protocol(quick, store):
+    splits = choose_splits(store, quick())
+    assert splits.class_of(store).tolist() == list(range(60))
+    assert splits.gallery is None
+
+
+def test_people_of_a_protocol_without_gallery_are_compared_with_themselves(quick):
+    store = crowd("test")
+    splits = choose_splits(store, quick("task=gait"))
+    np.testing.assert_array_equal(splits.test, store.mask("gait/test"))
+    np.testing.assert_array_equal(splits.gallery, splits.test)
+    assert splits.identity == {"protocol": "gait"}
+    fold = choose_splits(store, quick("task=reid"), fold=Fold(1, 2))
+    np.testing.assert_array_equal(fold.gallery, fold.test)
+    assert fold.classes == ["person d", "person h"]
+
+
+def test_probes_are_compared_with_their_gallery(quick):
+    store = crowd("test", "gallery", "probe")
+    store.splits["gait/gallery"] = np.array([i == "i0" or i == "j0" for i in store.column("id")])
+    store.splits["gait/probe"] = np.array([i == "i1" or i == "j1" for i in store.column("id")])
+    splits = choose_splits(store, quick("task=gait"))
+    assert store.column("id")[splits.test].tolist() == ["i1", "j1"]
+    assert store.column("id")[splits.gallery].tolist() == ["i0", "j0"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_whole_people_are_held_out(seed, quick):
+    """By who they are, and not by the subjects, which may be of another kind."""
+    store = crowd("gallery", "probe")
+    store.columns["subject"] = np.arange(20) % 2
+    splits = choose_splits(store, quick("task=gait", seed=seed, select="val"))
+    label = store.column("label")
+    held_out, training = set(label[splits.val].tolist()), set(label[splits.train].tolist())
+    assert held_out
+    assert not held_out & training
+    assert held_out | training == {1, 3, 5, 7}
+    assert splits.val.sum() == 2 * len(held_out)
+    names = [store.class_names[number] for number in sorted(held_out)]
+    assert splits.identity["held_out"] == f"people {', '.join(names)}"
+    assert splits.classes == [store.class_names[number] for number in sorted(training)]
+    classes = splits.class_of(store)
+    assert classes[sorted(training)].tolist() == list(range(len(training)))
+    assert (classes[sorted(held_out)] == -1).all()
+
+
+def test_who_of_the_people_is_held_out_follows_from_the_seed(quick):
+    def held_out(seed):
+        config = quick("task=gait", seed=seed, select="val")
+        return choose_splits(crowd("probe", "gallery"), config).identity["held_out"]
+
+    assert held_out(1) == held_out(1)
+    assert len({held_out(seed) for seed in range(12)}) > 1
+
+
+def test_a_sample_of_a_file_may_be_on_two_sides(quick, tmp_path):
+    store = crowd()
+    lines = ["a0,train+gallery", "c0,train", "a1,probe", "j0,probe", "e0,val", "e1,val"]
+    splits = choose_splits(store, quick("task=reid"), write(tmp_path / "f.csv", "id,split", *lines))
+    ids = store.column("id")
+    for mask, expected in (
+        (splits.train, ["a0", "c0"]),
+        (splits.gallery, ["a0"]),
+        (splits.test, ["a1", "j0"]),
+        (splits.val, ["e0", "e1"]),
+    ):
+        assert ids[mask].tolist() == expected
+    assert splits.classes == ["person a", "person c"]
+    assert splits.identity["side"] == "probe"
+    # a test side is what `test` says, and compared with itself
+    tested = write(tmp_path / "t.csv", "id,split", "a0,train", "j0,test", "j1,test")
+    splits = choose_splits(store, quick("task=reid"), tested)
+    assert ids[splits.gallery].tolist() == ids[splits.test].tolist() == ["j0", "j1"]
+    assert "side" not in splits.identity
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["a0,train", "b0,probe"], r"lines say probe, train; what is tested is either test, or"),
+        (["a0,train", "b0,gallery"], "lines say gallery, train; what is tested is either"),
+        (
+            ["a0,train", "b0,test", "c0,probe", "c1,gallery"],
+            "lines say gallery, probe, test, train; what is tested is either",
+        ),
+        (["a0,train+galery"], r":2: split 'galery' is none of train, val, test, gallery, probe"),
+        (["a0,train+"], r":2: split '' is none of"),
+    ],
+)
+def test_sides_of_people_that_do_not_go_together(lines, message, tmp_path):
+    with pytest.raises(AclnetError, match=message):
+        file_splits(crowd(), write(tmp_path / "f.csv", "id,split", *lines))

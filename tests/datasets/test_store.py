@@ -57,6 +57,31 @@ def test_an_unknown_split_lists_the_known(people_store):
         store.mask("xset/train")
 
 
+def test_the_default_protocol_is_the_first(people_store):
+    store = aclnet.open_store(people_store)
+    assert store.default_protocol == store.protocols[0] == "xsub"
+
+
+def test_a_store_without_any_protocol(prepare_raw, tmp_path):
+    """An index without the column split: the recordings are there, and nobody trains."""
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        np.save(folder / f"{name}.npy", rng.uniform(1, 2, (6, 20, 3)).astype(np.float32))
+    (folder / "dataset.toml").write_text('layout = "kinect_v1"\n')
+    (folder / "index.csv").write_text("id,file,label\na,a.npy,ann\nb,b.npy,bo\n")
+    prepare_raw(folder, tmp_path / "s.zarr", dataset="custom")
+    store = aclnet.open_store(tmp_path / "s.zarr")
+    assert sorted(store.column("id")) == ["a", "b"]
+    assert (store.protocols, store.splits) == ([], {})
+    assert store.sequence("a").keypoint.shape == (1, 6, 20, 3)
+    with pytest.raises(AclnetError, match=r"s\.zarr has no protocol: .*--split FILE\.csv"):
+        _ = store.default_protocol
+    with pytest.raises(AclnetError, match="has no split 'own/train'"):
+        store.mask("own/train")
+
+
 def test_a_copy_has_the_same_digest(people_store, copy):
     assert aclnet.open_store(copy).digest == aclnet.open_store(people_store).digest
 

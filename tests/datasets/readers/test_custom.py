@@ -133,6 +133,34 @@ def test_rows_that_are_wrong_are_rejected_each_with_its_line(tmp_path):
     ]
 
 
+def test_a_recording_may_be_on_two_sides(tmp_path):
+    index = "id,file,label,split\na,a.npy,ann,Train+Gallery\nb,b.npy,ann,probe\nc,c.npy,bo,train\n"
+    source, _, rejections = indexed(tmp_path, index)
+    assert not rejections
+    assert source.splits() == {"train": ["a", "c"], "gallery": ["a"], "probe": ["b"]}
+
+
+@pytest.mark.parametrize(
+    "sides", ["train+", "+gallery", "train+galery", "train,gallery", "train gallery"]
+)
+def test_sides_that_are_none(tmp_path, sides):
+    index = f'id,file,label,split\na,a.npy,ann,"{sides}"\nb,b.npy,ann,train\n'
+    _, items, rejections = indexed(tmp_path, index)
+    assert [item.sample_id for item in items] == ["b"]
+    assert f"`split` is {sides!r}; it may be train, val, test, gallery, probe" in str(rejections[0])
+
+
+def test_a_store_of_people_has_the_sides_of_its_index(tmp_path, prepare_raw):
+    folder = tmp_path / "raw"
+    index = "id,file,label,split\na,a.npy,ann,train+gallery\nb,b.npy,ann,probe\nc,c.npy,bo,train\n"
+    indexed(folder, index)
+    prepare_raw(folder, tmp_path / "s.zarr", dataset="custom")
+    store = Store(tmp_path / "s.zarr")
+    sides = {name: sorted(store.column("id")[mask]) for name, mask in store.splits.items()}
+    assert sides == {"own/train": ["a", "c"], "own/gallery": ["a"], "own/probe": ["b"]}
+    assert store.default_protocol == "own"
+
+
 @pytest.mark.parametrize(
     ("labels", "names", "found"),
     [
