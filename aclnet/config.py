@@ -180,6 +180,16 @@ class Config(_Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _embedding_is_trained(self) -> Self:
+        trained = self.loss.lambda_intra > 0 or self.loss.triplet > 0
+        if self.retrieval.embedding != "pooled" and not trained:
+            raise ValueError(
+                f"retrieval.embedding={self.retrieval.embedding} is what the intra-class and the "
+                "triplet term train, and neither is in the loss; use pooled, or loss.triplet=1"
+            )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _fill_in_official(cls, given: Any) -> Any:  # noqa: ANN401 - whatever pydantic was given

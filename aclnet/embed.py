@@ -61,7 +61,7 @@ class Embedder:
             {"pooled": pooled, "contrastive": contrastive, "both": pooled + contrastive}[wanted],
             config.data,
             device,
-            mirror=config.retrieval.flip,
+            flip=config.retrieval.flip,
         )
 
     def __call__(
@@ -121,9 +121,10 @@ class Embedder:
         By id, the windows of a sequence in their order; arguments as those of `sequences`.
         """
         lengths = store.column("n_frames").astype(np.int64)
-        count = np.where(
-            mask & (store.column("variant") == 0), num_windows(lengths, self.frames), 0
-        )
+        # shared out by recording: the stream would share out each pass anew
+        own = np.zeros(len(store), np.bool_)
+        own[np.flatnonzero(mask & (store.column("variant") == 0))[rank::world]] = True
+        count = np.where(own, num_windows(lengths, self.frames), 0)
         none = np.empty(0, np.int64)
         rows, number, vectors = [none], [none], [torch.empty(0, self._inference.width)]
         done = 0
@@ -135,8 +136,6 @@ class Embedder:
                 Windows(self.frames, first, at_once),
                 at_once,
                 corruption=corruption,
-                rank=rank,
-                world=world,
             ):
                 window, place = np.nonzero(first + np.arange(at_once)[:, None] < count[samples])
                 rows.append(samples[place])

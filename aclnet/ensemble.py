@@ -128,7 +128,7 @@ def class_names(members: Sequence[Member]) -> list[str]:
     """Of the first run; where all members are files, numbers from 0."""
     for member in members:
         if member.run:
-            return member.run.class_names
+            return member.run.score_names
     return [str(number) for number in range(members[0].scores.scores.shape[1])]
 
 

@@ -105,7 +105,9 @@ def families_of_scores(run: Run, name: str | None = None) -> FamilyTable:
     trained here, and to see what a network confuses on data it has not seen.
     """
     path = run.scores(name) if name else run.test_scores
-    counts = Scores.load(path).confusion()
+    counts, names = Scores.load(path).confusion(), run.score_names
+    if len(counts) != len(names):
+        raise AclnetError(f"{path} has {len(counts)} classes, and the run's tests {len(names)}")
     samples = counts.sum(axis=1)
     occurs = np.flatnonzero(counts.any(axis=0) | counts.any(axis=1))
     np.fill_diagonal(counts, 0)
@@ -116,7 +118,7 @@ def families_of_scores(run: Run, name: str | None = None) -> FamilyTable:
     return _table(
         f"of scores {path.stem}",
         None,
-        run.class_names,
+        names,
         counts.astype(np.float64),
         related,
         temperature.numpy(),

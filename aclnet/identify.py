@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf
+from math import inf, nan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,9 +49,9 @@ def identify(
         top: how many people a probe is told.
 
     Returns:
-        `top` rows a probe, the nearest first, fewer where there are fewer people: `probe`, `answer`
-        (`UNKNOWN`, or the name of the nearest), `place` from 1, `person`, `distance`, and
-        `recording`, that person's nearest.
+        `top` rows a probe, the nearest first, fewer where there are fewer people (and one where
+        there is nobody else): `store` and `probe`, `answer` (`UNKNOWN`, or the name of the
+        nearest), `place` from 1, `person`, `distance`, and `recording`, that person's nearest.
 
     AclnetError on an id that the gallery does not have, an empty side, and a store that is not
     what the run was trained on.
@@ -67,11 +67,26 @@ def identify(
     rows: list[dict[str, object]] = []
     for store, mask in _probes(run, gallery, probes):
         probe = embed("probes", store, mask)
-        for own, distance in zip(
-            probe.ids, distance_rows(probe, known, run.config.retrieval.metric), strict=True
-        ):
-            rows += _answers(str(own), distance, known, gallery.class_names, threshold, top)
-    columns = ["probe", "answer", "place", "person", "distance", "recording"]
+        found = distance_rows(probe, known, run.config.retrieval.metric)
+        for own, distance in zip(probe.ids.tolist(), found, strict=True):
+            # the same id in another store is another recording
+            others = known.ids != own if store.digest == gallery.digest else known.ids != ""
+            nearest = _nearest(distance, known.label, others, top)
+            closest = min((distance[place] for place in nearest.values()), default=inf)
+            is_known = nearest and (threshold is None or closest <= threshold)
+            answer = gallery.class_names[next(iter(nearest))] if is_known else UNKNOWN
+            about = {"store": str(store.path), "probe": own, "answer": answer}
+            rows += [
+                {
+                    **about,
+                    "place": number,
+                    "person": gallery.class_names[label],
+                    "distance": float(distance[place]),
+                    "recording": str(known.ids[place]),
+                }
+                for number, (label, place) in enumerate(nearest.items(), start=1)
+            ] or [{**about, "place": 1, "person": "", "distance": nan, "recording": ""}]
+    columns = ["store", "probe", "answer", "place", "person", "distance", "recording"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -94,14 +109,14 @@ def _probes(
 ) -> list[tuple[Store, NDArray[np.bool_]]]:
     """Stores, and masks of what of them are probes."""
     named = [probe for probe in probes if isinstance(probe, str)]
-    ids = gallery.column("id")
+    ids, original = gallery.column("id"), gallery.column("variant") == 0
     for name in named:
-        if name not in ids:
+        if name not in ids[original]:
             raise AclnetError(
                 f"{name} is neither a store nor the id of a sequence of {gallery.path}; "
                 "prepare recordings as the run's store was (aclnet prepare), and give that store"
             )
-    found = [(gallery, np.isin(ids, named))] if named else []
+    found = [(gallery, original & np.isin(ids, named))] if named else []
     for store in probes:
         if isinstance(store, Store):
             check_same_input(run, store)
@@ -109,35 +124,20 @@ def _probes(
     return found
 
 
-def _answers(
-    own: str,
+def _nearest(
     distance: NDArray[np.float64],
-    known: Embeddings,
-    names: list[str],
-    threshold: float | None,
+    label: NDArray[np.int64],
+    others: NDArray[np.bool_],
     top: int,
-) -> list[dict[str, object]]:
-    """Rows of one probe."""
+) -> dict[int, int]:
+    """Of `top` people, the nearest first: their number, and the row of their nearest recording."""
     nearest: dict[int, int] = {}
     for place in np.argsort(distance, kind="stable").tolist():
-        if known.ids[place] != own:
-            nearest.setdefault(int(known.label[place]), place)
+        if others[place]:
+            nearest.setdefault(int(label[place]), place)
         if len(nearest) == top:
             break
-    closest = min((distance[place] for place in nearest.values()), default=inf)
-    is_known = nearest and (threshold is None or closest <= threshold)
-    answer = names[next(iter(nearest))] if is_known else UNKNOWN
-    return [
-        {
-            "probe": own,
-            "answer": answer,
-            "place": number,
-            "person": names[label],
-            "distance": float(distance[place]),
-            "recording": str(known.ids[place]),
-        }
-        for number, (label, place) in enumerate(nearest.items(), start=1)
-    ]
+    return nearest
 
 
 def open_probes(probes: Sequence[str | Path]) -> list[str | Store]:

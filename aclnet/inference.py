@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from aclnet.inputs import MakeInputs, clips_to_test
-from aclnet.pipelines.augment import AugmentSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +34,7 @@ class Inference:
         model: in evaluation mode, best a folded copy (`aclnet.folding`).
         value: what is wanted of its output: (n, D) of n clips.
         width: D.
-        mirror: of each clip, the mean of `value` of it and of its mirror image.
+        flip: of each clip, the mean of `value` of it and of its mirror image.
     """
 
     model: ACLNet
@@ -43,7 +42,7 @@ class Inference:
     width: int
     data: DataConfig
     device: torch.device
-    mirror: bool = False
+    flip: bool = False
 
     def mean_over_clips(
         self,
@@ -93,10 +92,9 @@ class Inference:
         world: int = 1,
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Rows (B,) of a batch, and (clips, B, D) float32 of the clips that `sampling` chooses."""
-        specs = [AugmentSpec(), AugmentSpec(mirror=1.0)] if self.mirror else [AugmentSpec()]
         makers = [
-            MakeInputs(store, self.data, self.device, spec=spec, corruption=corruption)
-            for spec in specs
+            MakeInputs(store, self.data, self.device, corruption=corruption, flipped=flipped)
+            for flipped in ((False, True) if self.flip else (False,))
         ]
         stream = store.stream(
             mask,

@@ -88,6 +88,7 @@ class MakeInputs:
         spec: random changes, in training.
         class_of: (labels,) int64, class of each label of the store; None: the label itself.
         corruption: what a robustness protocol does to the input.
+        flipped: the mirror image of each sequence, corrupted before.
     """
 
     def __init__(
@@ -99,12 +100,14 @@ class MakeInputs:
         spec: AugmentSpec | None = None,
         class_of: NDArray[np.int64] | None = None,
         corruption: Corruption | None = None,
+        flipped: bool = False,
     ) -> None:
         self.layout = store.layout
         self.modality = data.modality
         self.frames = data.frames
         self.device = device
-        self.spec = spec or AugmentSpec()
+        self.spec = AugmentSpec(mirror=1.0) if flipped else spec or AugmentSpec()
+        self.flipped = flipped
         self.corruption = corruption
         self._class_of = class_of
         self.score = uses_score(store, data)
@@ -132,7 +135,8 @@ class MakeInputs:
             following = torch.cat([x[:, 1:], x[:, -1:]], 1)
         features = make_features(x, following, self.layout, self.modality, scored=self.score)
         if self.corruption:
-            features = self.corruption.on_features(features)
+            corruption = self.corruption.mirrored(self.layout) if self.flipped else self.corruption
+            features = corruption.on_features(features)
         P, N, V, C = features.shape
         clips = N // self.frames
         offsets = torch.arange(clips, device=self.device)[:, None] * len(batch)
@@ -155,7 +159,15 @@ class MakeInputs:
         present: Tensor | None,
     ) -> Tensor:
         x = self._move(keypoint)
-        x = augment(
+        if self.corruption:
+            origin = None
+            if self._origin is not None:
+                origin = self._move(self._origin[batch.sample[batch.owner]])
+            if origin is not None and self.score:  # a joint that is missing has no confidence
+                origin = functional.pad(origin, (0, 1))
+            there = (x != 0).any(dim=-1).any(dim=-1) if present is None else present
+            x = self.corruption.on_joints(x, origin, there)
+        return augment(
             x,
             owner,
             key,
@@ -166,15 +178,6 @@ class MakeInputs:
             width=None if self._width is None else self._move(self._width[batch.sample]),
             scored=self.score,
         )
-        if self.corruption:
-            origin = None
-            if self._origin is not None:
-                origin = self._move(self._origin[batch.sample[batch.owner]])
-            if origin is not None and self.score:  # a joint that is missing has no confidence
-                origin = functional.pad(origin, (0, 1))
-            there = (x != 0).any(dim=-1).any(dim=-1) if present is None else present
-            x = self.corruption.on_joints(x, origin, there)
-        return x
 
     def _move(self, array: NDArray[np.generic]) -> Tensor:
         tensor = torch.from_numpy(array)

@@ -90,6 +90,7 @@ class Run:
                 "channels": channels(store, config.data),
                 "normalisation": store.attributes["normalisation"],
                 "class_names": splits.classes,
+                "score_names": splits.classes if splits.gallery is None else store.class_names,
                 "split": splits.identity,
                 "init_from": init,
             },
@@ -119,6 +120,11 @@ class Run:
     @property
     def class_names(self) -> list[str]:
         return list(self.record["class_names"])
+
+    @property
+    def score_names(self) -> list[str]:
+        """Of the columns of its test scores: its classes or, by a gallery, all of the store's."""
+        return list(self.record.get("score_names", self.class_names))
 
     @property
     def layout(self) -> Layout:

@@ -250,7 +250,10 @@ def _empty_side(store: Store, protocol: str, tested: str) -> str:
         mask = store.splits.get(f"{name}/{side}")
         return 0 if mask is None else int(mask.sum())
 
-    usable = [p for p in store.protocols if size(p, "train") and size(p, "test")]
+    tests = ("test", "probe")
+    usable = [
+        p for p in store.protocols if size(p, "train") and any(size(p, side) for side in tests)
+    ]
     remedy = f"choose --protocol {' or '.join(usable)}" if usable else "prepare more recordings"
     return (
         f"{store.path}: protocol {protocol} has {size(protocol, 'train')} training and "

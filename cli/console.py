@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
@@ -96,8 +97,16 @@ def table(
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON takes
-    """Prints a result for machines."""
-    click.echo(json.dumps(value, indent=1))
+    """Prints a result for machines; what is no number becomes null."""
+    click.echo(json.dumps(_without_nan(value), indent=1, allow_nan=False))
+
+
+def _without_nan(value: Any) -> Any:  # noqa: ANN401 - whatever JSON takes
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(entry) for entry in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def percent(share: float | None) -> str:

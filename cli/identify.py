@@ -69,9 +69,10 @@ def command(
                 ", ".join(
                     f"{person} {distance:.3g}"
                     for person, distance in zip(rows["person"], rows["distance"], strict=True)
+                    if person
                 ),
             )
-            for probe, rows in found.groupby("probe", sort=False)
+            for (_, probe), rows in found.groupby(["store", "probe"], sort=False)
         ],
         left=3,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,4 +88,4 @@ def show_bench(rows: pd.DataFrame, title: str, *, people: bool = False) -> None:
 
 
 def _share(share: float) -> str:
-    return f"{100 * share:.1f}"
+    return "-" if isnan(share) else f"{100 * share:.1f}"

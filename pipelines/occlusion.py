@@ -40,6 +40,10 @@ class Corruption(Protocol):
         """Corrupts features (P, N, V, C)."""
         ...
 
+    def mirrored(self, layout: Layout) -> Corruption:
+        """What it is on the features of mirror images."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Drop:
@@ -95,3 +99,7 @@ class Drop:
         x = x.clone()
         x[:, :, joint_index(self.joints, x.device)] = 0
         return x
+
+    def mirrored(self, layout: Layout) -> Drop:
+        joints = tuple(layout.mirror[joint] for joint in self.joints)
+        return Drop(self.selector, joints, self.missing)

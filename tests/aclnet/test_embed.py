@@ -15,8 +15,10 @@ from aclnet.datasets.errors import AclnetError
 from aclnet.embed import Embedder
 from aclnet.evaluate import retrieval_of
 from aclnet.export import export_embeddings
+from aclnet.inputs import MakeInputs
 from aclnet.network import load_model
 from aclnet.pipelines.occlusion import Drop
+from aclnet.pipelines.sampling import ConsecutiveClips
 from aclnet.retrieval import sequence_level
 
 CPU = torch.device("cpu")
@@ -298,3 +300,34 @@ def test_files_that_are_refused(gait_run, gait_store, reid_run, reid_store, tmp_
             export_embeddings(run, store, tmp_path / name, accelerator="cpu", **options)
     assert there.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [there]
+
+
+@pytest.mark.parametrize("missing", ["centre", "camera", "feature"])
+def test_with_the_mirror_image_the_same_limb_is_missing(missing, reid_run, reid_store):
+    """Of bones, so that features of neighbours tell what was dropped when."""
+    store, row = reid_store, int(np.flatnonzero(reid_store.mask("a/probe"))[0])
+    mask = np.arange(len(store)) == row
+    drop = Drop.of("left_arm", store.layout, missing)
+    data = reid_run.config.data.model_copy(update={"modality": "b"})
+    (batch,) = store.stream(mask, batch_size=1, sampling=ConsecutiveClips(8, 1), shuffle=False)
+    plain, mirrored = (
+        MakeInputs(store, data, torch.device("cpu"), corruption=drop, flipped=flipped)(batch).tracks
+        for flipped in (False, True)
+    )
+    sign = torch.tensor([-1.0, 1.0, 1.0])
+    expected = plain[:, :, list(store.layout.mirror)] * sign
+    torch.testing.assert_close(mirrored, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_windows_of_a_recording_stay_together_whatever_the_passes(
+    reid_run, reid_store, monkeypatch
+):
+    """Recordings have four to six windows of eight frames."""
+    monkeypatch.setattr(embed, "_WINDOWS_AT_ONCE", 2)
+    embedder, mask = embedder_of(reid_run, reid_store), reid_store.column("variant") == 0
+    whole = embedder.windows(reid_store, mask)
+    parts = [embedder.windows(reid_store, mask, rank=rank, world=3) for rank in range(3)]
+    joined = {name: np.concatenate([getattr(p, name) for p in parts]) for name in FIELDS}
+    order = np.argsort(joined["ids"], kind="stable")
+    np.testing.assert_array_equal(joined["ids"][order], whole.ids)
+    np.testing.assert_allclose(joined["vectors"][order], whole.vectors, rtol=1e-4, atol=1e-6)

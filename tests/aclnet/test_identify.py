@@ -15,7 +15,7 @@ from aclnet.evaluate import choose_device
 from aclnet.identify import UNKNOWN, identify, open_probes, threshold_of
 from aclnet.retrieval import sequence_level
 
-COLUMNS = ["probe", "answer", "place", "person", "distance", "recording"]
+COLUMNS = ["store", "probe", "answer", "place", "person", "distance", "recording"]
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +169,41 @@ def test_what_is_refused(
     ):
         with pytest.raises(AclnetError, match=message):
             identify(run, gallery, probes, side=side)
+
+
+def test_the_same_name_in_another_store_is_another_recording(
+    reid_run, reid_store, reid_raw, prepare_raw, tmp_path
+):
+    prepare_raw(reid_raw, tmp_path / "other.zarr", dataset="ias-lab")
+    other = Store(tmp_path / "other.zarr")
+    assert other.digest != reid_store.digest
+    found = identify(reid_run, reid_store, [other], side="a/probe", top=1)
+    own = found[found["probe"].str.startswith("a/")]
+    assert len(own) == 4
+    assert (own["recording"] == own["probe"]).all(), "the very same recording is the nearest"
+    np.testing.assert_allclose(own["distance"], 0, atol=1e-5)
+
+
+def test_nobody_else_is_there(reid_run, reid_store):
+    store = reid_store
+    only = np.flatnonzero(store.mask("a/train") & (store.column("variant") == 0))[0]
+    alone = store.column("id") == store.column("id")[only]
+
+    class One:
+        def __getattr__(self, name):
+            return getattr(store, name)
+
+        def __len__(self):
+            return len(store)
+
+        def mask(self, _):
+            return alone
+
+    (row,) = identify(reid_run, One(), [store.column("id")[only]], side="only").to_dict("records")
+    assert (row["answer"], row["person"], row["place"]) == (UNKNOWN, "", 1)
+
+
+def test_a_stored_variant_is_no_probe(reid_run, reid_store):
+    variant = reid_store.column("id")[reid_store.column("variant") == 1][0]
+    with pytest.raises(AclnetError, match="neither a store nor the id"):
+        identify(reid_run, reid_store, [variant])

@@ -263,3 +263,35 @@ def test_a_store_without_protocol_trains_by_a_file(undivided, aclnet, tmp_path):
     answer = aclnet("train", undivided, *arguments, *quick)
     assert answer.code == 0, answer.err
     assert Run(tmp_path / "run").record["result"]["samples"] == 6
+
+
+def test_scores_of_people_can_be_fused_and_have_families(own, gait, aclnet, tmp_path):
+    shutil.copytree(gait[0], tmp_path / "other")
+    answer = aclnet("ensemble", own, tmp_path / "other")
+    assert answer.code == 0, answer.err
+    store = Store(gait[1])
+    columns = np.load(Run(own).test_scores)["scores"].shape[1]
+    assert columns == len(store.class_names) > len(Run(own).class_names)
+    answer = aclnet("families", own, "--scores", "gait-probe")
+    assert answer.code == 0, answer.err
+    assert "of scores gait-probe" in answer.words
+
+
+def test_json_has_no_nan(own, aclnet):
+    """Some views and conditions have nobody."""
+
+    def refuse(name):
+        raise AssertionError(name)
+
+    answer = aclnet("evaluate", own, "--json")
+    told = json.loads(answer.out, parse_constant=refuse)
+    cells = told["tables"]["cells"]
+    assert any(cell["rank1"] is None for cell in cells)
+    assert all(cell["rank1"] is None or 0 <= cell["rank1"] <= 1 for cell in cells)
+
+
+def test_an_embedding_that_nothing_trains_is_refused_before_training(gait, aclnet):
+    settings = ("--set", "loss.terms=ce", "--set", "retrieval.embedding=both")
+    answer = aclnet("train", gait[1], *settings)
+    assert answer.code == 2
+    assert "neither is in the loss" in answer.words
