@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,36 +17,112 @@ import people
 from measure import Row, alternate, command
 
 import aclnet
+from aclnet.pipelines.executor import executor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_SIZES = (2_000, 50_000, 100_000)
+_SIZES = (1_000, 2_000, 10_000, 50_000, 100_000)
+_SLOPE = (10_000, 100_000)
+"""Sizes between which costs a sequence are told."""
+_TASKS = 2_000
 
 
 def rows(folder: Path, rounds: int, real: Path | None) -> Iterator[Row]:
     """All of them; `real`: real recordings for the size on disk, None: left out."""
-    yield from _memory(folder)
+    yield from _scale(folder)
+    yield from _tasks(min(rounds, 3))
     if real:
         yield from _bytes(folder, real)
     yield from _start(folder, rounds)
 
 
-def _memory(folder: Path) -> Iterator[Row]:
+@dataclass(frozen=True, slots=True)
+class _Cost:
+    """Of a set of one size."""
+
+    seconds: float
+    """Of the whole command `prepare`."""
+    prepare_mb: float
+    epoch_mb: float
+    """Peak memory of a process that streams an epoch."""
+    files: int
+    """Of the store."""
+    requests: int
+    """Of an epoch that caches nothing: shards of joints and of presence."""
+    bytes: int
+
+
+def _scale(folder: Path) -> Iterator[Row]:
+    """What grows with the set, and by how much a sequence."""
     files = people.make(folder / "generated")
-    prepared, streamed = [], []
-    for size in _SIZES:
-        place = folder / f"m{size}"
-        raw = people.link(files, place / "raw", size)
-        done = command("prepare", "ntu120", "--raw", str(raw), "--workers", "2", cwd=place)
-        prepared.append(done.peak_mb)
-        streamed.append(_peak_of_epoch(place / "ntu120.zarr"))
-        shutil.rmtree(raw)
+    costs = {size: _cost(files, folder / f"m{size}", size) for size in _SIZES}
     sizes = ", ".join(f"{size:,}" for size in _SIZES)
-    for what, peaks in (("prepare, two workers", prepared), ("an epoch streamed", streamed)):
-        title = f"peak memory of {what}, {sizes} sequences, MB"
-        yield Row(title, "", ", ".join(f"{peak:,.0f}" for peak in peaks), None, "+10 %")
+
+    def told(what: str, name: str, reach: str = "") -> Row:
+        values = ", ".join(f"{getattr(cost, name):,.0f}" for cost in costs.values())
+        return Row(f"{what}, {sizes} sequences", "", values, None, reach)
+
+    yield told("peak memory of prepare, two workers, MB", "prepare_mb", "+10 %")
+    yield told("peak memory of an epoch streamed, MB", "epoch_mb", "+10 %")
+    yield told("prepare, two workers, whole command, s", "seconds")
+    yield told("files of the store", "files")
+    small, large = (costs[size] for size in _SLOPE)
+    more = _SLOPE[1] - _SLOPE[0]
+    slopes = {
+        "ms": 1e3 * (large.seconds - small.seconds) / more,
+        "kB of memory": 1e3 * (large.prepare_mb - small.prepare_mb) / more,
+        "kB on disk": (large.bytes - small.bytes) / more / 1e3,
+    }
+    yield Row(
+        f"prepare, each further sequence ({_SLOPE[0]:,} to {_SLOPE[1]:,})",
+        "",
+        ", ".join(f"{value:.2f} {unit}" for unit, value in slopes.items()),
+        None,
+        "",
+    )
+    per_file = more / (large.files - small.files)
+    per_request = more / (large.requests - small.requests)
+    yield Row(
+        "sequences a file of the store, and a request of an epoch",
+        "",
+        f"{per_file:,.0f}, {per_request:,.0f}",
+        None,
+        "",
+    )
+
+
+def _cost(files: list[Path], place: Path, size: int) -> _Cost:
+    raw = people.link(files, place / "raw", size)
+    done = command("prepare", "ntu120", "--raw", str(raw), "--workers", "2", cwd=place)
+    shutil.rmtree(raw)
+    store = place / "ntu120.zarr"
+    found = [f for f in store.rglob("*") if f.is_file()]
+    read = [f for f in found if f.parts[-1] != "zarr.json" and {*f.parts} & {"keypoint", "present"}]
+    cost = _Cost(
+        done.seconds,
+        done.peak_mb,
+        _peak_of_epoch(store),
+        len(found),
+        len(read),
+        sum(f.stat().st_size for f in found),
+    )
+    shutil.rmtree(store)
+    return cost
+
+
+def _tasks(rounds: int) -> Iterator[Row]:
+    """What dask adds to every task of prepare: nothing is done in these."""
+    with executor(2) as run:
+
+        def all_of_them() -> None:
+            for _ in run(abs, range(_TASKS)):
+                pass
+
+        (seconds,) = alternate([all_of_them], rounds)
+    what = "dask, two workers, a task that does nothing (of prepare, one for 256 recordings), ms"
+    yield Row(what, "", f"{1e3 * seconds / _TASKS:.1f}", None, "")
 
 
 _EPOCH = """

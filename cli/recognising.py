@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _TITLES = {
     "gait": {
         "conditions": "rank-1 and others in %, mean over views other than the probe's",
-        "views": "rank-1 in % of probes in each view, mean over the other views",
+        "views": "rank-1 by view, %",
     },
     "reid": {
         "levels": "probes and gallery, in %",
