@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import re
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +36,7 @@ from aclnet.pipelines.executor import executor
 from aclnet.pipelines.options import PrepareOptions
 from aclnet.pipelines.prepare import prepare
 from aclnet.recognition import Recogniser
-from aclnet.retrieval import Embeddings, rank, sequence_level
+from aclnet.retrieval import Embeddings, rank
 from aclnet.runs import Run
 from aclnet.splits import choose_splits
 
@@ -69,12 +70,13 @@ def main(raw: Path, work: Path, seeds: str, epochs: int, jobs: int) -> None:
     """Trains what is missing and prints the tables."""
     _link(raw, work / "raw")
     numbers = [int(seed) for seed in seeds.split(",")]
-    for by in ("default", "directions"):
-        store = _store(work, by)
+    for align, by in product((True, False), ("default", "directions")):
+        store = _store(work, PrepareOptions(align=align, normalise=by))
         _write_splits(store, work)
         rows = pd.DataFrame(_rows(store, work, numbers, epochs, jobs))
         shown = rows.groupby(["protocol", "method"], sort=False).agg(["mean", "std"])
-        print(f"\n--normalise {by}\n{_markdown(100 * shown)}")
+        options = f"--normalise {by}{' --align' if align else ''}"
+        print(f"\n`{options}`\n\n{_markdown(100 * shown)}", flush=True)
 
 
 def _link(raw: Path, folder: Path) -> None:
@@ -96,10 +98,9 @@ def _link(raw: Path, folder: Path) -> None:
     (folder / "dataset.toml").write_text('layout = "kinect18"\nunits = "m"\ncolumns = "0:54"\n')
 
 
-def _store(work: Path, by: str) -> Store:
-    out = work / f"{by}.zarr"
+def _store(work: Path, options: PrepareOptions) -> Store:
+    out = work / f"{options.normalise}{'-aligned' if options.align else ''}.zarr"
     with executor() as run_jobs:
-        options = PrepareOptions(normalise=by)  # type: ignore[arg-type]
         source = get_dataset("custom").open((work / "raw").resolve())
         prepare(source, out, options, run_jobs, lambda *_: None)
     return Store(out)
@@ -151,7 +152,7 @@ def _rows(
             for name in names:
                 job = planned[protocol, seed, name]
                 for method, found in _sides(store, Run(job.path), job.config, seed == seeds[0]):
-                    parts.setdefault(method, []).append(_measures(*found))
+                    parts.setdefault(method, []).append(_measures(method, *found))
             rows += [
                 {"protocol": protocol, "method": method, **pd.concat(of).mean().to_dict()}
                 for method, of in parts.items()
@@ -175,20 +176,20 @@ def _sides(
     ]
     if baselines:
         found += [
+            ("height alone", _plain(store, splits, _heights(store))),
             ("rigid distances, LDA", _lda(store, splits, _rigid(store, splits))),
             ("postures, LDA", _lda(store, splits, _postures(store))),
         ]
     return found
 
 
-def _measures(probe: Embeddings, gallery: Embeddings) -> pd.DataFrame:
+def _measures(method: str, probe: Embeddings, gallery: Embeddings) -> pd.DataFrame:
     """One row: in the whole gallery, in that of the probe's condition, and in each other one."""
-    whole = rank(probe, gallery, "euclidean" if probe.vectors.shape[1] < 64 else "cosine").summary()
+    metric = "cosine" if method.startswith("network") else "euclidean"
+    whole = rank(probe, gallery, metric).summary()
     pairs = {
         (of, among): rank(
-            probe[probe.condition == of],
-            gallery[gallery.condition == among],
-            "euclidean" if probe.vectors.shape[1] < 64 else "cosine",
+            probe[probe.condition == of], gallery[gallery.condition == among], metric
         ).summary()
         for of in np.unique(probe.condition)
         for among in np.unique(gallery.condition)
@@ -229,6 +230,22 @@ def _postures(store: Store) -> list[np.ndarray]:
     ]
 
 
+def _heights(store: Store) -> list[np.ndarray]:
+    """Of each sample, a row a window: from the head down trunk and legs, bone by bone."""
+    place = store.layout.joints.index
+    trunk = ("Head", "Neck", "SpineMid", "SpineBase")
+    legs = [(f"Hip{side}", f"Knee{side}", f"Ankle{side}") for side in ("Left", "Right")]
+
+    def length(window: np.ndarray, chain: tuple[str, ...]) -> float:
+        joints = window[:, [place(name) for name in chain]]
+        return float(np.median(np.linalg.norm(np.diff(joints, axis=1), axis=-1).sum(1)))
+
+    return [
+        np.array([[length(w, trunk) + np.mean([length(w, leg) for leg in legs])] for w in windows])
+        for windows in (_windows(store, row) for row in range(len(store)))
+    ]
+
+
 def _lda(store: Store, splits: Splits, features: list[np.ndarray]) -> tuple[Embeddings, Embeddings]:
     """Standardised features in the space of an LDA of those who train; means over windows."""
     rows = np.flatnonzero(splits.train)
@@ -236,24 +253,27 @@ def _lda(store: Store, splits: Splits, features: list[np.ndarray]) -> tuple[Embe
     lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")
     model = make_pipeline(StandardScaler(), lda)
     model.fit(np.concatenate([features[row] for row in rows]), people)
+    return _plain(store, splits, [model.transform(windows) for windows in features])
 
-    def side(mask: np.ndarray) -> Embeddings:
+
+def _plain(
+    store: Store, splits: Splits, features: list[np.ndarray]
+) -> tuple[Embeddings, Embeddings]:
+    """Probes and gallery: means over the windows of each sequence."""
+    assert splits.gallery is not None
+    sides = []
+    for mask in (splits.test, splits.gallery):
         rows = np.flatnonzero(mask)
-        of = np.repeat(rows, [len(features[row]) for row in rows])
-        return sequence_level(
+        sides.append(
             Embeddings(
-                ids=store.column("id")[of],
-                vectors=model.transform(np.concatenate([features[row] for row in rows])).astype(
-                    np.float32
-                ),
-                label=store.column("label")[of].astype(np.int64),
-                condition=store.column("condition")[of],
-                camera=store.column("camera")[of].astype(np.int64),
+                ids=store.column("id")[rows],
+                vectors=np.stack([features[row].mean(0) for row in rows]).astype(np.float32),
+                label=store.column("label")[rows].astype(np.int64),
+                condition=store.column("condition")[rows],
+                camera=store.column("camera")[rows].astype(np.int64),
             )
         )
-
-    assert splits.gallery is not None
-    return side(splits.test), side(splits.gallery)
+    return sides[0], sides[1]
 
 
 def _markdown(table: pd.DataFrame) -> str:
