@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -58,6 +58,17 @@ class Progress(Protocol):
 
     def epoch(self, row: dict[str, float]) -> None:
         """After each epoch, with its row of metrics.csv."""
+
+
+class _Validation(NamedTuple):
+    """What held-out samples say after an epoch."""
+
+    columns: dict[str, float]
+    """Of metrics.csv."""
+    figure: float
+    """What selects the weights, the more the better."""
+    confusion: dict[str, NDArray[np.int64]]
+    """For history.zarr, where classes are told apart."""
 
 
 class Trainer:
@@ -304,10 +315,10 @@ class Trainer:
         history = {"confusion/train": confusion.view(self.classes, -1).cpu().numpy()}
         better = False
         if self.select_on is not None:
-            figures_of_it, figure, confusion_of_it = self._validate(self.select_on)
-            row |= figures_of_it
-            history |= confusion_of_it
-            better, self.best = figure > self.best, max(figure, self.best)
+            held_out = self._validate(self.select_on)
+            row |= held_out.columns
+            history |= held_out.confusion
+            better, self.best = held_out.figure > self.best, max(held_out.figure, self.best)
         self.contrast.end_epoch()
         self.rows.append(row)
         self._record(epoch, history, log)
@@ -317,26 +328,22 @@ class Trainer:
             self._save(name)
         self.progress.epoch(row)
 
-    def _validate(
-        self, mask: NDArray[np.bool_]
-    ) -> tuple[dict[str, float], float, dict[str, NDArray[np.int64]]]:
-        """What the samples that select say: columns of metrics.csv, the figure to select by, and
-        what history.zarr keeps. Of people, each is looked for among the others, or in the gallery.
+    def _validate(self, mask: NDArray[np.bool_]) -> _Validation:
+        """What the samples that select say.
+
+        Of people, each is looked for among the others; of the test side, in the gallery.
         """
         gallery = self.splits.gallery if mask is self.splits.test else None
         if self.config.task != "action" or gallery is not None:
             recognise = self.recogniser(mask, mask if gallery is None else gallery, clips=1)
             _, ranking = recognise().ranking()
             found = ranking.summary()
-            # without any match nothing is better than nothing
-            return (
-                {"eval_rank1": found["rank1"], "eval_mAP": found["mAP"]},
-                float(np.nan_to_num(found["mAP"])),
-                {},
-            )
+            columns = {"eval_rank1": found["rank1"], "eval_mAP": found["mAP"]}
+            return _Validation(columns, float(np.nan_to_num(found["mAP"])), {})
         scores = self.evaluate(mask, clips=1)
         self._count_validation(scores)
-        return {"eval_accuracy": scores.top1}, scores.top1, {"confusion/eval": scores.confusion()}
+        confusion = {"confusion/eval": scores.confusion()}
+        return _Validation({"eval_accuracy": scores.top1}, scores.top1, confusion)
 
     def _count_validation(self, scores: Scores) -> None:
         if self.config.loss.families.source == "val":
