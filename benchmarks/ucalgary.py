@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import re
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +53,11 @@ SETTINGS = (
     "optim.batch_size=32",
     "optim.lr=0.2",
 )
+STORES = (
+    PrepareOptions(),
+    PrepareOptions(normalise="directions"),
+    PrepareOptions(align=True),
+)
 FILES = {"known": ["known"], "disjoint": ["half1", "half2"]}
 RIGID = 0.05
 """A distance is rigid that varies by less than this share of itself while somebody walks."""
@@ -70,13 +74,13 @@ def main(raw: Path, work: Path, seeds: str, epochs: int, jobs: int) -> None:
     """Trains what is missing and prints the tables."""
     _link(raw, work / "raw")
     numbers = [int(seed) for seed in seeds.split(",")]
-    for align, by in product((True, False), ("default", "directions")):
-        store = _store(work, PrepareOptions(align=align, normalise=by))
+    for options in STORES:
+        store = _store(work, options)
         _write_splits(store, work)
         rows = pd.DataFrame(_rows(store, work, numbers, epochs, jobs))
         shown = rows.groupby(["protocol", "method"], sort=False).agg(["mean", "std"])
-        options = f"--normalise {by}{' --align' if align else ''}"
-        print(f"\n`{options}`\n\n{_markdown(100 * shown)}", flush=True)
+        title = f"--normalise {options.normalise}{' --align' if options.align else ''}"
+        print(f"\n`{title}`\n\n{_markdown(100 * shown)}", flush=True)
 
 
 def _link(raw: Path, folder: Path) -> None:
