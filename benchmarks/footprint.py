@@ -49,8 +49,6 @@ class _Cost:
     """Peak memory of a process that streams an epoch."""
     files: int
     """Of the store."""
-    requests: int
-    """Of an epoch that caches nothing: shards of joints and of presence."""
     bytes: int
 
 
@@ -82,15 +80,6 @@ def _scale(folder: Path) -> Iterator[Row]:
         None,
         "",
     )
-    per_file = more / (large.files - small.files)
-    per_request = more / (large.requests - small.requests)
-    yield Row(
-        "sequences a file of the store, and a request of an epoch",
-        "",
-        f"{per_file:,.0f}, {per_request:,.0f}",
-        None,
-        "",
-    )
 
 
 def _cost(files: list[Path], place: Path, size: int) -> _Cost:
@@ -99,13 +88,11 @@ def _cost(files: list[Path], place: Path, size: int) -> _Cost:
     shutil.rmtree(raw)
     store = place / "ntu120.zarr"
     found = [f for f in store.rglob("*") if f.is_file()]
-    read = [f for f in found if f.parts[-1] != "zarr.json" and {*f.parts} & {"keypoint", "present"}]
     cost = _Cost(
         done.seconds,
         done.peak_mb,
         _peak_of_epoch(store),
         len(found),
-        len(read),
         sum(f.stat().st_size for f in found),
     )
     shutil.rmtree(store)
