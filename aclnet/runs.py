@@ -90,7 +90,7 @@ class Run:
                 "channels": channels(store, config.data),
                 "normalisation": store.attributes["normalisation"],
                 "class_names": splits.classes,
-                "score_names": splits.classes if splits.gallery is None else store.class_names,
+                **({} if splits.gallery is None else {"score_names": store.class_names}),
                 "split": splits.identity,
                 "init_from": init,
             },

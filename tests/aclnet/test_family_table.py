@@ -17,7 +17,7 @@ from aclnet.scores import Scores
 class FakeRun:
     """A run of five classes, of which the last never occurs, and four epochs, three trained."""
 
-    class_names = ("sit", "stand", "walk", "run", "ghost")
+    class_names = score_names = ("sit", "stand", "walk", "run", "ghost")
 
     def scores(self, name: str):
         return self.path / f"{name}.npz"

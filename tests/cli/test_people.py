@@ -71,7 +71,7 @@ def test_training_shows_the_tables_that_evaluation_shows(gait, own, aclnet):
     _, _, trained = gait
     answer = aclnet("evaluate", own)
     assert answer.code == 0, answer.err
-    for heading in ("views other than the probe's", "rank-1 in % of probes in each view"):
+    for heading in ("views other than the probe's", "rank-1 by view"):
         assert heading in " ".join(answer.out.split())
         assert heading in " ".join(trained.out.split())
     for told in (answer, trained):
