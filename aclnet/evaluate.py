@@ -84,8 +84,9 @@ class Scorer:
     None: what the run is tested on. A side called `probe` is compared with the `gallery` of its
     protocol, and of a run that recognises people any other side with itself: the run need not know
     their classes. `retrieval` replaces the run's own settings of that comparison. AclnetError
-    where the store has another layout, normalisation or, for a classifier, other classes than the
-    run (it may have more, none of which is in the split), or the split is empty.
+    where it is given and nothing is compared, where the store has another layout, normalisation
+    or, for a classifier, other classes than the run (it may have more, none of which is in the
+    split), or where the split is empty.
     """
 
     def __init__(
@@ -106,6 +107,11 @@ class Scorer:
         self.model: ACLNet | None = None
         self.recogniser: Recogniser | None = None
         if self.gallery is None:
+            if self.config.retrieval != run.config.retrieval:
+                raise AclnetError(
+                    f"{self.split} tests the classifier: the embedding, its metric and mirror "
+                    "images are of tests by retrieval"
+                )
             self.model = load_model(run, store).to(self.device)
             self._check_classes()
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import inf, nan
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,6 @@ from aclnet.retrieval import distance_rows, sequence_level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -140,11 +140,8 @@ def _nearest(
     return nearest
 
 
-def open_probes(probes: Sequence[str | Path]) -> list[str | Store]:
+def open_probes(probes: Sequence[str]) -> list[str | Store]:
     """Stores where a path holds one, else ids."""
-    from pathlib import Path
-
     return [
-        Store(Path(probe)) if (Path(probe) / manifest.NAME).is_file() else str(probe)
-        for probe in probes
+        Store(Path(probe)) if (Path(probe) / manifest.NAME).is_file() else probe for probe in probes
     ]

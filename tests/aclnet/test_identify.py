@@ -148,7 +148,7 @@ def test_progress_tells_of_both_sides(reid_run, reid_store):
 
 def test_probes_are_stores_where_one_lies_there(reid_store, tmp_path):
     shutil.copytree(reid_store.path, tmp_path / "copy.zarr")
-    found = open_probes([tmp_path / "copy.zarr", "a/person1", str(tmp_path)])
+    found = open_probes([str(tmp_path / "copy.zarr"), "a/person1", str(tmp_path)])
     assert isinstance(found[0], Store)
     assert found[0].digest == reid_store.digest
     assert found[1:] == ["a/person1", str(tmp_path)]

@@ -295,3 +295,17 @@ def test_an_embedding_that_nothing_trains_is_refused_before_training(gait, aclne
     answer = aclnet("train", gait[1], *settings)
     assert answer.code == 2
     assert "neither is in the loss" in answer.words
+
+
+def test_a_classifier_is_not_tested_by_embeddings(own, gait, aclnet, tmp_path):
+    """The same people on both sides: of actions, whoever they are."""
+    store = Store(gait[1])
+    ids = store.column("id")[store.mask("gait/train")]
+    lines = [f"{sample},{('train', 'test')[row % 2]}" for row, sample in enumerate(ids)]
+    (tmp_path / "own.csv").write_text("\n".join(["id,split", *lines]))
+    options = ("--recipe", "default-2d", "--split", tmp_path / "own.csv", "--out", tmp_path / "run")
+    quick = [setting for setting in QUICK if "per_class" not in setting]
+    assert aclnet("train", gait[1], *options, *quick).code == 0
+    answer = aclnet("evaluate", tmp_path / "run", "--store", gait[1], "--metric", "euclidean")
+    assert answer.code == 2
+    assert "tests the classifier" in answer.words
