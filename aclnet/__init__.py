@@ -9,30 +9,34 @@ For training code of one's own:
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from aclnet.datasets.store import Store
+    from aclnet.datasets.store.store import Store
     from aclnet.loader import StreamDataset
-    from aclnet.pipelines.sampling import ClipSampling, UniformSampling
+    from aclnet.pipelines.inputs.sampling import ClipSampling, UniformSampling
+
+_HERE = Path(__file__).parent
+if not (_HERE / "datasets").is_dir():
+    # in a checkout datasets/, pipelines/ and cli/ lie beside this folder; in a wheel, inside
+    __path__.append(str(_HERE.parent))
 
 __all__ = ["ClipSampling", "StreamDataset", "UniformSampling", "open_store"]
 
 _MODULES = {
-    "ClipSampling": "aclnet.pipelines.sampling",
+    "ClipSampling": "aclnet.pipelines.inputs.sampling",
     "StreamDataset": "aclnet.loader",
-    "UniformSampling": "aclnet.pipelines.sampling",
+    "UniformSampling": "aclnet.pipelines.inputs.sampling",
 }
 
 
 def open_store(path: str | Path) -> Store:
     """Opens a finished store for reading.
 
-    Raises aclnet.datasets.errors.AclnetError where there is none, or a visibly damaged one.
+    Raises aclnet.datasets.spec.errors.AclnetError where there is none, or a visibly damaged one.
     """
-    from aclnet.datasets.store import Store
+    from aclnet.datasets.store.store import Store
 
     return Store(path)
 

@@ -10,20 +10,20 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from aclnet.inputs import MakeInputs, clip_to_train
-from aclnet.network import build_network
-from aclnet.splits import choose_splits
+from aclnet.runs.inputs import MakeInputs, clip_to_train
+from aclnet.runs.network import build_network
+from aclnet.runs.splits import choose_splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from lightning_fabric import Fabric
 
-    from aclnet.config import Config
-    from aclnet.datasets.plan import EpochPlan
-    from aclnet.datasets.store import Store
-    from aclnet.datasets.stream import Stream
-    from aclnet.inputs import Inputs
+    from aclnet.datasets.store.plan import EpochPlan
+    from aclnet.datasets.store.store import Store
+    from aclnet.datasets.store.stream import Stream
+    from aclnet.runs.config import Config
+    from aclnet.runs.inputs import Inputs
 
 _BUSY = 0.8
 """Share of a training step that its data may take, in the thread that reads ahead."""

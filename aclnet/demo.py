@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from aclnet.config import build_config
-from aclnet.datasets import manifest
-from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.store import Store
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.store import manifest
+from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth.motion import FAMILIES
 from aclnet.datasets.synth.ntu import generate
-from aclnet.family_table import family_table
-from aclnet.occlusion_bench import occlusion_bench
-from aclnet.pipelines.executor import executor
-from aclnet.pipelines.occlusion import Drop
-from aclnet.pipelines.options import PrepareOptions
-from aclnet.pipelines.prepare import prepare
-from aclnet.scores import Scores
-from aclnet.train import make_fabric, train
+from aclnet.evaluation.family_table import family_table
+from aclnet.evaluation.occlusion_bench import occlusion_bench
+from aclnet.pipelines.inputs.occlusion import Drop
+from aclnet.pipelines.prepare.executor import executor
+from aclnet.pipelines.prepare.options import PrepareOptions
+from aclnet.pipelines.prepare.stages import prepare
+from aclnet.runs.config import build_config
+from aclnet.runs.scores import Scores
+from aclnet.training.launch import make_fabric, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from aclnet.family_table import FamilyTable
-    from aclnet.pipelines.prepare import Report
-    from aclnet.runs import Run
-    from aclnet.trainer import Progress
+    from aclnet.evaluation.family_table import FamilyTable
+    from aclnet.pipelines.prepare.stages import Report
+    from aclnet.runs.run import Run
+    from aclnet.training.trainer import Progress
 
 DROPS = ("hands", "legs")
 DAMAGE = 0.01

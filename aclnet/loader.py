@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import IterableDataset, get_worker_info
 
-from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.spec.errors import AclnetError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from aclnet.datasets.stream import Stream
+    from aclnet.datasets.store.stream import Stream
 
 
 class StreamDataset(IterableDataset[dict[str, Any]]):
     """Batches of a stream as dictionaries of tensors; each iteration is an epoch.
 
-    Keys are the fields of `aclnet.datasets.stream.Batch`: `keypoint` (P, N, V, C) float32, `owner`
-    (P,) int64, `label` (B,) int64 and the others; `following` only where the stream yields it. The
-    stream batches and reads ahead by itself, so a `DataLoader`
-    around it takes `batch_size=None` and no workers.
+    Keys are the fields of `aclnet.datasets.store.stream.Batch`: `keypoint` (P, N, V, C) float32,
+    `owner` (P,) int64, `label` (B,) int64 and the others; `following` only where the stream yields
+    it. The stream batches and reads ahead by itself, so a `DataLoader` around it takes
+    `batch_size=None` and no workers.
     """
 
     def __init__(self, stream: Stream) -> None:

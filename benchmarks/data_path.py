@@ -12,19 +12,19 @@ from measure import Row, alternate, command
 from peers import network_input, read_skeleton
 
 import aclnet
-from aclnet.config import DataConfig
-from aclnet.datasets.layouts import get_layout
 from aclnet.datasets.registry import get_dataset
-from aclnet.inputs import MakeInputs
-from aclnet.pipelines.augment import AugmentSpec
-from aclnet.pipelines.clean import clean_ntu
-from aclnet.pipelines.sampling import ClipSampling, UniformSampling
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.pipelines.inputs.augment import AugmentSpec
+from aclnet.pipelines.inputs.sampling import ClipSampling, UniformSampling
+from aclnet.pipelines.steps.clean import clean_ntu
+from aclnet.runs.config import DataConfig
+from aclnet.runs.inputs import MakeInputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from aclnet.datasets.store import Store
+    from aclnet.datasets.store.store import Store
 
 _FILES = 20_000
 _PEER_SAMPLES = 40

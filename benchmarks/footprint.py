@@ -17,7 +17,7 @@ import people
 from measure import Row, alternate, command
 
 import aclnet
-from aclnet.pipelines.executor import executor
+from aclnet.pipelines.prepare.executor import executor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

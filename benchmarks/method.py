@@ -11,11 +11,11 @@ from official import as_released
 from peers import family_lists, inter_loss, intra_loss
 from torch.nn import functional
 
-from aclnet.config import PRESETS
-from aclnet.families import ConfusionCounter, Families, FamilySettings
-from aclnet.folding import fold_batch_norms
-from aclnet.losses import AffinityContrast
-from aclnet.model import ACLNet
+from aclnet.losses.contrast import AffinityContrast
+from aclnet.losses.families import ConfusionCounter, Families, FamilySettings
+from aclnet.models.aclnet import ACLNet
+from aclnet.models.folding import fold_batch_norms
+from aclnet.runs.config import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,8 +1,8 @@
 """The released code's way of computing the network, for comparison of cost.
 
-The same weights and, to rounding, the same numbers as `aclnet.model.ACLNet`: every sample is padded
-to two persons, both projections of the graph convolution run over all frames before their mean is
-taken, and every branch of the temporal convolution has its own first convolution.
+The same weights and, to rounding, the same numbers as `aclnet.models.aclnet.ACLNet`: every sample
+is padded to two persons, both projections of the graph convolution run over all frames before their
+mean is taken, and every branch of the temporal convolution has its own first convolution.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from aclnet.model import SUBSETS, ACLNet, GraphConv, TemporalConv, Topology, _Pointwise
+from aclnet.models.aclnet import SUBSETS, ACLNet, GraphConv, TemporalConv, Topology, _Pointwise
 
 
 class _GraphConv(GraphConv):

@@ -14,8 +14,8 @@ import torch
 from official import as_released
 from torch.nn import functional
 
-from aclnet.config import PRESETS
-from aclnet.model import ACLNet
+from aclnet.models.aclnet import ACLNet
+from aclnet.runs.config import PRESETS
 
 
 def build(base: int, joints: int, classes: int, *, released: bool) -> ACLNet:

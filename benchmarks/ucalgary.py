@@ -24,24 +24,24 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from aclnet.cli.progress import JobsProgress
-from aclnet.config import build_config
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.store import Store
-from aclnet.embed import Embedder
-from aclnet.evaluate import Scorer
-from aclnet.jobs import failed, plan_job, train_jobs
-from aclnet.network import build_network
-from aclnet.pipelines.executor import executor
-from aclnet.pipelines.options import PrepareOptions
-from aclnet.pipelines.prepare import prepare
-from aclnet.recognition import Recogniser
-from aclnet.retrieval import Embeddings, rank
-from aclnet.runs import Run
-from aclnet.splits import choose_splits
+from aclnet.datasets.store.store import Store
+from aclnet.evaluation.scorer import Scorer
+from aclnet.pipelines.prepare.executor import executor
+from aclnet.pipelines.prepare.options import PrepareOptions
+from aclnet.pipelines.prepare.stages import prepare
+from aclnet.retrieval.embedder import Embedder
+from aclnet.retrieval.ranking import Embeddings, rank
+from aclnet.retrieval.recognition import Recogniser
+from aclnet.runs.config import build_config
+from aclnet.runs.network import build_network
+from aclnet.runs.run import Run
+from aclnet.runs.splits import choose_splits
+from aclnet.training.jobs import failed, plan_job, train_jobs
 
 if TYPE_CHECKING:
-    from aclnet.config import Config
-    from aclnet.splits import Splits
+    from aclnet.runs.config import Config
+    from aclnet.runs.splits import Splits
 
 FRAMES = 20
 SETTINGS = (

@@ -29,11 +29,11 @@ def command(
     """Say what this machine reads, feeds and trains of STORE (the newest by default) per second,
     how well an epoch is shuffled, and what to change."""
     from aclnet.bench import bench
-    from aclnet.config import build_config
-    from aclnet.datasets.find import newest_store
-    from aclnet.datasets.store import Store
-    from aclnet.recipes import default_recipe
-    from aclnet.train import make_fabric
+    from aclnet.datasets.discovery import newest_store
+    from aclnet.datasets.store.store import Store
+    from aclnet.runs.config import build_config
+    from aclnet.runs.recipes import default_recipe
+    from aclnet.training.launch import make_fabric
 
     opened = Store(store or newest_store(Path()))
     tested_on = protocol or opened.default_protocol

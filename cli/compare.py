@@ -31,9 +31,9 @@ def command(
     The test is McNemar's, exact: of the samples that one of a pair has right and the other wrong,
     how uneven is the share? Pairs of several seeds are pooled, which takes them for independent.
     """
-    from aclnet.compare import compare
-    from aclnet.runs import Run
-    from aclnet.scores import Scores
+    from aclnet.evaluation.compare import compare
+    from aclnet.runs.run import Run
+    from aclnet.runs.scores import Scores
 
     def load(path: Path) -> Scores:
         if path.is_file():

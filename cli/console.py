@@ -27,7 +27,7 @@ screen = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_w
 """Progress and remarks; results go to stdout."""
 
 MODALITY = click.Choice(["j", "b", "k", "jm", "bm", "km"])
-"""As `aclnet.pipelines.features.MODALITIES`, which takes long to import."""
+"""As `aclnet.pipelines.inputs.features.MODALITIES`, which takes long to import."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 

@@ -11,7 +11,7 @@ from aclnet.cli.console import json_option, print_json, table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aclnet.datasets.source import DatasetSpec
+    from aclnet.datasets.spec.source import DatasetSpec
 
 
 @click.command()
@@ -52,7 +52,7 @@ def _protocols(spec: DatasetSpec) -> str:
 
 
 def _facts(spec: DatasetSpec, made_up: Mapping[str, object]) -> dict[str, Any]:
-    from aclnet.datasets.layouts import get_layout
+    from aclnet.datasets.spec.layouts import get_layout
 
     return {
         "name": spec.name,

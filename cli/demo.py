@@ -21,9 +21,9 @@ def command(folder: Path, seed: int, subjects: int, settings: tuple[str, ...]) -
     from aclnet.cli.families import show_families
     from aclnet.cli.occlusion_bench import show_bench
     from aclnet.cli.progress import TrainingProgress
-    from aclnet.config import build_config
     from aclnet.demo import People, find, make_store, train_on
-    from aclnet.figures import draw_affinity, draw_bench
+    from aclnet.evaluation.figures import draw_affinity, draw_bench
+    from aclnet.runs.config import build_config
 
     began = time.monotonic()
     epochs = build_config("demo", settings, seed=seed).optim.epochs

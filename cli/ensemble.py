@@ -45,7 +45,7 @@ def command(
     2:2:2:1:1:1. Runs of one modality are fused equally, and called seeds. --search takes the scores
     that `aclnet evaluate RUN --split val` wrote, never those of the test.
     """
-    from aclnet.ensemble import (
+    from aclnet.evaluation.ensemble import (
         Ensemble,
         best_stream,
         class_gains,

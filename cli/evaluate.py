@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from aclnet.evaluate import Scorer
+    from aclnet.evaluation.scorer import Scorer
 
 
 @click.command()
@@ -50,8 +50,8 @@ def command(
 
     Writes scores with sample ids, and what it prints, into the run.
     """
-    from aclnet.evaluate import Scorer, retrieval_of
-    from aclnet.figures import draw_confusion
+    from aclnet.evaluation.figures import draw_confusion
+    from aclnet.evaluation.scorer import Scorer, retrieval_of
 
     opened, data = open_run(run, store)
     task = opened.config.task

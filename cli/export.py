@@ -10,9 +10,9 @@ import click
 from aclnet.cli.console import progress, screen
 
 if TYPE_CHECKING:
-    from aclnet.runs import Run
+    from aclnet.runs.run import Run
 
-# as `aclnet.export.FORMATS` and `aclnet.pipelines.export.FORMATS`, which take long to import
+# as FORMATS in `aclnet.exchange.export_run` and `.export_store`, which take long to import
 _OF_RUNS, _OF_STORES = ("official", "safetensors", "embeddings"), ("pyskl", "npz", "hdf5")
 _PATH = click.Path(path_type=Path)
 
@@ -45,10 +45,10 @@ def command(
     official is a checkpoint that the released ACLNet loads, safetensors the classifier's weights,
     embeddings a vector a sequence of a store, in an .npz or .h5 file.
     """
-    from aclnet.datasets.store import Store
-    from aclnet.export import export, opened
-    from aclnet.export import file_of as run_file
-    from aclnet.pipelines.export import export_store, file_of
+    from aclnet.datasets.store.store import Store
+    from aclnet.exchange.export_run import export, opened
+    from aclnet.exchange.export_run import file_of as run_file
+    from aclnet.exchange.export_store import export_store, file_of
 
     if to != "embeddings" and (store or embedding or windows):
         raise click.UsageError("--store, --embedding and --windows are for embeddings")
@@ -69,8 +69,8 @@ def command(
 def _embeddings(
     run: Run, path: Path | None, file: Path, embedding: str | None, *, windows: bool
 ) -> str:
-    from aclnet.datasets.store import Store
-    from aclnet.export import export_embeddings
+    from aclnet.datasets.store.store import Store
+    from aclnet.exchange.export_run import export_embeddings
 
     store = Store(path) if path else run.open_store()
     with progress() as update:

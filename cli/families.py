@@ -12,7 +12,7 @@ from rich.table import Table
 from aclnet.cli.console import json_option, print_json, screen
 
 if TYPE_CHECKING:
-    from aclnet.family_table import FamilyTable
+    from aclnet.evaluation.family_table import FamilyTable
 
 
 @click.command()
@@ -27,10 +27,10 @@ def command(run: Path | None, epoch: int | None, scores: str | None, as_json: bo
     ones; its size sets the temperature of the loss between them. An imported run has none of its
     training: its families come from the confusions on the test split.
     """
-    from aclnet.datasets.find import newest_run
-    from aclnet.family_table import families_of_scores, family_table
-    from aclnet.figures import draw_affinity
-    from aclnet.runs import Run
+    from aclnet.datasets.discovery import newest_run
+    from aclnet.evaluation.family_table import families_of_scores, family_table
+    from aclnet.evaluation.figures import draw_affinity
+    from aclnet.runs.run import Run
 
     if epoch and scores:
         raise click.UsageError("--epoch and --scores both say which confusions: give one")

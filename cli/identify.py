@@ -39,9 +39,9 @@ def command(
     A PROBE is a store, of which every sequence is looked for, or the id of a sequence of the
     gallery, which is looked for among the others.
     """
-    from aclnet.datasets.store import Store
-    from aclnet.identify import identify, open_probes, threshold_of
-    from aclnet.runs import Run
+    from aclnet.datasets.store.store import Store
+    from aclnet.retrieval.identify import identify, open_probes, threshold_of
+    from aclnet.runs.run import Run
 
     opened = Run(run)
     limit = threshold_of(opened) if threshold is None else threshold

@@ -34,8 +34,8 @@ def command(
 
     The run is tested as the released code tests: `aclnet evaluate RUN --store STORE`.
     """
-    from aclnet.datasets.errors import AclnetError
-    from aclnet.official import import_official
+    from aclnet.datasets.spec.errors import AclnetError
+    from aclnet.exchange.official import import_official
 
     names = None
     if classes:

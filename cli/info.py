@@ -14,9 +14,9 @@ from aclnet.cli.console import json_option, print_json, table
 @json_option
 def command(store: Path | None, as_json: bool) -> None:
     """Show what STORE holds (the newest below this folder by default)."""
-    from aclnet.datasets.find import newest_store
-    from aclnet.datasets.store import Store
-    from aclnet.datasets.summary import summarise
+    from aclnet.datasets.discovery import newest_store
+    from aclnet.datasets.store.store import Store
+    from aclnet.datasets.store.summary import summarise
 
     opened = Store(store or newest_store(Path()))
     summary = summarise(opened)

@@ -40,9 +40,9 @@ def command(
     For example --drop hands --drop legs --drop left_arm+head. The numbers depend on what
     "missing" means and on preprocessing; compare them only with others of the same name.
     """
-    from aclnet.figures import draw_bench
-    from aclnet.occlusion_bench import occlusion_bench
-    from aclnet.pipelines.occlusion import Drop
+    from aclnet.evaluation.figures import draw_bench
+    from aclnet.evaluation.occlusion_bench import occlusion_bench
+    from aclnet.pipelines.inputs.occlusion import Drop
 
     opened, data = open_run(run, store)
     corruptions = [Drop.of(drop, data.layout, missing) for drop in drops]  # type: ignore[arg-type]

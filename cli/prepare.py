@@ -12,10 +12,10 @@ import click
 from aclnet.cli.console import json_option, print_json, progress, screen, table
 
 if TYPE_CHECKING:
-    from aclnet.datasets.protocols import SideCount
-    from aclnet.datasets.source import DatasetSpec, Source
-    from aclnet.pipelines.check import Checked
-    from aclnet.pipelines.prepare import Report
+    from aclnet.datasets.spec.protocols import SideCount
+    from aclnet.datasets.spec.source import DatasetSpec, Source
+    from aclnet.pipelines.prepare.check import Checked
+    from aclnet.pipelines.prepare.stages import Report
 
 _COUNTS = ["split", "samples", "published", "remark"]
 _SHOWN = 20
@@ -106,12 +106,12 @@ def command(
     rejected.csv with line and reason; the rest is converted. With --check the exit status is 1
     where anything is wrong.
     """
-    from aclnet.datasets.find import find_raw
+    from aclnet.datasets.discovery import find_raw
     from aclnet.datasets.registry import get_dataset
-    from aclnet.pipelines.check import check as check_all
-    from aclnet.pipelines.executor import executor
-    from aclnet.pipelines.options import PrepareOptions
-    from aclnet.pipelines.prepare import prepare
+    from aclnet.pipelines.prepare.check import check as check_all
+    from aclnet.pipelines.prepare.executor import executor
+    from aclnet.pipelines.prepare.options import PrepareOptions
+    from aclnet.pipelines.prepare.stages import prepare
 
     if layout.endswith(".json"):
         layout = str(Path(layout).absolute())  # workers may have another working folder
@@ -152,8 +152,8 @@ def command(
 
 
 def _open(spec: DatasetSpec, raw: Path, reader: str | None, layout: str) -> Source:
-    from aclnet.datasets.errors import AclnetError
-    from aclnet.datasets.reader_function import open_with
+    from aclnet.datasets.readers.user_function import open_with
+    from aclnet.datasets.spec.errors import AclnetError
 
     if reader is None:
         # where raw data do not tell their joints' layout, the one that is asked for is theirs
@@ -193,10 +193,10 @@ def _rows(counts: tuple[SideCount, ...]) -> list[list[object]]:
 
 def _operations(augment: str, variants: int) -> str:
     """The stored augmentation in its one form; torch is imported only where there is one."""
-    from aclnet.datasets.errors import AclnetError
+    from aclnet.datasets.spec.errors import AclnetError
 
     if augment:
-        from aclnet.pipelines.augment import AugmentSpec
+        from aclnet.pipelines.inputs.augment import AugmentSpec
 
         spec = AugmentSpec.parse(augment)
         augment = "" if spec == AugmentSpec() else str(spec)

@@ -12,8 +12,8 @@ from aclnet.cli.console import percent, screen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aclnet import trainer
-    from aclnet.jobs import Job
+    from aclnet.training import trainer
+    from aclnet.training.jobs import Job
 
 
 def _bars(*, disable: bool = False) -> Progress:
@@ -84,7 +84,7 @@ class TrainingProgress(_Bar):
 
 
 class JobsProgress:
-    """Draws the runs of a set as `aclnet.jobs.train_jobs` goes through them.
+    """Draws the runs of a set as `aclnet.training.jobs.train_jobs` goes through them.
 
     One at a time as `TrainingProgress` does; of several at once a bar each, and no epochs.
     """

@@ -9,7 +9,7 @@ import click
 from aclnet.cli.console import MODALITY, json_option, print_json, screen, table
 
 if TYPE_CHECKING:
-    from aclnet.recipes import About
+    from aclnet.runs.recipes import About
 
 _TABLES = {
     "official": "Hyper-parameters of ACLNet's released code (published: best epoch on test)",
@@ -32,7 +32,7 @@ def command(name: str | None, modality: str | None, as_json: bool) -> None:
 
 
 def _show_settings(name: str, modality: str | None, *, as_json: bool) -> None:
-    from aclnet.config import build_config
+    from aclnet.runs.config import build_config
 
     config = build_config(name, [f"data.modality={modality}"] if modality else [])
     if as_json:
@@ -44,7 +44,7 @@ def _show_settings(name: str, modality: str | None, *, as_json: bool) -> None:
 def _list(*, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from aclnet.recipes import catalogue, recipe_names
+    from aclnet.runs.recipes import catalogue, recipe_names
 
     found = catalogue()
     if as_json:

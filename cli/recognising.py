@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from aclnet.config import Config
+    from aclnet.runs.config import Config
 
 _TITLES = {
     "gait": {
@@ -25,7 +25,7 @@ _TITLES = {
         "published": "windows as the published code counts them, its defects included, in %",
     },
 }
-"""Of the tables of `aclnet.recognition.Recognition` that are shown."""
+"""Of the tables of `aclnet.retrieval.recognition.Recognition` that are shown."""
 _NAMES = {
     "rank1": "rank-1",
     "rank5": "rank-5",

@@ -12,8 +12,8 @@ from aclnet.cli.console import percent, screen, table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from aclnet.datasets.store import Store
-    from aclnet.runs import Run
+    from aclnet.datasets.store.store import Store
+    from aclnet.runs.run import Run
 
 _PATH = click.Path(path_type=Path)
 _OPTIONS = (
@@ -44,9 +44,9 @@ def open_run(run: Path | None, store: Path | None) -> tuple[Run, Store]:
 
     Says so where it has not been trained to its end. AclnetError where one is not there.
     """
-    from aclnet.datasets.find import newest_run
-    from aclnet.datasets.store import Store
-    from aclnet.runs import Run
+    from aclnet.datasets.discovery import newest_run
+    from aclnet.datasets.store.store import Store
+    from aclnet.runs.run import Run
 
     opened = Run(run or newest_run(Path()))
     if not opened.finished:

@@ -14,7 +14,7 @@ from aclnet.cli.scoring import which_weights
 if TYPE_CHECKING:
     import pandas as pd
 
-    from aclnet.sweep import Sweep
+    from aclnet.training.sweep import Sweep
 
 
 @click.command()
@@ -76,11 +76,11 @@ def command(
     again.
     """
     from aclnet.cli.progress import JobsProgress
-    from aclnet.datasets.find import newest_store
-    from aclnet.datasets.store import Store
-    from aclnet.jobs import failed, train_jobs
-    from aclnet.recipes import default_recipe
-    from aclnet.sweep import plan_sweep, write_results
+    from aclnet.datasets.discovery import newest_store
+    from aclnet.datasets.store.store import Store
+    from aclnet.runs.recipes import default_recipe
+    from aclnet.training.jobs import failed, train_jobs
+    from aclnet.training.sweep import plan_sweep, write_results
 
     if split and (protocol or folds):
         raise click.UsageError("--split says who trains, as --protocol and --folds do: give one")

@@ -22,10 +22,10 @@ from aclnet.cli.scoring import show_accuracy, which_weights
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from aclnet.config import Config
-    from aclnet.datasets.store import Store
-    from aclnet.jobs import Job
-    from aclnet.runs import Run
+    from aclnet.datasets.store.store import Store
+    from aclnet.runs.config import Config
+    from aclnet.runs.run import Run
+    from aclnet.training.jobs import Job
 
 _MODALITIES = CommaList(MODALITY)
 
@@ -83,13 +83,13 @@ def command(
     Stopped anywhere, the same command goes on and ends with the same weights.
     """
     from aclnet.cli.progress import TrainingProgress
-    from aclnet.config import build_config
-    from aclnet.datasets.find import newest_store
-    from aclnet.datasets.store import Store
-    from aclnet.jobs import plan_job
-    from aclnet.recipes import default_recipe
-    from aclnet.splits import Fold
-    from aclnet.train import make_fabric, train
+    from aclnet.datasets.discovery import newest_store
+    from aclnet.datasets.store.store import Store
+    from aclnet.runs.config import build_config
+    from aclnet.runs.recipes import default_recipe
+    from aclnet.runs.splits import Fold
+    from aclnet.training.jobs import plan_job
+    from aclnet.training.launch import make_fabric, train
 
     if split and (protocol or fold):
         raise click.UsageError("--split says who trains, as --protocol and --fold do: give one")
@@ -145,8 +145,8 @@ def command(
 def _train_streams(jobs: Sequence[Job], at_once: int, accelerator: str, *, as_json: bool) -> None:
     """Several modalities: trains what is missing and shows all that are there."""
     from aclnet.cli.progress import JobsProgress
-    from aclnet.jobs import failed, train_jobs
-    from aclnet.runs import Run, is_finished
+    from aclnet.runs.run import Run, is_finished
+    from aclnet.training.jobs import failed, train_jobs
 
     config = jobs[0].config
     screen.print(

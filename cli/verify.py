@@ -18,8 +18,8 @@ def command(store: Path | None, as_json: bool) -> None:
 
     Without STORE, the newest below this folder.
     """
-    from aclnet.datasets.find import newest_store
-    from aclnet.datasets.verify import verify
+    from aclnet.datasets.discovery import newest_store
+    from aclnet.datasets.store.verify import verify
 
     path = store or newest_store(Path())
     with progress() as update:

@@ -14,8 +14,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.resources import files
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.source import DatasetSpec
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.source import DatasetSpec
 
 GROUP = "aclnet.datasets"
 

@@ -18,9 +18,9 @@ settings.load_profile("unhurried")
 ROOT = Path(__file__).parent.parent
 
 if TYPE_CHECKING:
-    from aclnet.datasets.source import DatasetSpec
-    from aclnet.datasets.store import Store
-    from aclnet.pipelines.prepare import Report
+    from aclnet.datasets.spec.source import DatasetSpec
+    from aclnet.datasets.store.store import Store
+    from aclnet.pipelines.prepare.stages import Report
 
 
 def _folder(variable: str, default: str) -> Path:
@@ -75,9 +75,9 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepare_raw():
     """Prepares raw recordings in this process: `prepare_raw(raw, out, dataset=..., **options)`."""
     from aclnet.datasets.registry import get_dataset
-    from aclnet.pipelines.executor import executor
-    from aclnet.pipelines.options import PrepareOptions
-    from aclnet.pipelines.prepare import prepare
+    from aclnet.pipelines.prepare.executor import executor
+    from aclnet.pipelines.prepare.options import PrepareOptions
+    from aclnet.pipelines.prepare.stages import prepare
 
     def do(
         raw: Path,
@@ -138,7 +138,7 @@ def pixel_pickle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def pixel_store(pixel_pickle: Path, prepare_raw, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """The FineGYM store of `pixel_pickle`; tests leave it as it is."""
-    from aclnet.datasets.store import Store
+    from aclnet.datasets.store.store import Store
 
     out = tmp_path_factory.mktemp("store") / "finegym.zarr"
     prepare_raw(pixel_pickle, out, dataset="finegym")

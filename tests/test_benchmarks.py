@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from aclnet.datasets.layouts import get_layout
-from aclnet.families import ConfusionCounter, FamilySettings, relate
-from aclnet.losses import OFFICIAL, AffinityContrast, ContrastSettings
-from aclnet.model import ACLNet
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.losses.contrast import OFFICIAL, AffinityContrast, ContrastSettings
+from aclnet.losses.families import ConfusionCounter, FamilySettings, relate
+from aclnet.models.aclnet import ACLNet
 
 
 def load(name: str):

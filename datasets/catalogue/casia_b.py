@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.protocols import Protocol
-from aclnet.datasets.source import About, DatasetSpec, Source
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.protocols import Protocol
+from aclnet.datasets.spec.source import About, DatasetSpec, Source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aclnet.datasets.protocols import Columns, Masks
+    from aclnet.datasets.spec.protocols import Columns, Masks
 
 _SUBJECTS, _TRAINING = 124, 74
 _GALLERY_TAKES = 4
@@ -25,7 +25,7 @@ _FORMS = (
 
 
 def _open(spec: DatasetSpec, raw: Path) -> Source:
-    from aclnet.datasets.files import walk_files
+    from aclnet.datasets.formats.files import walk_files
     from aclnet.datasets.readers import casia_csv, opengait_pickle, pose_json
 
     found = {path for path, _ in walk_files(raw)}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aclnet.datasets.source import About, DatasetSpec, Source
+from aclnet.datasets.spec.source import About, DatasetSpec, Source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def _open(spec: DatasetSpec, raw: Path) -> Source:
-    from aclnet.datasets.files import check_archive
+    from aclnet.datasets.formats.files import check_archive
     from aclnet.datasets.readers.custom import open_custom
 
     check_archive(raw, "index.csv and the recordings that it names")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from aclnet.datasets.source import About, DatasetSpec, Source, class_names
+from aclnet.datasets.spec.source import About, DatasetSpec, Source, class_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ def _open(spec: DatasetSpec, raw: Path) -> Source:
         from aclnet.datasets.readers.pyskl import open_pickle
 
         return open_pickle(spec, raw, _PICKLE)
-    from aclnet.datasets.files import check_archive
+    from aclnet.datasets.formats.files import check_archive
     from aclnet.datasets.readers.kinetics_json import KineticsJsonSource
 
     check_archive(raw, f"{_PICKLE}, or kinetics_train and kinetics_val")

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.files import walk_files
-from aclnet.datasets.protocols import Protocol, by_column
-from aclnet.datasets.source import About, DatasetSpec, Source, class_names
+from aclnet.datasets.formats.files import walk_files
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.protocols import Protocol, by_column
+from aclnet.datasets.spec.source import About, DatasetSpec, Source, class_names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aclnet.datasets.protocols import Columns, Masks
+    from aclnet.datasets.spec.protocols import Columns, Masks
 
 
 def _open(spec: DatasetSpec, raw: Path) -> Source:

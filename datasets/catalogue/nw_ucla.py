@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aclnet.datasets.protocols import by_column
-from aclnet.datasets.source import About, DatasetSpec, Source, class_names
+from aclnet.datasets.spec.protocols import by_column
+from aclnet.datasets.spec.source import About, DatasetSpec, Source, class_names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def _open(spec: DatasetSpec, raw: Path) -> Source:
-    from aclnet.datasets.files import check_archive
+    from aclnet.datasets.formats.files import check_archive
     from aclnet.datasets.readers.nw_ucla import NwUclaSource
 
     check_archive(raw, "all_sqe/aXX_sYY_eZZ_vNN.json")

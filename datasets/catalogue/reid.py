@@ -8,14 +8,14 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.protocols import Protocol
-from aclnet.datasets.source import About, DatasetSpec, Source
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.protocols import Protocol
+from aclnet.datasets.spec.source import About, DatasetSpec, Source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aclnet.datasets.protocols import Columns, Masks
+    from aclnet.datasets.spec.protocols import Columns, Masks
 
 _ARRAYS = "Datasets/{}/F of the arrays of windows of F frames (source_x_{}_F.npy), or its zip"
 

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.protocols import Protocol
-from aclnet.datasets.source import About, DatasetSpec, Source, class_names
+from aclnet.datasets.spec.protocols import Protocol
+from aclnet.datasets.spec.source import About, DatasetSpec, Source, class_names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aclnet.datasets.protocols import Columns, Masks
+    from aclnet.datasets.spec.protocols import Columns, Masks
 
 
 def _open(spec: DatasetSpec, raw: Path) -> Source:
-    from aclnet.datasets.files import check_archive
+    from aclnet.datasets.formats.files import check_archive
     from aclnet.datasets.readers.sbu import SbuSource
 
     check_archive(raw, "sXXsYY/CC/NNN/skeleton_pos.txt")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aclnet.datasets.protocols import by_column
-from aclnet.datasets.source import About, DatasetSpec, Source, class_names
+from aclnet.datasets.spec.protocols import by_column
+from aclnet.datasets.spec.source import About, DatasetSpec, Source, class_names
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def _open(spec: DatasetSpec, raw: Path) -> Source:
-    from aclnet.datasets.files import check_archive
+    from aclnet.datasets.formats.files import check_archive
     from aclnet.datasets.readers.utd_mhad import UtdMhadSource
 
     check_archive(raw, "aA_sS_tT_skeleton.mat")

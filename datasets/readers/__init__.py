@@ -1,1 +1,1 @@
-"""Readers of raw formats, one file each, against the contract of `aclnet.datasets.source`."""
+"""Readers of raw formats, one file each, against the contract of `aclnet.datasets.spec.source`."""

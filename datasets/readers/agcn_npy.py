@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.layouts import get_layout
-from aclnet.datasets.npy_rows import NpyRows, open_npy
+from aclnet.datasets.formats.npy_rows import NpyRows, open_npy
+from aclnet.datasets.formats.unpickle import load_pickle
 from aclnet.datasets.readers.ntu import with_columns
-from aclnet.datasets.sequence import DamageError, Rejection, Sequence
-from aclnet.datasets.source import Item, Source, unique_items
-from aclnet.datasets.unpickle import load_pickle
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.source import Item, Source, unique_items
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.sequence import DamageError, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Sequence
 
 if TYPE_CHECKING:
     from typing import Any
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.source import Item
+    from aclnet.datasets.spec.source import Item
 
 NUM_JOINTS = 17
 NUM_SUBJECTS = 124

@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.layouts import get_layout
-from aclnet.datasets.npy_rows import NpyRows, open_npz
+from aclnet.datasets.formats.npy_rows import NpyRows, open_npz
 from aclnet.datasets.readers.ntu import parse_name, usable, with_columns
-from aclnet.datasets.sequence import DamageError, Rejection, Sequence
-from aclnet.datasets.source import DatasetSpec, Item, Source
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.source import DatasetSpec, Item, Source
 
 if TYPE_CHECKING:
     from pathlib import Path

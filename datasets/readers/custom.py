@@ -13,24 +13,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.files import folder_of
-from aclnet.datasets.layouts import get_layout
+from aclnet.datasets.formats.files import folder_of
 from aclnet.datasets.readers import keypoint_json
 from aclnet.datasets.readers.custom_files import read_recording, sound_joints, split_score
 from aclnet.datasets.readers.custom_index import FACTS, INDEX, SIDES, load_folder
-from aclnet.datasets.sequence import DamageError, Rejection, Sequence
-from aclnet.datasets.source import Item, Source
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.layouts import Layout
     from aclnet.datasets.readers.custom_files import Recording
     from aclnet.datasets.readers.custom_index import Folder, Row
-    from aclnet.datasets.source import DatasetSpec, Units
+    from aclnet.datasets.spec.layouts import Layout
+    from aclnet.datasets.spec.source import DatasetSpec, Units
 
 _TRIES = 100
 """Recordings that are tried for one that tells the form of all."""

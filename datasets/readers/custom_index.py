@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.files import folder_of, read_file, walk_files
-from aclnet.datasets.sequence import DamageError, Rejection
+from aclnet.datasets.formats.files import folder_of, read_file, walk_files
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.sequence import DamageError, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from aclnet.datasets.sequence import Kind
+    from aclnet.datasets.spec.sequence import Kind
 
 INDEX, FACTS, CLASSES = "index.csv", "dataset.toml", "classes.txt"
 REQUIRED = ("id", "file", "label")

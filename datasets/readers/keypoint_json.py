@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.sequence import DamageError
+from aclnet.datasets.spec.sequence import DamageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.source import Units
+    from aclnet.datasets.spec.source import Units
 
 MAX_PERSONS = 100
 """In a frame; a file with more is taken to be damaged."""

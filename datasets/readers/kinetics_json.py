@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.files import read_file, walk_files
-from aclnet.datasets.sequence import DamageError, Rejection, Sequence
-from aclnet.datasets.source import Item, Source, unique_items
+from aclnet.datasets.formats.files import read_file, walk_files
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.source import Item, Source, unique_items
 
 if TYPE_CHECKING:
     from pathlib import Path

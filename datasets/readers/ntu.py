@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.files import read_file, walk_files
-from aclnet.datasets.sequence import DamageError, Rejection, Sequence
-from aclnet.datasets.source import Item, Source
+from aclnet.datasets.formats.files import read_file, walk_files
+from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

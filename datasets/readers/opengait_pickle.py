@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.files import read_file
+from aclnet.datasets.formats.files import read_file
+from aclnet.datasets.formats.unpickle import parse_pickle
 from aclnet.datasets.readers.casia_b import NUM_JOINTS, parse_id, to_sequence
-from aclnet.datasets.sequence import DamageError, Rejection, Sequence
-from aclnet.datasets.source import Item, Source, items_by_path
-from aclnet.datasets.unpickle import parse_pickle
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.source import Item, Source, items_by_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,20 +22,20 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.files import folder_of, read_file, walk_files
-from aclnet.datasets.protocols import Protocol
+from aclnet.datasets.formats.files import folder_of, read_file, walk_files
 from aclnet.datasets.readers.rows import parse_rows
-from aclnet.datasets.sequence import DamageError, Rejection, Sequence
-from aclnet.datasets.source import Item, Source, unique_items
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.protocols import Protocol
+from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.source import Item, Source, unique_items
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.protocols import Columns, Masks
-    from aclnet.datasets.source import DatasetSpec
+    from aclnet.datasets.spec.protocols import Columns, Masks
+    from aclnet.datasets.spec.source import DatasetSpec
 
 NUM_PERSONS = 2
 NUM_JOINTS = 25

@@ -25,14 +25,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
 
 import numpy as np
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.exported import Description
-from aclnet.datasets.files import walk_files
-from aclnet.datasets.layouts import get_layout
+from aclnet.datasets.exports.description import Description
+from aclnet.datasets.formats.files import walk_files
+from aclnet.datasets.formats.unpickle import load_pickle
 from aclnet.datasets.readers.ntu import parse_name
-from aclnet.datasets.sequence import DamageError, Prepared, Rejection, Sequence
-from aclnet.datasets.source import Item, Source
-from aclnet.datasets.unpickle import load_pickle
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, Sequence
+from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.sequence import Kind
-    from aclnet.datasets.source import DatasetSpec
+    from aclnet.datasets.spec.sequence import Kind
+    from aclnet.datasets.spec.source import DatasetSpec
 
 ABSENT = 1e-8
 """A person is absent in frames where no coordinate is larger in absolute value."""
@@ -282,7 +282,7 @@ class ExportedPickle(PysklSource):
 
     An annotation has besides `present (M, T)`, `frame_index (T,)`, `subject`, `camera`, `setup`,
     `replication`, `condition`, `source`, and `centre (C,)`, `rotation (C, C)` that lead back to
-    camera space; the file has `aclnet`, an `aclnet.datasets.exported.Description`.
+    camera space; the file has `aclnet`, an `aclnet.datasets.exports.description.Description`.
     """
 
     __slots__ = ()

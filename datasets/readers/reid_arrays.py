@@ -25,12 +25,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.files import read_file, walk_files
-from aclnet.datasets.layouts import get_layout
+from aclnet.datasets.formats.files import read_file, walk_files
 from aclnet.datasets.readers.reid_text import KGBD_ORDER
-from aclnet.datasets.sequence import DamageError, Rejection, Sequence
-from aclnet.datasets.source import Item, Source, unique_items
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.source import Item, Source, unique_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.source import DatasetSpec
+    from aclnet.datasets.spec.source import DatasetSpec
 
 TEST_SIDES = {
     "biwi": ("still", "walking"),

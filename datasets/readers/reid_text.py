@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets import random
-from aclnet.datasets.files import read_file, walk_files
+from aclnet.datasets.formats.files import read_file, walk_files
 from aclnet.datasets.readers.rows import parse_rows
-from aclnet.datasets.sequence import DamageError, Rejection, Sequence
-from aclnet.datasets.source import Item, Source, unique_items
+from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.source import Item, Source, unique_items
+from aclnet.datasets.store import keyed_random
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.source import DatasetSpec
+    from aclnet.datasets.spec.source import DatasetSpec
 
     Frames = tuple[NDArray[np.float64], NDArray[np.bool_]]
     """(T, V, 3) metres, and (T,) is every joint tracked?"""
@@ -213,7 +213,7 @@ def _draw(who: str, takes: list[int], gallery: int) -> dict[int, str]:
 
     Of three, one is for each side; of fewer, all train. What is drawn follows from names alone.
     """
-    keys = random.fold(random.sample_keys(f"{who}/{take}" for take in takes), _SEED)
+    keys = keyed_random.fold(keyed_random.sample_keys(f"{who}/{take}" for take in takes), _SEED)
     order = [takes[i] for i in np.argsort(keys)]
     if len(order) < 3:
         return dict.fromkeys(order, "train")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.source import class_names
+from aclnet.datasets.spec.source import class_names
 from aclnet.datasets.synth import Summary, check_range
 from aclnet.datasets.synth.motion import MOVEMENTS
 from aclnet.datasets.synth.recordings import spoil, write_file, write_recordings

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.synth import Summary, check_range, kinect
 from aclnet.datasets.synth.body import PARENT, FloatArray
 from aclnet.datasets.synth.motion import FAMILIES, MOVEMENTS, Person, num_people, perform

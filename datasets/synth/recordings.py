@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.synth import Summary, check_range
 from aclnet.datasets.synth.scenes import rng_for
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.random import generator, sample_keys
+from aclnet.datasets.store.keyed_random import generator, sample_keys
 from aclnet.datasets.synth import kinect
 from aclnet.datasets.synth.motion import MOVEMENTS, Person, num_people, perform
 

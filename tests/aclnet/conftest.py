@@ -10,18 +10,18 @@ import pandas as pd
 import pytest
 import torch
 
-from aclnet.config import Config, build_config
-from aclnet.datasets.store import Store
+from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth import gait, reid
 from aclnet.datasets.synth.recordings import write_file
-from aclnet.history import KINDS
-from aclnet.scores import Scores
-from aclnet.train import make_fabric, train
+from aclnet.runs.config import Config, build_config
+from aclnet.runs.history import KINDS
+from aclnet.runs.scores import Scores
+from aclnet.training.launch import make_fabric, train
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aclnet.runs import Run
+    from aclnet.runs.run import Run
 
 QUICK = (
     "model.size=tiny",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from aclnet.bench import Speed, shuffle_quality
-from aclnet.datasets.plan import plan_epoch
+from aclnet.datasets.store.plan import plan_epoch
 
 SHARDS, EACH = 16, 200
 SAMPLES = np.arange(SHARDS * EACH)

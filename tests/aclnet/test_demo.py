@@ -8,10 +8,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.synth.motion import FAMILIES
 from aclnet.demo import People, compare_with_planted, find, make_store, train_on
-from aclnet.scores import Scores
+from aclnet.runs.scores import Scores
 
 FAMILY_OF = {a - 1: name for name, actions in FAMILIES.items() for a in actions}
 PAIRS = list(combinations(sorted(FAMILY_OF), 2))

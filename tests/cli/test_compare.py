@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from aclnet.runs import Run
-from aclnet.scores import Scores
+from aclnet.runs.run import Run
+from aclnet.runs.scores import Scores
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import aclnet as package
-from aclnet.datasets.layouts import get_layout
+from aclnet.datasets.spec.layouts import get_layout
 
 
 @pytest.fixture

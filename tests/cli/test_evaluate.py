@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
-from aclnet.datasets import manifest
-from aclnet.runs import Run
-from aclnet.scores import Scores
+from aclnet.datasets.store import manifest
+from aclnet.runs.run import Run
+from aclnet.runs.scores import Scores
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from aclnet.cli.export import command
-from aclnet.datasets.store import Store
-from aclnet.export import FORMATS as RUN_FORMATS
-from aclnet.pipelines.export import FORMATS as STORE_FORMATS
+from aclnet.datasets.store.store import Store
+from aclnet.exchange.export_run import FORMATS as RUN_FORMATS
+from aclnet.exchange.export_store import FORMATS as STORE_FORMATS
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from aclnet.runs import Run
+from aclnet.runs.run import Run
 
 
 def test_what_a_person_sees(trained, aclnet):

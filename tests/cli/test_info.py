@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import aclnet as package
-from aclnet.datasets.summary import _histogram
+from aclnet.datasets.store.summary import _histogram
 
 
 def test_as_json(aclnet, people_store):

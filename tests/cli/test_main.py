@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aclnet.cli.main import COMMANDS, cli, main
-from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.spec.errors import AclnetError
 
 
 def test_every_command_has_its_module_and_help():
@@ -96,6 +96,6 @@ def test_wrong_usage_ends_with_status_2(arguments, capsys):
 
 def test_modalities_are_those_of_the_features():
     from aclnet.cli.console import MODALITY
-    from aclnet.pipelines.features import MODALITIES
+    from aclnet.pipelines.inputs.features import MODALITIES
 
     assert tuple(MODALITY.choices) == MODALITIES

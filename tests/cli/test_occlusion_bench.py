@@ -8,7 +8,7 @@ import shutil
 import pandas as pd
 import pytest
 
-from aclnet.runs import Run
+from aclnet.runs.run import Run
 
 
 @pytest.fixture

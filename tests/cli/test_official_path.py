@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from aclnet.runs import Run
-from aclnet.scores import Scores
+from aclnet.runs.run import Run
+from aclnet.runs.scores import Scores
 
 MODALITIES = ["j", "b", "k", "jm", "bm", "km"]
 

@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from aclnet.datasets.store import Store
-from aclnet.runs import Run
+from aclnet.datasets.store.store import Store
+from aclnet.runs.run import Run
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aclnet.datasets import manifest
-from aclnet.pipelines import executor as executors
+from aclnet.datasets.store import manifest
+from aclnet.pipelines.prepare import executor as executors
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from aclnet.config import build_config
-from aclnet.recipes import recipe_names
+from aclnet.runs.config import build_config
+from aclnet.runs.recipes import recipe_names
 
 
 def test_the_list(aclnet):

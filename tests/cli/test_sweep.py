@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from aclnet.runs import Run
-from aclnet.scores import Scores
+from aclnet.runs.run import Run
+from aclnet.runs.scores import Scores
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from aclnet.cli.progress import TrainingProgress
-from aclnet.runs import Run
+from aclnet.runs.run import Run
 
 
 def test_what_a_person_sees(trained, made_up_store):

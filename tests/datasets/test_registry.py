@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.layouts import registry
 from aclnet.datasets.registry import all_datasets, get_dataset
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.layouts import registry
 from aclnet.datasets.synth import all_forms
 
 DATA = (Path(__file__).parents[2] / "DATA.md").read_text(encoding="utf-8")

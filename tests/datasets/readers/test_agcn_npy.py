@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aclnet
-from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.readers.agcn_npy import AgcnSource
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.sequence import Rejection, Sequence
-from aclnet.datasets.source import Item
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.source import Item
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.ntu import synthesise_tracks
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aclnet
-from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.readers import casia_csv
 from aclnet.datasets.readers.casia_b import parse_id
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.sequence import Rejection, Sequence
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.sequence import Rejection, Sequence
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.gait import recording
 

@@ -13,17 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aclnet
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.layouts import get_layout
-from aclnet.datasets.protocols import check_counts, sides
 from aclnet.datasets.readers.ctr_npz import CtrNpzSource
 from aclnet.datasets.readers.ntu import parse_name, usable
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.sequence import Rejection, Sequence
-from aclnet.datasets.source import Item
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.protocols import check_counts, sides
+from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.source import Item
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.ntu import choose_names, synthesise_tracks
-from aclnet.pipelines.normalise import normalise
+from aclnet.pipelines.steps.normalise import normalise
 
 TABLES = Path(__file__).parents[3].parent / "shared" / "tables"
 

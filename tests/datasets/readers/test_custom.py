@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.layouts import get_layout
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.sequence import Rejection, Sequence
-from aclnet.datasets.source import Item
-from aclnet.datasets.store import Store
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.source import Item
+from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth.custom import FORMS
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import aclnet
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, Sequence
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.gait import recording
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.readers.kinetics_json import KineticsJsonSource
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.sequence import Rejection, Sequence
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.sequence import Rejection, Sequence
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aclnet
-from aclnet.datasets.layouts import get_layout
-from aclnet.datasets.protocols import sides
 from aclnet.datasets.readers.msr_action3d import ORDER, MsrAction3dSource
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.sequence import Rejection, Sequence
-from aclnet.datasets.source import Item
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.protocols import sides
+from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.source import Item
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.msr_action3d import recording
 

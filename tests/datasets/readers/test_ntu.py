@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.readers import ntu
 from aclnet.datasets.readers.ntu import NtuSource, parse_name, unusable
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.sequence import DamageError, Rejection, Sequence
-from aclnet.datasets.source import Item
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import aclnet
-from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.readers.agcn_npy import AgcnSource
 from aclnet.datasets.readers.ctr_npz import CtrNpzSource
 from aclnet.datasets.readers.ntu import NtuSource
 from aclnet.datasets.readers.pyskl import PysklSource
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.sequence import Sequence
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.sequence import Sequence
 from aclnet.datasets.synth import all_forms, get_generator
 from aclnet.datasets.synth.ntu import encode, synthesise, synthesise_tracks
 

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aclnet
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.protocols import sides
 from aclnet.datasets.readers import pku_text
 from aclnet.datasets.readers.pku_text import PkuTextSource
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.sequence import Rejection, Sequence
-from aclnet.datasets.source import Item
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.protocols import sides
+from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.source import Item
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.pkummd import recording, video
 

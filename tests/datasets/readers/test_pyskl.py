@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.formats.unpickle import load_pickle
 from aclnet.datasets.readers.pyskl import PysklSource
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.sequence import Rejection, Sequence
-from aclnet.datasets.source import Item
-from aclnet.datasets.unpickle import load_pickle
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from pathlib import Path

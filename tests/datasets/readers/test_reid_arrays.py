@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aclnet
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.layouts import get_layout
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.sequence import Rejection, Sequence
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.sequence import Rejection, Sequence
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.reid import recording, takes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aclnet.datasets.source import Source
+    from aclnet.datasets.spec.source import Source
 
 TRAIN = "Datasets/BIWI/6/train_npy_data"
 

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.protocols import check_counts, sides
 from aclnet.datasets.readers.utd_mhad import UtdMhadSource
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.sequence import Rejection, Sequence
-from aclnet.datasets.source import Item
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.protocols import check_counts, sides
+from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from pathlib import Path

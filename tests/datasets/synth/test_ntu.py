@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.synth import body, motion, ntu
 
 TRAIN_PERFORMERS = {1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38}

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from aclnet.datasets.errors import AclnetError
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.sequence import Sequence
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.sequence import Sequence
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.recordings import DAMAGES, spoil, text_rows
 

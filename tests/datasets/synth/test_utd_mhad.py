@@ -8,7 +8,7 @@ import numpy as np
 from scipy.io import loadmat
 
 import aclnet
-from aclnet.datasets.layouts import get_layout
+from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.utd_mhad import JOINTS, recording
 

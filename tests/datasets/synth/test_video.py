@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aclnet.datasets.errors import AclnetError
-from aclnet.datasets.layouts import get_layout
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.store import Store
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth import get_generator
-from aclnet.pipelines.check import check
-from aclnet.pipelines.executor import executor
-from aclnet.pipelines.options import PrepareOptions
+from aclnet.pipelines.prepare.check import check
+from aclnet.pipelines.prepare.executor import executor
+from aclnet.pipelines.prepare.options import PrepareOptions
 
 COUNT = 40
 

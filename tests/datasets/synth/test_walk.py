@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from aclnet.datasets.errors import AclnetError
+from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.body import PARENT, solve
 from aclnet.datasets.synth.gait import recording as filmed_walk

@@ -1,0 +1,340 @@
+"""Fusion of the scores of several networks by sample id, and what it gains.
+
+An ensemble of modalities (joints and bones, say) and one of seeds, the same stream trained again,
+are different claims: whatever is made here says which it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, replace
+from math import gcd, lcm
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.exchange.score_files import read_order, read_scores
+from aclnet.pipelines.inputs.features import MODALITIES
+from aclnet.runs.run import Run
+from aclnet.runs.scores import Scores, check_same_ids, check_same_samples, mcnemar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from aclnet.exchange.score_files import ScoreFile
+
+STANDARD = (
+    {"j": 1, "b": 1},
+    {"j": 2, "b": 2, "jm": 1, "bm": 1},
+    {"j": 2, "b": 2, "k": 2, "jm": 1, "bm": 1, "km": 1},
+)
+"""Weights of the ensembles of two, four and six streams (tools/ensemble.py of ACLNet)."""
+_ROUNDS = 5000
+_SETTLED = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One network's scores of the test samples."""
+
+    name: str
+    scores: Scores
+    modality: str | None = None
+    """None where nobody said."""
+    run: Run | None = None
+    """None where the scores come from a file."""
+
+    @property
+    def seed(self) -> int | None:
+        return self.run.config.seed if self.run else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """How much each of some members counts."""
+
+    kind: Literal["standard", "equal", "given", "searched"]
+    weights: tuple[float, ...]
+    """One a member, not negative; 0 takes no part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Weights that were found, and their log loss on the samples they were found on."""
+
+    weights: tuple[float, ...]
+    samples: int
+    log_loss: float
+    log_loss_equal: float
+    """Of equal weights."""
+
+
+def open_members(arguments: Sequence[str], order: str | None = None) -> list[Member]:
+    """Runs and `[MODALITY=]FILE`s with the scores of one set of samples.
+
+    A run's are those of its test split. `order` is that of files without ids (`read_order`). Files
+    without labels take those of another member. AclnetError where there are not two or more that
+    fit together (`check_members`).
+    """
+    split = [_modality_and_path(argument) for argument in arguments]
+    paths = [path for _, path in split]
+    resolved = [path.resolve() for path in paths]
+    if len(set(resolved)) < max(2, len(paths)):
+        raise AclnetError("an ensemble needs two or more members, each given once")
+    rows = read_order(order) if order else None
+    opened: list[tuple[Run | None, Scores | ScoreFile]] = []
+    for modality, path in split:
+        if not path.is_dir():
+            opened.append((None, read_scores(path, rows)))
+            continue
+        if modality:
+            raise AclnetError(f"{modality}={path} is a run, and knows its modality: give {path}")
+        run = Run(path)
+        opened.append((run, Scores.load(run.test_scores)))
+    names = _short(resolved)
+    scores = _with_labels(names, [found for _, found in opened])
+    members = [
+        Member(name, own, run.config.data.modality if run else modality, run)
+        for name, own, (modality, _), (run, _) in zip(names, scores, split, opened, strict=True)
+    ]
+    check_members(members)
+    return members
+
+
+def check_members(members: Sequence[Member]) -> None:
+    """AclnetError where two are not of the same samples, with the same labels and classes."""
+    first, *others = members
+    for other in others:
+        both = f"{first.name} and {other.name}"
+        check_same_samples(first.scores, other.scores, both)
+        if first.scores.scores.shape != other.scores.scores.shape:
+            raise AclnetError(
+                f"{both} have {first.scores.scores.shape[1]} and {other.scores.scores.shape[1]} "
+                "classes"
+            )
+    runs = [member for member in members if member.run]
+    for one in runs[1:]:
+        if class_names([one]) != class_names(runs[:1]):
+            raise AclnetError(f"{runs[0].name} and {one.name} were trained on other classes")
+
+
+def class_names(members: Sequence[Member]) -> list[str]:
+    """Of the first run; where all members are files, numbers from 0."""
+    for member in members:
+        if member.run:
+            return member.run.score_names
+    return [str(number) for number in range(members[0].scores.scores.shape[1])]
+
+
+def validation_members(members: Sequence[Member]) -> list[Member]:
+    """The members with the scores of what all of them held out of their training.
+
+    AclnetError where one has none, or they held out different samples.
+    """
+    found = []
+    for member in members:
+        if member.run is None:
+            raise AclnetError(
+                f"{member.name} is a file, and only runs have scores of validation samples; "
+                "give --weights"
+            )
+        file = member.run.scores(f"{member.run.protocol}-val")
+        if not file.is_file():
+            raise AclnetError(
+                f"{file} is not there: `aclnet evaluate {member.run.path} --split val` makes it, "
+                "where the run held samples out (--select val)"
+            )
+        found.append(replace(member, scores=Scores.load(file)))
+    try:
+        check_members(found)
+    except AclnetError as error:
+        raise AclnetError(
+            f"weights are searched on samples that every member held out: train them with one "
+            f"seed, or with one --split file that says val. Of those held out, {error}"
+        ) from None
+    return found
+
+
+def search_on_validation(members: Sequence[Member]) -> Search:
+    """The weights of `search_weights` for the samples that all members held out.
+
+    AclnetError as `validation_members`. The members' own scores are not looked at.
+    """
+    held_out = validation_members(members)
+    weights = search_weights(held_out)
+    equal = (1.0,) * len(members)
+    losses = (log_loss(fuse(held_out, tried)) for tried in (weights, equal))
+    return Search(weights, len(held_out[0].scores), *losses)
+
+
+def search_weights(members: Sequence[Member]) -> tuple[float, ...]:
+    """The weights, in hundredths, that make the log loss of the fused scores smallest.
+
+    That is the likelihood of a mixture of known distributions, which has one maximum; it is found
+    by expectation maximisation: Dempster, Laird and Rubin, JRSS B 39 (1977), section 4.3.
+    """
+    check_members(members)
+    true = np.stack([_of_true_class(member.scores) for member in members], axis=1)
+    weights = np.full(len(members), 1 / len(members))
+    for _ in range(_ROUNDS):
+        shares = weights * true
+        before, weights = weights, (shares / shares.sum(axis=1, keepdims=True)).mean(axis=0)
+        if np.abs(weights - before).max() < _SETTLED:
+            break
+    return tuple(weights.round(2).tolist())
+
+
+def log_loss(scores: Scores) -> float:
+    """Mean of -log of the true class's probability, which is taken for at least 1e-12."""
+    return float(-np.log(_of_true_class(scores)).mean())
+
+
+def _of_true_class(scores: Scores) -> NDArray[np.float64]:
+    own = np.take_along_axis(scores.scores, scores.labels[:, None], axis=1)[:, 0]
+    return np.maximum(own.astype(np.float64), 1e-12)
+
+
+def fuse(members: Sequence[Member], weights: Sequence[float]) -> Scores:
+    """The weighted mean of the members' scores, sample by sample.
+
+    AclnetError where the weights are not one a member, not negative and not all 0, and as
+    `check_members`.
+    """
+    if len(weights) != len(members):
+        raise AclnetError(f"{len(weights)} weights for {len(members)} members")
+    if min(weights) < 0 or not 0 < sum(weights) < np.inf:
+        raise AclnetError("weights must not be negative, and not all of them 0")
+    check_members(members)
+    pairs = zip(weights, members, strict=True)
+    total = sum(weight * member.scores.scores.astype(np.float64) for weight, member in pairs)
+    fused = np.asarray(total / sum(weights), dtype=np.float32)
+    return replace(members[0].scores, scores=fused)
+
+
+def standard_ensembles(members: Sequence[Member]) -> list[Ensemble]:
+    """What the members' modalities make up, and last the ensemble of all of them.
+
+    First the seeds of each stream, equally weighted; then the standard ensembles, in which the
+    seeds of a stream share its weight. All members are equal where no standard ensemble has them
+    all.
+    """
+    counts = Counter(member.modality for member in members if member.modality)
+    found = [
+        Ensemble("equal", tuple(float(member.modality == stream) for member in members))
+        for stream, count in counts.items()
+        if count > 1
+    ]
+    for standard in STANDARD:
+        if standard.keys() <= counts.keys():
+            whole = lcm(*(counts[stream] for stream in standard))
+            shares = {stream: w * whole // counts[stream] for stream, w in standard.items()}
+            part = gcd(*shares.values())
+            weights = tuple(shares.get(member.modality or "", 0) / part for member in members)
+            found.append(Ensemble("standard", weights))
+    if not found or not all(found[-1].weights):
+        found.append(Ensemble("equal", (1.0,) * len(members)))
+    return found
+
+
+def describe(members: Sequence[Member], ensemble: Ensemble) -> str:
+    """As `modalities j, b`, or `3 seeds of j`, or both: `2 seeds of j + 2 seeds of b`."""
+    chosen = [m for m, weight in zip(members, ensemble.weights, strict=True) if weight]
+    streams = list(dict.fromkeys(member.modality for member in chosen))
+    if len(streams) == len(chosen) > 1 and None not in streams:
+        return f"modalities {', '.join(map(str, streams))}"
+    parts = []
+    for stream in streams:
+        seeds = [member.seed for member in chosen if member.modality == stream]
+        what = "seeds" if len(set(seeds) - {None}) == len(seeds) else "runs"
+        several = f"{len(seeds)} {what} of {stream}" if len(seeds) > 1 else str(stream)
+        parts.append(several if stream else f"{len(seeds)} of unknown modality")
+    return " + ".join(parts)
+
+
+def report(members: Sequence[Member], ensembles: Sequence[Ensemble]) -> dict[str, Any]:
+    """Accuracies of the streams and ensembles, and each ensemble against the best stream.
+
+    `gain` is in top-1, a share; `only_stream`, `only_ensemble` and `p` are of `mcnemar`.
+    """
+    best = best_stream(members)
+    return {
+        "samples": len(best.scores),
+        "streams": [
+            {"name": m.name, "modality": m.modality, "seed": m.seed, **m.scores.result()}
+            for m in members
+        ],
+        "best_stream": best.name,
+        "ensembles": [_row(members, ensemble, best) for ensemble in ensembles],
+    }
+
+
+def best_stream(members: Sequence[Member]) -> Member:
+    """The member of the highest top-1, the first among equals."""
+    return max(members, key=lambda member: member.scores.top1)
+
+
+def class_gains(stream: Scores, fused: Scores, names: list[str]) -> pd.DataFrame:
+    """A row for each class that occurs: `class`, `samples`, accuracies `stream` and `ensemble`, and
+    their difference `gain`.
+    """
+    before, after = stream.per_class(names), fused.per_class(names)
+    gains = before[["class", "samples"]].assign(
+        stream=before["accuracy"],
+        ensemble=after["accuracy"],
+        gain=after["accuracy"] - before["accuracy"],
+    )
+    return gains[gains["samples"] > 0]
+
+
+def _row(members: Sequence[Member], ensemble: Ensemble, best: Member) -> dict[str, Any]:
+    fused = fuse(members, ensemble.weights)
+    only_stream, only_ensemble, p = mcnemar(best.scores.correct, fused.correct)
+    chosen = [m for m, weight in zip(members, ensemble.weights, strict=True) if weight]
+    return {
+        "name": describe(members, ensemble),
+        "kind": ensemble.kind,
+        "weights": list(ensemble.weights),
+        "modalities": dict(Counter(member.modality or "unknown" for member in chosen)),
+        **fused.result(),
+        "gain": fused.top1 - best.scores.top1,
+        "only_stream": only_stream,
+        "only_ensemble": only_ensemble,
+        "p": p,
+    }
+
+
+def _modality_and_path(argument: str) -> tuple[str | None, Path]:
+    modality, equals, path = argument.partition("=")
+    known = bool(equals) and modality in MODALITIES
+    return (modality, Path(path)) if known else (None, Path(argument))
+
+
+def _short(paths: Sequence[Path]) -> list[str]:
+    """What tells paths apart: all of them without the folder that they share."""
+    shared = Path(os.path.commonpath(paths))
+    folder = shared.parent if shared in paths else shared
+    return [str(path.relative_to(folder)) for path in paths]
+
+
+def _with_labels(names: Sequence[str], found: Sequence[Scores | ScoreFile]) -> list[Scores]:
+    """All with labels: those without take the first ones there are."""
+    pairs = list(zip(names, found, strict=True))
+    known = [(name, one.ids, one.labels) for name, one in pairs if one.labels is not None]
+    if not known:
+        raise AclnetError(
+            "no member knows the true classes: add one with `labels`, or give --order "
+            "ANNOTATIONS.pkl:SPLIT"
+        )
+    source, ids, labels = known[0]
+    for name, one in pairs:
+        if one.labels is None:
+            check_same_ids(ids, one.ids, f"{source} and {name}")
+    return [
+        Scores(one.ids, one.scores, labels if one.labels is None else one.labels) for one in found
+    ]

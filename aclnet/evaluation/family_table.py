@@ -1,0 +1,187 @@
+"""The motion families that a run found, with the confusions behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import squareform
+
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.losses.families import FamilySettings, Related, family_temperature, relate
+from aclnet.runs.scores import Scores
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aclnet.runs.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A class of another one's family."""
+
+    name: str
+    confusions: float
+    """How often either was taken for the other, as counted when the families were built."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One class and those it is contrasted with."""
+
+    name: str
+    members: list[Member]
+    """Most often confused first."""
+    temperature: float
+
+
+@dataclass(frozen=True, slots=True)
+class FamilyTable:
+    """Families that follow from confusions."""
+
+    origin: str
+    """Where the confusions come from, in words: "after epoch 12", "of scores xsub-test"."""
+    epoch: int | None
+    """From 1; None where it is no epoch's."""
+    families: list[Family]
+    """Of all C classes, in their order."""
+    affinity: NDArray[np.float32]
+    """(C, C), symmetric: the greater of both ways."""
+    order: NDArray[np.int64]
+    """Classes that occur, so that those of great affinity stand together."""
+
+    @property
+    def occurring(self) -> list[Family]:
+        """Families of the classes that occur, those that belong together side by side."""
+        return [self.families[c] for c in self.order]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the classes that occur."""
+        return {
+            "origin": self.origin,
+            "epoch": self.epoch,
+            "families": [
+                {
+                    "class": family.name,
+                    "temperature": family.temperature,
+                    "family": {m.name: m.confusions for m in family.members},
+                }
+                for family in self.occurring
+            ],
+        }
+
+
+def family_table(run: Run, epoch: int | None = None) -> FamilyTable:
+    """The families after an epoch (from 1), by default the last that was trained.
+
+    AclnetError where the run has not come that far.
+    """
+    temperatures = run.history.read_all("temperature")
+    trained = int(np.isfinite(temperatures).all(axis=1).sum())
+    epoch = epoch or trained
+    if not 1 <= epoch <= trained:
+        raise AclnetError(f"{run.path} has trained {trained} epochs; there is no epoch {epoch} yet")
+    return _table(
+        f"after epoch {epoch}",
+        epoch,
+        run.class_names,
+        counted_confusions(run, epoch),
+        Related(
+            *(torch.from_numpy(run.history.read(n, epoch - 1)) for n in ("affinity", "family"))
+        ),
+        temperatures[epoch - 1],
+        np.flatnonzero(run.history.read_all("confusion/train")[:epoch].any(axis=(0, 2))),
+    )
+
+
+def families_of_scores(run: Run, name: str | None = None) -> FamilyTable:
+    """The families that the confusions in a run's scores make, by the default rules.
+
+    `name` is that of a file in the run's `scores`; None: the test split's. For runs that were not
+    trained here, and to see what a network confuses on data it has not seen.
+    """
+    path = run.scores(name) if name else run.test_scores
+    counts, names = Scores.load(path).confusion(), run.score_names
+    if len(counts) != len(names):
+        raise AclnetError(f"{path} has {len(counts)} classes, and the run's tests {len(names)}")
+    samples = counts.sum(axis=1)
+    occurs = np.flatnonzero(counts.any(axis=0) | counts.any(axis=1))
+    np.fill_diagonal(counts, 0)
+    settings = FamilySettings()
+    related = relate(torch.from_numpy(counts), torch.from_numpy(samples), settings)
+    neighbours = settings.num_neighbours(len(samples))
+    temperature = family_temperature(related.member.sum(1), neighbours, settings)
+    return _table(
+        f"of scores {path.stem}",
+        None,
+        names,
+        counts.astype(np.float64),
+        related,
+        temperature.numpy(),
+        occurs,
+    )
+
+
+def _table(
+    origin: str,
+    epoch: int | None,
+    names: list[str],
+    counts: NDArray[np.float64],
+    related: Related,
+    temperature: NDArray[np.float32],
+    occurs: NDArray[np.int64],
+) -> FamilyTable:
+    affinity = torch.maximum(related.affinity, related.affinity.T).numpy()
+    member = related.member.numpy()
+    both = counts + counts.T
+    return FamilyTable(
+        origin=origin,
+        epoch=epoch,
+        families=[
+            Family(name, _members(member[c], both[c], names), float(temperature[c]))
+            for c, name in enumerate(names)
+        ],
+        affinity=affinity,
+        order=_order(affinity, occurs),
+    )
+
+
+def counted_confusions(run: Run, epoch: int) -> NDArray[np.float64]:
+    """(C, C) confusions that the families after `epoch` (from 1) were built from.
+
+    As `aclnet.losses.families.ConfusionCounter` counts them, older epochs decayed. In the official
+    mode without the reverse ones of other samples, and with all of the last epoch, whose first step
+    built the families.
+    """
+    settings = run.config.loss.families
+    decay = settings.decay if settings.mode == "default" else 1.0
+    kind = "confusion/train" if settings.source == "train" else "confusion/eval"
+    start = settings.start_epoch(run.config.optim.epochs)
+    counts = np.zeros((len(run.class_names),) * 2)
+    for counted in run.history.read_all(kind)[start - 1 : epoch]:
+        counts = decay * counts + counted
+    np.fill_diagonal(counts, 0)
+    return counts
+
+
+def _members(
+    member: NDArray[np.bool_], both: NDArray[np.float64], names: list[str]
+) -> list[Member]:
+    chosen = np.flatnonzero(member)
+    ranked = chosen[np.argsort(-both[chosen], kind="stable")]
+    return [Member(names[b], round(float(both[b]), 2)) for b in ranked]
+
+
+def _order(affinity: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of some classes, the leaves of an average-linkage tree over the lack of affinity."""
+    if len(classes) < 3:
+        return classes
+    among = affinity[np.ix_(classes, classes)]
+    distance = among.max() - among
+    np.fill_diagonal(distance, 0)
+    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
+    return np.asarray(classes[leaves_list(tree)])

@@ -1,0 +1,1 @@
+"""What other software writes and reads: released checkpoints, score files, exports."""

@@ -1,0 +1,390 @@
+"""The affinity contrastive losses: between confused classes, and within a class over a memory.
+
+Both work on a projection of the network's contrastive feature. For identities, whose batches hold
+several samples of each, a triplet loss on the embedding of the second can be added. How a training
+step uses them:
+
+    contrast.observe(feature, predicted, labels, keys)    # once, with the whole global batch
+    losses = contrast(feature[rows], rows)                # per process and micro-batch
+    (cross_entropy + losses.total).backward()
+
+`observe` advances all state (counts, families, prototypes, memory), so that every micro-batch
+sees the same. `forward` then gives the part of the loss that belongs to the rows given; over all
+parts of a global batch, values and gradients both add up to those of the batch in one piece.
+(An average of gradients over W processes, as data-parallel wrappers take, wants the loss W times.)
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.losses.families import ConfusionCounter, Families, FamilySettings
+
+WIDTH = 256
+"""D, the width of both projections."""
+
+_ROWS_PER_CLASS = 8
+_LOG_GUARD = 1e-6
+
+OFFICIAL: dict[str, Any] = {
+    "same_sequence": "keep",
+    "families": {"mode": "official", "temperature": "steps"},
+}
+"""Values of `ContrastSettings` in which the released code differs from the defaults."""
+
+NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class ContrastSettings(BaseModel):
+    """Both contrastive terms, and the triplet term beside them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    terms: Literal["ce", "ce+inter", "ce+intra", "acl"] = "acl"
+    """What is minimised: cross-entropy alone, with one of the terms, or with both."""
+    weight: NonNegative = 0.1
+    """lambda of both terms."""
+    inter_weight: NonNegative | None = None
+    """lambda of the inter-class term where it is another; 0 switches the term off as well."""
+    intra_weight: NonNegative | None = None
+    memory_rows: Annotated[int, Field(ge=1)] | None = None
+    """Embeddings remembered, this batch's included; None: `default_memory_rows`."""
+    margin: NonNegative = 0.1
+    margin_unit: Literal["logit", "cosine"] = "logit"
+    """What the margin is measured in: 0.1 of a logit is 0.01 of cosine at temperature 0.1."""
+    temperature: Positive = 0.1
+    """Of the intra-class term."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Of the prototypes."""
+    same_sequence: Literal["exclude", "keep"] = "exclude"
+    """Whether an earlier embedding of an anchor's own sequence is one of its positives."""
+    triplet: NonNegative = 0.0
+    """Weight of the batch-hard triplet term, whatever `terms` says; 0 switches it off."""
+    triplet_margin: Positive = 0.2
+    """In Euclidean distance of unit vectors, which is 2 at most."""
+    families: FamilySettings = FamilySettings()
+
+    @property
+    def lambda_inter(self) -> float:
+        """Weight of the inter-class term in the loss."""
+        return self._lambda("ce+inter", self.inter_weight)
+
+    @property
+    def lambda_intra(self) -> float:
+        """Weight of the intra-class term in the loss."""
+        return self._lambda("ce+intra", self.intra_weight)
+
+    def _lambda(self, alone: str, weight: float | None) -> float:
+        if self.terms not in ("acl", alone):
+            return 0.0
+        return self.weight if weight is None else weight
+
+
+def default_memory_rows(num_classes: int, train_samples: int, global_batch: int) -> int:
+    """Rows of the memory where no recipe says otherwise: about eight a class.
+
+    Never more than half of the training set, whose sequences would else meet themselves, and never
+    less than the batch, which has to fit.
+    """
+    return max(min(_ROWS_PER_CLASS * num_classes, train_samples // 2), global_batch)
+
+
+class ContrastLosses(NamedTuple):
+    """Scalars of the rows given; a term that is not active yet is 0."""
+
+    total: Tensor
+    """All terms by their weights: what is added to the cross-entropy."""
+    inter: Tensor
+    intra: Tensor
+    triplet: Tensor
+    share_with_family: Tensor
+    """Of the global batch's samples, the share whose class has a family."""
+
+
+class _Step(NamedTuple):
+    """What the parts of one global batch of B rows have in common."""
+
+    labels: Tensor
+    keys: Tensor
+    z: Tensor
+    """(B, D) inter-class projection, detached."""
+    to_prototype: Tensor
+    """(B, C): weight of each row in the new prototypes."""
+    slots: Tensor
+    """(B,) int64: where the rows lie in the memory."""
+
+
+class AffinityContrast(nn.Module):
+    """Projections, prototypes, families and memory of the contrastive losses.
+
+    `feature_width`: width of the network's contrastive feature. All state is in `state_dict`.
+    Everything is computed in the parameters' type, under autocast too, and nothing waits for
+    the device. The clock is the caller's: `begin_epoch` and `end_epoch`, epochs counted from 1.
+    """
+
+    prototypes: Tensor
+    """(C, D)"""
+    memory: Tensor
+    """(rows, D) unit vectors"""
+    memory_labels: Tensor
+    memory_keys: Tensor
+
+    def __init__(
+        self,
+        feature_width: int,
+        num_classes: int,
+        memory_rows: int,
+        settings: ContrastSettings | None = None,
+    ) -> None:
+        super().__init__()
+        self.settings = settings = settings or ContrastSettings()
+        self.inter_projection = nn.Linear(feature_width, WIDTH)
+        self.intra_projection = nn.Linear(feature_width, WIDTH)
+        self.counter = ConfusionCounter(num_classes, settings.families)
+        self.families = Families(num_classes, settings.families)
+        self.register_buffer("prototypes", torch.randn(num_classes, WIDTH))
+        self.register_buffer("memory", torch.zeros(memory_rows, WIDTH))
+        self.register_buffer("memory_labels", torch.full((memory_rows,), -1))
+        self.register_buffer("memory_keys", torch.zeros(memory_rows, dtype=torch.int64))
+        # on the host, where asking for them does not wait for the device
+        self._epoch = 0
+        self._start_epoch = 1
+        self._families_since = 0
+        self._rows_seen = 0
+        self._step: _Step | None = None
+
+    @property
+    def inter_active(self) -> bool:
+        """Whether the inter-class term has families to work with."""
+        return self.settings.lambda_inter > 0 and self._families_since > 0
+
+    @property
+    def intra_active(self) -> bool:
+        """Whether the memory is full, and with it the intra-class term in force."""
+        return self.settings.lambda_intra > 0 and self._rows_seen >= len(self.memory)
+
+    @property
+    def projects_intra(self) -> bool:
+        """Whether a term works on the intra-class projection."""
+        return self.intra_active or self.settings.triplet > 0
+
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
+        """Start epoch `epoch` of `epochs`. Again for the same epoch, after a resume: no effect."""
+        if epoch == self._epoch:
+            return
+        self._epoch = epoch
+        self._start_epoch = self.settings.families.start_epoch(epochs)
+        if self._counting:
+            self.counter.decay()
+
+    def end_epoch(self) -> None:
+        """Rebuild the families for the next epoch, after validation where that is counted."""
+        if self._counting and self.settings.families.mode == "default":
+            self._rebuild()
+
+    def count(self, predicted: Tensor, labels: Tensor) -> None:
+        """Count confusions (B,) int64 of a validation pass, where the settings ask for those."""
+        if self._counting:
+            self.counter.add(predicted, labels)
+
+    @torch.no_grad()
+    def observe(self, feature: Tensor, predicted: Tensor, labels: Tensor, keys: Tensor) -> None:
+        """Advance all state by one global batch, the same on every process.
+
+        `feature` (B, feature_width) float; `predicted`, `labels` (B,) int64 classes; `keys` (B,)
+        int64, the same for the same sequence. Rows are in the order of the processes.
+        AclnetError where the batch does not fit the memory.
+        """
+        if self.settings.families.source == "train":
+            self.count(predicted, labels)
+        if self.settings.families.mode == "official":
+            self._rebuild_in_first_step()
+        with torch.autocast(feature.device.type, enabled=False):
+            feature = self._as_parameters(feature)
+            z = self.inter_projection(feature)
+            to_prototype = self._update_prototypes(z, predicted, labels)
+            slots = self._remember(self._embed(feature), labels, keys)
+        self._step = _Step(labels, keys, z, to_prototype, slots)
+
+    def forward(self, feature: Tensor, rows: slice | None = None) -> ContrastLosses:
+        """Losses of some rows of the batch last observed; None: all.
+
+        `feature` (b, feature_width): these rows with their gradient. It reaches them as anchors,
+        as true positives in the prototypes, and as entries of the memory, for the anchors of
+        other parts as well.
+        """
+        if self._step is None:
+            raise RuntimeError("observe() the global batch first")
+        start, stop, _ = (rows or slice(None)).indices(len(self._step.labels))
+        with torch.autocast(feature.device.type, enabled=False):
+            feature = self._as_parameters(feature)
+            has_family = self.families.member[self._step.labels].any(1).to(feature)
+            inter, intra = _unused(self.inter_projection), _unused(self.intra_projection)
+            triplet = intra
+            if self.inter_active:
+                per_anchor = self._inter(self.inter_projection(feature), start, stop, self._step)
+                official = self.settings.families.mode == "official"
+                over = len(has_family) if official else has_family.sum().clamp(min=1)
+                inter = _part(per_anchor, start, stop) / over
+            if self.projects_intra:
+                u = self._embed(feature)
+            if self.intra_active:
+                per_anchor = self._intra(u, start, stop, self._step)
+                intra = _part(per_anchor, start, stop) / len(per_anchor)
+            if self.settings.triplet > 0:
+                per_anchor, counted = self._triplet(u, start, stop, self._step)
+                triplet = _part(per_anchor, start, stop) / counted.sum().clamp(min=1)
+        total = self.settings.lambda_inter * inter + self.settings.lambda_intra * intra
+        total = total + self.settings.triplet * triplet
+        return ContrastLosses(total, inter, intra, triplet, has_family.mean())
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {
+            "epoch": self._epoch,
+            "start_epoch": self._start_epoch,
+            "families_since": self._families_since,
+            "rows_seen": self._rows_seen,
+        }
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self._epoch = state["epoch"]
+        self._start_epoch = state["start_epoch"]
+        self._families_since = state["families_since"]
+        self._rows_seen = state["rows_seen"]
+
+    @property
+    def _counting(self) -> bool:
+        return self._epoch >= self._start_epoch
+
+    def _rebuild(self) -> None:
+        self.families.rebuild(self.counter)
+        self._families_since = self._epoch
+
+    def _rebuild_in_first_step(self) -> None:
+        if self._epoch > self._start_epoch and self._families_since < self._epoch:
+            self._rebuild()
+
+    def _as_parameters(self, feature: Tensor) -> Tensor:
+        return feature.to(self.inter_projection.weight.dtype)
+
+    def _embed(self, feature: Tensor) -> Tensor:
+        return F.normalize(self.intra_projection(feature), dim=1)
+
+    def _update_prototypes(self, z: Tensor, predicted: Tensor, labels: Tensor) -> Tensor:
+        """Move the prototypes to the true positives of `z`; returns each row's weight in them."""
+        classes = torch.arange(len(self.prototypes), device=labels.device)
+        correct = (labels[:, None] == classes) & (predicted == labels)[:, None]
+        found = correct.sum(0)
+        to_prototype = (1 - self.settings.momentum) * correct.to(z) / found.clamp(min=1)
+        kept = 1 - (1 - self.settings.momentum) * (found > 0).to(z)[:, None]
+        self.prototypes.copy_(self.prototypes * kept + to_prototype.T @ z)
+        return to_prototype
+
+    def _remember(self, u: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
+        """Write a batch over the oldest rows of the memory; returns where."""
+        rows = len(self.memory)
+        if len(labels) > rows:
+            raise AclnetError(
+                f"a global batch of {len(labels)} does not fit the contrastive memory of {rows} "
+                "rows; set memory_rows to at least the batch"
+            )
+        slots = torch.arange(len(labels), device=u.device) + self._rows_seen % rows
+        slots %= rows
+        self.memory[slots] = u
+        self.memory_labels[slots] = labels
+        self.memory_keys[slots] = keys
+        self._rows_seen += len(labels)
+        return slots
+
+    def _inter(self, z: Tensor, start: int, stop: int, step: _Step) -> Tensor:
+        """(B,) inter-class loss of every anchor; 0 where its class has no family.
+
+        The loss of a whole batch is taken in every part of it, because a row moves prototypes
+        that the anchors of other parts look at.
+        """
+        # adds nothing but the gradient: the stored prototypes have these rows already
+        moved = step.to_prototype[start:stop].T @ (z - z.detach())
+        prototypes = F.normalize(self.prototypes + moved, dim=1)
+        anchors = F.normalize(torch.cat([step.z[:start], z, step.z[stop:]]), dim=1)
+        logits = anchors @ prototypes.T / self.families.temperature[step.labels][:, None]
+        positive = logits.gather(1, step.labels[:, None])
+        family = logits + self._log_weight(step.labels)
+        return torch.cat([positive, family], 1).logsumexp(1) - positive.squeeze(1)
+
+    def _log_weight(self, labels: Tensor) -> Tensor:
+        """(B, C): log of the weight of every class in the denominator of each sample."""
+        weight = self.families.member[labels].to(self.prototypes)
+        if self.settings.families.weight_by_affinity:
+            # families are mutual, affinities need not be: the greater of both ways
+            affinity = self.families.affinity
+            weight = weight * torch.maximum(affinity[labels], affinity.T[labels])
+        return weight.log()
+
+    def _intra(self, u: Tensor, start: int, stop: int, step: _Step) -> Tensor:
+        """(B,) intra-class loss of every anchor over the memory; 0 where it has no positive.
+
+        Barbano et al., "Unbiased Supervised Contrastive Learning" (ICLR 2023),
+        epsilon-SupInfoNCE with the sum over positives outside the logarithm.
+        """
+        batch = self._global(u, start, stop, step)
+        # entries of this batch carry gradient, older ones do not
+        cosine = (batch @ self.memory.T).index_copy(1, step.slots, batch @ batch.T)
+        similarity = cosine / self.settings.temperature
+        similarity = similarity - similarity.detach().amax(1, keepdim=True)
+        same_class = step.labels[:, None] == self.memory_labels
+        exponential = similarity.exp()
+        negatives = (exponential * ~same_class).sum(1, keepdim=True)
+        unit = 1.0 if self.settings.margin_unit == "logit" else self.settings.temperature
+        omega = math.exp(-self.settings.margin / unit)
+        loss = (omega * exponential + negatives + _LOG_GUARD).log() - similarity
+        positive = self._positives(same_class, step)
+        return (loss * positive).sum(1) / positive.sum(1).clamp(min=1)
+
+    def _triplet(self, u: Tensor, start: int, stop: int, step: _Step) -> tuple[Tensor, Tensor]:
+        """(B,) triplet loss of every anchor, and whether it has a positive and a negative.
+
+        Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification" (2017),
+        batch hard with a margin: the farthest positive and the nearest negative of the batch.
+        """
+        batch = self._global(u, start, stop, step)
+        same_class = step.labels[:, None] == self.memory_labels
+        positive = self._positives(same_class, step)[:, step.slots]
+        negative = ~same_class[:, step.slots]
+        cosine = (batch @ batch.T).detach()  # of unit vectors: less is farther
+        farthest = cosine.masked_fill(~positive, torch.inf).argmin(1)
+        nearest = cosine.masked_fill(~negative, -torch.inf).argmax(1)
+        # unlike a square root, the norm has a gradient at 0, and it is 0
+        distances = [torch.linalg.vector_norm(batch - batch[i], dim=1) for i in (farthest, nearest)]
+        counted = positive.any(1) & negative.any(1)
+        loss = F.relu(distances[0] - distances[1] + self.settings.triplet_margin)
+        return loss * counted, counted
+
+    def _global(self, u: Tensor, start: int, stop: int, step: _Step) -> Tensor:
+        """(B, D) embeddings of the global batch, of which `u` carry gradient."""
+        stored = self.memory[step.slots]
+        return torch.cat([stored[:start], u, stored[stop:]])
+
+    def _positives(self, same_class: Tensor, step: _Step) -> Tensor:
+        """(B, rows) bool: entries that an anchor shall be near; never itself."""
+        if self.settings.same_sequence == "exclude":
+            return same_class & (step.keys[:, None] != self.memory_keys)
+        return same_class.scatter(1, step.slots[:, None], False)
+
+
+def _part(per_anchor: Tensor, start: int, stop: int) -> Tensor:
+    """Sum over the anchors from start to stop, with the gradient of the sum over all."""
+    total = per_anchor.sum()
+    return total - (total - per_anchor[start:stop].sum()).detach()
+
+
+def _unused(projection: nn.Linear) -> Tensor:
+    """0 that depends on the projection, as data-parallel training wants of every parameter."""
+    return 0 * (projection.weight.sum() + projection.bias.sum())

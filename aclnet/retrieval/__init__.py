@@ -1,0 +1,1 @@
+"""Recognition by distance of embeddings: gait, re-identification, one-shot tests."""

@@ -1,0 +1,181 @@
+"""Embeddings of sequences, and of windows of them, by a trained network."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from aclnet.models.folding import fold_batch_norms
+from aclnet.pipelines.inputs.sampling import Windows, num_windows
+from aclnet.retrieval.ranking import Embeddings
+from aclnet.runs.inference import Inference
+from aclnet.runs.network import load_model, load_projection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from aclnet.datasets.store.store import Store
+    from aclnet.models.aclnet import ACLNet, Output
+    from aclnet.pipelines.inputs.occlusion import Corruption
+    from aclnet.runs.config import Config
+    from aclnet.runs.run import Run
+
+_WINDOWS_AT_ONCE = 8
+"""Of a sequence, in one pass over the store: a sequence with fewer is filled up in the last one."""
+
+
+class Embedder:
+    """Makes the embeddings that a configuration asks for (`config.retrieval`).
+
+    `projection` is that of the contrastive embedding; `pooled` needs none. The network is left as
+    it is, a folded copy works.
+    """
+
+    @classmethod
+    def of_run(cls, run: Run, store: Store, config: Config, device: torch.device) -> Self:
+        """By the network that a run resulted in; `config` is the run's, perhaps but for
+        `retrieval`. AclnetError where the store's sequences are not what it was trained on, and
+        where the embedding is one that the run has not trained.
+        """
+        model = load_model(run, store).to(device)
+        projection = load_projection(run, config.retrieval)
+        return cls(model, projection and projection.to(device), config, device)
+
+    def __init__(
+        self, model: ACLNet, projection: nn.Linear | None, config: Config, device: torch.device
+    ) -> None:
+        self.frames, self.clips = config.data.frames, config.data.clips
+        self._by_window = config.task == "reid"
+        wanted, pooled = config.retrieval.embedding, model.fc_cls.in_features
+        contrastive = 0 if projection is None else projection.out_features
+        self._inference = Inference(
+            fold_batch_norms(model),
+            partial(_VALUES[wanted], projection),
+            {"pooled": pooled, "contrastive": contrastive, "both": pooled + contrastive}[wanted],
+            config.data,
+            device,
+            flip=config.retrieval.flip,
+        )
+
+    def __call__(
+        self,
+        store: Store,
+        mask: NDArray[np.bool_],
+        *,
+        clips: int | None = None,
+        corruption: Corruption | None = None,
+        rank: int = 0,
+        world: int = 1,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Embeddings:
+        """What the task compares: of re-identification `windows`, else `sequences`."""
+        make = self.windows if self._by_window else partial(self.sequences, clips=clips)
+        return make(store, mask, corruption=corruption, rank=rank, world=world, progress=progress)
+
+    def sequences(
+        self,
+        store: Store,
+        mask: NDArray[np.bool_],
+        *,
+        clips: int | None = None,
+        corruption: Corruption | None = None,
+        rank: int = 0,
+        world: int = 1,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Embeddings:
+        """One of each original (variant 0) of a split, by id: the mean over its clips.
+
+        `clips` is that of the configuration where None; `rank` of `world` processes makes its
+        part. AclnetError that names what is not finite.
+        """
+        rows, vectors = self._inference.mean_over_clips(
+            store,
+            mask,
+            clips=clips or self.clips,
+            corruption=corruption,
+            rank=rank,
+            world=world,
+            progress=progress,
+        )
+        return _embeddings(store, rows, vectors.numpy())
+
+    def windows(
+        self,
+        store: Store,
+        mask: NDArray[np.bool_],
+        *,
+        corruption: Corruption | None = None,
+        rank: int = 0,
+        world: int = 1,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Embeddings:
+        """One of each window (`pipelines.sampling.Windows`) of the originals of a split.
+
+        By id, the windows of a sequence in their order; arguments as those of `sequences`.
+        """
+        lengths = store.column("n_frames").astype(np.int64)
+        # shared out by recording: the stream would share out each pass anew
+        own = np.zeros(len(store), np.bool_)
+        own[np.flatnonzero(mask & (store.column("variant") == 0))[rank::world]] = True
+        count = np.where(own, num_windows(lengths, self.frames), 0)
+        none = np.empty(0, np.int64)
+        rows, number, vectors = [none], [none], [torch.empty(0, self._inference.width)]
+        done = 0
+        for first in range(0, int(count.max(initial=0)), _WINDOWS_AT_ONCE):
+            at_once = min(_WINDOWS_AT_ONCE, int(count.max()) - first)
+            for samples, values in self._inference.each_batch(
+                store,
+                count > first,
+                Windows(self.frames, first, at_once),
+                at_once,
+                corruption=corruption,
+            ):
+                window, place = np.nonzero(first + np.arange(at_once)[:, None] < count[samples])
+                rows.append(samples[place])
+                number.append(first + window)
+                vectors.append(values[window, place].cpu())
+                done += len(window)
+                if progress:
+                    progress(done, int(count.sum()))
+        order = np.lexsort([np.concatenate(number), np.concatenate(rows)])
+        return _embeddings(store, np.concatenate(rows)[order], torch.cat(vectors).numpy()[order])
+
+
+def _pooled(_: nn.Linear | None, output: Output) -> Tensor:
+    return output.pooled
+
+
+def _contrastive(projection: nn.Linear, output: Output) -> Tensor:
+    return functional.normalize(projection(output.feature.float()), dim=1)
+
+
+def _both(projection: nn.Linear, output: Output) -> Tensor:
+    unit = functional.normalize(output.pooled.float(), dim=1)
+    return torch.cat([unit, _contrastive(projection, output)], 1)
+
+
+_VALUES: dict[str, Callable[..., Tensor]] = {
+    "pooled": _pooled,
+    "contrastive": _contrastive,
+    "both": _both,
+}
+
+
+def _embeddings(store: Store, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> Embeddings:
+    """By id; rows of one sample keep their order."""
+    order = np.argsort(store.column("id")[rows], kind="stable")
+    rows = rows[order]
+    return Embeddings(
+        ids=store.column("id")[rows],
+        vectors=vectors[order],
+        label=store.column("label")[rows].astype(np.int64),
+        condition=store.column("condition")[rows],
+        camera=store.column("camera")[rows].astype(np.int64),
+    )

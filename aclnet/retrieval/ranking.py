@@ -1,0 +1,305 @@
+"""Recognition of people by embeddings: distances, rankings, measures, and a threshold for unknowns.
+
+A probe is looked for in a gallery: whoever has the nearest embedding is taken for the same person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from aclnet.datasets.spec.errors import AclnetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from aclnet.runs.config import Metric
+
+UNKNOWN_VIEW = -1
+"""Camera of a recording that does not tell its view."""
+_AT_ONCE = 1 << 22
+"""Distances of one block of probes: bounds its memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """What a network makes of N recordings or windows of them.
+
+    AclnetError names the first that is not finite.
+    """
+
+    ids: NDArray[np.str_]
+    """(N,) recordings; windows of one recording share its id."""
+    vectors: NDArray[np.float32]
+    """(N, D), D at least 1, finite."""
+    label: NDArray[np.int64]
+    """(N,) identities."""
+    condition: NDArray[np.str_]
+    """(N,)"""
+    camera: NDArray[np.int64]
+    """(N,) views, -1 where not known."""
+
+    def __post_init__(self) -> None:
+        strange = self.ids[~np.isfinite(self.vectors).all(axis=1)]
+        if len(strange):
+            raise AclnetError(
+                f"the embeddings of {len(strange)} samples are not finite, first {strange[0]}; "
+                "the network has diverged, train it again with a lower optim.lr"
+            )
+
+    def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Embeddings:
+        """Some of them, by a mask, numbers or a slice."""
+        return Embeddings(
+            ids=self.ids[rows],
+            vectors=self.vectors[rows],
+            label=self.label[rows],
+            condition=self.condition[rows],
+            camera=self.camera[rows],
+        )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def gather(self, world: int) -> Embeddings:
+        """Those of all processes, on each of them, by id; windows keep their order.
+
+        All windows of a recording are one process's.
+        """
+        if world == 1:
+            return self
+        from torch import distributed
+
+        parts: list[Embeddings] = [self] * world
+        distributed.all_gather_object(parts, self)
+        names = [field.name for field in fields(Embeddings)]
+        columns = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
+        joined = Embeddings(**columns)
+        return joined[np.argsort(joined.ids, kind="stable")]
+
+
+def sequence_level(embeddings: Embeddings) -> Embeddings:
+    """One embedding a recording: the mean of its windows, in order of first appearance.
+
+    Windows of a recording agree in label, condition and camera.
+    """
+    _, first, code = np.unique(embeddings.ids, return_index=True, return_inverse=True)
+    sums = np.zeros((len(first), embeddings.vectors.shape[1]))
+    np.add.at(sums, code, embeddings.vectors)
+    means = sums / np.bincount(code, minlength=len(first))[:, None]
+    order = np.argsort(first)
+    return replace(embeddings[first[order]], vectors=means[order].astype(np.float32))
+
+
+class _Gallery:
+    """Vectors to which those of probes are compared.
+
+    Every distinct vector is compared once, in an order of its own. So equal vectors are at equal
+    distances to the last bit, and the order of the gallery changes nothing; a matrix product of all
+    promises neither.
+    """
+
+    def __init__(self, vectors: NDArray[np.float32], metric: Metric) -> None:
+        rows = np.ascontiguousarray(vectors + np.float32(0))  # -0 is 0
+        as_bytes = rows.view(f"V{rows.shape[1] * rows.itemsize}").ravel()
+        _, first, self._place = np.unique(as_bytes, return_index=True, return_inverse=True)
+        self._metric = metric
+        self._points = _points(rows[first], metric)
+        self._squares = (self._points**2).sum(axis=1)
+
+    def distances(self, probe: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(Q, G)"""
+        points = _points(probe, self._metric)
+        product = points @ self._points.T
+        if self._metric == "cosine":
+            distances = np.maximum(1 - product, 0)
+        else:
+            squares = (points**2).sum(axis=1)[:, None] + self._squares - 2 * product
+            distances = np.sqrt(np.maximum(squares, 0))
+        return distances.take(self._place, axis=1)
+
+    def rows(self, probe: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
+        """The distances (G,) of one probe after the other."""
+        size = max(1, _AT_ONCE // max(1, len(self._place)))
+        for start in range(0, len(probe), size):
+            yield from self.distances(probe[start : start + size])
+
+
+def _points(vectors: NDArray[np.float32], metric: Metric) -> NDArray[np.float64]:
+    """In double precision: what cancels out of float32 then leaves 1e-8 of a vector's length."""
+    points = vectors.astype(np.float64)
+    if metric == "euclidean":
+        return points
+    length = np.linalg.norm(points, axis=1, keepdims=True)
+    return points / np.where(length > 0, length, 1)
+
+
+def distances(
+    probe: NDArray[np.float32], gallery: NDArray[np.float32], metric: Metric
+) -> NDArray[np.float64]:
+    """(Q, G) distances between vectors (Q, D) and (G, D), all of them at once.
+
+    Cosine: 1 - cosine, from 0 to 2; a vector of zeros is at 1 from everything.
+    """
+    return _Gallery(gallery, metric).distances(probe)
+
+
+def distance_rows(
+    probe: Embeddings, gallery: Embeddings, metric: Metric
+) -> Iterator[NDArray[np.float64]]:
+    """The distances (G,) of one probe after the other, in memory that does not grow with Q x G."""
+    return _Gallery(gallery.vectors, metric).rows(probe.vectors)
+
+
+def nearest_of_each(
+    probe: Embeddings,
+    gallery: Embeddings,
+    metric: Metric,
+    people: int,
+    *,
+    other_views: bool = False,
+) -> NDArray[np.float32]:
+    """(Q, people) similarity of each probe to the nearest of each identity in a gallery.
+
+    Cosine, or 1 / (1 + distance) by the Euclidean metric; the least that it can be (-1, 0) of those
+    who are not there. What does not count is as in `rank`.
+    """
+    least = -1.0 if metric == "cosine" else 0.0
+    found = np.full((len(probe), people), least, np.float32)
+    for row, (distance, _, wanted) in enumerate(_compare(probe, gallery, metric, other_views)):
+        near = 1 - distance if metric == "cosine" else 1 / (1 + distance)
+        np.maximum.at(found[row], gallery.label[wanted], near[wanted].astype(np.float32))
+    return found
+
+
+class _Compared(NamedTuple):
+    """One probe before a gallery."""
+
+    distance: NDArray[np.float64]
+    """(G,)"""
+    same: NDArray[np.bool_]
+    """(G,) of the same identity."""
+    wanted: NDArray[np.bool_]
+    """(G,) what it may find."""
+
+    @property
+    def matches(self) -> NDArray[np.float64]:
+        """Distances to the same identity."""
+        return self.distance[self.same & self.wanted]
+
+    @property
+    def others(self) -> NDArray[np.float64]:
+        return self.distance[~self.same & self.wanted]
+
+
+def _compare(
+    probe: Embeddings, gallery: Embeddings, metric: Metric, other_views: bool = False
+) -> Iterator[_Compared]:
+    """Each probe and what it may find: nothing of its own recording."""
+    _, codes = np.unique(np.concatenate([probe.ids, gallery.ids]), return_inverse=True)
+    own, recordings = codes[: len(probe)], codes[len(probe) :]
+    for row, distance in enumerate(distance_rows(probe, gallery, metric)):
+        same = gallery.label == probe.label[row]
+        wanted = recordings != own[row]
+        view = probe.camera[row]
+        if other_views and view != UNKNOWN_VIEW:
+            wanted &= ~(same & (gallery.camera == view))
+        yield _Compared(distance, same, wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """How each of Q probes finds its matches."""
+
+    first: NDArray[np.int64]
+    """(Q,) rank of the first match, from 1; 0 where the gallery has none."""
+    ap: NDArray[np.float64]
+    """(Q,) average precision: mean over the matches of k / (rank of the k-th); NaN without any."""
+    inp: NDArray[np.float64]
+    """(Q,) inverse negative penalty: matches / rank of the last; NaN without any."""
+
+    def __getitem__(self, rows: NDArray[np.bool_]) -> Ranking:
+        return Ranking(self.first[rows], self.ap[rows], self.inp[rows])
+
+    def summary(self) -> dict[str, float]:
+        """rank1, rank5, rank10, mAP and mINP, shares of 1, over the probes that have a match.
+
+        `probes` counts these, `without_match` the others. Without any probe, any gallery or anyone
+        in both, the measures are NaN; where the gallery has one person only, they are 1.
+        """
+        there = self.first > 0
+        found = self.first[there]
+        return {
+            **{f"rank{k}": _mean(found <= k) for k in (1, 5, 10)},
+            "mAP": _mean(self.ap[there]),
+            "mINP": _mean(self.inp[there]),
+            "probes": len(found),
+            "without_match": len(there) - len(found),
+        }
+
+
+def rank(
+    probe: Embeddings, gallery: Embeddings, metric: Metric, *, other_views: bool = False
+) -> Ranking:
+    """Ranks of the matches of every probe in a gallery.
+
+    Neither match nor mistake is what has the probe's own id and, with `other_views`, what shows the
+    same person in the same view, where that is known. At equal distances matches rank behind all
+    others, in whatever order among themselves: the measures do not depend on it, nor on the order
+    of the gallery, and a network that makes all the same finds nobody.
+
+    Inverse negative penalty: Ye et al., "Deep learning for person re-identification: a survey and
+    outlook", TPAMI 44 (2022).
+    """
+    first = np.zeros(len(probe), np.int64)
+    ap, inp = np.full(len(probe), np.nan), np.full(len(probe), np.nan)
+    for row, compared in enumerate(_compare(probe, gallery, metric, other_views)):
+        matches, others = np.sort(compared.matches), np.sort(compared.others)
+        if len(matches):
+            found = np.arange(1, len(matches) + 1)
+            ranks = found + np.searchsorted(others, matches, side="right")
+            first[row], ap[row], inp[row] = ranks[0], (found / ranks).mean(), found[-1] / ranks[-1]
+    return Ranking(first, ap, inp)
+
+
+class EqualError(NamedTuple):
+    """Whom to take for unknown: a probe whose nearest is further than `threshold`."""
+
+    threshold: float
+    rejected: float
+    """Share of genuine probes beyond it."""
+    accepted: float
+    """Share of impostors within it."""
+
+
+def equal_error_threshold(embeddings: Embeddings, metric: Metric) -> EqualError:
+    """The distance at which as many of the known are rejected as of the unknown accepted.
+
+    Every recording is looked for among the others: to the nearest of the same identity it is
+    genuine, to the nearest of another an impostor. The rates change only at these distances. Of the
+    stretches from one to the next, that where the rates differ least is taken, the lower of two
+    equal ones, and the threshold is its middle (at the last distance of all, that distance). All
+    NaN where there are no genuine or no impostors.
+    """
+    nearest = [
+        (compared.matches.min(initial=np.inf), compared.others.min(initial=np.inf))
+        for compared in _compare(embeddings, embeddings, metric)
+    ]
+    genuine, impostor = (side[np.isfinite(side)] for side in np.reshape(nearest, (-1, 2)).T)
+    if not len(genuine) or not len(impostor):
+        return EqualError(np.nan, np.nan, np.nan)
+    steps = np.unique(np.concatenate([genuine, impostor]))
+    genuine_within = np.searchsorted(np.sort(genuine), steps, side="right")
+    accepted = np.searchsorted(np.sort(impostor), steps, side="right")
+    # shares, times both numbers: whole, so that equal ones are equal
+    gap = (len(genuine) - genuine_within) * len(impostor) - accepted * len(genuine)
+    best = int(np.abs(gap).argmin())
+    threshold = float(steps[best : best + 2].mean())
+    return EqualError(threshold, _mean(genuine > threshold), _mean(impostor <= threshold))
+
+
+def _mean(values: NDArray[np.bool_] | NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else np.nan

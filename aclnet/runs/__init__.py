@@ -1,0 +1,1 @@
+"""What a run is: its configuration, record, samples, inputs, history and scores."""

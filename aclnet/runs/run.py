@@ -1,0 +1,392 @@
+"""A training run on disk: configuration, environment, checkpoints, metrics, history, scores."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tomllib
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import torch
+
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.layouts import Layout
+from aclnet.datasets.store import manifest
+from aclnet.datasets.store.store import Store
+from aclnet.runs.config import Config, validate
+from aclnet.runs.history import History
+from aclnet.runs.inputs import channels
+from aclnet.runs.splits import Fold
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from aclnet.runs.splits import Splits
+
+FORMAT = 1
+_RECORD, _CONFIG, _SPLIT, _LOCK = "run.json", "config.toml", "split.csv", "lock"
+# what torch.load raises on files that are cut off, not checkpoints, or hold other objects
+_DAMAGED = (RuntimeError, EOFError, OSError, ValueError, KeyError, UnpicklingError)
+
+
+class Run:
+    """The folder of a run.
+
+    `run.json` says what it was trained on; `config.toml` how; `split.csv` is its own copy of a
+    `--split` file; `checkpoints/last.pt` and `best.pt` hold the weights and all state,
+    `metrics.csv` a row an epoch, `history.zarr` confusions and families, `scores/*.npz` the scores
+    of splits by sample id, `tb/` TensorBoard's events; `lock` is held by the process that trains.
+
+    AclnetError where there is no run at `path`, or a damaged one.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self.record: dict[str, Any] = json.loads((path / _RECORD).read_text(encoding="utf-8"))
+            values = tomllib.loads((path / _CONFIG).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise AclnetError(
+                f"{path} is no run of aclnet: {error.filename} cannot be read ({error.strerror})"
+            ) from None
+        except ValueError as error:
+            raise AclnetError(f"{path}: {_RECORD} or {_CONFIG} is damaged: {error}") from None
+        if not isinstance(self.record, dict) or self.record.get("format") != FORMAT:
+            raise AclnetError(f"{path}: written by another version of aclnet; train it again")
+        self.config: Config = validate(values, str(path / _CONFIG))
+
+    @classmethod
+    def create(
+        cls, path: Path, name: str, config: Config, store: Store, splits: Splits, init: str | None
+    ) -> Run:
+        """A new run's folder, or the one that is there already (for resuming).
+
+        AclnetError where the folder cannot be written.
+        """
+        if is_run(path):
+            return cls(path)
+        return cls.begin(
+            path,
+            config,
+            {
+                "name": name,
+                "store": {"path": str(store.path.resolve()), "digest": store.digest},
+                "dataset": store.name,
+                "layout": store.layout.model_dump(mode="json"),
+                "channels": channels(store, config.data),
+                "normalisation": store.attributes["normalisation"],
+                "class_names": splits.classes,
+                **({} if splits.gallery is None else {"score_names": store.class_names}),
+                "split": splits.identity,
+                "init_from": init,
+            },
+            splits.file,
+        )
+
+    @classmethod
+    def begin(
+        cls, path: Path, config: Config, about: dict[str, Any], split_file: Path | None = None
+    ) -> Run:
+        """A new run's folder. AclnetError where it cannot be written."""
+        record = {"format": FORMAT, **about, "environment": environment(), "finished": False}
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            (path / _CONFIG).write_text(config.to_toml(), encoding="utf-8")
+            if split_file:
+                shutil.copyfile(split_file, path / _SPLIT)
+            manifest.write_json(path / _RECORD, record)
+        except OSError as error:
+            raise AclnetError(f"{path} cannot be written: {error.strerror}; use --out") from None
+        return cls(path)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    @property
+    def class_names(self) -> list[str]:
+        return list(self.record["class_names"])
+
+    @property
+    def score_names(self) -> list[str]:
+        """Of the columns of its test scores: its classes or, by a gallery, all of the store's."""
+        return list(self.record.get("score_names", self.class_names))
+
+    @property
+    def layout(self) -> Layout:
+        return Layout.model_validate(self.record["layout"])
+
+    @property
+    def protocol(self) -> str:
+        return str(self.record["split"]["protocol"])
+
+    @property
+    def test_split(self) -> str:
+        """What it is tested on, as `xsub/test`."""
+        return f"{self.protocol}/{self.record['split'].get('side', 'test')}"
+
+    @property
+    def imported(self) -> bool:
+        """Was it not trained here, but made of a checkpoint?"""
+        return self.record["store"] is None
+
+    @property
+    def finished(self) -> bool:
+        return bool(self.record["finished"])
+
+    @property
+    def split_file(self) -> Path | None:
+        """The run's own copy of the `--split` file, None where a protocol of the store decided."""
+        return self.path / _SPLIT if "sha256" in self.record["split"] else None
+
+    @property
+    def fold(self) -> Fold | None:
+        """The fold of a training side that was tested, None where there is none."""
+        numbers = self.record["split"].get("fold")
+        return Fold(*numbers) if numbers else None
+
+    @property
+    def history(self) -> History:
+        return History(self.path / "history.zarr")
+
+    def scores(self, split: str) -> Path:
+        """Where the scores of a split are."""
+        return self.path / "scores" / f"{split}.npz"
+
+    @property
+    def test_scores(self) -> Path:
+        """Where those of the run's own test split are."""
+        return self.scores(self.test_split.replace("/", "-"))
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Inside, no other process of this machine may train the run: AclnetError in that one."""
+        if fcntl is None:
+            yield
+            return
+        with (self.path / _LOCK).open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise AclnetError(
+                    f"{self.path} is being trained by another process; the same command goes on "
+                    "when that one has ended"
+                ) from None
+            except OSError:
+                pass  # a file system without locks
+            yield
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Marks the run as finished with its result."""
+        self.record |= {"finished": True, "result": result}
+        manifest.write_json(self.path / _RECORD, self.record)
+
+    def checkpoint(self, name: str) -> Path:
+        return self.path / "checkpoints" / f"{name}.pt"
+
+    def save(self, name: str, state: dict[str, Any]) -> None:
+        """Writes a checkpoint so that after a crash there is the old one or the new one."""
+        path = self.checkpoint(name)
+        path.parent.mkdir(exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        with temporary.open("wb") as stream:
+            torch.save(state, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+
+    def load(self, name: str) -> dict[str, Any] | None:
+        """A checkpoint on the CPU, None where there is none.
+
+        AclnetError where it is damaged or holds anything but tensors and plain values.
+        """
+        path = self.checkpoint(name)
+        if not path.is_file():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+        except _DAMAGED:
+            # torch's own message proposes to load such a file without restrictions
+            raise AclnetError(
+                f"{path} was not loaded: it is damaged, or holds other objects than tensors and "
+                "plain values; train again with --fresh"
+            ) from None
+
+    @contextmanager
+    def fitting(self, name: str) -> Iterator[None]:
+        """Inside, a state that does not fit is an AclnetError that names the checkpoint."""
+        try:
+            yield
+        except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+            raise AclnetError(
+                f"{self.checkpoint(name)} does not fit the run's configuration, layout and "
+                f"classes ({str(error).splitlines()[0]}); train again with --fresh"
+            ) from None
+
+    def is_of(self, store: Store) -> bool:
+        """Is it a store that the run could have been trained on? An imported run, on any."""
+        return self.imported or bool(self.record["store"]["digest"] == store.digest)
+
+    @property
+    def selected(self) -> str:
+        """Name of the checkpoint that is the run's result."""
+        chosen = self.config.select != "last" and self.checkpoint("best").is_file()
+        return "best" if chosen else "last"
+
+    def network_state(self) -> dict[str, torch.Tensor]:
+        """All weights that are the run's result, or the last where it goes on, by their names."""
+        state = self.load(self.selected)
+        if state is None:
+            raise AclnetError(f"{self.path} has no checkpoint yet; `aclnet train` goes on with it")
+        with self.fitting(self.selected):
+            return dict(state["network"])
+
+    def weights(self, part: str = "model.") -> dict[str, torch.Tensor]:
+        """Those of a part of the network, without its prefix; the default is the classifier."""
+        network = self.network_state()
+        return {n.removeprefix(part): w for n, w in network.items() if n.startswith(part)}
+
+    def save_tables(self, scores: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Writes the tables of a protocol beside the scores they belong to."""
+        scores.parent.mkdir(parents=True, exist_ok=True)
+        for name, table in tables.items():
+            table.to_csv(scores.with_suffix(f".{name}.csv"), index=False)
+
+    def load_tables(self, scores: Path) -> dict[str, pd.DataFrame]:
+        """The tables beside scores, by name."""
+        names = dict.fromkeys(("condition", "probe_condition", "gallery_condition"), str)
+        return {
+            file.name.split(".")[-2]: pd.read_csv(file, dtype=names).fillna(
+                dict.fromkeys(names, "")
+            )
+            for file in sorted(scores.parent.glob(f"{scores.stem}.*.csv"))
+        }
+
+    def write_metrics(self, rows: list[dict[str, float]]) -> None:
+        """Replaces metrics.csv."""
+        temporary = self.path / "metrics.csv.tmp"
+        pd.DataFrame(rows).to_csv(temporary, index=False)
+        temporary.replace(self.path / "metrics.csv")
+
+    def open_store(self) -> Store:
+        """The store the run was trained on, found again by its digest where it was moved.
+
+        Looked at are the recorded path, the folder of the run's store, and three levels below the
+        working folder.
+        """
+        if self.imported:
+            raise AclnetError(f"{self.path} was imported, not trained here: name a --store")
+        wanted = self.record["store"]["digest"]
+        recorded = Path(self.record["store"]["path"])
+        below = (Path().glob(f"{'*/' * depth}*.zarr") for depth in range(3))
+        beside = self.path.resolve().parent.parent.glob("*.zarr")
+        for path in (recorded, *sorted(beside), *(p for paths in below for p in sorted(paths))):
+            if store_digest(path) == wanted:
+                return Store(path)
+        raise AclnetError(
+            f"the store of {self.path} (digest {wanted[:12]}) is neither at {recorded} nor below "
+            f"{Path.cwd()}; name it with --store"
+        )
+
+
+def is_run(path: Path) -> bool:
+    """Is there a run, finished or not, at `path`?"""
+    return (path / _RECORD).is_file()
+
+
+def is_finished(path: Path) -> bool:
+    """Is the run at `path` finished, and the one that the folder is named after?"""
+    try:
+        run = Run(path)
+    except AclnetError:
+        return False
+    return run.finished and run.record["name"] == path.name
+
+
+def check_out(path: Path) -> None:
+    """AclnetError where `path` is neither a run, nor free for a new one."""
+    if not path.exists() or is_run(path):
+        return
+    begun = {_CONFIG, _SPLIT}  # of a run that was killed before it had its record
+    others = [] if not path.is_dir() else [f for f in path.iterdir() if f.name not in begun]
+    if others or not path.is_dir():
+        raise AclnetError(
+            f"{path} is there already and is no run of aclnet; choose another --out, or empty it"
+        )
+
+
+def remove(path: Path) -> None:
+    """Deletes a run; killed meanwhile, it leaves nothing at `path`."""
+    gone = path.with_name(f"{path.name}.removed")
+    shutil.rmtree(gone, ignore_errors=True)
+    path.rename(gone)
+    shutil.rmtree(gone)
+
+
+def store_digest(path: Path) -> str | None:
+    """Identity of the store at `path`, None where there is none."""
+    file = path / manifest.NAME
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+
+
+def environment() -> dict[str, str]:
+    """What a run was made with: versions, machine and, in a checkout, the commit."""
+    packages = ("aclnet", "torch", "numpy", "zarr", "lightning-fabric")
+    found = {name: version(name) for name in packages}
+    found["python"] = platform.python_version()
+    found["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    commit = _commit()
+    return {**found, "commit": commit} if commit else found
+
+
+def _commit() -> str:
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():
+        return ""  # installed, perhaps inside somebody else's repository
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=checkout,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return ""
+    return answer.stdout.strip()
+
+
+def run_name(config: Config, store: Store, split: dict[str, Any], init: str | None) -> str:
+    """recipe-modality-seed-hash: the same for the same configuration and data."""
+    identity = json.dumps([config.digest(), store.digest, split, init], sort_keys=True)
+    short = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    return f"{config.recipe}-{config.data.modality}-s{config.seed}-{short}"
+
+
+def run_folder(store: Store, name: str, out: Path | None) -> Path:
+    """`--out`, else below `runs_folder`."""
+    return out or runs_folder(store) / name
+
+
+def runs_folder(store: Store) -> Path:
+    """Where a store's runs are: beside it, or ./runs where that cannot be written."""
+    path = store.path if store.path.name else store.path.resolve()
+    beside = path.with_name(path.name + ".runs")
+    parent = beside if beside.exists() else beside.parent
+    return beside if os.access(parent, os.W_OK) else Path("runs")

@@ -1,0 +1,195 @@
+"""Scores of a split with the ids they belong to, and what is computed from them."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+from zipfile import BadZipFile
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from aclnet.datasets.spec.errors import AclnetError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+DAMAGED = (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error)
+"""What numpy raises on an npz that is cut off, none at all, or holds other than plain arrays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a network says of N samples, at least one for the figures below, sorted by id."""
+
+    ids: NDArray[np.str_]
+    """(N,)."""
+    scores: NDArray[np.float32]
+    """(N, classes) probabilities or, of probes, similarities to a gallery; finite."""
+    labels: NDArray[np.int64]
+    """(N,) true classes."""
+
+    @classmethod
+    def sorted(
+        cls, ids: NDArray[np.str_], scores: NDArray[np.float32], labels: NDArray[np.int64]
+    ) -> Self:
+        """From any order."""
+        order = np.argsort(ids)
+        return cls(ids[order], scores[order], labels[order])
+
+    def gather(self, world: int) -> Scores:
+        """The samples of all processes, on each of them."""
+        if world == 1:
+            return self
+        from torch import distributed
+
+        parts: list[Scores] = [self] * world
+        distributed.all_gather_object(parts, self)
+        return Scores.join(parts)
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """The samples of several, none of them in two."""
+        joined = (
+            np.concatenate([getattr(p, f) for p in parts]) for f in ("ids", "scores", "labels")
+        )
+        return cls.sorted(*joined)
+
+    def save(self, path: Path) -> None:
+        """Writes `ids`, `scores`, `labels` to an npz, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp.npz")
+        np.savez_compressed(temporary, ids=self.ids, scores=self.scores, labels=self.labels)
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads what `save` wrote. AclnetError where nothing is there, or something damaged."""
+        if not path.is_file():
+            raise AclnetError(f"{path}: no scores there; `aclnet evaluate` makes them")
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                return cls(stored["ids"], stored["scores"], stored["labels"])
+        except DAMAGED:
+            raise AclnetError(f"{path} is damaged; `aclnet evaluate` makes it again") from None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        return np.asarray(self.scores.argmax(axis=1), dtype=np.int64)
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        return np.asarray(self.predictions == self.labels)
+
+    @property
+    def top1(self) -> float:
+        """Share of samples whose best class is right."""
+        return float(self.correct.mean())
+
+    @property
+    def top5(self) -> float:
+        """Share of samples whose class is among the best five; ties count in its favour."""
+        own = np.take_along_axis(self.scores, self.labels[:, None], axis=1)
+        return float(((self.scores > own).sum(axis=1) < 5).mean())
+
+    @property
+    def mean_class(self) -> float:
+        """Mean over the classes that occur of each one's accuracy (recall)."""
+        confusion = self.confusion()
+        sizes = confusion.sum(axis=1)
+        return float((confusion.diagonal()[sizes > 0] / sizes[sizes > 0]).mean())
+
+    def result(self) -> dict[str, float]:
+        """The accuracies and their uncertainty, for a record or JSON."""
+        low, high = self.interval()
+        return {
+            "top1": self.top1,
+            "top5": self.top5,
+            "mean_class": self.mean_class,
+            "top1_low": low,
+            "top1_high": high,
+            "samples": len(self),
+        }
+
+    def confusion(self) -> NDArray[np.int64]:
+        """(classes, classes) counts, true class by predicted class."""
+        classes = self.scores.shape[1]
+        flat = np.bincount(self.labels * classes + self.predictions, minlength=classes**2)
+        return flat.reshape(classes, classes).astype(np.int64)
+
+    def per_class(self, names: list[str]) -> pd.DataFrame:
+        """A row a class: `class`, `samples`, `accuracy`, `taken_for` most often, and `times`.
+
+        Without samples the accuracy is NaN; `taken_for` is empty where nothing went wrong.
+        """
+        confusion = self.confusion()
+        sizes = confusion.sum(axis=1)
+        wrong = confusion - np.diag(confusion.diagonal())
+        most = wrong.max(axis=1)
+        taken_for = [names[w] if n else "" for w, n in zip(wrong.argmax(axis=1), most, strict=True)]
+        return pd.DataFrame(
+            {
+                "class": names,
+                "samples": sizes,
+                "accuracy": np.divide(
+                    confusion.diagonal(), sizes, out=np.full(len(sizes), np.nan), where=sizes > 0
+                ),
+                "taken_for": taken_for,
+                "times": most,
+            }
+        )
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Confidence interval of `top1`.
+
+        Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22
+        (1927).
+        """
+        test = binomtest(int(self.correct.sum()), len(self))
+        low, high = test.proportion_ci(confidence_level=level, method="wilson")
+        return float(low), float(high)
+
+
+def mcnemar(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[int, int, float]:
+    """Exact McNemar test of two paired lists of right and wrong.
+
+    Returns how often only `a` and only `b` was right, and the two-sided p-value.
+    """
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    if only_a + only_b == 0:
+        return 0, 0, 1.0
+    return only_a, only_b, float(binomtest(only_a, only_a + only_b).pvalue)
+
+
+def check_same_ids(a: NDArray[np.str_], b: NDArray[np.str_], what: str) -> None:
+    """AclnetError that names ids, of `what`, that only one of two lists without repetition has."""
+    first, second = set(a.tolist()), set(b.tolist())
+    differing = [
+        f"{len(only)} in the {side} only ({', '.join(sorted(only)[:3])}{', ...' * (len(only) > 3)})"
+        for side, only in (("first", first - second), ("second", second - first))
+        if only
+    ]
+    if differing:
+        raise AclnetError(f"{what} are of different samples: {'; '.join(differing)}")
+
+
+def check_same_samples(a: Scores, b: Scores, what: str) -> None:
+    """AclnetError that names samples, of `what`, where two are not of the same ids and labels."""
+    check_same_ids(a.ids, b.ids, what)
+    differing = np.flatnonzero(a.labels != b.labels)
+    if len(differing):
+        one = differing[0]
+        raise AclnetError(
+            f"{what} disagree on the class of {len(differing)} samples, first {a.ids[one]}: "
+            f"{a.labels[one]} and {b.labels[one]}, counting from 0"
+        )

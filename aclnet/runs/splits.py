@@ -1,0 +1,332 @@
+"""Which samples a run trains on, selects its weights on and is tested on."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.store import keyed_random
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.store.store import Store
+    from aclnet.runs.config import Config
+
+_HELD_OUT = 0.15
+"""Share of the training samples that validation takes, at least."""
+_SIDES = ("train", "val", "test", "gallery", "probe")
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Masks (N,) over a store's samples; variants of a recording are on its side."""
+
+    protocol: str
+    classes: list[str]
+    """Names of those that take part."""
+    train: NDArray[np.bool_]
+    val: NDArray[np.bool_] | None
+    """None where nothing is held out."""
+    test: NDArray[np.bool_]
+    identity: dict[str, Any]
+    """What a run records of them, and is told apart from others by."""
+    file: Path | None = None
+    """The CSV file that they come from."""
+    gallery: NDArray[np.bool_] | None = None
+    """Known samples, to the nearest of which those of `test` are compared, see
+    `aclnet.retrieval.recognition`; None where the classifier is tested."""
+
+    def class_of(self, store: Store) -> NDArray[np.int64]:
+        """(labels,) class of the network for each label of the store, -1 for those without."""
+        place = {name: number for number, name in enumerate(self.classes)}
+        return np.array([place.get(name, -1) for name in store.class_names], np.int64)
+
+
+class Fold(NamedTuple):
+    """One of several parts of a training side, to be tested on when the others train."""
+
+    number: int
+    """From 1."""
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `2/4`. AclnetError on anything else."""
+        try:
+            number, of = map(int, text.split("/"))
+        except ValueError:
+            number, of = 0, 0
+        if not 1 <= number <= of:
+            raise AclnetError(f"fold {text!r}: write it as 2/4, the second of four")
+        return cls(number, of)
+
+
+def choose_splits(
+    store: Store, config: Config, split_file: Path | None = None, fold: Fold | None = None
+) -> Splits:
+    """The samples of a run: of a CSV file, of a fold of the protocol's training side, or of the
+    protocol. AclnetError where nothing would train, select or be tested, or no tested class trains.
+    """
+    people = config.task != "action"
+    needs_validation = "val" in (config.select, config.loss.families.source)
+    hold_out, seed = needs_validation and config.select != "test", config.seed
+    protocol = config.data.protocol
+    if split_file:
+        splits = file_splits(store, split_file)
+    elif fold:
+        splits = fold_splits(store, protocol, fold, hold_out=hold_out, seed=seed, people=people)
+    else:
+        splits = protocol_splits(store, protocol, hold_out=hold_out, seed=seed, people=people)
+    if people:
+        splits = _of_people(store, splits)
+    elif splits.gallery is None:
+        _check_classes(store, splits)
+    selection(config, splits)
+    return splits
+
+
+def protocol_splits(
+    store: Store, protocol: str, *, hold_out: bool, seed: int, people: bool = False
+) -> Splits:
+    """The sides of one of the store's protocols, its first where `protocol` is empty.
+
+    `hold_out` takes validation data from training: whole subjects where the store knows them, so
+    that the validation is as hard as the test, else recordings, class by class; where `people` are
+    recognised, all of some of them. Which ones follows from `seed`. What is tested is the probes,
+    by the gallery, where `people` are recognised and where there is no test side. AclnetError
+    where a side is empty.
+    """
+    protocol = protocol or store.default_protocol
+    has = {side for side in ("test", "probe") if f"{protocol}/{side}" in store.splits}
+    side = "probe" if "probe" in has and (people or "test" not in has) else "test"
+    train, test = store.mask(f"{protocol}/train"), store.mask(f"{protocol}/{side}")
+    if not (train.any() and test.any()):
+        raise AclnetError(_empty_side(store, protocol, side))
+    gallery = gallery_of(store, f"{protocol}/{side}")
+    identity = {"protocol": protocol} | ({} if side == "test" else {"side": side})
+    classes = store.classes_of(protocol)
+    splits = Splits(protocol, classes, train, None, test, identity, gallery=gallery)
+    return _hold_out(store, splits, seed, people=people) if hold_out else splits
+
+
+def gallery_of(store: Store, split: str) -> NDArray[np.bool_] | None:
+    """Mask of the known samples of a protocol's `probe` side; None for any other side.
+
+    AclnetError where there are none.
+    """
+    protocol, _, side = split.rpartition("/")
+    if side != "probe":
+        return None
+    gallery = store.mask(f"{protocol}/gallery")
+    if not gallery.any():
+        raise AclnetError(
+            f"{store.path}: {split} is compared with {protocol}/gallery, which has no sample; "
+            "prepare more recordings, or choose another --protocol or --split"
+        )
+    return gallery
+
+
+def fold_splits(
+    store: Store, protocol: str, fold: Fold, *, hold_out: bool, seed: int, people: bool = False
+) -> Splits:
+    """A fold of the training side of a protocol; the protocol's test side takes no part.
+
+    The subjects, in order of their numbers, are dealt out to the folds in turn, whatever the seed;
+    those of this fold are tested, the others train. As many folds as subjects leave one out each.
+    `hold_out` as in `protocol_splits`. AclnetError where subjects are unknown, or too few.
+    """
+    protocol = protocol or store.default_protocol
+    side, subjects = store.mask(f"{protocol}/train"), store.column("subject")
+    known = np.unique(subjects[side])
+    if (known < 0).any():
+        raise AclnetError(
+            f"{store.path}: folds are made of subjects, and training samples of {protocol} have "
+            "none; give folds of your own with --split FILE.csv (columns id and split)"
+        )
+    if not 2 <= fold.of <= len(known):
+        raise AclnetError(
+            f"{store.path}: the training side of {protocol} has {len(known)} subjects, which "
+            f"cannot be {fold.of} folds; two folds are the fewest, one a subject the most"
+        )
+    tested = known[fold.number - 1 :: fold.of]
+    test = side & np.isin(subjects, tested)
+    name = f"{protocol}-fold{fold.number}of{fold.of}"
+    identity = {"protocol": name, "of": protocol, "fold": list(fold), "tested": _named(tested)}
+    splits = Splits(name, store.classes_of(protocol), side & ~test, None, test, identity)
+    return _hold_out(store, splits, seed, people=people) if hold_out else splits
+
+
+def file_splits(store: Store, path: Path) -> Splits:
+    """Sides from a CSV file with columns `id` and `split` (train, val, test, gallery or probe).
+
+    A sample of two sides names both, as `train+gallery`; samples that the file does not name take
+    no part. AclnetError with the line of an unknown or repeated id or an unknown side, where no
+    line says train, and where what is tested is not one thing.
+    """
+    original = store.column("variant") == 0
+    ids = store.column("id")
+    row_of = dict(zip(ids[original].tolist(), np.flatnonzero(original).tolist(), strict=True))
+    masks = {side: np.zeros(len(store), dtype=bool) for side in _SIDES}
+    named: dict[str, int] = {}
+    for line, sample, sides in _lines(path):
+        if sample not in row_of:
+            raise AclnetError(f"{path}:{line}: {store.path} has no sample {sample!r}")
+        if sample in named:
+            raise AclnetError(f"{path}:{line}: {sample!r} stands in line {named[sample]} already")
+        named[sample] = line
+        for side in sides.split("+"):
+            if side not in _SIDES:
+                raise AclnetError(f"{path}:{line}: split {side!r} is none of {', '.join(_SIDES)}")
+            masks[side][row_of[sample]] = True
+    there = {side for side, mask in masks.items() if mask.any()}
+    if "train" not in there:
+        raise AclnetError(f"{path}: no line says train")
+    if {"test", "probe"} <= there or ("probe" in there) != ("gallery" in there):
+        raise AclnetError(
+            f"{path}: lines say {', '.join(sorted(there))}; what is tested is either test, or "
+            "probe with the gallery that it is compared with"
+        )
+    side = "probe" if "probe" in there else "test"
+    masks["train"] |= ~original & np.isin(store.column("original"), ids[masks["train"]])
+    return Splits(
+        protocol=path.stem,
+        classes=store.class_names,
+        train=masks["train"],
+        val=masks["val"] if masks["val"].any() else None,
+        test=masks[side],
+        identity={
+            "protocol": path.stem,
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            **({} if side == "test" else {"side": side}),
+        },
+        file=path,
+        gallery=masks["gallery"] if side == "probe" else None,
+    )
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Number of the line (from 1), id and side of each entry."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            table = csv.DictReader(stream, skipinitialspace=True)
+            missing = {"id", "split"} - set(table.fieldnames or ())
+            if missing:
+                raise AclnetError(f"{path}:1: no column {' and '.join(sorted(missing))}")
+            for row in table:
+                yield table.line_num, (row["id"] or "").strip(), (row["split"] or "").strip()
+    except OSError as error:
+        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise AclnetError(f"{path} is no CSV file in UTF-8: {error}") from None
+
+
+def _check_classes(store: Store, splits: Splits) -> None:
+    """AclnetError where a classifier can only fail: people are recognised who never trained."""
+    labels = store.column("label")
+    if splits.test.any() and not np.isin(labels[splits.test], labels[splits.train]).any():
+        raise AclnetError(
+            f"{splits.file or store.path}: {splits.protocol} tests classes that no training sample "
+            "has, which is meant for tests by retrieval (whom of a gallery does a probe show?): "
+            "--set task=gait or task=reid tests so. Else give sides of your own with --split "
+            "FILE.csv (columns id and split), whose test samples are of classes that train as well"
+        )
+
+
+def _empty_side(store: Store, protocol: str, tested: str) -> str:
+    def size(name: str, side: str) -> int:
+        mask = store.splits.get(f"{name}/{side}")
+        return 0 if mask is None else int(mask.sum())
+
+    tests = ("test", "probe")
+    usable = [
+        p for p in store.protocols if size(p, "train") and any(size(p, side) for side in tests)
+    ]
+    remedy = f"choose --protocol {' or '.join(usable)}" if usable else "prepare more recordings"
+    return (
+        f"{store.path}: protocol {protocol} has {size(protocol, 'train')} training and "
+        f"{size(protocol, tested)} {tested} samples, and both are needed; {remedy}, or give sides "
+        "of your own with --split FILE.csv (columns id and split)"
+    )
+
+
+def _of_people(store: Store, splits: Splits) -> Splits:
+    """People are the classes: those who train. What has no gallery is compared with itself."""
+    names = store.class_names
+    classes = [names[label] for label in np.unique(store.column("label")[splits.train])]
+    gallery = splits.test if splits.gallery is None else splits.gallery
+    return replace(splits, classes=classes, gallery=gallery)
+
+
+def _hold_out(store: Store, splits: Splits, seed: int, *, people: bool) -> Splits:
+    """Takes validation data from training."""
+    by = store.column("label" if people else "subject")
+    known = np.unique(by[splits.train & (by >= 0)])
+    if len(known) > 1:
+        chosen = _some(by, splits.train, known, seed)
+        val = splits.train & np.isin(by, chosen)
+        names = [store.class_names[label] for label in chosen] if people else chosen.tolist()
+        group = f"{'people' if people else 'subjects'} {', '.join(map(str, names))}"
+    else:
+        val = splits.train & _some_of_each_class(store, splits.train, seed)
+        group = "recordings at random, class by class"
+    identity = {**splits.identity, "held_out": group}
+    return replace(splits, train=splits.train & ~val, val=val, identity=identity)
+
+
+def _some(
+    by: NDArray[np.int64], train: NDArray[np.bool_], known: NDArray[np.int64], seed: int
+) -> NDArray[np.int64]:
+    """Groups, sorted, that make up the share to be held out of the training samples."""
+    order = keyed_random.generator(seed, len(known)).permutation(known)
+    share = np.array([(train & (by == s)).sum() for s in order]) / train.sum()
+    count = int(np.searchsorted(np.cumsum(share), _HELD_OUT)) + 1
+    return np.sort(order[: min(count, len(known) - 1)])
+
+
+def _named(subjects: NDArray[np.int64]) -> str:
+    return f"subjects {', '.join(map(str, subjects.tolist()))}"
+
+
+def _some_of_each_class(store: Store, train: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:
+    """(N,) mask of recordings, with all their pieces and variants."""
+    table = pd.DataFrame({"original": store.column("original"), "label": store.column("label")})
+    recordings = table[train].drop_duplicates("original")
+    keys = keyed_random.fold(keyed_random.sample_keys(recordings["original"]), seed)
+    order = recordings.assign(draw=keyed_random.uniform(keys, 0)).groupby("label")["draw"]
+    # a class of one recording keeps it for training
+    held_out = order.rank(method="first") <= (_HELD_OUT * order.transform("size")).round()
+    return np.asarray(table["original"].isin(recordings["original"][held_out]))
+
+
+def selection(config: Config, splits: Splits) -> NDArray[np.bool_] | None:
+    """The samples that are scored after every epoch, if any.
+
+    They select the weights, or tell confusions where `loss.families.source` is "val". AclnetError
+    where there are none to do so.
+    """
+    if config.select == "test":
+        if not splits.test.any():
+            raise AclnetError(f"--select test: {splits.file or splits.protocol} has no test sample")
+        return splits.test
+    if config.select == "last" and config.loss.families.source == "train":
+        return None
+    if splits.val is None or not splits.val.any():
+        what = "--select val" if config.select == "val" else "loss.families.source=val"
+        raise AclnetError(
+            f"{what} needs validation samples, and {splits.file or splits.protocol} has none"
+            + ("; let some lines say val" if splits.file else ": too few to hold some out")
+        )
+    return splits.val

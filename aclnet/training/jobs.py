@@ -1,0 +1,250 @@
+"""Several runs by one command: one after the other, or some at once in processes of their own.
+
+Runs that are finished are passed over and runs that were stopped go on, so that the same command
+again goes on with the set, wherever it was stopped.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import traceback
+from collections import deque
+from contextlib import ExitStack
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.store.store import Store
+from aclnet.runs.run import is_finished, runs_folder
+from aclnet.training.launch import make_fabric, plan_run, train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+    from pathlib import Path
+    from typing import Any
+
+    from aclnet.runs.config import Config
+    from aclnet.runs.splits import Fold
+    from aclnet.training.trainer import Progress
+
+    Watch = Callable[[str, "Job"], AbstractContextManager[Progress]]
+    """Entered with a run's place in the set, as `2/6`, when its turn comes; left when it ends."""
+
+FAILED = "failed (the reason is named at the end)"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of a set; arguments as those of `aclnet.training.launch.train`."""
+
+    title: str
+    """What tells it from the others of the set."""
+    store: Path
+    config: Config
+    path: Path
+    """The run's folder, which has the run's name."""
+    split_file: Path | None = None
+    fold: Fold | None = None
+    init_from: Path | None = None
+    fresh: bool = False
+
+
+def plan_job(
+    title: str,
+    store: Store,
+    config: Config,
+    out: Path | None,
+    *,
+    split_file: Path | None = None,
+    fold: Fold | None = None,
+    init_from: Path | None = None,
+    fresh: bool = False,
+) -> Job:
+    """A run of a set, in the folder `out` or, where None, beside the store, by the run's name.
+
+    AclnetError where it could not be trained.
+    """
+    plan = plan_run(store, config, split_file=split_file, fold=fold, init_from=init_from)
+    path = (out or runs_folder(store)) / plan.name
+    return Job(title, store.path, config, path, split_file, fold, init_from, fresh)
+
+
+class Failure(NamedTuple):
+    """A run that could not be trained."""
+
+    job: Job
+    message: str
+
+
+def train_jobs(
+    jobs: Sequence[Job], watch: Watch, *, at_once: int = 1, accelerator: str = "auto"
+) -> list[Failure]:
+    """Trains what is not finished of a set, each run on one device, and says what failed.
+
+    More than one `at_once` are processes that share the threads of this one and take CUDA devices
+    in turn. They end with this process, however it ends. AclnetError on an accelerator that is not
+    there.
+    """
+    numbered = [(f"{number}/{len(jobs)}", job) for number, job in enumerate(jobs, start=1)]
+    waiting = deque((n, job) for n, job in numbered if job.fresh or not is_finished(job.path))
+    at_once = min(at_once, len(waiting))
+    if waiting:
+        make_fabric(waiting[0][1].config, accelerator, "1")  # what this machine lacks is said once
+    if at_once <= 1:
+        return _one_by_one(waiting, watch, accelerator)
+    return _SideBySide(waiting, watch, at_once, accelerator).run()
+
+
+def failed(failures: Sequence[Failure], total: int) -> AclnetError:
+    """What to raise in the end where runs of a set failed: which, and why."""
+    reasons = "".join(f"\n{job.title}: {message}" for job, message in failures)
+    return AclnetError(f"{len(failures)} of {total} runs failed{reasons}")
+
+
+def _one_by_one(waiting: deque[tuple[str, Job]], watch: Watch, accelerator: str) -> list[Failure]:
+    failures = []
+    for place, job in waiting:
+        with watch(place, job) as progress:
+            message = _train(job, progress, accelerator, "1")
+            if message:
+                progress.remark(FAILED)
+                failures.append(Failure(job, message))
+    return failures
+
+
+def _train(job: Job, progress: Progress, accelerator: str, devices: str) -> str | None:
+    """Trains one run; what went wrong, if anything: the other runs of the set go on."""
+    try:
+        fabric = make_fabric(job.config, accelerator, devices)
+        fabric.launch()
+        train(
+            fabric,
+            Store(job.store),
+            job.config,
+            progress,
+            out=job.path,
+            split_file=job.split_file,
+            fold=job.fold,
+            init_from=job.init_from,
+            fresh=job.fresh,
+        )
+    except (AclnetError, OSError) as error:
+        return str(error)
+    except Exception:  # our own fault, which keeps its traceback
+        return traceback.format_exc()
+    return None
+
+
+@dataclass(slots=True)
+class _Running:
+    """A run that is trained in a process of its own."""
+
+    job: Job
+    slot: int
+    process: BaseProcess
+    progress: Progress
+    shown: ExitStack
+
+
+class _SideBySide:
+    """So many runs at once, the next one whenever one has ended."""
+
+    def __init__(
+        self, waiting: deque[tuple[str, Job]], watch: Watch, at_once: int, accelerator: str
+    ) -> None:
+        self.waiting, self.watch, self.at_once = waiting, watch, at_once
+        self.accelerator = accelerator
+        self.threads = max(1, torch.get_num_threads() // at_once)
+        self.running: dict[Connection, _Running] = {}
+        self.failures: list[Failure] = []
+
+    def run(self) -> list[Failure]:
+        try:
+            while self.waiting or self.running:
+                while self.waiting and len(self.running) < self.at_once:
+                    self._start(*self.waiting.popleft())
+                for connection in wait(list(self.running)):
+                    self._listen(connection)  # type: ignore[arg-type]
+        finally:
+            for one in self.running.values():
+                one.process.terminate()
+                one.process.join()
+                one.shown.close()
+        return self.failures
+
+    def _start(self, place: str, job: Job) -> None:
+        slot = min(set(range(self.at_once)) - {one.slot for one in self.running.values()})
+        shown = ExitStack()
+        progress = shown.enter_context(self.watch(place, job))
+        # not a fork: threads and CUDA do not survive one
+        context = multiprocessing.get_context("spawn")
+        reader, writer = context.Pipe(duplex=False)
+        arguments = (job, writer, self.accelerator, _device(self.accelerator, slot), self.threads)
+        process = context.Process(target=_work, args=arguments)
+        process.start()
+        writer.close()  # the process has the other end, and alone decides when it closes
+        self.running[reader] = _Running(job, slot, process, progress, shown)
+
+    def _listen(self, connection: Connection) -> None:
+        """Passes on what a process says."""
+        one = self.running[connection]
+        try:
+            said, *values = connection.recv()
+        except EOFError:
+            one.process.join()
+            said, values = "end", [f"its process was ended (status {one.process.exitcode})"]
+        if said != "end":
+            getattr(one.progress, said)(*values)
+            return
+        (message,) = values
+        if message:
+            one.progress.remark(FAILED)
+            self.failures.append(Failure(one.job, message))
+        del self.running[connection]
+        one.process.join()
+        one.shown.close()
+        connection.close()
+
+
+def _device(accelerator: str, slot: int) -> str:
+    """`devices` of Fabric for one of several runs at once."""
+    cuda = accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+    return f"{slot % torch.cuda.device_count()}," if cuda else "1"
+
+
+def _work(job: Job, writer: Connection, accelerator: str, devices: str, threads: int) -> None:
+    """What a process does."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
+    torch.set_num_threads(threads)
+    talk = Talk(writer)
+    talk.say("end", _train(job, talk, accelerator, devices))
+
+
+class Talk:
+    """A progress that is told to the process that started this one."""
+
+    def __init__(self, writer: Connection) -> None:
+        self.writer = writer
+
+    def say(self, *words: Any) -> None:  # noqa: ANN401 - whatever the progress is told
+        """SystemExit where nobody listens any more: a killed command trains no further."""
+        try:
+            self.writer.send(words)
+        except BrokenPipeError:
+            raise SystemExit(1) from None
+
+    def remark(self, text: str) -> None:
+        self.say("remark", text)
+
+    def step(self, epoch: int, step: int, steps: int, rate: float, waiting: float) -> None:
+        self.say("step", epoch, step, steps, rate, waiting)
+
+    def epoch(self, row: dict[str, float]) -> None:
+        self.say("epoch", row)

@@ -1,0 +1,431 @@
+"""The thin trainer: batches in, optimiser steps, one checkpoint that holds all state.
+
+Nothing in a step waits for the device. Nothing is random but the initial weights: order and
+augmentation are functions of (seed, epoch, sample), so a run that was killed and continued ends
+with the same weights, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.evaluation.scorer import score
+from aclnet.models.aclnet import Output
+from aclnet.retrieval.embedder import Embedder
+from aclnet.retrieval.recognition import Recogniser
+from aclnet.runs.inputs import Inputs, MakeInputs, clip_to_train
+from aclnet.runs.network import build_network, parameter_groups, start_from
+from aclnet.runs.splits import selection
+from aclnet.training.meters import EpochMeter, figures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lightning_fabric import Fabric
+    from numpy.typing import NDArray
+    from torch.utils.tensorboard.writer import SummaryWriter
+
+    from aclnet.datasets.store.store import Store
+    from aclnet.datasets.store.stream import Stream
+    from aclnet.models.aclnet import ACLNet
+    from aclnet.runs.config import Config
+    from aclnet.runs.run import Run
+    from aclnet.runs.scores import Scores
+    from aclnet.runs.splits import Splits
+
+SAVE_EVERY = 600.0
+"""Seconds between checkpoints inside an epoch."""
+CHECK_EVERY = 25
+"""Steps between looks at the losses, and at the clock: each look waits for the device."""
+
+
+class Progress(Protocol):
+    """Told how training goes on, on every process."""
+
+    def remark(self, text: str) -> None:
+        """Once for each thing that was decided: resumed, a new head, finished before."""
+
+    def step(self, epoch: int, step: int, steps: int, rate: float, waiting: float) -> None:
+        """After each step: epoch from 0, steps done, sequences/s, share of time without data."""
+
+    def epoch(self, row: dict[str, float]) -> None:
+        """After each epoch, with its row of metrics.csv."""
+
+
+class _Validation(NamedTuple):
+    """What held-out samples say after an epoch."""
+
+    columns: dict[str, float]
+    """Of metrics.csv."""
+    figure: float
+    """What selects the weights, the more the better."""
+    confusion: dict[str, NDArray[np.int64]]
+    """For history.zarr, where classes are told apart."""
+
+
+class Trainer:
+    """Trains one run to its end; `fit` goes on from the run's last checkpoint.
+
+    `initial` holds weights to start from, see `start_from`.
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        config: Config,
+        store: Store,
+        splits: Splits,
+        run: Run,
+        progress: Progress,
+        initial: dict[str, Tensor] | None = None,
+    ) -> None:
+        self.fabric, self.config, self.store, self.splits = fabric, config, store, splits
+        self.run, self.progress = run, progress
+        self.classes = len(splits.classes)
+        torch.manual_seed(config.seed)
+        network = build_network(config, store, splits)
+        if initial is not None:
+            start_from(network.model, initial)
+        self.contrast = network.contrast
+        self.raw_optimizer = torch.optim.SGD(
+            parameter_groups(network),
+            lr=config.optim.scaled_lr,
+            momentum=config.optim.momentum,
+            nesterov=config.optim.momentum > 0,
+        )
+        self.network, self.optimizer = fabric.setup(network, self.raw_optimizer)
+        self.select_on = selection(config, splits)
+        self.class_of = splits.class_of(store)
+        self.make = MakeInputs(
+            store, config.data, fabric.device, spec=config.augment, class_of=self.class_of
+        )
+        self.stream = self._open_stream()
+        self.class_weights = self._class_weights()
+        self.meter = EpochMeter(self.classes, fabric.device)
+        self.rows: list[dict[str, float]] = []
+        self.best = -1.0
+
+    def fit(self) -> None:
+        """Trains until the last epoch is done.
+
+        AclnetError on a loss that is not finite, and on a checkpoint that does not fit.
+        """
+        self._resume()
+        if self.fabric.is_global_zero:
+            self.run.history.create(self.config.optim.epochs, self.splits.classes)
+        with self._event_log() as log:
+            while self.stream.epoch < self.config.optim.epochs:
+                self._epoch(log)
+
+    @property
+    def model(self) -> ACLNet:
+        """The bare classifier."""
+        return self.network.module.model  # type: ignore[no-any-return]
+
+    def evaluate(self, mask: NDArray[np.bool_], clips: int) -> Scores:
+        """Scores of a split, the same on every process: by the weights that a checkpoint holds."""
+        self._share_statistics()
+        own = score(
+            self.model,
+            self.store,
+            mask,
+            self.config.data,
+            self.fabric.device,
+            clips=clips,
+            rank=self.fabric.global_rank,
+            world=self.fabric.world_size,
+        )
+        return own.gather(self.fabric.world_size)
+
+    def recogniser(
+        self, probe: NDArray[np.bool_], gallery: NDArray[np.bool_], clips: int
+    ) -> Recogniser:
+        """Compares probes with a gallery, the same on every process, by the weights of now."""
+        self._share_statistics()
+        projection = self.network.module.contrast.intra_projection
+        return Recogniser(
+            Embedder(self.model, projection, self.config, self.fabric.device),
+            self.store,
+            probe,
+            gallery,
+            self.config,
+            clips=clips,
+            rank=self.fabric.global_rank,
+            world=self.fabric.world_size,
+        )
+
+    def _share_statistics(self) -> None:
+        """Each process has batch statistics of its own, and those of the first one are saved."""
+        if self.fabric.world_size > 1:
+            for buffer in self.model.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
+    def _open_stream(self) -> Stream:
+        return self.store.stream(
+            self.splits.train,
+            batch_size=self.config.optim.batch_size // self.fabric.world_size,
+            sampling=clip_to_train(self.config.data),
+            seed=self.config.seed,
+            motion=self.make.motion,
+            score=self.make.score,
+            balance=self.config.data.balance,
+            per_class=self.config.data.per_class,
+            window=self.config.data.window,
+            rank=self.fabric.global_rank,
+            world=self.fabric.world_size,
+        )
+
+    def _class_weights(self) -> Tensor | None:
+        """(C,) float32 in inverse proportion to the class sizes; a sample's mean weight is 1."""
+        if not self.config.optim.class_weights:
+            return None
+        classes = self.class_of[self.store.column("label")[self.splits.train]]
+        sizes = np.bincount(classes, minlength=self.classes)
+        weights = sizes.sum() / (np.count_nonzero(sizes) * np.maximum(sizes, 1))
+        return torch.tensor(weights, dtype=torch.float32, device=self.fabric.device)
+
+    def _epoch(self, log: SummaryWriter | None) -> None:
+        epoch, steps = self.stream.epoch, self._steps()
+        self.network.train()
+        self.contrast.begin_epoch(epoch + 1, self.config.optim.epochs)
+        saved = time.monotonic()
+        for batch in self.meter.timed(self.stream):
+            step = self.stream.step
+            self._set_lr((epoch + (step - 1) / steps) / self.config.optim.epochs)
+            self._step(self.make(batch), batch.sample)
+            self.progress.step(epoch, step, steps, self.meter.rate, self.meter.waiting)
+            if step == steps or step % CHECK_EVERY == 0:
+                self._check_finite()
+                if step < steps and self._agree(time.monotonic() - saved > SAVE_EVERY):
+                    self._save("last")
+                    saved = time.monotonic()
+        self._finish_epoch(epoch, log)
+
+    def _steps(self) -> int:
+        """Steps of the epoch. AclnetError where its only batch is too small to be cut."""
+        plan = self.stream.plan(self.stream.epoch)
+        parts = self.fabric.world_size * self.config.optim.accumulate
+        if len(plan.order) < plan.batch and parts > 1:
+            raise AclnetError(
+                f"an epoch draws {len(plan.order)} samples, less than one batch of {plan.batch}, "
+                f"which {parts} processes or accumulated parts cannot share: lower optim.batch_size"
+            )
+        return plan.steps
+
+    def _check_finite(self) -> None:
+        """AclnetError where a loss since the last check, or a weight now, is not finite."""
+        self.meter.check(self.store, self.fabric)
+        finite = [parameter.isfinite().all() for parameter in self.network.parameters()]
+        if not torch.stack(finite).all():
+            raise AclnetError(
+                f"the weights are not finite after step {self.stream.step} of epoch "
+                f"{self.stream.epoch + 1}; lower optim.lr, or set optim.precision=32-true. "
+                "The last checkpoint is from before"
+            )
+
+    def _agree(self, due: bool) -> bool:
+        """What the first process says: clocks differ."""
+        return bool(self.fabric.broadcast(due))
+
+    def _step(self, inputs: Inputs, samples: NDArray[np.int64]) -> None:
+        """One optimiser step over the global batch, in parts where memory asks for it."""
+        parts = inputs.parts(self.config.optim.accumulate)
+        if len(parts) > 1:
+            self._observe(self._look_ahead(parts), inputs)
+        start = 0
+        for number, part in enumerate(parts, start=1):
+            with self.fabric.no_backward_sync(self.network, enabled=number < len(parts)):
+                output = self.network(part.tracks, part.owner, len(part))
+                if len(parts) == 1:
+                    self._observe(output, inputs)
+                self._backward(part, output, start, len(inputs), samples)
+            start += len(part)
+        self._set_weight_decay()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _backward(
+        self, part: Inputs, output: Output, start: int, local: int, samples: NDArray[np.int64]
+    ) -> None:
+        """Adds the gradient of samples from `start` on of this process's `local` ones."""
+        first = self.fabric.global_rank * local + start
+        losses = self.contrast(output.feature, slice(first, first + len(part)))
+        cross_entropy = functional.cross_entropy(
+            output.logits,
+            part.label,
+            weight=self.class_weights,
+            label_smoothing=self.config.optim.label_smoothing,
+            reduction="none",
+        )
+        # the contrastive losses of all parts add up to the batch's; DDP takes the mean of ranks
+        world = self.fabric.world_size
+        self.fabric.backward(cross_entropy.sum() / local + losses.total * world)
+        self.meter.add(
+            part,
+            output.logits,
+            cross_entropy.detach(),
+            losses,
+            samples[start : start + len(part)],
+            local * world,
+        )
+
+    @torch.no_grad()
+    def _look_ahead(self, parts: list[Inputs]) -> Output:
+        """What the network says of all parts: the contrastive losses of one need all others."""
+        with _frozen_statistics(self.model):
+            outputs = [self.network(part.tracks, part.owner, len(part)) for part in parts]
+        return Output(*(torch.cat(values) for values in zip(*outputs, strict=True)))
+
+    def _observe(self, output: Output, inputs: Inputs) -> None:
+        """Advances the state of the contrastive losses by the global batch, in rank order."""
+        local = (output.feature.detach(), output.logits.argmax(1), inputs.label, inputs.key)
+        if self.fabric.world_size > 1:
+            local = tuple(v.flatten(0, 1) for v in self.fabric.all_gather(local))
+        self.contrast.observe(*local)
+
+    def _set_lr(self, progress: float) -> None:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.config.optim.lr_at(progress)
+
+    def _set_weight_decay(self) -> None:
+        """A projection decays only in steps in which its term is active: it would only shrink."""
+        active = {"inter": self.contrast.inter_active, "intra": self.contrast.projects_intra}
+        for group in self.optimizer.param_groups:
+            group["weight_decay"] = self.config.optim.weight_decay * active.get(group["name"], True)
+
+    def _finish_epoch(self, epoch: int, log: SummaryWriter | None) -> None:
+        """What comes of an epoch: held-out scores, families, history, metrics, checkpoints."""
+        sums, confusion = self.meter.reduce(self.fabric)
+        row = {
+            "epoch": epoch + 1,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            **figures(sums, int(confusion.sum())),
+            "seconds": self.meter.seconds,
+            "sequences_per_second": self.meter.rate * self.fabric.world_size,
+            "waiting": self.meter.waiting,
+        }
+        history = {"confusion/train": confusion.view(self.classes, -1).cpu().numpy()}
+        better = False
+        if self.select_on is not None:
+            held_out = self._validate(self.select_on)
+            row |= held_out.columns
+            history |= held_out.confusion
+            better, self.best = held_out.figure > self.best, max(held_out.figure, self.best)
+        self.contrast.end_epoch()
+        self.rows.append(row)
+        self._record(epoch, history, log)
+        self.meter.reset()
+        # the best before the last, which remembers how good the best one was
+        for name in ("best", "last") if better else ("last",):
+            self._save(name)
+        self.progress.epoch(row)
+
+    def _validate(self, mask: NDArray[np.bool_]) -> _Validation:
+        """What the samples that select say.
+
+        Of people, each is looked for among the others; of the test side, in the gallery.
+        """
+        gallery = self.splits.gallery if mask is self.splits.test else None
+        if self.config.task != "action" or gallery is not None:
+            recognise = self.recogniser(mask, mask if gallery is None else gallery, clips=1)
+            _, ranking = recognise().ranking()
+            found = ranking.summary()
+            columns = {"eval_rank1": found["rank1"], "eval_mAP": found["mAP"]}
+            return _Validation(columns, float(np.nan_to_num(found["mAP"])), {})
+        scores = self.evaluate(mask, clips=1)
+        self._count_validation(scores)
+        confusion = {"confusion/eval": scores.confusion()}
+        return _Validation({"eval_accuracy": scores.top1}, scores.top1, confusion)
+
+    def _count_validation(self, scores: Scores) -> None:
+        if self.config.loss.families.source == "val":
+            pair = (torch.from_numpy(v) for v in (scores.predictions, scores.labels))
+            self.contrast.count(*(values.to(self.fabric.device) for values in pair))
+
+    def _record(
+        self, epoch: int, history: dict[str, NDArray[Any]], log: SummaryWriter | None
+    ) -> None:
+        """Writes the epoch to history.zarr, metrics.csv and TensorBoard's log."""
+        if log is None:
+            return
+        families = self.contrast.families
+        self.run.history.write(
+            epoch,
+            {
+                **history,
+                "affinity": families.affinity.cpu().numpy(),
+                "family": families.member.cpu().numpy(),
+                "temperature": families.temperature.cpu().numpy(),
+            },
+        )
+        self.run.write_metrics(self.rows)
+        for name, value in self.rows[-1].items():
+            log.add_scalar(name, value, epoch + 1)
+        log.flush()
+
+    @contextmanager
+    def _event_log(self) -> Iterator[SummaryWriter | None]:
+        """TensorBoard's log, on the first process; None on the others."""
+        if not self.fabric.is_global_zero:
+            yield None
+            return
+        from torch.utils.tensorboard.writer import SummaryWriter
+
+        # purge_step: epochs that a killed run had written already are drawn once
+        folder = str(self.run.path / "tb")
+        with SummaryWriter(folder, purge_step=self.stream.epoch + 1) as log:
+            yield log
+
+    def _save(self, name: str) -> None:
+        """Writes all state."""
+        meter = self.meter.state_dict(self.fabric)
+        if self.fabric.is_global_zero:
+            self.run.save(
+                name,
+                {
+                    "network": self.network.module.state_dict(),
+                    "optimizer": self.raw_optimizer.state_dict(),
+                    "precision": self.fabric.strategy.precision.state_dict(),
+                    "stream": self.stream.state_dict(),
+                    "meter": meter,
+                    "rows": self.rows,
+                    "best": self.best,
+                },
+            )
+        self.fabric.barrier()
+
+    def _resume(self) -> None:
+        state = self.run.load("last")
+        if state is None:
+            return
+        with self.run.fitting("last"):
+            self.network.module.load_state_dict(state["network"])
+            self.raw_optimizer.load_state_dict(state["optimizer"])
+            self.fabric.strategy.precision.load_state_dict(state["precision"])
+            self.stream.load_state_dict(state["stream"])
+            self.meter.load_state_dict(state["meter"], self.fabric)
+            self.rows, self.best = state["rows"], state["best"]
+        done, epochs = self.stream.epoch, self.config.optim.epochs
+        where = f"after step {self.stream.step} of epoch {done + 1}" if self.stream.step else ""
+        self.progress.remark(f"goes on {where or f'after epoch {done}'} of {epochs}")
+
+
+@contextmanager
+def _frozen_statistics(model: nn.Module) -> Iterator[None]:
+    """Batch norms use the batch's statistics and leave the running ones as they are."""
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

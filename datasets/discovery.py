@@ -1,0 +1,54 @@
+"""Finding what a command was not told: the newest store or run below a folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from aclnet.datasets.spec.errors import AclnetError
+
+if TYPE_CHECKING:
+    from aclnet.datasets.spec.source import DatasetSpec
+
+DATA_VARIABLE = "ACLNET_DATA"
+
+_STORES = ("*.zarr", "*/*.zarr", "*/*/*.zarr")
+_RUNS = ("runs/*", "*.runs/*", "*/runs/*", "*/*.runs/*")
+
+
+def find_raw(spec: DatasetSpec) -> Path:
+    """Raw recordings of a dataset where users put them; AclnetError that lists the places.
+
+    Looked through are `$ACLNET_DATA`, `./data` and the working folder.
+    """
+    folders = [Path(os.environ[DATA_VARIABLE])] if os.environ.get(DATA_VARIABLE) else []
+    folders += [Path("data"), Path()]
+    places = [folder / place for folder in folders for place in spec.places]
+    for place in places:
+        if place.exists():
+            return place
+    raise AclnetError(
+        f"no raw recordings of {spec.title}: looked for {', '.join(map(str, places))}; "
+        f"say where they are with --raw, or set {DATA_VARIABLE}"
+    )
+
+
+def newest_store(under: Path) -> Path:
+    """The store that was finished last; AclnetError where there is none."""
+    return _newest(under, _STORES, "manifest.json", "store", "`aclnet prepare` makes one")
+
+
+def newest_run(under: Path) -> Path:
+    """The run whose record was written last; AclnetError where there is none."""
+    return _newest(under, _RUNS, "run.json", "run", "`aclnet train` makes one")
+
+
+def _newest(under: Path, patterns: tuple[str, ...], marker: str, what: str, remedy: str) -> Path:
+    found = [file for pattern in patterns for file in under.glob(f"{pattern}/{marker}")]
+    if not found:
+        raise AclnetError(
+            f"no {what} below {under.resolve()} (looked for {', '.join(patterns)}); "
+            f"{remedy}, or name its path"
+        )
+    return max(found, key=lambda file: file.stat().st_mtime).parent

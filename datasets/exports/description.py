@@ -1,0 +1,125 @@
+"""Files that `aclnet export` made of stores: every dataset takes its own back as raw data."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from aclnet.datasets.formats.files import UNSOUND
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.layouts import registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from aclnet.datasets.spec.source import DatasetSpec, Source
+
+MARK = "aclnet"
+"""Key of the description in a pickle, the first one of the file; its array's name in a `.npz`;
+first word of an HDF5 file."""
+_FIRST_BYTES = 64
+
+
+class Description(BaseModel):
+    """What an exported store says of itself, whatever the form."""
+
+    model_config = ConfigDict(frozen=True)
+
+    schema_version: Literal[1] = 1
+    dataset: str
+    title: str
+    layout: str
+    """Name of the store's joint layout."""
+    file_layout: str
+    """Name of the layout of the joints in the file, from which the store's can be made."""
+    units: Literal["m", "px"]
+    """Of coordinates: metres or pixels."""
+    scored: bool
+    """Has every joint a confidence?"""
+    normalisation: str
+    """Recipe that the sequences have been through, see `aclnet.pipelines.steps.normalise`."""
+    class_names: tuple[str, ...]
+
+    @classmethod
+    def parse(cls, path: Path, values: Any) -> Self:  # noqa: ANN401 - whatever the file holds
+        """From a file's plain values; AclnetError that names the file where they are none."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the description"
+            raise AclnetError(
+                f"{path} does not say which store it is of ({place}: {first['msg']}); "
+                "`aclnet export` with this version writes it again"
+            ) from None
+
+    def spec(self, asked: DatasetSpec, path: Path) -> DatasetSpec:
+        """The dataset asked for, as the store had it; AclnetError where it was another one's."""
+        if self.dataset != asked.name:
+            raise AclnetError(
+                f"{path} is of the dataset {self.dataset}, not {asked.name}: "
+                f"`aclnet prepare {self.dataset} --raw {path}`"
+            )
+        return replace(
+            asked,
+            title=self.title,
+            layout=_known(self.layout, path),
+            raw_layout=None if self.file_layout == self.layout else self.file_layout,
+            units=self.units,
+            class_names=self.class_names,
+        )
+
+
+def opener(raw: Path) -> Callable[[DatasetSpec, Path], Source] | None:
+    """What opens `raw` where it is an export, told by its name and what it begins with or lists;
+    else None.
+    """
+    if not raw.is_file():
+        return None
+    if raw.suffix.lower() in (".h5", ".hdf5"):
+        from aclnet.datasets.exports.hdf5 import open_hdf5
+
+        return open_hdf5
+    if raw.suffix.lower() == ".pkl" and MARK.encode() in _beginning(raw):
+        from aclnet.datasets.readers.pyskl import open_exported
+
+        return open_exported
+    if raw.suffix.lower() == ".npz" and f"{MARK}.npy" in _members(raw):
+        from aclnet.datasets.exports.npz import open_exported_npz
+
+        return open_exported_npz
+    return None
+
+
+def _beginning(raw: Path) -> bytes:
+    try:
+        with raw.open("rb") as file:
+            return file.read(_FIRST_BYTES)
+    except OSError as error:
+        raise AclnetError(f"{raw} cannot be read: {error.strerror}") from None
+
+
+def _members(raw: Path) -> list[str]:
+    """What a zip lists; nothing where it is none, as those who read other `.npz` files say."""
+    try:
+        with zipfile.ZipFile(raw) as archive:
+            return archive.namelist()
+    except (OSError, *UNSOUND):
+        return []
+
+
+def _known(layout: str, path: Path) -> str:
+    """A layout as `get_layout` takes it: one that is not shipped is a file beside the export."""
+    if layout in registry():
+        return layout
+    file = path.parent / f"{layout}.json"
+    if not file.is_file():
+        raise AclnetError(
+            f"{path} has joints of the layout {layout}, which is not known; "
+            f"put the file of the layout beside it, as {file}"
+        )
+    return str(file)

@@ -1,0 +1,319 @@
+"""HDF5 files that `aclnet export --to hdf5` makes of stores, and what is in them.
+
+Sequences of any length lie one after another, without filling (M persons, T frames, V joints, C
+coordinates; N samples, R the sum of M x T over them):
+
+| path | shape, dtype | what |
+|---|---|---|
+| `frames/keypoint` | (R, V, C) float32 | person 0's frames, then person 1's, ...; m or px |
+| `frames/present` | (R,) bool | is the person there in this frame; zeros where not |
+| `frames/index` | (R,) int32 | number of the frame in the recording, from 0 |
+| `frames/score` | (R, V) float32 | confidence of each joint; only where the store has it |
+| `samples/start`, `n_persons`, `n_frames` | (N,) int | the sample's rows: `start : start + M * T` |
+| `samples/id`, `original` | (N,) text | its id, and that of the recording it is of |
+| `samples/variant` | (N,) int | 0, or the number of an augmented copy, which may only train |
+| `samples/label` | (N,) int | class, an index of `class_names` |
+| `samples/subject`, `camera`, `setup`, `replication` | (N,) int | -1 where unknown |
+| `samples/condition`, `source` | (N,) text | empty where there is none |
+| `samples/width`, `height` | (N,) int | pixels of the image; 0 for joints in space |
+| `samples/centre`, `rotation` | (N, C), (N, C, C) float32 | camera space = x @ rotation + centre |
+| `splits/<protocol>/<side>` | (N,) bool | who trains, who is tested |
+| `class_names` | (classes,) text | |
+| `layout` | text | the joint layout as JSON: names of joints, bones, parts |
+
+Attributes of the file are the fields of `aclnet.datasets.exports.description.Description`.
+A sequence is `keypoint[start : start + M * T].reshape(M, T, V, C)`.
+
+The file begins with HDF5's user block, 512 bytes that other readers pass over: `seal` writes the
+sha256 of all that follows into it. It is compared before HDF5's library sees the file, because
+damaged metadata make that crash the whole process. So what other software wrote is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import h5py
+import numpy as np
+
+from aclnet.datasets.exports.description import MARK, Description
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, Sequence
+from aclnet.datasets.spec.source import Item, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.spec.source import DatasetSpec
+
+TEXTS = ("id", "original", "condition", "source")
+NUMBERS = (
+    "label", "subject", "camera", "setup", "replication", "width", "height", "variant", "n_persons",
+    "n_frames", "start",
+)  # fmt: skip
+VECTORS = ("centre", "rotation")
+"""Columns by what they hold: text, a whole number, an array."""
+FRAMES = {"keypoint": "float32", "present": "bool", "index": "int32", "score": "float32"}
+"""Arrays of rows and their dtypes."""
+
+USER_BLOCK = 512
+"""Bytes before HDF5's own."""
+_ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError)
+"""What h5py raises where something is not there, or of another kind."""
+_CACHE = 32 << 20  # bytes of decoded chunks: neighbours share one
+
+
+def seal(path: Path) -> None:
+    """Writes what identifies the content into the user block of a file that is finished."""
+    digest = _digest(path)
+    with path.open("r+b") as file:
+        file.write(_seal(digest))
+
+
+def open_hdf5(spec: DatasetSpec, raw: Path) -> Hdf5Source:
+    """A file of `aclnet export`; AclnetError where it is none, or another dataset's."""
+    return Hdf5Source(_table(raw).description.spec(spec, raw), raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Hdf5Source(Source):
+    """One exported store, `root`."""
+
+    def normalisation(self) -> str:
+        return _table(self.root).description.normalisation
+
+    def fingerprint(self) -> str:
+        with self.root.open("rb") as file:
+            return hashlib.sha256(file.read(USER_BLOCK)).hexdigest()
+
+    def scan(self) -> tuple[list[Item], list[Rejection]]:
+        table = _table(self.root)
+        row_bytes = get_layout(self.spec.layout).num_joints * self.spec.dimensions * 4
+        rows = table.numbers["n_persons"] * table.numbers["n_frames"]
+        items, rejections = [], []
+        for n, sample_id in enumerate(table.texts["id"]):  # in the order of their rows
+            if table.place[sample_id] == n:
+                items.append(Item(sample_id, "", int(rows[n]) * row_bytes))
+            else:
+                reason = f"sample {n} has the id of an earlier one, {sample_id!r}"
+                rejections.append(Rejection(self.root.name, None, reason, "there twice"))
+        return items, rejections
+
+    def splits(self) -> dict[str, list[str]]:
+        table = _table(self.root)
+        originals = np.array(table.texts["original"], dtype=str)
+        return {
+            name.replace("/", "_"): np.unique(originals[mask]).tolist()
+            for name, mask in table.splits.items()
+        }
+
+    def read(self, item: Item) -> Sequence | Rejection:
+        try:
+            table = _table(self.root)
+            if item.sample_id not in table.place:
+                raise DamageError("there is no such sample")
+            return self._sequence(table, table.place[item.sample_id])
+        except AclnetError as error:
+            return Rejection(self.root.name, None, str(error))
+        except DamageError as damage:
+            reason = f"sample {item.sample_id!r}: {damage.reason}"
+            return Rejection(self.root.name, None, reason)
+
+    def _sequence(self, table: _Table, n: int) -> Sequence:
+        number = {name: int(values[n]) for name, values in table.numbers.items()}
+        text = {name: values[n] for name, values in table.texts.items()}
+        if not 0 <= number["label"] < len(self.spec.class_names):
+            raise DamageError(f"no class has the label {number['label']}")
+        frames = self._frames(table, number["start"], number["n_persons"], number["n_frames"])
+        if (frames["index"] != frames["index"][0]).any():
+            raise DamageError("its persons have frames of different numbers")
+        return Sequence(
+            sample_id=text["id"],
+            keypoint=frames["keypoint"],
+            label=number["label"],
+            present=frames["present"],
+            frame_index=frames["index"][0],
+            score=frames.get("score"),
+            subject=number["subject"],
+            camera=number["camera"],
+            setup=number["setup"],
+            replication=number["replication"],
+            condition=text["condition"],
+            width=number["width"],
+            height=number["height"],
+            source=text["source"],
+            prepared=Prepared(
+                centre=table.vectors["centre"][n],
+                rotation=table.vectors["rotation"][n],
+                original=text["original"],
+                variant=number["variant"],
+            ),
+        )
+
+    def _frames(
+        self, table: _Table, start: int, persons: int, frames: int
+    ) -> dict[str, NDArray[Any]]:
+        """(M, T, ...) of each array of rows."""
+        rows = persons * frames
+        joints = get_layout(self.spec.layout).num_joints
+        shapes = {"keypoint": (joints, self.spec.dimensions), "score": (joints,)}
+        found: dict[str, NDArray[Any]] = {}
+        for name in FRAMES if table.description.scored else [n for n in FRAMES if n != "score"]:
+            shape = shapes.get(name, ())
+            try:
+                array = _dataset(_file(self.root), f"frames/{name}")
+                if array.dtype != FRAMES[name] or array.shape[1:] != shape:
+                    raise DamageError(f"`frames/{name}` is not (rows, {shape}) {FRAMES[name]}")
+                if not (start >= 0 and persons >= 1 and frames >= 1 and start + rows <= len(array)):
+                    raise DamageError(f"`frames/{name}` has no rows {start} to {start + rows}")
+                block = array[start : start + rows]
+            except _ERRORS as error:
+                raise DamageError(f"`frames/{name}` cannot be read: {error}") from None
+            if not np.isfinite(block).all():
+                raise DamageError(f"`frames/{name}` has values that are not finite")
+            found[name] = block.reshape(persons, frames, *shape)
+        return found
+
+
+class _Table(NamedTuple):
+    """All of a file but the rows of frames."""
+
+    description: Description
+    numbers: dict[str, NDArray[np.int64]]
+    """(N,)."""
+    texts: dict[str, list[str]]
+    vectors: dict[str, NDArray[np.float32]]
+    splits: dict[str, NDArray[np.bool_]]
+    """(N,) by `protocol/side`."""
+    place: dict[str, int]
+    """Of each id, its first one."""
+
+
+def _table(path: Path) -> _Table:
+    return _table_of_version(path, *_version(path))
+
+
+@lru_cache(maxsize=4)
+def _table_of_version(path: Path, mtime_ns: int, size: int) -> _Table:
+    with _damage(path):
+        file = _file(path)
+        values = {name: _plain(value) for name, value in file.attrs.items()}
+        description = Description.parse(path, {**values, "class_names": _text(file, "class_names")})
+        return _read_table(path, file, description)
+
+
+def _read_table(path: Path, file: h5py.File, description: Description) -> _Table:
+    coordinates = 2 if description.units == "px" else 3
+    shapes = {"centre": (coordinates,), "rotation": (coordinates, coordinates)}
+    texts = {name: _text(file, f"samples/{name}") for name in TEXTS}
+    count = len(texts["id"])
+    numbers = {name: _column(file, f"samples/{name}", (count,), "iu") for name in NUMBERS}
+    vectors = {n: _column(file, f"samples/{n}", (count, *shapes[n]), "f") for n in VECTORS}
+    splits = {
+        f"{protocol}/{side}": _column(file, f"splits/{protocol}/{side}", (count,), "b")
+        for protocol in file["splits"]
+        for side in file["splits"][protocol]
+    }
+    uneven = [name for name, values in texts.items() if len(values) != count]
+    if uneven:
+        raise ValueError(f"samples/{uneven[0]} does not have {count} values")
+    if any((abs(values) >= 2**31).any() for name, values in numbers.items() if name != "start"):
+        raise ValueError("a number of the samples is beyond all reason")
+    if not all(np.isfinite(values).all() for values in vectors.values()):
+        raise ValueError("a centre or rotation is not finite")
+    return _Table(
+        description=description,
+        numbers={name: values.astype(np.int64) for name, values in numbers.items()},
+        texts=texts,
+        vectors={name: values.astype(np.float32) for name, values in vectors.items()},
+        splits=splits,
+        place={sample_id: n for n, sample_id in reversed([*enumerate(texts["id"])])},
+    )
+
+
+def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    found = file[name]
+    if not isinstance(found, h5py.Dataset):
+        raise ValueError(f"{name} is not an array")
+    return found
+
+
+def _column(file: h5py.File, name: str, shape: tuple[int, ...], kinds: str) -> NDArray[Any]:
+    found = _dataset(file, name)
+    if found.shape != shape or found.dtype.kind not in kinds:
+        raise ValueError(f"{name} is {found.dtype} {found.shape}, {shape} is expected")
+    return np.asarray(found[...])
+
+
+def _text(file: h5py.File, name: str) -> list[str]:
+    found = _dataset(file, name)
+    if found.ndim != 1 or h5py.check_string_dtype(found.dtype) is None:
+        raise ValueError(f"{name} is not a list of text")
+    return [str(value) for value in found.asstr()[...]]
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever an attribute holds
+    return value.item() if isinstance(value, np.generic) else value
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _ERRORS as error:
+        raise AclnetError(
+            f"{path} is no sound file of `aclnet export --to hdf5` ({error}); export it again"
+        ) from None
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """What makes a changed file another one."""
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _file(path: Path) -> h5py.File:
+    # a forked process must not share HDF5's state with its parent
+    key = (path, *_version(path), os.getpid())
+    if key not in _opened:
+        for file in _opened.values():
+            file.close()  # else HDF5 would take a file that was written over for the one it knows
+        _opened.clear()
+        _opened[key] = _open_sealed(path)
+    return _opened[key]
+
+
+_opened: dict[tuple[Path, int, int, int], h5py.File] = {}
+"""The file that was read last: opening it for each sequence would take longer than reading that."""
+
+
+def _open_sealed(path: Path) -> h5py.File:
+    with path.open("rb") as file:
+        begin = file.read(USER_BLOCK)
+    if not begin.startswith(_seal("").strip()):
+        raise AclnetError(f"{path} is no file of `aclnet export --to hdf5`")
+    if begin != _seal(_digest(path)):
+        raise AclnetError(f"{path} has other bytes than were written; fetch or export it again")
+    return h5py.File(path, "r", rdcc_nbytes=_CACHE)
+
+
+def _seal(digest: str) -> bytes:
+    return f"{MARK} export 1, sha256 {digest}".encode().ljust(USER_BLOCK)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        file.seek(USER_BLOCK)
+        return hashlib.file_digest(file, "sha256").hexdigest()

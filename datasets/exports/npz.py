@@ -1,0 +1,271 @@
+"""CTR-GCN's arrays that `aclnet export --to npz` makes of stores, and what lies beside them.
+
+For each side of one protocol, `train` and `test` (N recordings, T frames of the longest one of
+both, V joints, C coordinates; two persons, zeros where there are fewer, and after the last frame):
+
+| array | shape, dtype | what |
+|---|---|---|
+| `x_SIDE` | (N, T, 2 x V x C) float32 | joints; confidence of pixels is a third coordinate |
+| `y_SIDE` | (N, classes) float32 | one-hot |
+| `present_SIDE` | (N, T, 2) bool | is the person there in this frame? |
+| `frame_index_SIDE` | (N, T) int32 | number of the frame in the recording, from 0 |
+| `score_SIDE` | (N, T, 2, V) float32 | confidence of joints in space; only where the store has it |
+| `n_persons_SIDE`, `n_frames_SIDE` | (N,) int32 | what of a row is not filling |
+| `subject_SIDE`, `camera_SIDE`, `setup_SIDE`, `replication_SIDE` | (N,) int32 | -1: unknown |
+| `width_SIDE`, `height_SIDE` | (N,) int32 | pixels of the image; 0 for joints in space |
+| `id_SIDE`, `condition_SIDE`, `source_SIDE` | (N,) text | |
+| `centre_SIDE`, `rotation_SIDE` | (N, C), (N, C, C) float32 | camera = x @ rotation + centre |
+
+`aclnet` (1,) text, the first array, is a `NpzDescription` as JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from aclnet.datasets.exports.description import MARK, Description
+from aclnet.datasets.formats.files import UNSOUND
+from aclnet.datasets.formats.npy_rows import NpyRows, open_npz
+from aclnet.datasets.readers.ctr_npz import NUM_PERSONS, PLACE, SIDES, UNSURE, labels_of
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, Sequence
+from aclnet.datasets.spec.source import Item, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.spec.source import DatasetSpec
+
+TEXTS = ("id", "condition", "source")
+NUMBERS = (
+    "subject", "camera", "setup", "replication", "width", "height", "n_persons", "n_frames",
+)  # fmt: skip
+VECTORS = ("centre", "rotation")
+"""Columns by what they hold: text, a whole number, an array."""
+_MAX_IDS = 2**28  # bytes: of a million recordings, 64 characters each
+_BLOCK = 2**24  # bytes
+
+
+class NpzDescription(Description):
+    """What a file says of itself."""
+
+    protocol: str = Field(pattern="^[^/]+$")
+    """The one whose sides it holds."""
+
+
+def frame_arrays(
+    joints: int, coordinates: int, *, scored: bool
+) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+    """dtype, and shape of one frame's values, of the arrays of frames by their names."""
+    channels = 3 if scored else coordinates
+    arrays: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
+        "x": (np.dtype("<f4"), (NUM_PERSONS * joints * channels,)),
+        "present": (np.dtype("?"), (NUM_PERSONS,)),
+        "frame_index": (np.dtype("<i4"), ()),
+    }
+    if scored and coordinates == channels:
+        arrays["score"] = (np.dtype("<f4"), (NUM_PERSONS, joints))
+    return arrays
+
+
+def open_exported_npz(spec: DatasetSpec, raw: Path) -> ExportedNpz:
+    """A file of `aclnet export`; AclnetError where it is none, or another dataset's."""
+    source = ExportedNpz(_describe(raw, *_version(raw)).spec(spec, raw), raw)
+    source.arrays()
+    return source
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedNpz(Source):
+    """One protocol of a store, `root`, read row by row; an item's path is `FILE/x_train/ROW`."""
+
+    def normalisation(self) -> str:
+        return self._description.normalisation
+
+    def fingerprint(self) -> str:
+        """The archive has a checksum of each array."""
+        return _checksums(self.root)
+
+    def scan(self) -> tuple[list[Item], list[Rejection]]:
+        found: dict[str, Item] = {}
+        rejections = []
+        for side, rows in self.arrays().items():
+            of_side = set()
+            for row, sample_id in enumerate(self._ids(side)):
+                item = Item(sample_id, f"{self.root.name}/x_{side}/{row}", rows["x"].row_bytes)
+                first = found.setdefault(sample_id, item)
+                if sample_id in of_side:  # a recording may be on both sides
+                    reason = f"the same recording is at {first.path}"
+                    rejections.append(Rejection(item.path, None, reason, "there twice"))
+                of_side.add(sample_id)
+        return list(found.values()), rejections
+
+    def splits(self) -> dict[str, list[str]]:
+        return {f"{self._description.protocol}_{side}": list(self._ids(side)) for side in SIDES}
+
+    def read(self, item: Item) -> Sequence | Rejection:
+        place = PLACE.fullmatch(item.path)
+        if place is None:
+            return Rejection(item.path, None, "the path is not of the form FILE/x_train/ROW")
+        try:
+            return self._sequence(self.arrays()[place[1]], int(place[2]))
+        except AclnetError as error:
+            return Rejection(item.path, None, str(error))
+        except DamageError as damage:
+            return damage.at(item.path)
+
+    def _sequence(self, arrays: dict[str, NpyRows], row: int) -> Sequence:
+        label = int(labels_of(arrays["y"].read(row))[0])
+        if label == UNSURE:
+            raise DamageError(f"row {row} of y is not one-hot")
+        text = {name: _texts(arrays[name], row, 1)[0] for name in TEXTS}
+        number = {name: int(arrays[name].read(row)[0]) for name in NUMBERS}
+        vector = {name: _finite(arrays, name, row) for name in VECTORS}
+        persons, frames = number["n_persons"], number["n_frames"]
+        longest = arrays["x"].shape[1]
+        if not (1 <= persons <= NUM_PERSONS and 1 <= frames <= longest):
+            raise DamageError(f"{persons} persons in {frames} frames do not fit its row")
+
+        def tracks(values: NDArray[Any]) -> NDArray[Any]:
+            """(M, T, ...) of (longest, two persons, ...)."""
+            return np.ascontiguousarray(values[:frames, :persons].swapaxes(0, 1))
+
+        joints = get_layout(self.spec.layout).num_joints
+        x = tracks(_finite(arrays, "x", row).reshape(longest, NUM_PERSONS, joints, -1))
+        score = None
+        if "score" in arrays:
+            score = tracks(_finite(arrays, "score", row))
+        elif self._description.scored:
+            score = np.ascontiguousarray(x[..., -1])
+        return Sequence(
+            sample_id=text["id"],
+            keypoint=np.ascontiguousarray(x[..., : self.spec.dimensions]),
+            label=label,
+            present=tracks(arrays["present"].read(row)[0].view(np.uint8) != 0),
+            frame_index=arrays["frame_index"].read(row)[0, :frames].copy(),
+            score=score,
+            subject=number["subject"],
+            camera=number["camera"],
+            setup=number["setup"],
+            replication=number["replication"],
+            width=number["width"],
+            height=number["height"],
+            condition=text["condition"],
+            source=text["source"],
+            prepared=Prepared(vector["centre"], vector["rotation"], original=text["id"]),
+        )
+
+    def _ids(self, side: str) -> Iterator[str]:
+        """Sample ids of a side, row by row; AclnetError where they are not to be read."""
+        rows = self.arrays()[side]["id"]
+        block = max(1, _BLOCK // rows.row_bytes)
+        try:
+            for first in range(0, len(rows), block):
+                yield from _texts(rows, first, min(block, len(rows) - first))
+        except DamageError as damage:
+            raise AclnetError(f"{self.root}/id_{side}: {damage.reason}; export it again") from None
+
+    @property
+    def _description(self) -> NpzDescription:
+        return _describe(self.root, *_version(self.root))
+
+    def arrays(self) -> dict[str, dict[str, NpyRows]]:
+        """By side and name; AclnetError where one is not there or not what it should be."""
+        joints = get_layout(self.spec.layout).num_joints
+        # a forked process must not share the file's position with its parent
+        return _open(
+            self.root, *_version(self.root), joints, self.spec.dimensions, process=os.getpid()
+        )
+
+
+@lru_cache(maxsize=4)
+def _describe(path: Path, mtime_ns: int, size: int) -> NpzDescription:
+    """`mtime_ns` and `size` make a changed file another key."""
+    try:
+        values = json.loads(_texts(open_npz(path, MARK, text=True), 0, 1)[0])
+    except (DamageError, ValueError, RecursionError):
+        values = None
+    return NpzDescription.parse(path, values)
+
+
+@lru_cache(maxsize=1)
+def _open(
+    path: Path, mtime_ns: int, size: int, joints: int, coordinates: int, process: int
+) -> dict[str, dict[str, NpyRows]]:
+    description = _describe(path, mtime_ns, size)
+    frames = frame_arrays(joints, coordinates, scored=description.scored)
+    sides = {}
+    for side in SIDES:
+        names = ("y", *frames, *NUMBERS, *VECTORS)
+        arrays = {name: open_npz(path, f"{name}_{side}") for name in names}
+        arrays |= {name: open_npz(path, f"{name}_{side}", text=True) for name in TEXTS}
+        count, longest = (*arrays["x"].shape, 0)[:2]
+        expected: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
+            **{name: (dtype, (longest, *shape)) for name, (dtype, shape) in frames.items()},
+            **{name: (np.dtype("<i4"), ()) for name in NUMBERS},
+            **{name: (arrays[name].dtype, ()) for name in TEXTS},
+            "centre": (np.dtype("<f4"), (coordinates,)),
+            "rotation": (np.dtype("<f4"), (coordinates, coordinates)),
+            "y": (np.dtype("<f4"), (arrays["y"].row_bytes // 4,)),
+        }
+        for name, (dtype, shape) in expected.items():
+            found = arrays[name]
+            if (found.dtype, found.shape) != (dtype, (count, *shape)):
+                raise AclnetError(
+                    f"{path}/{name}_{side}: {found.dtype} {found.shape} where "
+                    f"{dtype} {(count, *shape)} is expected; export it again"
+                )
+        classes = len(description.class_names)
+        if not 1 <= arrays["y"].shape[1] <= classes:
+            raise AclnetError(f"{path}/y_{side} is not of the {classes} classes; export it again")
+        if count * arrays["id"].row_bytes > _MAX_IDS:
+            raise AclnetError(f"{path}/id_{side} is longer than all ids together can be")
+        sides[side] = arrays
+    return sides
+
+
+def _texts(rows: NpyRows, first: int, count: int) -> list[str]:
+    values = rows.read(first, count)
+    try:
+        texts: list[str] = values.tolist()
+        "".join(texts).encode()
+    except ValueError:  # no such character, or half of one
+        raise DamageError("a text has characters that are none") from None
+    return texts
+
+
+def _finite(arrays: dict[str, NpyRows], name: str, row: int) -> NDArray[np.float32]:
+    values: NDArray[np.float32] = arrays[name].read(row)[0].copy()
+    if not np.isfinite(values).all():
+        raise DamageError(f"row {row} of {name} has values that are not finite")
+    return values
+
+
+def _checksums(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [(info.filename, info.CRC, info.file_size) for info in archive.infolist()]
+    except (OSError, *UNSOUND) as error:
+        raise AclnetError(f"{path} cannot be read ({error}); export it again") from None
+    return hashlib.sha256(repr(members).encode()).hexdigest()
+
+
+def _version(path: Path) -> tuple[int, int]:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
+    return stat.st_mtime_ns, stat.st_size

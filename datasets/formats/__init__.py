@@ -1,0 +1,1 @@
+"""From bytes to arrays, safely: files and archives, npy and npz, restricted pickles."""

@@ -1,0 +1,142 @@
+"""Files below a raw folder, those inside zip archives included: nothing is unpacked to disk.
+
+A member of an archive has a path that goes on behind the archive's own: `part1.zip/a/b.skeleton`.
+"""
+
+from __future__ import annotations
+
+import lzma
+import os
+import struct
+import zipfile
+import zlib
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.sequence import DamageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_ZIP = ".zip"
+UNSOUND = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    LookupError,
+    RuntimeError,  # encrypted; NotImplementedError, one of its kind: packed by another method
+    ValueError,
+)
+"""What zipfile raises on archives that are damaged or none."""
+
+
+def folder_of(root: Path) -> Path:
+    """What paths below a root are relative to: the root, or the folder of a root that is a file."""
+    return root if root.is_dir() else root.parent
+
+
+def check_archive(root: Path, what: str) -> None:
+    """AclnetError unless `root` is a folder or a zip archive; `what` it should hold, in words."""
+    if not root.is_dir() and root.suffix.lower() != _ZIP:
+        raise AclnetError(f"{root} is not a folder or a zip of one; give the one that holds {what}")
+
+
+def walk_files(root: Path) -> Iterator[tuple[str, int]]:
+    """Path relative to `folder_of(root)` and size in bytes of every file, in no fixed order.
+
+    `root` is a folder, searched to any depth, or one file. Archives are listed by their members;
+    folders that are links are not followed. Raises AclnetError where a folder or an archive cannot
+    be listed.
+    """
+    if not root.is_dir():
+        yield from _file(root, root.name, _size(root))
+        return
+    folders = [""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(root / folder) as entries:
+                for entry in entries:
+                    path = f"{folder}{entry.name}"
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(f"{path}/")
+                    elif entry.is_file():
+                        yield from _file(root / path, path, entry.stat().st_size)
+        except OSError as error:
+            raise AclnetError(
+                f"{error.filename or root / folder} cannot be listed: {error.strerror}; "
+                "check the path and its permissions"
+            ) from None
+
+
+def read_file(root: Path, path: str, limit: int) -> bytes:
+    """Content of a file that `walk_files` lists.
+
+    Raises DamageError where it cannot be read or has more than `limit` bytes, which the caller
+    chooses well above any real file: a hostile one must not fill the memory.
+    """
+    folder = folder_of(root)
+    archive, separator, member = _split(folder, path)
+    try:
+        if separator:
+            with _open_zip(archive).open(member) as file:
+                data = file.read(limit + 1)
+        else:
+            with (folder / path).open("rb") as file:
+                data = file.read(limit + 1)
+    except OSError as error:
+        raise DamageError(f"cannot be read: {error.strerror or error}") from None
+    except UNSOUND as error:
+        raise DamageError(f"cannot be unpacked: {error}") from None
+    if len(data) > limit:
+        raise DamageError(f"longer than {limit:,} bytes, no file of this kind is")
+    return data
+
+
+def _file(file: Path, path: str, size: int) -> Iterator[tuple[str, int]]:
+    """The file itself, or the members of an archive."""
+    if not path.lower().endswith(_ZIP):
+        yield path, size
+        return
+    try:
+        members = _open_zip(file).infolist()
+    except (OSError, *UNSOUND) as error:
+        raise AclnetError(
+            f"{file} is no sound zip archive ({error}); fetch it again, or move it away"
+        ) from None
+    for member in members:
+        if member.filename and not member.filename.endswith("/"):
+            yield f"{path}/{member.filename}", member.file_size
+
+
+def _split(folder: Path, path: str) -> tuple[Path, str, str]:
+    """Archive, separator and member of a path; the last two empty for a plain file."""
+    place = path.lower().find(f"{_ZIP}/")
+    while place >= 0:
+        end = place + len(_ZIP)
+        if (folder / path[:end]).is_file():
+            return folder / path[:end], "/", path[end + 1 :]
+        place = path.lower().find(f"{_ZIP}/", end)
+    return folder / path, "", ""
+
+
+def _open_zip(file: Path) -> zipfile.ZipFile:
+    stat = file.stat()
+    # a forked process must not share the file's position with its parent
+    return _open_version(file, stat.st_mtime_ns, stat.st_size, os.getpid())
+
+
+@lru_cache(maxsize=4)  # listing a large archive takes a second
+def _open_version(file: Path, mtime_ns: int, size: int, process: int) -> zipfile.ZipFile:
+    return zipfile.ZipFile(file)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise AclnetError(f"{file} cannot be read: {error.strerror}") from None

@@ -1,0 +1,103 @@
+"""Arrays of `.npy` and `.npz` files out of bytes: numbers alone, and no more memory than they say.
+
+`numpy.load` makes room for whatever a header announces, and unpickles objects on demand; here a
+file that does not hold what it announces is damaged.
+"""
+
+from __future__ import annotations
+
+import math
+import tokenize
+import warnings
+import zipfile
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from aclnet.datasets.formats.files import UNSOUND
+from aclnet.datasets.spec.sequence import DamageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+MAX_HEADER = 10_000
+"""Bytes that no header of an array of numbers exceeds."""
+_READ_HEADER = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+_UNREADABLE = (
+    *(ValueError, SyntaxError, TypeError, KeyError, OverflowError),
+    *(tokenize.TokenError, MemoryError, RecursionError),
+)
+"""What numpy raises on headers that are none."""
+_MAX_AXES = 32
+_MAX_ITEM = {False: 8, True: 4 * 10**6}
+"""Bytes of a number, and of a text."""
+
+
+class Header(NamedTuple):
+    """What a `.npy` file announces."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    order: Any
+    """`C` or `F`."""
+    begin: int
+    """Where the array begins, in bytes."""
+
+
+def parse_header(data: bytes, *, text: bool = False) -> Header:
+    """Of a `.npy` file (version 1 or 2 of its format) that begins so; DamageError where none does.
+
+    The first MAX_HEADER bytes of a file suffice. text: an array of text is expected, not of
+    numbers.
+    """
+    file = BytesIO(data[: MAX_HEADER + 1])
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of headers that Python 2 wrote
+            read = _READ_HEADER[np.lib.format.read_magic(file)]
+            shape, is_fortran, dtype = read(file, max_header_size=MAX_HEADER)
+    except _UNREADABLE:
+        raise DamageError("not a .npy file, or its header is damaged") from None
+    if dtype.kind not in ("U" if text else "fiub") or not 1 <= dtype.itemsize <= _MAX_ITEM[text]:
+        wanted = "text is" if text else "numbers are"
+        raise DamageError(f"an array of {dtype}"[:90] + f", {wanted} expected")
+    if len(shape) > _MAX_AXES or any(isinstance(n, bool) or n < 0 for n in shape):
+        raise DamageError(f"the header is damaged: no array has the shape {shape}"[:90])
+    return Header(dtype, shape, "F" if is_fortran else "C", file.tell())
+
+
+def parse_npy(data: bytes) -> NDArray[Any]:
+    """The array of a `.npy` file; DamageError where it is none."""
+    dtype, shape, order, begin = parse_header(data)
+    content = data[begin:]
+    if math.prod(shape) * dtype.itemsize != len(content):
+        raise DamageError(
+            f"an array {shape} of {dtype} is announced, {len(content)} bytes of it are there"
+        )
+    return np.ndarray(shape, dtype, content, order=order)
+
+
+def parse_npz(data: bytes, names: Iterable[str], limit: int) -> dict[str, NDArray[Any]]:
+    """Those of the named arrays that a `.npz` file holds.
+
+    Raises DamageError where it is no such file, and where an array takes more than `limit` bytes.
+    """
+    arrays = {}
+    try:
+        with zipfile.ZipFile(BytesIO(data)) as archive:
+            members = set(archive.namelist())
+            for name in names:
+                if f"{name}.npy" in members:
+                    with archive.open(f"{name}.npy") as file:
+                        content = file.read(limit + 1)
+                    if len(content) > limit:
+                        raise DamageError(f"`{name}` is longer than {limit:,} bytes")
+                    arrays[name] = parse_npy(content)
+    except (OSError, *UNSOUND) as error:
+        raise DamageError(f"not a sound .npz file: {error}") from None
+    return arrays

@@ -1,0 +1,194 @@
+"""Pickles of arrays, loaded without running anything that they name.
+
+A pickle can call any importable function with any arguments. These may only name what numpy names
+to rebuild arrays, and what is called then is ours: numpy's own functions trust their arguments, and
+crash on those of a damaged or hostile file.
+"""
+
+from __future__ import annotations
+
+import codecs
+import math
+import pickle
+import re
+from io import BytesIO
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+
+from aclnet.datasets.spec.errors import AclnetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+# kind and bytes (text: characters) of numbers, truth values and text
+_PLAIN_DTYPE = re.compile(r"[fiubcSU]\d{1,4}", re.ASCII)
+
+
+def load_pickle(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    """The object in a pickle of dicts, lists, tuples, numbers, text and numpy arrays of these.
+
+    Arrays are read-only. Raises AclnetError where the file cannot be read, is no whole pickle, or
+    names a function or class other than numpy's for arrays.
+    """
+    try:
+        with path.open("rb") as file:
+            return _load(file, str(path))
+    except OSError as error:
+        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def parse_pickle(data: bytes, what: str) -> Any:  # noqa: ANN401 - whatever it holds
+    """As `load_pickle`, of the bytes of a file that messages call `what`."""
+    return _load(BytesIO(data), what)
+
+
+def _load(file: IO[bytes], what: str) -> Any:  # noqa: ANN401 - whatever the file holds
+    try:
+        return _unwrap(_Unpickler(file).load(), {})
+    except _ForbiddenError as error:
+        raise AclnetError(
+            f"{what} wants to use {error}, which no file of skeletons needs; it was not run. "
+            "Get the file from its authors, or save plain dicts, lists and numpy arrays"
+        ) from None
+    except OSError:
+        raise
+    except Exception as error:  # bytes that are no pickle make the unpickler raise about anything
+        raise AclnetError(
+            f"{what} is no whole pickle of plain data ({type(error).__name__}: {error}); "
+            "fetch it again"
+        ) from None
+
+
+def numpy_scalars() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """What builds numpy scalars here, with the names that pickles use for it.
+
+    For `torch.serialization.safe_globals`: checkpoints of other toolkits hold such scalars beside
+    their tensors. What is called is ours, as in `load_pickle`.
+    """
+    return [
+        (_Dtype, "numpy.dtype"),
+        (_scalar, "numpy.core.multiarray.scalar"),
+        (_scalar, "numpy._core.multiarray.scalar"),
+    ]
+
+
+class _ForbiddenError(Exception):
+    pass
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:  # noqa: ANN401 - functions
+        # numpy's functions have moved from numpy.core to numpy._core. Methods, because a pickle
+        # can set the attributes of functions and classes that it gets hold of.
+        match module.replace("numpy._core", "numpy.core"), name:
+            case "numpy", "ndarray":
+                return self._reconstruct  # called itself, or an argument of the function
+            case "numpy", "dtype":
+                return self._dtype
+            case "numpy.core.multiarray", "_reconstruct":
+                return self._reconstruct
+            case "numpy.core.multiarray", "scalar":
+                return self._scalar
+            case "numpy.core.numeric", "_frombuffer":
+                return self._from_buffer
+            case "_codecs", "encode":
+                return self._encode
+            case "builtins" | "__builtin__", "bytes":
+                return self._no_bytes
+        raise _ForbiddenError(f"{module}.{name}")
+
+    def _dtype(self, text: object, *_: object) -> _Dtype:
+        return _Dtype(text)
+
+    def _reconstruct(self, *_: object) -> _Array:
+        return _Array()
+
+    def _scalar(self, dtype: object, data: object) -> Any:  # noqa: ANN401 - a numpy scalar
+        return _scalar(dtype, data)
+
+    def _from_buffer(
+        self, data: object, dtype: object, shape: object, order: object
+    ) -> NDArray[Any]:
+        return _array(data, dtype, shape, order)
+
+    # Protocols before 3 write bytes as text that is to be encoded; empty ones as a call of `bytes`.
+    def _no_bytes(self) -> bytes:
+        return b""
+
+    def _encode(self, text: object, encoding: object) -> bytes:
+        if not isinstance(text, str) or encoding != "latin1":
+            raise ValueError("bytes are expected as latin1")
+        return codecs.encode(text, "latin1")
+
+
+class _Dtype:
+    """A dtype under construction."""
+
+    __slots__ = ("dtype",)
+
+    def __init__(self, text: object, *_: object) -> None:
+        if not isinstance(text, str) or not _PLAIN_DTYPE.fullmatch(text):
+            raise ValueError(f"{text!r} is no plain type of numbers or text")
+        self.dtype: np.dtype[Any] = np.dtype(text)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        byte_order = state[1]  # all else in there is for structured types
+        if byte_order not in ("<", ">", "|", "="):
+            raise ValueError(f"{byte_order!r} is no byte order")
+        self.dtype = self.dtype.newbyteorder(byte_order)
+
+
+class _Array:
+    """An array under construction."""
+
+    __slots__ = ("array",)
+    array: NDArray[Any]
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, is_fortran, data = state
+        self.array = _array(data, dtype, shape, "F" if is_fortran else "C")
+
+
+def _scalar(dtype: object, data: object) -> Any:  # noqa: ANN401 - a numpy scalar
+    return _array(data, dtype, (), "C")[()]
+
+
+def _array(data: object, dtype: object, shape: object, order: object) -> NDArray[Any]:
+    if isinstance(data, str):  # bytes as Python 2 wrote them
+        data = data.encode("latin1")
+    if not isinstance(data, bytes | bytearray) or not isinstance(dtype, _Dtype):
+        raise ValueError("an array of bytes and a plain dtype is expected")
+    if not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
+        raise ValueError(f"{shape!r} is no shape")
+    if order != "C" and order != "F":
+        raise ValueError(f"{order!r} is no order of axes")
+    if math.prod(shape) * dtype.dtype.itemsize != len(data):
+        raise ValueError(f"{len(data)} bytes are no {dtype.dtype} array of shape {shape}")
+    return np.ndarray(shape, dtype.dtype, bytes(data), order=order)
+
+
+def _unwrap(value: Any, done: dict[int, tuple[Any, Any]]) -> Any:  # noqa: ANN401
+    """`value` with finished arrays in place of those under construction.
+
+    `done` holds, by identity, containers and what they became.
+    """
+    if isinstance(value, _Array):
+        return value.array
+    if isinstance(value, _Dtype):
+        return value.dtype
+    if not isinstance(value, dict | list | tuple):
+        return value
+    if id(value) in done:
+        return done[id(value)][1]
+    if isinstance(value, tuple):
+        result = tuple(_unwrap(entry, done) for entry in value)
+        done[id(value)] = value, result
+        return result
+    done[id(value)] = value, value
+    for key, entry in list(value.items() if isinstance(value, dict) else enumerate(value)):
+        value[key] = _unwrap(entry, done)
+    return value

@@ -1,0 +1,1 @@
+"""What data are, as contracts: sequences, sources, layouts, protocols, errors."""

@@ -1,0 +1,132 @@
+"""Skeleton layouts: which joints there are, how they hang together and what body part they form."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from aclnet.datasets.spec.errors import AclnetError
+
+Pair = tuple[int, int]
+
+
+class Layout(BaseModel):
+    """One joint layout. Joint indices count from 0; every list of joints is in file order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    joints: tuple[str, ...]
+    center: int
+    """Joint towards which `inward` edges point."""
+    inward: tuple[Pair, ...]
+    """Edges (child, parent) of the body graph."""
+    bone_parent: tuple[int, ...]
+    """bone[v] = x[v] - x[bone_parent[v]]; the root is its own parent."""
+    kbone_partner: tuple[int, ...]
+    """k-bone[v] = x[v] - x[kbone_partner[v]]: the joint two bones inward."""
+    mirror: tuple[int, ...]
+    """Exchange of left and right: mirrored[v] = x[mirror[v]]."""
+    parts: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    normalise_centre: int | None = None
+    """Joint that normalisation moves to the origin."""
+    spine: Pair | None = None
+    """(bottom, top) joints that alignment turns onto +z."""
+    shoulders: Pair | None = None
+    """(right, left) joints that alignment turns onto +x."""
+
+    @property
+    def num_joints(self) -> int:
+        return len(self.joints)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        v = self.num_joints
+        for field in ("bone_parent", "kbone_partner", "mirror"):
+            indices = getattr(self, field)
+            if len(indices) != v or not all(0 <= j < v for j in indices):
+                raise ValueError(f"{field} must hold {v} joint indices from 0 to {v - 1}")
+        if any(self.mirror[self.mirror[j]] != j for j in range(v)):
+            raise ValueError("mirror must be its own inverse")
+        named = [j for part in self.parts.values() for j in part] + [*sum(self.inward, ())]
+        named += [self.center, *(self.spine or ()), *(self.shoulders or ())]
+        named += [] if self.normalise_centre is None else [self.normalise_centre]
+        if not all(0 <= j < v for j in named):
+            raise ValueError(f"joint indices must be from 0 to {v - 1}")
+        if any(self._root_of(j) is None for j in range(v)):
+            raise ValueError("bone_parent must lead every joint to a root, its own parent")
+        return self
+
+    def _root_of(self, joint: int) -> int | None:
+        for _ in self.joints:
+            if self.bone_parent[joint] == joint:
+                return joint
+            joint = self.bone_parent[joint]
+        return None
+
+    def resolve(self, selector: str) -> tuple[int, ...]:
+        """Joint indices of parts or joints joined by `+`, for example `hands+SpineMid`, sorted.
+
+        Case does not matter, unless a joint and a part differ by it alone: `Head` is a joint of
+        nturgb+d, `head` its part. Raises AclnetError that lists the known names.
+        """
+        joints = {name: (j,) for j, name in enumerate(self.joints)}
+        by_lower = {name.lower(): (j,) for j, name in enumerate(self.joints)}
+        known = by_lower | {name.lower(): joints for name, joints in self.parts.items()}
+        chosen: set[int] = set()
+        for name in selector.split("+"):
+            key = name.strip().lower().replace("-", "_")
+            found = joints.get(name.strip()) or known.get(key)
+            if not found:
+                parts = ", ".join(name for name, joints in self.parts.items() if joints)
+                raise AclnetError(
+                    f"{name.strip()!r} is no part or joint of layout {self.name}. "
+                    f"Parts: {parts}. Joints: {', '.join(self.joints)}."
+                )
+            chosen.update(found)
+        return tuple(sorted(chosen))
+
+
+@cache
+def registry() -> dict[str, Layout]:
+    """The layouts shipped with aclnet, by name."""
+    folder = files("aclnet.datasets.tables") / "layouts"
+    tables = {entry.name.removesuffix(".json"): entry for entry in folder.iterdir()}
+    return {
+        name: _from_table(name, json.loads(tables[name].read_text())) for name in sorted(tables)
+    }
+
+
+def get_layout(name_or_file: str) -> Layout:
+    """A shipped layout by name, or one from a user's JSON file (path ending in `.json`)."""
+    if name_or_file.endswith(".json"):
+        return _from_file(Path(name_or_file))
+    try:
+        return registry()[name_or_file]
+    except KeyError:
+        raise AclnetError(
+            f"unknown layout {name_or_file!r}; known: {', '.join(sorted(registry()))}, "
+            "or a .json file of your own"
+        ) from None
+
+
+def _from_table(name: str, entry: object) -> Layout:
+    if not isinstance(entry, dict):
+        raise ValueError("it must be one JSON object")
+    return Layout.model_validate(
+        {"name": name, **{key: value for key, value in entry.items() if key != "num_joints"}}
+    )
+
+
+def _from_file(path: Path) -> Layout:
+    try:
+        return _from_table(path.stem, json.loads(path.read_text()))
+    except OSError as error:
+        raise AclnetError(f"layout file {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise AclnetError(f"layout file {path} is not a layout: {error}") from None

@@ -1,0 +1,91 @@
+"""Holding a store against its manifest, byte by byte and row by row."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from aclnet.datasets.store import manifest, zarr_io
+from aclnet.datasets.store.store import content_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+_SHOWN = 5
+_NAMES_SAMPLES = (
+    zarr_io.METADATA,
+    zarr_io.shard_file("samples/id", 0, 1),
+    zarr_io.shard_file("samples/start", 0, 1),
+)
+"""Files that tell which samples lie in a shard."""
+
+
+def verify(path: Path, progress: Callable[[int, int], None] | None = None) -> Iterator[str]:
+    """Every damage of a finished store, as messages that name shard, samples and file.
+
+    Reads all bytes and decodes every shard. `progress` is called with the number of shards that
+    were read and of all. AclnetError where there is no finished store.
+    """
+    described = manifest.load(path)
+    elsewhere = _damage(path, described.files)
+    yield from elsewhere.values()
+    ids = {} if elsewhere.keys() & set(_NAMES_SAMPLES) else _ids_by_shard(path)
+    for number, shard in enumerate(described.shards):
+        problems = list(_damage(path, shard.files).values())
+        metadata = {f"{name}/{zarr_io.METADATA}" for name in _arrays(shard)}
+        if not problems and not elsewhere.keys() & metadata:
+            problems = _content(path, number, shard)
+        if problems:
+            yield f"shard {number}{_named(ids.get(number))}: {'; '.join(problems)}"
+        if progress:
+            progress(number + 1, len(described.shards))
+
+
+def _damage(path: Path, files: dict[str, manifest.File]) -> dict[str, str]:
+    """What is wrong with each damaged file, by its name."""
+    problems = {}
+    for name, expected in files.items():
+        file = path / name
+        problem = manifest.check_size(file, expected)
+        try:
+            if problem is None and manifest.describe_file(file) != expected:
+                problem = f"{file} has other bytes than were written"
+        except OSError as error:
+            problem = f"{file} cannot be read: {error.strerror}"
+        if problem:
+            problems[name] = problem
+    return problems
+
+
+def _content(path: Path, number: int, shard: manifest.Shard) -> list[str]:
+    arrays = [zarr_io.open_array(path, name) for name in _arrays(shard)]
+    rows = arrays[0].shards[0]
+    try:
+        blocks = [np.asarray(array[number * rows : (number + 1) * rows]) for array in arrays]
+    except zarr_io.DECODE_ERRORS as error:
+        return [f"it does not decode ({error})"]
+    same = content_hash(blocks) == shard.content
+    return [] if same else ["its decoded rows differ from those that were written"]
+
+
+def _arrays(shard: manifest.Shard) -> list[str]:
+    return sorted({file.partition("/c/")[0] for file in shard.files})
+
+
+def _ids_by_shard(path: Path) -> dict[int, list[str]]:
+    group = zarr_io.open_group(path)
+    shards = np.asarray(group["samples/start"]) // group.attrs["shard_rows"]
+    samples = np.asarray(group["samples/id"])
+    ids: dict[int, list[str]] = {}
+    for shard, sample in zip(shards.tolist(), samples.tolist(), strict=True):
+        ids.setdefault(shard, []).append(sample)
+    return ids
+
+
+def _named(ids: list[str] | None) -> str:
+    if ids is None:
+        return ""
+    shown = ", ".join(ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")
+    return f" ({len(ids)} samples: {shown})"

@@ -1,0 +1,99 @@
+"""The six input modalities of skeleton networks, computed from joint coordinates.
+
+Names are the field's: `j` joints, `b` bones, `k` k-bones (over two bones), and `jm`, `bm`, `km`
+their motion from one frame to the next.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+
+from aclnet.datasets.spec.errors import AclnetError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from aclnet.datasets.spec.layouts import Layout
+
+MODALITIES = ("j", "b", "k", "jm", "bm", "km")
+
+
+def needs_following(modality: str) -> bool:
+    """Does the modality need the frame after each frame, that is, is it a motion?"""
+    _check(modality)
+    return modality.endswith("m")
+
+
+_SCORE_DIFFERENCES = frozenset({"coco_new", "openpose_new"})
+"""Layouts whose k-bones and motions carry the difference of two scores, as the released code has
+it; its bones, and all features of other layouts, carry the mean."""
+
+
+def make_features(
+    x: Tensor,
+    following: Tensor | None,
+    layout: Layout,
+    modality: str,
+    *,
+    scored: bool = False,
+) -> Tensor:
+    """One modality of joints, in the shape, dtype and unit of `x`.
+
+    Args:
+        x: (..., V, C) coordinates, or with `scored` coordinates and confidence.
+        following: (..., V, C) the frame that the motion of each one of `x` leads to; the same
+            frame where there is none, so that its motion is 0. Only motions use it.
+        layout: tells which joints a bone and a k-bone join.
+        modality: one of `MODALITIES`.
+        scored: the last channel is the joints' confidence. A bone has the mean of its two joints';
+            k-bones and motions too, or the difference, see `_SCORE_DIFFERENCES`.
+
+    Raises:
+        AclnetError: the modality is unknown.
+        ValueError: a motion without `following`.
+    """
+    if not needs_following(modality):
+        return _still(x, layout, modality, scored)
+    if following is None:
+        raise ValueError(f"modality {modality} needs the following frames")
+    # the bone of a motion, which is the motion of the bone at half the cost
+    motion = _difference(following, x, scored and layout.name not in _SCORE_DIFFERENCES)
+    return _still(motion, layout, modality[0], scored)
+
+
+def take_joints(x: Tensor, joints: tuple[int, ...]) -> Tensor:
+    """(..., len(joints), C): the joints of (..., V, C) that stand at these indices."""
+    rows = x.reshape(-1, *x.shape[-2:])  # with one leading axis the copy is twice as fast
+    taken = rows.index_select(1, joint_index(joints, x.device))
+    return taken.view(*x.shape[:-2], len(joints), x.shape[-1])
+
+
+def _still(x: Tensor, layout: Layout, feature: str, scored: bool) -> Tensor:
+    if feature == "j":
+        return x
+    inward = layout.bone_parent if feature == "b" else layout.kbone_partner
+    mean = scored and (feature == "b" or layout.name not in _SCORE_DIFFERENCES)
+    return _difference(x, take_joints(x, inward), mean)
+
+
+def _difference(a: Tensor, b: Tensor, mean_of_scores: bool) -> Tensor:
+    """a - b, but for the last channel their mean where that holds scores to be averaged."""
+    difference = a - b
+    if mean_of_scores:
+        difference[..., -1] = (a[..., -1] + b[..., -1]) / 2
+    return difference
+
+
+@lru_cache(maxsize=64)
+def joint_index(joints: tuple[int, ...], device: torch.device) -> Tensor:
+    """(len(joints),) int64 on `device`, made once: a copy to an accelerator would wait for it."""
+    with torch.inference_mode(False):  # else autograd would refuse it for ever after
+        return torch.tensor(joints, dtype=torch.int64, device=device)
+
+
+def _check(modality: str) -> None:
+    if modality not in MODALITIES:
+        raise AclnetError(f"unknown modality {modality!r}; known: {', '.join(MODALITIES)}")

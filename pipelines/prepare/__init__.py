@@ -1,0 +1,1 @@
+"""Raw recordings to a finished store, in two stages that can be interrupted anywhere."""

@@ -1,0 +1,191 @@
+"""Stage two of prepare as a whole: arrays, shards, columns and, last of all, the manifest."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.store import manifest, zarr_io
+from aclnet.datasets.store.store import INDEX, INT16_FILL, KEYPOINT, PRESENT, SCORE
+from aclnet.pipelines.prepare import shards
+from aclnet.pipelines.steps import convert
+from aclnet.pipelines.steps.clean import step_of
+from aclnet.pipelines.steps.normalise import recipe_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.spec.sequence import Rejection
+    from aclnet.pipelines.prepare.fragments import PartTable
+    from aclnet.pipelines.prepare.stages import Preparation
+
+REJECTED = "rejected.csv"
+_UNFINISHED = (".partial", ".tmp")
+"""Suffixes under which zarr and we write files before they are renamed."""
+_INT16_STEP = 0.0002
+"""Metres: reaches 6.5 m; a larger scene gets a larger step."""
+
+
+def assemble(
+    task: Preparation,
+    table: PartTable,
+    sides: dict[str, NDArray[np.bool_]],
+    rejections: list[Rejection],
+) -> Path:
+    """Writes the store below the work folder and returns it, ready to be renamed into place."""
+    masks = list(sides.values())
+    shard_rows = shards.choose_shard_rows(table.rows, masks)
+    packing = shards.pack(table.rows, masks, shard_rows, task.options.seed)
+    jobs = _shard_jobs(task, table, packing)
+    _create_arrays(jobs[0], task, table, packing)
+    written = _write_shards(jobs, task)
+    store = shards.store_folder(task.work)
+    if jobs[0].scale is not None:
+        worst = max(error for _, error in written)
+        zarr_io.set_attributes(store, KEYPOINT, {"scale": jobs[0].scale, "max_error": worst})
+    _write_columns(store, table, packing, sides)
+    _write_rejections(store / REJECTED, rejections)
+    attributes = _attributes(task, table, sides, rejections)
+    zarr_io.set_attributes(store, "", {**attributes, "shard_rows": shard_rows})
+    zarr_io.consolidate(store)
+    _write_manifest(store, task.plan, [shard for shard, _ in written])
+    return store
+
+
+def int16_scale(largest: float) -> float:
+    """Step of the fixed point: 0.2 mm, or what the largest coordinate needs."""
+    return max(_INT16_STEP, largest / -(INT16_FILL + 1))
+
+
+def _shard_jobs(
+    task: Preparation, table: PartTable, packing: shards.Packing
+) -> list[shards.ShardJob]:
+    arrays = (KEYPOINT, PRESENT, INDEX, *([SCORE] if table.scored else []))
+    scale = int16_scale(table.largest) if task.options.dtype == "int16" else None
+    inside = packing.start % packing.shard_rows
+    pieces = np.stack([table.part, table.first, table.rows, inside], axis=1)
+    order = np.argsort(packing.shard, kind="stable")
+    ends = np.cumsum(np.bincount(packing.shard, minlength=packing.shards))[:-1]
+    return [
+        shards.ShardJob(number, task.work, task.plan, packing.shard_rows, chosen, arrays, scale)
+        for number, chosen in enumerate(np.split(pieces[order], ends))
+    ]
+
+
+def _create_arrays(
+    job: shards.ShardJob, task: Preparation, table: PartTable, packing: shards.Packing
+) -> None:
+    """Metadata of all frame arrays, once, before any task writes."""
+    store, marker = shards.store_folder(job.work), job.work / "arrays.json"
+    if marker.is_file():
+        return
+    zarr_io.create_group(store, {})
+    joint_axis = (get_layout(task.spec.layout).num_joints,)
+    shapes: dict[str, tuple[tuple[int, ...], str]] = {
+        KEYPOINT: (
+            (*joint_axis, table.columns["centre"].shape[1]),
+            "float32" if job.scale is None else "int16",
+        ),
+        PRESENT: ((), "bool"),
+        INDEX: ((), "int32"),
+        SCORE: (joint_axis, "float32"),
+    }
+    for name in job.arrays:
+        row_shape, dtype = shapes[name]
+        zarr_io.create_frames(
+            store,
+            name,
+            shards=packing.shards,
+            shard_rows=packing.shard_rows,
+            row_shape=row_shape,
+            dtype=dtype,
+            fill=INT16_FILL if dtype == "int16" else shards.FILL[name],
+        )
+    manifest.write_json(marker, {"arrays": job.arrays})
+
+
+def _write_shards(
+    jobs: list[shards.ShardJob], task: Preparation
+) -> list[tuple[manifest.Shard, float]]:
+    missing = [job for job in jobs if not shards.is_done(job)]
+    done = len(jobs) - len(missing)
+    task.progress("write", done, len(jobs), 0)
+    for _ in task.run(shards.write_shard, missing):
+        done += 1
+        task.progress("write", done, len(jobs), 0)
+    return [shards.read_receipt(job.work, job.number) for job in jobs]
+
+
+def _write_columns(
+    store: Path, table: PartTable, packing: shards.Packing, sides: dict[str, NDArray[np.bool_]]
+) -> None:
+    order = np.argsort(packing.start)
+    for name, values in {**table.columns, "start": packing.start}.items():
+        narrow = values.dtype.kind == "i" and name != "start"
+        column = values.astype(np.int32) if narrow else values
+        zarr_io.create_column(store, f"samples/{name}", column[order])
+    for name, mask in sides.items():
+        zarr_io.create_column(store, f"splits/{name}", mask[order])
+
+
+def _write_rejections(path: Path, rejections: list[Rejection]) -> None:
+    # names whose bytes are no UTF-8 come out as those bytes
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "line", "kind", "reason"])
+        rows = sorted((r.path, r.line or 0, r.kind, r.reason) for r in rejections)
+        writer.writerows((path, line or "", kind, reason) for path, line, kind, reason in rows)
+
+
+def _attributes(
+    task: Preparation,
+    table: PartTable,
+    sides: dict[str, NDArray[np.bool_]],
+    rejections: list[Rejection],
+) -> dict[str, Any]:
+    spec, options = task.spec, task.options
+    layout = get_layout(spec.layout)
+    coordinates = table.columns["centre"].shape[1]
+    recipe = recipe_name(layout, align=options.align, coordinates=coordinates, by=options.normalise)
+    sizes: dict[str, dict[str, int]] = {}
+    for name, mask in sides.items():
+        protocol, side = name.split("/")
+        sizes.setdefault(protocol, {})[side] = int(mask.sum())
+    return {
+        "schema": manifest.SCHEMA,
+        "dataset": spec.name,
+        "title": spec.title,
+        "layout": layout.model_dump(mode="json"),
+        "conversion": convert.summary(spec),
+        "coordinates": coordinates,
+        "units": spec.units,
+        "class_names": list(spec.class_names),
+        "cleaning": step_of(task.source, track=options.track) or "none",
+        "normalisation": task.source.normalisation() or recipe,
+        "options": options.model_dump(),
+        "protocols": sizes,
+        "protocol_classes": {p.name: p.num_classes for p in spec.protocols if p.num_classes},
+        "rejected": dict(sorted(Counter(r.kind for r in rejections).items())),
+        "plan": task.plan,
+        "software": {name: version(name) for name in ("aclnet", "numpy", "zarr")},
+    }
+
+
+def _write_manifest(store: Path, plan: str, written: list[manifest.Shard]) -> None:
+    in_shards = {name for shard in written for name in shard.files}
+    others = {}
+    for file in sorted(f for f in store.rglob("*") if f.is_file()):
+        name = file.relative_to(store).as_posix()
+        if file.suffix in _UNFINISHED:
+            file.unlink()  # of an earlier try that was killed in the middle of a file
+        elif name not in in_shards and name != manifest.NAME:
+            others[name] = manifest.describe_file(file)
+    finished = manifest.Manifest(plan=plan, shards=written, files=others)
+    manifest.write_json(store / manifest.NAME, finished.model_dump())

@@ -1,0 +1,305 @@
+"""All that is wrong with raw data, said at once; nothing is converted.
+
+Every recording is read and cleaned as `prepare` does it. Beside what cannot be read, `check` names
+what `prepare` would take without a word, though it is hardly meant: sides and classes without
+recordings, joints that never move, millimetres where metres are expected.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from aclnet.datasets.spec import protocols
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.sequence import Rejection
+from aclnet.pipelines.prepare import fragments
+from aclnet.pipelines.prepare.stages import batches
+from aclnet.pipelines.steps.convert import with_layout
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.spec.sequence import Sequence
+    from aclnet.datasets.spec.source import DatasetSpec, Item, Source
+    from aclnet.pipelines.prepare.executor import Run
+    from aclnet.pipelines.prepare.options import PrepareOptions
+    from aclnet.pipelines.prepare.stages import Progress
+
+_LARGEST_METRES = 100.0
+_LEAST_PIXELS = 2.0
+_COLUMNS = ("label", "subject", "camera", "setup", "replication", "condition")
+_EXAMPLES = 3
+
+
+class Problem(NamedTuple):
+    """Something that is wrong."""
+
+    kind: str
+    """What it is counted under."""
+    path: str
+    """Of the file, relative as in the source; empty where it concerns all of them."""
+    line: int | None
+    text: str
+
+    def __str__(self) -> str:
+        place = self.path if self.line is None else f"{self.path}:{self.line}"
+        return f"{place}: {self.text}" if place else self.text
+
+
+@dataclass(slots=True)
+class Checked:
+    """What a check found."""
+
+    recordings: int
+    """Found, whether they can be used or not."""
+    usable: int
+    listed: int
+    """Recordings that their authors list as unusable: nothing is wrong with that."""
+    outside: int
+    """Sound recordings that belong to a larger dataset."""
+    problems: list[Problem] = field(default_factory=list)
+    counts: tuple[protocols.SideCount, ...] = ()
+    """Usable recordings on each side, against the published numbers."""
+
+    @property
+    def by_kind(self) -> Counter[str]:
+        return Counter(problem.kind for problem in self.problems)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        problems = [problem._asdict() for problem in self.problems]
+        return asdict(self) | {"problems": problems}
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    number: int
+    source: Source
+    spec: DatasetSpec
+    items: tuple[Item, ...]
+    options: PrepareOptions
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What was found in a batch of items; small, to be sent."""
+
+    number: int
+    seen: NDArray[np.bool_]
+    """(V,) joints that are there in some recording."""
+    moved: NDArray[np.bool_]
+    """(V,) joints that move in some recording."""
+    problems: list[Problem] = field(default_factory=list)
+    listed: int = 0
+    samples: list[tuple[str, str, bool, list[Any]]] = field(default_factory=list)
+    """Id, path, whether it has scores, and values of _COLUMNS of each usable recording."""
+
+
+def check(source: Source, options: PrepareOptions, run: Run, progress: Progress) -> Checked:
+    """Reads all of a source; AclnetError only where it cannot be read as a whole."""
+    source = options.choose_boxes(source)
+    items, unusable = source.scan()
+    spec = with_layout(source.spec, options.layout)
+    jobs = [
+        _Job(number, source, spec, batch, options)
+        for number, batch in enumerate(batches(items) if items else [])
+    ]
+    found: list[_Batch] = []
+    done = rejected = 0
+    progress("check", done, len(items), rejected)
+    for batch in run(_check_batch, jobs):
+        found.append(batch)
+        done += len(jobs[batch.number].items)
+        rejected += len(batch.problems)
+        progress("check", done, len(items), rejected)
+    found.sort(key=lambda batch: batch.number)
+    listed = sum(batch.listed for batch in found)
+    listed += sum(r.kind == "listed as unusable" for r in unusable)
+    samples = [sample for batch in found for sample in batch.samples]
+    checked = Checked(len(items), len(samples), listed, source.outside())
+    checked.problems += [_problem(r) for r in unusable if r.kind != "listed as unusable"]
+    checked.problems += [problem for batch in found for problem in batch.problems]
+    if samples:
+        columns = _columns(samples)
+        checked.problems += [
+            *_of_scores(samples),
+            *_of_classes(spec, columns["label"]),
+            *_of_joints(spec, found),
+            *_of_sides(source, items, columns, [path for _, path, *_ in samples], checked),
+        ]
+    else:
+        checked.problems.append(
+            Problem("nothing usable", "", None, f"{source.root}: no recording can be used")
+        )
+    return checked
+
+
+def _check_batch(job: _Job) -> _Batch:
+    joints = get_layout(job.spec.layout).num_joints
+    batch = _Batch(job.number, np.zeros(joints, np.bool_), np.zeros(joints, np.bool_))
+    for item in job.items:
+        result = job.source.read(item)
+        if not isinstance(result, Rejection):
+            wrong = list(_breaches(result, item, job.source.spec))
+            if wrong:
+                text = f"the reader gives a sequence whose {'; '.join(wrong)}"
+                batch.problems.append(Problem("reader", item.path, None, text))
+                continue
+            result = fragments.clean(result, job.source, job.spec, job.options)
+        if not isinstance(result, Rejection):
+            _look_at(result, item, job.spec, batch)
+        elif result.kind == "listed as unusable":
+            batch.listed += 1
+        else:
+            batch.problems.append(_problem(result))
+    return batch
+
+
+def _problem(rejection: Rejection) -> Problem:
+    return Problem(rejection.kind, rejection.path, rejection.line, rejection.reason)
+
+
+def _breaches(sequence: Sequence, item: Item, spec: DatasetSpec) -> Iterator[str]:
+    """Where a sequence is not as `aclnet.datasets.spec.sequence` describes it."""
+    keypoint, present, score = sequence.keypoint, sequence.present, sequence.score
+    shape = (get_layout(spec.source_layout).num_joints, spec.dimensions)
+    if sequence.sample_id != item.sample_id:
+        yield f"id is {sequence.sample_id!r}, not {item.sample_id!r}"
+    if keypoint.ndim != 4 or keypoint.shape[2:] != shape or keypoint.dtype != np.float32:
+        v, c = shape
+        yield f"keypoint is {keypoint.shape} of {keypoint.dtype}, not (M, T, {v}, {c}) of float32"
+        return
+    if present.shape != keypoint.shape[:2] or present.dtype != np.bool_:
+        yield f"present is {present.shape} of {present.dtype}, not {keypoint.shape[:2]} of bool"
+        return
+    if (
+        sequence.frame_index.shape != keypoint.shape[1:2]
+        or (np.diff(sequence.frame_index) < 1).any()
+    ):
+        yield f"frame_index is not {keypoint.shape[1]} rising numbers"
+    if not np.isfinite(keypoint).all():
+        yield "keypoint is not finite everywhere"
+    elif keypoint[~present].any():
+        yield "keypoint is not zero where nobody is present"
+    if score is not None and (score.shape != keypoint.shape[:3] or score.dtype != np.float32):
+        yield f"score is {score.shape} of {score.dtype}, not {keypoint.shape[:3]} of float32"
+    if not 0 <= sequence.label < len(spec.class_names):
+        yield f"label is {sequence.label}, and there are {len(spec.class_names)} classes"
+
+
+def _look_at(sequence: Sequence, item: Item, spec: DatasetSpec, batch: _Batch) -> None:
+    """Adds a usable recording to what is known of its batch."""
+    moved = np.zeros_like(batch.moved)
+    for keypoint, present in zip(sequence.keypoint, sequence.present, strict=True):
+        there = keypoint[present]
+        batch.seen |= (there != 0).any(axis=(0, 2))
+        moved |= (there[1:] != there[:-1]).any(axis=(0, 2))
+    batch.moved |= moved
+    frames = int(sequence.present.any(axis=0).sum())
+    largest = float(np.abs(sequence.keypoint).max())
+
+    def tell(kind: str, text: str) -> None:
+        batch.problems.append(Problem(kind, item.path, None, text))
+
+    if frames == 1:
+        tell("one frame", "somebody is there in one frame only")
+    elif not moved.any():
+        tell("nothing moves", f"all {frames} frames are the same")
+    if spec.units == "m" and largest > _LARGEST_METRES:
+        tell("size", f"the largest coordinate is {largest:.6g} metres; are these millimetres?")
+    if spec.units == "px" and largest <= _LEAST_PIXELS:
+        tell("size", f"the largest coordinate is {largest:.3g} pixels; are these shares?")
+    values = [getattr(sequence, name) for name in _COLUMNS]
+    batch.samples.append((item.sample_id, item.path, sequence.score is not None, values))
+
+
+def _columns(samples: list[tuple[str, str, bool, list[Any]]]) -> dict[str, NDArray[Any]]:
+    """The columns of usable recordings that protocols divide by."""
+    values = zip(*(values for *_, values in samples), strict=True)
+    ids = np.array([sample_id for sample_id, *_ in samples])
+    columns = {name: np.array(column) for name, column in zip(_COLUMNS, values, strict=True)}
+    return columns | {"id": ids, "original": ids, "variant": np.zeros(len(ids), np.int64)}
+
+
+def _of_scores(samples: list[tuple[str, str, bool, list[Any]]]) -> Iterator[Problem]:
+    if len({scored for _, _, scored, _ in samples}) > 1:
+        path = next(path for _, path, scored, _ in samples if not scored)
+        yield Problem("confidences", path, None, "no confidences; other recordings have them")
+
+
+def _of_classes(spec: DatasetSpec, labels: NDArray[Any]) -> Iterator[Problem]:
+    occurring = set(labels.tolist())
+    for label, name in enumerate(spec.class_names):
+        if label not in occurring:
+            text = f"class {label} ({name}) has no usable recording"
+            yield Problem("empty class", "", None, text)
+
+
+def _of_joints(spec: DatasetSpec, found: list[_Batch]) -> Iterator[Problem]:
+    seen = np.logical_or.reduce([batch.seen for batch in found])
+    moved = np.logical_or.reduce([batch.moved for batch in found])
+    for joint, is_seen, has_moved in zip(get_layout(spec.layout).joints, seen, moved, strict=True):
+        if not is_seen:
+            yield Problem("joint", "", None, f"{joint} is missing in all recordings")
+        elif not has_moved:
+            yield Problem("joint", "", None, f"{joint} never moves")
+
+
+def _of_sides(
+    source: Source,
+    items: list[Item],
+    columns: dict[str, NDArray[Any]],
+    paths: list[str],
+    checked: Checked,
+) -> Iterator[Problem]:
+    """Problems of protocols; the sides' counts go to `checked`."""
+    try:
+        masks = fragments.split_masks(source, columns)
+    except AclnetError as error:
+        yield Problem("sides", "", None, str(error))
+        return
+    known = {item.sample_id for item in items}
+    for name, ids in source.splits().items():
+        lost = sorted(set(ids) - known)
+        if lost:
+            text = f"split {name} names {len(lost)} recordings that are not there: {_few(lost)}"
+            yield Problem("sides", "", None, text)
+    found = {name: int(mask.sum()) for name, mask in masks.items()}
+    checked.counts = protocols.check_counts(source.spec.protocols, found)
+    for count in checked.counts:
+        if count.verdict == "wrong":
+            yield Problem("sides", "", None, f"not the published samples: {count}")
+        if not count.found:
+            yield Problem("sides", "", None, f"{count.side} has no usable recording")
+    yield from _of_protocols(masks)
+    if masks:
+        on_none = np.flatnonzero(~np.logical_or.reduce(list(masks.values())))
+        for row in on_none.tolist():
+            text = "on no side of any protocol: it neither trains nor is tested"
+            yield Problem("no side", paths[row], None, text)
+
+
+def _of_protocols(masks: dict[str, NDArray[np.bool_]]) -> Iterator[Problem]:
+    sides: dict[str, set[str]] = {}
+    for name in masks:
+        protocol, _, side = name.partition("/")
+        sides.setdefault(protocol, set()).add(side)
+    for protocol, names in sides.items():
+        for side in ("train", "test"):
+            if side not in names and not (side == "test" and names & {"gallery", "probe"}):
+                yield Problem("sides", "", None, f"protocol {protocol} has no side {side}")
+    if not sides:
+        text = "nothing tells which recordings train and which are tested"
+        yield Problem("sides", "", None, text)
+
+
+def _few(names: list[str]) -> str:
+    rest = ", ..." if len(names) > _EXAMPLES else ""
+    return ", ".join(names[:_EXAMPLES]) + rest

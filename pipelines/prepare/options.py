@@ -1,0 +1,47 @@
+"""What can be chosen when a store is made; all of it is recorded in the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aclnet.pipelines.steps.normalise import By  # noqa: TC001 - pydantic looks at it
+
+if TYPE_CHECKING:
+    from aclnet.datasets.spec.source import Source
+
+
+class PrepareOptions(BaseModel):
+    """Options of `aclnet prepare`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    layout: str = ""
+    """Another joint layout for the store, by name; empty: the dataset's."""
+    track: bool = False
+    """Join the persons of a source that does not (`Source.tracked`) from frame to frame."""
+    box_thr: float = Field(default=0.0, ge=0, le=1)
+    """Persons whose detection has a lower score are left out, where raw data tell scores."""
+    valid_ratio: float = Field(default=0.0, ge=0, le=1)
+    """So much of a recording's frames must have a person left, or it is rejected."""
+    align: bool = False
+    """Turn every sequence so that its first spine points to +z and its shoulders to +x."""
+    normalise: By = "default"
+    """Take the size of bodies out, by their height or by the length of every bone, see
+    `aclnet.pipelines.steps.body_size`."""
+    dtype: Literal["float32", "int16"] = "float32"
+    """int16 is fixed point (`aclnet.datasets.store.store.encode_int16`), with its scale and its
+    largest error in the attributes of `frames/keypoint`."""
+    augment: str = ""
+    """Operations of the stored variants, as `AugmentSpec.parse` takes them."""
+    variants: int = Field(default=0, ge=0)
+    """Augmented copies of every training sequence."""
+    seed: int = Field(default=0, ge=0, lt=1 << 32)
+    """Seed of the order of samples in the store and of the stored augmentation."""
+
+    def choose_boxes(self, source: Source) -> Source:
+        """The source with what `box_thr` and `valid_ratio` leave of it."""
+        if not (self.box_thr or self.valid_ratio):
+            return source
+        return source.with_boxes(self.box_thr, self.valid_ratio)

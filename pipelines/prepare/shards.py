@@ -1,0 +1,160 @@
+"""Second stage of prepare: an exact plan of the shards, then one task a shard gathers its rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aclnet.datasets.store import keyed_random, manifest, zarr_io
+from aclnet.datasets.store.store import (
+    INDEX,
+    KEYPOINT,
+    PRESENT,
+    SCORE,
+    content_hash,
+    decode_int16,
+    encode_int16,
+)
+from aclnet.pipelines.prepare import fragments
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FILL: dict[str, Any] = {KEYPOINT: np.nan, PRESENT: False, INDEX: -1, SCORE: np.nan}
+_SHARDS_PER_SIDE = 8
+_MANY_SHARDS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """Where each sample goes."""
+
+    shard: NDArray[np.int64]
+    start: NDArray[np.int64]
+    """Row in the whole frames array."""
+    shard_rows: int
+    shards: int
+
+
+def choose_shard_rows(rows: NDArray[np.int64], sides: list[NDArray[np.bool_]]) -> int:
+    """Rows a shard: `MAX_ROWS`, or less so that every protocol side has eight shards or more.
+
+    A power of two that holds the longest sequence. A side that is tiny beside the others gets fewer
+    shards: it would cut the whole store into thousands of files.
+    """
+    smallest = min((int(rows[side].sum()) for side in sides if side.any()), default=int(rows.sum()))
+    wanted = max(smallest // _SHARDS_PER_SIDE, int(rows.sum()) // _MANY_SHARDS, 1)
+    longest = 1 << (int(rows.max()) - 1).bit_length()
+    return min(fragments.MAX_ROWS, max(longest, 1 << (wanted.bit_length() - 1)))
+
+
+def pack(
+    rows: NDArray[np.int64], sides: list[NDArray[np.bool_]], shard_rows: int, seed: int
+) -> Packing:
+    """Packs samples of `rows` (N,) rows into shards, those of the same protocol sides together.
+
+    So every side is a union of whole shards. The order is random, by the seed alone, so that
+    neighbours in a shard are not neighbours in the recordings (same camera, same subject).
+    """
+    cell = np.zeros(len(rows), dtype=np.int64)
+    for side in sides:
+        cell = np.unique(cell * 2 + side, return_inverse=True)[1]
+    order = keyed_random.generator(seed, len(rows)).permutation(len(rows))
+    order = order[np.argsort(cell[order], kind="stable")]
+    shard = np.empty(len(rows), dtype=np.int64)
+    start = np.empty(len(rows), dtype=np.int64)
+    current, used, last_cell = 0, 0, None
+    for sample in order.tolist():
+        if last_cell is not None and (
+            cell[sample] != last_cell or used + rows[sample] > shard_rows
+        ):
+            current, used = current + 1, 0
+        shard[sample], start[sample] = current, current * shard_rows + used
+        used, last_cell = used + int(rows[sample]), cell[sample]
+    return Packing(shard, start, shard_rows, current + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ShardJob:
+    """The rows of one shard: from which part, where there, how many, where to."""
+
+    number: int
+    work: Path
+    plan: str
+    shard_rows: int
+    pieces: NDArray[np.int64]
+    """(samples, 4): part, first row there, rows, first row in the shard; by part."""
+    arrays: tuple[str, ...]
+    scale: float | None
+    """Step of int16 fixed point; None for float32."""
+
+
+def store_folder(work: Path) -> Path:
+    """Where the store grows before it is renamed into place."""
+    return work / "store"
+
+
+def receipt_file(work: Path, number: int) -> Path:
+    """Receipt of a shard: its presence means that the shard is whole."""
+    return work / "shards" / f"{number:06d}.json"
+
+
+def is_done(job: ShardJob) -> bool:
+    """Was the shard written before, by the same plan, and is it still there?"""
+    try:
+        receipt = json.loads(receipt_file(job.work, job.number).read_text())
+    except (OSError, ValueError):
+        return False
+    shard = manifest.Shard.model_validate(receipt["shard"])
+    store = store_folder(job.work)
+    sound = all(manifest.check_size(store / n, f) is None for n, f in shard.files.items())
+    return receipt["plan"] == job.plan and sound
+
+
+def write_shard(job: ShardJob) -> int:
+    """Gathers, writes and describes one shard; returns its number."""
+    store = store_folder(job.work)
+    blocks, files, error = {}, {}, 0.0
+    for name in job.arrays:
+        block = _gather(job, name)
+        if name == KEYPOINT and job.scale is not None:
+            exact, block = block, encode_int16(block, job.scale)
+            error = float(np.nanmax(np.abs(decode_int16(block, job.scale) - exact)))
+        zarr_io.write_shard(store, name, job.number, block)
+        file = zarr_io.shard_file(name, job.number, block.ndim)
+        blocks[name] = block
+        files[file] = manifest.describe_file(store / file)
+    shard = manifest.Shard(
+        files=files,
+        content=content_hash([blocks[name] for name in sorted(blocks)]),
+        samples=len(job.pieces),
+        rows=int(job.pieces[:, 2].sum()),
+    )
+    receipt = {"plan": job.plan, "shard": shard.model_dump(), "error": error}
+    manifest.write_json(receipt_file(job.work, job.number), receipt)
+    return job.number
+
+
+def read_receipt(work: Path, number: int) -> tuple[manifest.Shard, float]:
+    """The description of a written shard and its largest rounding error."""
+    receipt = json.loads(receipt_file(work, number).read_text())
+    return manifest.Shard.model_validate(receipt["shard"]), float(receipt["error"])
+
+
+def _gather(job: ShardJob, name: str) -> NDArray[Any]:
+    block: NDArray[Any] | None = None
+    column = name.rpartition("/")[2]
+    part, source = -1, np.empty(0)
+    for number, first, rows, target in job.pieces.tolist():
+        if number != part:
+            part, source = number, fragments.part_rows(job.work, number, column)
+        if block is None:
+            block = np.full((job.shard_rows, *source.shape[1:]), FILL[name], dtype=source.dtype)
+        block[target : target + rows] = source[first : first + rows]
+    assert block is not None, "a shard has at least one sample"
+    return block

@@ -1,0 +1,343 @@
+"""Raw recordings to a finished store, in two stages that can be killed and continued anywhere.
+
+`NAME.zarr.wip/` holds the parts of stage one, the receipts of both and the growing store; the last
+step writes the manifest and renames the store into place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from aclnet.datasets.spec import protocols
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.store import manifest
+from aclnet.datasets.store.store import Store
+from aclnet.pipelines.prepare import fragments
+from aclnet.pipelines.prepare.assemble import assemble
+from aclnet.pipelines.steps import convert
+from aclnet.pipelines.steps.clean import step_of
+from aclnet.pipelines.steps.normalise import recipe_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.spec.sequence import Rejection
+    from aclnet.datasets.spec.source import DatasetSpec, Item, Source
+    from aclnet.pipelines.prepare.executor import Run
+    from aclnet.pipelines.prepare.options import PrepareOptions
+
+_PART_BYTES = 64 << 20
+_PART_ITEMS = 256
+_EXAMPLES = 5
+_PLAN = "plan.json"
+
+
+class Progress(Protocol):
+    """Told how far a stage is."""
+
+    def __call__(self, stage: str, done: int, total: int, rejected: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What is made of what and where, and who does the work."""
+
+    spec: DatasetSpec
+    source: Source
+    options: PrepareOptions
+    plan: str
+    """Hash of all that decides the store's content."""
+    work: Path
+    """Folder of parts, receipts and the growing store."""
+    run: Run
+    progress: Progress
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of a preparation."""
+
+    path: Path
+    samples: int
+    """Original samples, pieces of long sequences counted one by one."""
+    variants: int = 0
+    """Stored variants beside them."""
+    rejections: Counter[str] = field(default_factory=Counter)
+    """Number of rejected inputs by kind."""
+    examples: tuple[str, ...] = ()
+    """The first rejections of each kind in full."""
+    resumed: bool = False
+    existed: bool = False
+    counts: tuple[protocols.SideCount, ...] = ()
+    """Recordings on the sides of the dataset's protocols, against the published numbers."""
+    empty: tuple[str, ...] = ()
+    """Sides without any sample: nothing can be trained or tested on them."""
+    outside: int = 0
+    """Sound recordings that belong to a larger dataset."""
+    cut: int = 0
+    """Sequences that were longer than a shard and lie in it as linked samples."""
+    conversion: dict[str, list[str]] = field(default_factory=dict)
+    """Layouts that the joints went through, see `aclnet.pipelines.steps.convert.summary`."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        values = asdict(self)
+        return values | {"path": str(self.path), "rejections": dict(self.rejections)}
+
+
+def prepare(
+    source: Source,
+    out: Path,
+    options: PrepareOptions,
+    run: Run,
+    progress: Progress,
+    *,
+    overwrite: bool = False,
+) -> Report:
+    """Makes the store `out` of a raw source; a killed preparation goes on where it stopped.
+
+    With `overwrite` it starts anew, and a store that is there is replaced when the new one is
+    whole. `source` must have an absolute root where `run` works in other processes.
+
+    Raises AclnetError where there is nothing usable, where `out` is a store made from another
+    source or with other options (and `overwrite` is not set) or no store at all, where it cannot
+    be written, or where a complete dataset has wrong protocol counts.
+    """
+    _check_exported(source, options)
+    source = options.choose_boxes(source)
+    found, unusable = source.scan()
+    items = list(found)  # a source may keep its own list, and read by it
+    del found
+    if not items:
+        raise AclnetError(_nothing_found(source, unusable))
+    step_of(source, track=options.track)  # refused before anything is written
+    spec = convert.with_layout(source.spec, options.layout)
+    out = out.absolute()  # workers may have another working folder
+    work = manifest.work_folder(out)
+    plan = _plan_hash(spec, source, items, options)
+    task = Preparation(spec, source, options, plan, work, run, progress)
+    try:
+        if _is_there(out) and not overwrite:
+            return _existing(out, task)
+        if overwrite:
+            _check_replaceable(out)
+            _remove(work)
+        return _make(task, items, unusable, out)
+    except OSError as error:
+        raise AclnetError(
+            f"{out} cannot be written: {error}; make room or choose another --out "
+            "(the same command goes on where it stopped)"
+        ) from error
+
+
+def _check_exported(source: Source, options: PrepareOptions) -> None:
+    other_layout = options.layout not in ("", source.spec.layout)
+    chosen = options.align or options.normalise != "default" or options.variants
+    if source.normalisation() and (chosen or other_layout):
+        raise AclnetError(
+            f"{source.root} is an exported store: its sequences are taken as they are; choose "
+            "--layout, --align, --normalise and --augment where a store is prepared from raw "
+            "recordings"
+        )
+
+
+def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: Path) -> Report:
+    resumed, count = _enter(task), len(items)
+    _make_parts(task, items)
+    items.clear()  # the parts have them now: memory shall not hold them twice
+    table = fragments.load_table(task.work)
+    rejections = [*unusable, *table.rejections]
+    if not table.size:
+        _remove(task.work)  # the next try shall read the files again
+        raise AclnetError(
+            f"{task.source.root}: none of {count} recordings is usable. "
+            f"The first: {table.rejections[0]}"
+        )
+    sides = fragments.split_masks(task.source, table.columns)
+    counts = _check_counts(task, table.columns, sides)
+    store = assemble(task, table, sides, rejections)
+    _put_into_place(store, out, task.work)
+    columns, original = table.columns, table.columns["variant"] == 0
+    pieces = original & (columns["id"] != columns["original"])
+    return Report(
+        path=out,
+        samples=int(original.sum()),
+        variants=int((~original).sum()),
+        rejections=Counter(r.kind for r in rejections),
+        examples=_examples(rejections),
+        resumed=resumed,
+        counts=counts,
+        empty=tuple(name for name, mask in sides.items() if not mask.any()),
+        outside=task.source.outside(),
+        cut=len(np.unique(columns["original"][pieces])),
+        conversion=convert.summary(task.spec),
+    )
+
+
+def _examples(rejections: list[Rejection]) -> tuple[str, ...]:
+    """The first of each kind, then others, up to a handful; not the ones known by a list."""
+    told = [r for r in rejections if r.kind != "listed as unusable"]
+    firsts = {r.kind: r for r in reversed(told)}
+    others = [r for r in told if firsts[r.kind] is not r]
+    return tuple(map(str, [*firsts.values(), *others][:_EXAMPLES]))
+
+
+def _plan_hash(
+    spec: DatasetSpec, source: Source, items: list[Item], options: PrepareOptions
+) -> str:
+    """Identity of what is to be made: dataset, raw files by name and size, options, recipes.
+
+    AclnetError where the sequences cannot be normalised as the options want it.
+    """
+    recipe = recipe_name(
+        get_layout(spec.layout),
+        align=options.align,
+        coordinates=spec.dimensions,
+        by=options.normalise,
+    )
+    description = {
+        "schema": manifest.SCHEMA,
+        "dataset": spec.name,
+        "splits": fragments.own_sides(source),
+        "options": options.model_dump(),
+        "recipes": [spec.clean, recipe],
+    }
+    if source.fingerprint():
+        description["source"] = source.fingerprint()
+    digest = hashlib.sha256(json.dumps(description).encode())
+    for item in items:  # as one text they would be the largest thing in memory
+        digest.update(json.dumps([item.sample_id, item.path, item.size]).encode())
+    return digest.hexdigest()
+
+
+def _check_counts(
+    task: Preparation, columns: dict[str, NDArray[Any]], sides: dict[str, NDArray[np.bool_]]
+) -> tuple[protocols.SideCount, ...]:
+    """Protocol sides against their published sizes; AclnetError where a whole set has others."""
+    # recordings, not pieces and variants of them
+    found = {name: len(np.unique(columns["original"][mask])) for name, mask in sides.items()}
+    counts = protocols.check_counts(task.spec.protocols, found)
+    wrong = [str(count) for count in counts if count.verdict == "wrong"]
+    if wrong:
+        raise AclnetError(
+            f"{task.source.root}: not the published samples of {task.spec.title}: "
+            f"{'; '.join(wrong)}. Are there recordings of another set, or double ones?"
+        )
+    return counts
+
+
+def _enter(task: Preparation) -> bool:
+    """Creates the work folder, or finds the one of the same plan (True)."""
+    found, own = _work_of(task.work), _identity(task.plan)
+    if found is None:
+        for folder in (task.work / "parts", task.work / "shards"):
+            folder.mkdir(parents=True, exist_ok=True)
+        manifest.write_json(task.work / _PLAN, own)
+    elif found != own:
+        raise AclnetError(
+            f"{task.work} holds an unfinished store made from other files, with other options or "
+            "by another version; finish it with those, or start anew with --overwrite"
+        )
+    return found is not None
+
+
+def _identity(plan: str) -> dict[str, str]:
+    """Of unfinished work: what one version began, another does not go on with."""
+    return {"plan": plan, "aclnet": version("aclnet")}
+
+
+def _work_of(work: Path) -> dict[str, str] | None:
+    marker = work / _PLAN
+    return json.loads(marker.read_text()) if marker.is_file() else None
+
+
+def _existing(out: Path, task: Preparation) -> Report:
+    if not (out / manifest.NAME).is_file():
+        raise AclnetError(f"{out} exists and is no aclnet store; choose another --out")
+    store = Store(out)
+    if store.manifest.plan != task.plan:
+        raise AclnetError(
+            f"{out} exists and was made from other files or options; "
+            "choose another --out, or replace it with --overwrite"
+        )
+    if _work_of(task.work) == _identity(task.plan):  # killed after the rename
+        _remove(task.work)
+    original = store.column("variant") == 0
+    return Report(
+        path=out, samples=int(original.sum()), variants=int((~original).sum()), existed=True
+    )
+
+
+def _is_there(out: Path) -> bool:
+    return out.exists() and not (out.is_dir() and not any(out.iterdir()))
+
+
+def _check_replaceable(out: Path) -> None:
+    """Only stores are deleted: --out is easily mistyped."""
+    if _is_there(out) and not (out / manifest.NAME).is_file():
+        raise AclnetError(
+            f"{out} is no aclnet store, so --overwrite leaves it alone; "
+            "choose another --out, or delete it yourself"
+        )
+
+
+def _put_into_place(store: Path, out: Path, work: Path) -> None:
+    """The commit; what `out` was before goes only now."""
+    _remove(out)
+    store.rename(out)
+    _remove(work)
+
+
+def _remove(path: Path) -> None:
+    """Deletes a folder; renamed first, so that a killed deletion leaves no half store behind."""
+    doomed = path.with_name(path.name + ".deleting")
+    shutil.rmtree(doomed, ignore_errors=True)
+    if path.exists():
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def _nothing_found(source: Source, unusable: list[Rejection]) -> str:
+    why = f"; the first of {len(unusable)} unusable: {unusable[0]}" if unusable else ""
+    return (
+        f"{source.root}: no recordings of {source.spec.title} there{why}; "
+        "say where they are with --raw, DATA.md tells their names"
+    )
+
+
+def _make_parts(task: Preparation, items: list[Item]) -> None:
+    jobs = [
+        fragments.PartJob(number, task.work, task.spec, task.source, batch, task.options)
+        for number, batch in enumerate(batches(items))
+    ]
+    missing = [job for job in jobs if not fragments.is_done(job)]
+    total, rejected = len(items), 0
+    done = total - sum(len(job.items) for job in missing)
+    task.progress("read", done, total, rejected)
+    for job_items, job_rejected in task.run(fragments.make_part, missing):
+        done, rejected = done + job_items, rejected + job_rejected
+        task.progress("read", done, total, rejected)
+
+
+def batches(items: list[Item]) -> list[tuple[Item, ...]]:
+    """Runs of items up to a number and a size."""
+    found: list[list[Item]] = [[]]
+    size = 0
+    for item in items:
+        if found[-1] and (len(found[-1]) == _PART_ITEMS or size + item.size > _PART_BYTES):
+            found.append([])
+            size = 0
+        found[-1].append(item)
+        size += item.size
+    return [tuple(batch) for batch in found]

@@ -1,0 +1,223 @@
+"""Cleaning: which of the bodies a sensor reported are people, and how they join to tracks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.pipelines.steps.tracking import two_tracks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.spec.source import Source
+
+MIN_FRAMES = 12
+"""A body seen in fewer frames is noise."""
+MAX_ASPECT = 0.8
+"""A frame in which a body is wider than this share of its height is badly spread."""
+MAX_BAD_SHARE = 0.69754
+"""A body with at least this share of badly spread frames is noise."""
+MIN_FRAME_SUM = 1e-3
+"""Frames at the ends whose coordinates sum to less, in absolute value, are empty."""
+
+
+class _Body(NamedTuple):
+    body_id: str
+    keypoint: NDArray[np.float32]
+    """(n, V, C): the frames in which the body was seen."""
+    start: int
+    """First frame; the others are taken to follow without a gap."""
+    frame_index: NDArray[np.int32]
+    """(n,) frames of the recording."""
+    motion: np.float32
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self.keypoint)
+
+
+class _Track(NamedTuple):
+    bodies: list[_Body]
+    hull: tuple[int, int]
+    """Half-open interval of frames that no further body may touch."""
+
+
+def clean_ntu(sequence: Sequence) -> Sequence | Rejection:
+    """Drops noise bodies of a Kinect recording and joins the others to two tracks, as PYSKL does.
+
+    A recording of one body is returned as it is. Of several, the short-lived and the badly spread
+    are dropped; a single survivor makes M = 1, more make M = 2, ordered by motion, even if all of
+    them follow one another in the first track and the second stays empty (`present` all False,
+    body id ""). `body_ids` holds the first body of each track. The frames of a body that leaves and
+    returns are moved up to close the gap: PYSKL takes a body to be seen without interruption.
+
+    `keypoint` is (M, T, V, 3) in metres, with y up. Rejected where no body survives. The thresholds
+    and the order of steps are those of PYSKL's `ntu_preproc.py`, which took them from VA-CNN
+    (Zhang et al., TPAMI 2019).
+    """
+    if len(sequence.keypoint) == 1:
+        return sequence
+    bodies = _by_motion(b for b in _bodies(sequence) if len(b.keypoint) >= MIN_FRAMES)
+    if not bodies:
+        return _rejection(sequence, f"no body is seen in {MIN_FRAMES} frames or more")
+    bodies = _by_motion(b for b in map(_without_bad_spread, bodies) if b is not None)
+    if not bodies:
+        return _rejection(sequence, "every body is badly spread, as noise is")
+    if len(bodies) == 1:
+        return _single(sequence, bodies[0])
+    return _two_tracks(sequence, bodies)
+
+
+def two_by_score(sequence: Sequence) -> Sequence:
+    """The two persons of highest summed confidence of each frame, the higher first.
+
+    As ST-GCN's feeder of Kinetics chooses them (Yan et al., AAAI 2018), but out of all persons of a
+    frame, not of its first five. Who comes first of equals is whom the file has first.
+    """
+    score = sequence.score
+    assert score is not None, "sources of untracked persons have scores"
+    summed = np.where(sequence.present, score.sum(axis=2), -np.inf)
+    best = np.argsort(-summed, axis=0, kind="stable")[:2]
+    frames = np.arange(best.shape[1])
+    return replace(
+        sequence,
+        keypoint=sequence.keypoint[best, frames],
+        present=sequence.present[best, frames],
+        score=score[best, frames],
+    )
+
+
+CLEANERS: dict[str, Callable[[Sequence], Sequence | Rejection]] = {
+    "ntu": clean_ntu,
+    "two-by-score": two_by_score,
+    "two-tracks": two_tracks,
+}
+"""Cleaning steps by the name under which a dataset, or `PrepareOptions.track`, asks for them."""
+
+
+def step_of(source: Source, *, track: bool) -> str | None:
+    """Name of the step that the sequences of a source go through, None for none.
+
+    AclnetError where persons are to be tracked who are the same in all frames already.
+    """
+    if not track:
+        return None if source.cleaned else source.spec.clean
+    if source.tracked():
+        raise AclnetError(
+            f"{source.root}: persons of {source.spec.title} are the same in all frames already; "
+            "leave --track out"
+        )
+    return "two-tracks"
+
+
+def _bodies(sequence: Sequence) -> list[_Body]:
+    bodies = []
+    for m, present in enumerate(sequence.present):
+        frames = np.flatnonzero(present)
+        if len(frames):
+            keypoint = sequence.keypoint[m, frames]
+            bodies.append(
+                _Body(
+                    body_id=sequence.body_ids[m] if sequence.body_ids else "",
+                    keypoint=keypoint,
+                    start=int(frames[0]),
+                    frame_index=sequence.frame_index[frames],
+                    motion=_motion(keypoint),
+                )
+            )
+    return bodies
+
+
+def _motion(keypoint: NDArray[np.float32]) -> np.float32:
+    """Variance over all joints and frames, summed over the coordinates."""
+    motion: np.float32 = keypoint.reshape(-1, keypoint.shape[-1]).var(axis=0).sum()
+    return motion
+
+
+def _by_motion(bodies: Iterable[_Body]) -> list[_Body]:
+    return sorted(bodies, key=lambda body: -body.motion)
+
+
+def _without_bad_spread(body: _Body) -> _Body | None:
+    """None for a body that is mostly badly spread; else with the motion of its good frames."""
+    width, height = np.ptp(body.keypoint[..., :2], axis=1).T
+    is_good = width <= MAX_ASPECT * height
+    num_bad = np.count_nonzero(~is_good)
+    if num_bad / len(is_good) >= MAX_BAD_SHARE:
+        return None
+    if num_bad == 0:
+        return body
+    return body._replace(motion=min(body.motion, _motion(body.keypoint[is_good])))
+
+
+def _single(sequence: Sequence, body: _Body) -> Sequence:
+    return replace(
+        sequence,
+        keypoint=body.keypoint[None],
+        present=np.ones((1, len(body.keypoint)), np.bool_),
+        frame_index=body.frame_index,
+        body_ids=_ids(sequence, [body.body_id]),
+    )
+
+
+def _two_tracks(sequence: Sequence, bodies: list[_Body]) -> Sequence | Rejection:
+    tracks = _join(bodies)
+    keypoint = np.zeros((2, *sequence.keypoint.shape[1:]), np.float32)
+    present = np.zeros(keypoint.shape[:2], np.bool_)
+    for m, track in enumerate(tracks):
+        for body in track.bodies:
+            keypoint[m, body.start : body.stop] = body.keypoint
+            present[m, body.start : body.stop] = True
+
+    filled = np.flatnonzero(np.abs(keypoint).sum(axis=(0, 2, 3)) >= MIN_FRAME_SUM)
+    if not len(filled):
+        return _rejection(sequence, "every coordinate is zero")
+    kept = slice(filled[0], filled[-1] + 1)
+    keypoint, present = keypoint[:, kept], present[:, kept]
+    ids = [track.bodies[0].body_id if track.bodies else "" for track in tracks]
+    if not keypoint[0, 0, 1].any() and keypoint[1, 0, 1].any():
+        keypoint, present, ids = keypoint[::-1], present[::-1], ids[::-1]
+    return replace(
+        sequence,
+        keypoint=np.ascontiguousarray(keypoint),
+        present=np.ascontiguousarray(present),
+        frame_index=sequence.frame_index[kept],
+        body_ids=_ids(sequence, ids),
+    )
+
+
+def _join(bodies: list[_Body]) -> tuple[_Track, _Track]:
+    """Each body joins the first track that it does not overlap, or is dropped."""
+    first = _Track([bodies[0]], (bodies[0].start, bodies[0].stop))
+    second = _Track([], (0, 0))
+    for body in bodies[1:]:
+        if not _overlap(first, body):
+            first = _append(first, body)
+        elif not _overlap(second, body):
+            second = _append(second, body)
+    return first, second
+
+
+def _overlap(track: _Track, body: _Body) -> bool:
+    start, stop = track.hull
+    return max(start, body.start) < min(stop, body.stop)
+
+
+def _append(track: _Track, body: _Body) -> _Track:
+    start, stop = track.hull
+    return _Track([*track.bodies, body], (min(start, body.start), max(stop, body.stop)))
+
+
+def _ids(sequence: Sequence, ids: list[str]) -> list[str]:
+    return ids if sequence.body_ids else []
+
+
+def _rejection(sequence: Sequence, reason: str) -> Rejection:
+    return Rejection(sequence.source or sequence.sample_id, None, reason, "no person")

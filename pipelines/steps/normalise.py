@@ -1,0 +1,248 @@
+"""Moving a recording from camera space into the person's own space, and back.
+
+The rule is PYSKL's PreNormalize3D with its joints taken from the layout: frames without the main
+person are dropped, the main person's centre joint in the first frame left becomes the origin and,
+on demand, the spine is turned upright and the shoulders along x. Each sequence is moved by one
+vector and one rotation, so that walking through the room stays visible.
+
+On demand the size of the body is then taken out, see `aclnet.pipelines.steps.body_size`; nothing
+leads back from there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.pipelines.steps import body_size
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.spec.layouts import Layout
+
+By = Literal["default", "height", "directions"]
+"""What sequences are normalised by besides their place in the room."""
+
+NORMALISATION = "centre-first-frame/1"
+NORMALISATION_ALIGNED = "centre-first-frame-aligned/1"
+NOT_NORMALISED = "none/1"
+HEIGHT = "height-centre/1"
+DIRECTIONS = "bone-directions/1"
+DIRECTIONS_ALIGNED = "bone-directions-aligned/1"
+
+_RULES = {"height": body_size.by_height, "directions": body_size.bone_directions}
+_BLOCK = 4096  # frames in double precision at a time
+
+_ZERO = 1e-8  # PYSKL's: what numpy.isclose takes for zero
+_ON_ORIGIN = 1e-9  # in any unit: keeps a joint that lies on the origin apart from a missing one
+_DEGENERATE = 1e-6  # metres, or sine of an angle, below which a direction means nothing
+_X = np.array([1.0, 0.0, 0.0])
+_Z = np.array([0.0, 0.0, 1.0])
+
+
+class Normalised(NamedTuple):
+    """A sequence in the person's space, and what leads back: raw = rotation.T @ new + centre.
+
+    Nothing leads back to the size of a body that was taken out: `centre` is zero then, `rotation`
+    the identity.
+    """
+
+    keypoint: NDArray[np.float32]
+    """(M, T', V, C), metres or pixels, unless the size of bodies was taken out."""
+    present: NDArray[np.bool_]
+    """(M, T')."""
+    kept: NDArray[np.int64]
+    """(T',) numbers of the frames that were kept."""
+    centre: NDArray[np.float32]
+    """(C,) the new origin in camera space, metres; zero where nothing was moved."""
+    rotation: NDArray[np.float32]
+    """(C, C) turns camera space into the person's space."""
+    order: NDArray[np.int64]
+    """(M,) the person that each row was before; scores and body ids follow it."""
+
+
+def recipe_name(
+    layout: Layout, *, align: bool = False, coordinates: int = 3, by: By = "default"
+) -> str:
+    """Name of what `normalise` does to sequences of a layout, for the store to record.
+
+    AclnetError where the size of bodies cannot be taken out of such data.
+    """
+    applies = _applies(layout, coordinates)
+    if by == "default":
+        if not applies:
+            return NOT_NORMALISED
+        return NORMALISATION_ALIGNED if align else NORMALISATION
+    if align and not applies:
+        raise AclnetError(
+            f"--align turns bodies in space about the centre of their layout; with "
+            f"--normalise {by}, {coordinates} coordinates and layout {layout.name} there is "
+            "nothing to turn: leave it out"
+        )
+    if by == "height":
+        body_size.check_height(layout, coordinates)
+        return HEIGHT
+    body_size.outwards(layout)
+    return DIRECTIONS_ALIGNED if align else DIRECTIONS
+
+
+def is_sizeless(recipe: str) -> bool:
+    """Was the size of bodies taken out? Every frame has its own origin, of its person, and nothing
+    leads back to the camera or the image."""
+    return recipe in (HEIGHT, DIRECTIONS, DIRECTIONS_ALIGNED)
+
+
+def presence_from_zeros(keypoint: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(M, T) presence, guessed from (M, T, V, C): a person whose joints all lie at zero is absent.
+
+    Only for sources that do not tell presence, as PYSKL pickles.
+    """
+    return np.asarray((np.abs(keypoint) > _ZERO).any(axis=(2, 3)))
+
+
+def normalise(
+    keypoint: NDArray[np.float32],
+    present: NDArray[np.bool_],
+    layout: Layout,
+    *,
+    align: bool = False,
+    by: By = "default",
+) -> Normalised:
+    """Centre, and with `align` turn, one sequence of M persons; then take body size out.
+
+    Args:
+        keypoint: (M, T, V, C) camera space in metres; a missing joint is zero in all coordinates.
+            Missing joints, and no others, are zero in the result.
+        present: (M, T) is the person there in that frame?
+        layout: tells the centre joint, spine and shoulders.
+        align: turn the main person's spine in the first frame onto +z and then the line from left
+            to right shoulder onto +x, each by the smallest rotation.
+        by: `height` or `directions` go through the rule of `body_size` afterwards.
+
+    The main person is person 0, or person 1 (the two are exchanged) where that one is there in
+    strictly more frames. A sequence without a main person, 2-D keypoints and a layout without a
+    centre joint come back unchanged, and so does, without `align`, what was normalised before.
+
+    Raises:
+        AclnetError: `align` with a layout that names no spine or shoulders, data or a layout for
+            which there is no rule `by`.
+    """
+    moved = _centred(keypoint, present, layout, align=align)
+    return moved if by == "default" else _sizeless(moved, layout, by)
+
+
+def _centred(
+    keypoint: NDArray[np.float32], present: NDArray[np.bool_], layout: Layout, *, align: bool
+) -> Normalised:
+    order = np.arange(len(keypoint))
+    if _frames_of(present, 1) > _frames_of(present, 0):
+        order[:2] = 1, 0
+    kept = np.flatnonzero(present[order[0]]) if len(order) else np.arange(0)
+    if not len(kept) or not _applies(layout, keypoint.shape[-1]):
+        return _unchanged(keypoint, present)
+
+    keypoint = keypoint[order][:, kept]
+    centre = keypoint[0, 0, layout.normalise_centre].copy()
+    if (np.abs(centre) <= _ON_ORIGIN).all():  # there already
+        centre[:] = 0
+    seen = (keypoint != 0).any(axis=-1)
+    keypoint = np.where(seen[..., None], keypoint - centre, np.float32(0))
+    rotation = np.eye(3)
+    if align:
+        rotation = _alignment(keypoint[0, 0].astype(np.float64), layout)
+        keypoint = (keypoint @ rotation.T).astype(np.float32)
+    _keep_apart(keypoint, seen)
+    return Normalised(
+        keypoint, present[order][:, kept], kept, centre, rotation.astype(np.float32), order
+    )
+
+
+def _sizeless(moved: Normalised, layout: Layout, by: Literal["height", "directions"]) -> Normalised:
+    """Without the size of bodies; frames are independent, so that blocks of them do."""
+    result = np.empty_like(moved.keypoint)
+    for start in range(0, result.shape[1], _BLOCK):
+        block = moved.keypoint[:, start : start + _BLOCK]
+        sizeless = _RULES[by](block, layout)
+        _keep_apart(sizeless, (block != 0).any(axis=-1))
+        result[:, start : start + _BLOCK] = sizeless
+    stays = np.eye(result.shape[-1], dtype=np.float32)
+    return moved._replace(keypoint=result, centre=np.zeros_like(moved.centre), rotation=stays)
+
+
+def _keep_apart(keypoint: NDArray[np.float32], seen: NDArray[np.bool_]) -> None:
+    """Moves joints that are there off the origin, where missing ones lie."""
+    keypoint[seen & (keypoint == 0).all(axis=-1)] = _ON_ORIGIN
+
+
+def denormalise(
+    keypoint: NDArray[np.float32],
+    present: NDArray[np.bool_],
+    centre: NDArray[np.float32],
+    rotation: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """(M, T, V, C) in camera space from what `normalise` gave, up to float rounding.
+
+    Missing joints and absent persons stay zero, frames and persons in the order of `keypoint`.
+    Sequences of a recipe that `is_sizeless` stay as they are: nothing leads back.
+    """
+    if keypoint.shape[-1] != 3:
+        return keypoint
+    seen = present[..., None] & (keypoint != 0).any(axis=-1)
+    return np.where(seen[..., None], keypoint @ rotation + centre, np.float32(0))
+
+
+def _applies(layout: Layout, coordinates: int) -> bool:
+    return layout.normalise_centre is not None and coordinates == 3
+
+
+def _frames_of(present: NDArray[np.bool_], person: int) -> int:
+    return int(present[person].sum()) if person < len(present) else 0
+
+
+def _unchanged(keypoint: NDArray[np.float32], present: NDArray[np.bool_]) -> Normalised:
+    persons, frames = present.shape
+    coordinates = keypoint.shape[-1]
+    return Normalised(
+        keypoint,
+        present,
+        np.arange(frames),
+        np.zeros(coordinates, np.float32),
+        np.eye(coordinates, dtype=np.float32),
+        np.arange(persons),
+    )
+
+
+def _alignment(pose: NDArray[np.float64], layout: Layout) -> NDArray[np.float64]:
+    """(3, 3) rotation that aligns one pose (V, 3)."""
+    if layout.spine is None or layout.shoulders is None:
+        raise AclnetError(
+            f"layout {layout.name} names no spine or no shoulders, so that poses cannot be aligned "
+            "to them: leave alignment off, or add `spine` and `shoulders` to a layout file"
+        )
+    bottom, top = pose[list(layout.spine)]
+    upright = _turn(top - bottom, _Z)
+    right, left = pose[list(layout.shoulders)] @ upright.T
+    return _turn(right - left, _X) @ upright
+
+
+def _turn(vector: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(3, 3) smallest rotation of `vector` onto the coordinate axis `target` (Rodrigues' formula).
+
+    A zero vector has no direction and gives the identity; the opposite of `target` is turned half
+    round about another coordinate axis.
+    """
+    length = np.linalg.norm(vector)
+    if length < _DEGENERATE:
+        return np.eye(3)
+    unit = vector / length
+    axis, cosine = np.cross(unit, target), unit @ target
+    if cosine < 0 and np.linalg.norm(axis) < _DEGENERATE:
+        other = target[::-1]  # of x it is z, and of z it is x
+        return 2 * np.outer(other, other) - np.eye(3)
+    skew = np.cross(np.eye(3), axis)
+    # two forms of one factor; each loses all its digits where the other is used
+    factor = 1 / (1 + cosine) if cosine > 0 else (1 - cosine) / (axis @ axis)
+    return np.asarray(np.eye(3) + skew + factor * skew @ skew)

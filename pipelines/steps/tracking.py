@@ -1,0 +1,100 @@
+"""Joining the persons of frames to tracks, where a source only lists who is in each frame."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.spec.sequence import Sequence
+
+    Track = list[tuple[int, int]]
+    """(m, t): places of one person in the lists of frames."""
+
+MAX_DISTANCE = 0.3
+"""Body sizes that joints may lie apart, in the mean, and still be the same person's."""
+MAX_GAP = 10
+"""Frames of the recording after which a person who comes back begins a new track."""
+_TINY = 1e-6
+
+
+def two_tracks(sequence: Sequence) -> Sequence:
+    """The two tracks of highest summed confidence (without any: the longest), the higher first.
+
+    From frame to frame persons are assigned to tracks so that the distances sum to the least
+    (Kuhn, "The Hungarian method for the assignment problem", 1955). The distance is the mean one of
+    the joints that are seen in both frames, over the size of the body: the diagonal of the box
+    about its joints, or half the median one where fewer joints are seen. From MAX_DISTANCE on, or
+    without a joint in common, a new track begins. A joint at zero is missing.
+    """
+    score = sequence.score
+    weight = sequence.present if score is None else score.sum(axis=2)
+    tracks = _tracks(sequence)
+    tracks.sort(key=lambda track: -sum(float(weight[m, t]) for m, t in track))  # stable
+    shape = (min(2, len(tracks)), *sequence.present.shape[1:])
+    present = np.zeros(shape, np.bool_)
+    keypoint = np.zeros((*shape, *sequence.keypoint.shape[2:]), np.float32)
+    kept = None if score is None else np.zeros((*shape, *score.shape[2:]), np.float32)
+    for k, track in enumerate(tracks[:2]):
+        m, t = np.array(track).T
+        present[k, t] = True
+        keypoint[k, t] = sequence.keypoint[m, t]
+        if score is not None and kept is not None:
+            kept[k, t] = score[m, t]
+    return replace(sequence, keypoint=keypoint, present=present, score=kept)
+
+
+def _tracks(sequence: Sequence) -> list[Track]:
+    """In the order in which they begin."""
+    keypoint, numbers = sequence.keypoint, sequence.frame_index
+    size = _sizes(keypoint, sequence.present)
+    tracks: list[Track] = []
+    running: list[Track] = []
+    for t, present in enumerate(sequence.present.T):
+        here = np.flatnonzero(present)
+        running = [track for track in running if numbers[t] - numbers[track[-1][1]] <= MAX_GAP]
+        found: dict[int, int] = {}
+        if running and len(here):
+            m_before, t_before = np.array([track[-1] for track in running]).T
+            larger = np.maximum(size[m_before, t_before][:, None], size[here, t])
+            found = _same(keypoint[m_before, t_before], keypoint[here, t], larger)
+        for place, m in enumerate(here.tolist()):
+            if place in found:
+                running[found[place]].append((m, t))
+            else:
+                tracks.append([(m, t)])
+                running.append(tracks[-1])
+    return tracks
+
+
+def _same(
+    before: NDArray[np.float32], now: NDArray[np.float32], size: NDArray[np.float32]
+) -> dict[int, int]:
+    """Place among earlier persons (A, V, C) of those of a frame (B, V, C) that have one.
+
+    size: (A, B) of the bodies.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    both = (before != 0).any(axis=-1)[:, None] & (now != 0).any(axis=-1)
+    apart = np.linalg.norm(before[:, None] - now, axis=-1)
+    count = both.sum(axis=-1)
+    mean = (apart * both).sum(axis=-1) / np.maximum(count, 1)
+    # capped, so that nobody is assigned further off for the sake of a pair that is too far apart
+    cost = np.where(count > 0, np.minimum(mean / size, MAX_DISTANCE), MAX_DISTANCE)
+    rows, columns = linear_sum_assignment(cost)
+    near = cost[rows, columns] < MAX_DISTANCE
+    return dict(zip(columns[near].tolist(), rows[near].tolist(), strict=True))
+
+
+def _sizes(keypoint: NDArray[np.float32], present: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(M, T) diagonals of the boxes about seen joints, at least half the median one."""
+    seen = np.broadcast_to((keypoint != 0).any(axis=-1)[..., None], keypoint.shape)
+    high = keypoint.max(axis=2, where=seen, initial=-np.inf)
+    low = keypoint.min(axis=2, where=seen, initial=np.inf)
+    diagonal: NDArray[np.float32] = np.linalg.norm(np.maximum(high - low, 0), axis=-1)
+    return np.maximum(diagonal, max(float(np.median(diagonal[present])) / 2, _TINY))

@@ -1,0 +1,261 @@
+"""Checkpoints of the released code: every key used, everything else refused, and back again."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.exchange.export_run import export
+from aclnet.exchange.official import import_official, read_official
+from aclnet.models.aclnet import ACLNet
+from aclnet.runs.network import load_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Change = "Callable[[dict[str, Any]], object]"
+
+
+@pytest.fixture(scope="module")
+def released(goldens) -> dict[str, Any]:
+    """A checkpoint in the released form, of a network of 25 joints and ten classes."""
+    return torch.load(goldens / "e2e_model.pth", weights_only=True)
+
+
+@pytest.fixture
+def changed(released, tmp_path):
+    """Writes the checkpoint with some changes of its state, which a function makes in place."""
+
+    def write(change: Callable[[dict[str, Any]], object] = lambda _: None, **meta: Any) -> Path:
+        state = dict(released["state_dict"])
+        change(state)
+        path = tmp_path / "changed.pth"
+        torch.save({"meta": {**released["meta"], **meta}, "state_dict": state}, path)
+        return path
+
+    return write
+
+
+def test_sizes_come_from_the_tensors(goldens):
+    for file, sizes in (("e2e_model", (25, 3, 16, 10)), ("e2e_coco_model", (20, 3, 16, 9))):
+        found = read_official(goldens / f"{file}.pth")
+        assert (
+            found.num_joints,
+            found.in_channels,
+            found.base_channels,
+            found.num_classes,
+        ) == sizes
+
+
+def test_every_tensor_is_used_and_nothing_is_left_at_its_initial_value(goldens, tmp_path):
+    path = goldens / "e2e_model.pth"
+    run = import_official(path, "ntu60", "j", out=tmp_path / "run")
+    released = torch.load(path, weights_only=True)["state_dict"]
+    network = run.load("last")["network"]
+    assert len(network) == len(released)
+    model = load_model(run).state_dict()
+    for name, value in model.items():
+        theirs = f"cls_head.{name}" if name.startswith("fc_cls.") else f"backbone.{name}"
+        assert torch.equal(value, released[theirs]), name
+    for term in ("inter", "intra"):
+        for kind in ("weight", "bias"):
+            ours = network[f"contrast.{term}_projection.{kind}"]
+            assert torch.equal(ours, released[f"cls_head.{term}_loss.cl_fc.{kind}"])
+
+
+def test_an_imported_run_says_what_it_is(goldens, tmp_path):
+    run = import_official(
+        goldens / "e2e_model.pth", "ntu60", "km", protocol="xview", out=tmp_path / "run"
+    )
+    assert run.finished
+    assert run.imported
+    config = run.config
+    assert (config.recipe, config.data.modality, config.data.protocol) == (
+        "ntu60-xview",
+        "km",
+        "xview",
+    )
+    assert (config.settings, config.model.persons, config.model.base_channels) == (
+        "official",
+        "padded",
+        16,
+    )
+    assert run.class_names[9] == "clapping"
+    assert run.record["imported"]["file"] == "e2e_model.pth"
+
+
+def rename(state: dict[str, Any]) -> None:
+    state["backbone.gcn.3.gcn.alfa"] = state.pop("backbone.gcn.3.gcn.alpha")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            rename,
+            r"backbone\.gcn\.3\.gcn\.alpha is missing; backbone\.gcn\.3\.gcn\.alfa is unknown",
+        ),
+        (
+            lambda s: s.pop("backbone.gcn.9.tcn.bn.running_var"),
+            r"backbone\.gcn\.9\.tcn\.bn\.running_var is missing",
+        ),
+        (
+            lambda s: s.update({"cls_head.fc_cls.bias": torch.zeros(11)}),
+            r"cls_head\.fc_cls\.bias is \(11,\) instead of \(10,\)",
+        ),
+        (
+            lambda s: s.pop("cls_head.intra_loss.cl_fc.bias"),
+            r"cls_head\.intra_loss\.cl_fc\.bias is missing",
+        ),
+        (lambda s: s.update({"neck.weight": torch.zeros(1)}), r"neck\.weight is no key of"),
+        (lambda s: s.pop("backbone.data_bn.weight"), r"backbone\.data_bn\.weight is missing"),
+        (
+            lambda s: s.update({"backbone.gcn.0.gcn.A": torch.zeros(25, 25)}),
+            r"backbone\.gcn\.0\.gcn\.A is \(25, 25\), 3 axes wanted",
+        ),
+        (
+            lambda s: s.update({"backbone.data_bn.weight": torch.zeros(76)}),
+            "76 inputs of 25 joints and a head 64 wide fit no network",
+        ),
+        (lambda s: s.clear(), r"backbone\.gcn\.0\.gcn\.A is missing"),
+    ],
+)
+def test_another_network_is_refused_by_its_keys(change, message, changed):
+    with pytest.raises(AclnetError, match=message):
+        read_official(changed(change))
+
+
+class Malicious:
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.write_text, (self.trace, "run")
+
+
+def test_nothing_in_a_file_is_run(released, tmp_path):
+    trace, path = tmp_path / "trace", tmp_path / "bad.pth"
+    torch.save({**released, "meta": {"hooks": Malicious(trace)}}, path)
+    with pytest.raises(
+        AclnetError, match=r"bad\.pth was not loaded: it is damaged, or holds other"
+    ):
+        read_official(path)
+    path.write_bytes(pickle.dumps(Malicious(trace)))
+    with pytest.raises(AclnetError, match="was not loaded"):
+        read_official(path)
+    assert not trace.exists()
+
+
+def test_files_that_are_no_checkpoint(tmp_path, changed):
+    path = tmp_path / "x.pth"
+    with pytest.raises(AclnetError, match=r"x\.pth cannot be read"):
+        read_official(path)
+    for content in ([1, 2], {"state_dict": {"backbone.a": 3}}, {"model": {}}):
+        torch.save(content, path)
+        with pytest.raises(AclnetError, match=r"no checkpoint of mmcv: it has no `state_dict`"):
+            read_official(path)
+    cut = changed()
+    cut.write_bytes(cut.read_bytes()[:100_000])
+    with pytest.raises(AclnetError, match="was not loaded"):
+        read_official(cut)
+
+
+@pytest.mark.parametrize(
+    "scalar", [np.float64(0.93), np.float32(1.5), np.int64(7), np.bool_(True), np.str_("best")]
+)
+def test_numpy_scalars_beside_the_tensors_are_no_obstacle(scalar, changed):
+    path = changed(hook_msgs={"best_score": scalar})
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(path, weights_only=True)
+    assert read_official(path).num_classes == 10
+
+
+def test_dg_stgcn_has_no_projections(changed, tmp_path):
+    def without(state: dict[str, Any]) -> None:
+        for name in [n for n in state if "_loss." in n]:
+            del state[name]
+
+    run = import_official(changed(without), "ntu60", "b", out=tmp_path / "run")
+    assert not any(name.startswith("contrast.") for name in run.load("last")["network"])
+    assert isinstance(load_model(run), ACLNet)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dataset": "kinetics"}, "of 25 joints, and Kinetics-Skeleton 400 has layout coco_new"),
+        ({"classes": ["a", "b"]}, "tells 10 classes apart, and 2 are named by --classes"),
+        ({"dataset": "pkummd"}, "no recipe of pkummd for protocol own"),
+        ({"modality": "x"}, "data.modality"),
+    ],
+)
+def test_what_does_not_fit_is_told(arguments, message, goldens, tmp_path):
+    chosen = {"dataset": "ntu60", "modality": "j", **arguments}
+    with pytest.raises(AclnetError, match=message):
+        import_official(goldens / "e2e_model.pth", out=tmp_path / "run", **chosen)
+    assert not (tmp_path / "run").exists()
+
+
+def test_more_classes_than_the_dataset_need_names(changed, tmp_path):
+    def widen(state: dict[str, Any]) -> None:
+        state["cls_head.fc_cls.weight"] = torch.zeros(30, 64)
+        state["cls_head.fc_cls.bias"] = torch.zeros(30)
+
+    names = [f"class {c}" for c in range(30)]
+    run = import_official(changed(widen), "ntu60", "j", classes=names, out=tmp_path / "run")
+    assert run.class_names == names
+    with pytest.raises(AclnetError, match=r"run is there already; choose another --out"):
+        import_official(changed(widen), "ntu60", "j", out=tmp_path / "run")
+
+
+# Back again
+
+
+def test_a_trained_run_goes_out_and_comes_in_again(quick_run, tmp_path):
+    export(quick_run, "official", tmp_path / "own.pth")
+    state = quick_run.load("last")["network"]
+    written = torch.load(tmp_path / "own.pth", weights_only=True)
+    assert written["meta"]["CLASSES"] == quick_run.class_names
+    again = import_official(tmp_path / "own.pth", "ntu60", "j", out=tmp_path / "run")
+    network = again.load("last")["network"]
+    expected = {name for name in state if name.startswith("model.") or "_projection." in name}
+    assert set(network) == expected
+    assert all(torch.equal(network[name], state[name]) for name in expected)
+
+
+def test_names_of_an_exported_file_are_those_of_the_released_one(released, goldens, tmp_path):
+    run = import_official(goldens / "e2e_model.pth", "ntu60", "j", out=tmp_path / "run")
+    export(run, "official", tmp_path / "x.pth")
+    written = torch.load(tmp_path / "x.pth", weights_only=True)["state_dict"]
+    assert written.keys() == released["state_dict"].keys()
+    assert all(torch.equal(v, released["state_dict"][n]) for n, v in written.items())
+
+
+def test_safetensors_hold_the_classifier(quick_run, tmp_path):
+    from safetensors import safe_open
+
+    export(quick_run, "safetensors", tmp_path / "x.safetensors")
+    with safe_open(tmp_path / "x.safetensors", "pt") as file:
+        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        about = file.metadata()
+    weights = quick_run.weights()
+    assert found.keys() == weights.keys()
+    assert all(torch.equal(found[name], value) for name, value in weights.items())
+    assert (about["layout"], about["modality"], about["num_classes"]) == ("nturgb+d", "j", "60")
+
+
+def test_what_cannot_be_exported(quick_run, train_quickly, tmp_path):
+    (tmp_path / "there.pth").write_bytes(b"")
+    with pytest.raises(AclnetError, match="is there already"):
+        export(quick_run, "official", tmp_path / "there.pth")
+    assert (tmp_path / "there.pth").read_bytes() == b""
+    pooled = train_quickly(tmp_path / "run", "model.feature=pooled", "optim.epochs=1")
+    with pytest.raises(AclnetError, match="contrasts the feature pooled"):
+        export(pooled, "official", tmp_path / "x.pth")
+    assert {f.name for f in tmp_path.iterdir()} == {"there.pth", "run"}

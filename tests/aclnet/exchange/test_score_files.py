@@ -1,0 +1,160 @@
+"""Score files of other toolkits: rows find their samples, and nothing is guessed."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pytest
+
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.exchange.score_files import Order, read_order, read_scores
+
+IDS = ["d", "a", "c", "b"]
+SCORES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4], [0, 0, 1]], np.float32)
+ORDER = Order(IDS, None)
+
+
+def write(path, content, protocol=4):
+    path.write_bytes(pickle.dumps(content, protocol))
+    return path
+
+
+def annotations(ids, key="frame_dir"):
+    """Of class 0, 1, 2, 0, ... in the order given."""
+    return [{key: name, "label": number % 3} for number, name in enumerate(ids)]
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("form", [np.asarray, list, lambda rows: rows.astype(np.float16)])
+def test_a_result_of_pyskl_in_the_order_of_its_split(form, protocol, tmp_path):
+    """`mmcv.dump` writes protocol 2. The order is that of the annotations, not that of the list."""
+    everybody = ["d", "x", "a", "y", "c", "b"]
+    file = write(
+        tmp_path / "annotations.pkl",
+        {"split": {"one": ["x"], "two": sorted(IDS)}, "annotations": annotations(everybody)},
+        protocol,
+    )
+    order = read_order(f"{file}:two")
+    found = read_scores(write(tmp_path / "result.pkl", form(SCORES), protocol), order)
+    assert found.ids.tolist() == ["a", "b", "c", "d"]
+    np.testing.assert_allclose(found.scores, SCORES[[1, 3, 2, 0]], atol=1e-3)
+    assert found.scores.dtype == np.float32
+    wanted = {name: number % 3 for number, name in enumerate(everybody)}
+    assert found.labels.tolist() == [wanted[name] for name in found.ids]
+
+
+def test_filename_is_the_id_where_the_first_annotation_has_it(tmp_path):
+    entries = [a | {"frame_dir": "no"} for a in annotations(IDS, "filename")]
+    file = write(tmp_path / "a.pkl", {"split": {"s": IDS}, "annotations": entries})
+    assert read_order(f"{file}:s").ids == IDS
+
+
+def test_an_order_of_lines(tmp_path):
+    file = tmp_path / "ids:of the test.txt"
+    file.write_text("d\n a\r\n\nc\nb\n")
+    assert read_order(str(file)) == ORDER
+
+
+def test_an_npz_with_and_without_labels(tmp_path):
+    np.savez(tmp_path / "a.npz", ids=IDS, scores=SCORES.astype(np.float64))
+    found = read_scores(tmp_path / "a.npz", None)
+    assert found.labels is None
+    assert found.ids.tolist() == sorted(IDS)
+    np.testing.assert_array_equal(found.scores, SCORES[[1, 3, 2, 0]])
+    np.savez(tmp_path / "b.npz", ids=IDS, scores=SCORES, labels=np.array([2, 1, 1, 0], np.uint8))
+    assert read_scores(tmp_path / "b.npz", None).labels.tolist() == [1, 0, 1, 2]
+
+
+def test_files_of_another_kind(tmp_path):
+    for name, message in (("gone.npz", "gone.npz is not there"), ("run", "neither a run nor")):
+        with pytest.raises(AclnetError, match=message):
+            read_scores(tmp_path / name, None)
+    for content in (b"", b"PK no zip", b"\x93NUMPY"):
+        (tmp_path / "a.npz").write_bytes(content)
+        with pytest.raises(AclnetError, match="is no npz of plain arrays"):
+            read_scores(tmp_path / "a.npz", None)
+    with (tmp_path / "a.npz").open("wb") as file:
+        np.save(file, SCORES)
+    with pytest.raises(AclnetError, match="is no npz of plain arrays"):
+        read_scores(tmp_path / "a.npz", None)
+    np.savez(tmp_path / "a.npz", names=IDS)
+    with pytest.raises(AclnetError, match="has no array ids and no scores"):
+        read_scores(tmp_path / "a.npz", None)
+    np.savez(tmp_path / "a.npz", ids=np.array(IDS, dtype=object), scores=SCORES)
+    with pytest.raises(AclnetError, match="holds Python objects"):
+        read_scores(tmp_path / "a.npz", None)
+
+
+class Malicious:
+    def __init__(self, path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_a_pickle_runs_nothing(tmp_path):
+    file = write(tmp_path / "result.pkl", [Malicious(tmp_path / "trace")])
+    with pytest.raises(AclnetError, match="it was not run"):
+        read_scores(file, ORDER)
+    with pytest.raises(AclnetError, match="it was not run"):
+        read_order(f"{file}:test")
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (SCORES[:3], "3 rows of scores for 4 ids"),
+        (SCORES[0], r"of shape \(3,\), \(N, classes\) is expected"),
+        (SCORES[:, None], r"of shape \(4, 1, 3\)"),
+        ([*SCORES[:3], SCORES[0, :2]], "must be numbers"),
+        ({"a": SCORES[0]}, "must be numbers"),
+        (SCORES * 9, r"scores of d are no probabilities \(they sum up to 9\).*average_clips"),
+        (np.log(SCORES[:2].repeat(2, 0)), "scores of d are no probabilities"),
+        (np.where(SCORES == 1, np.nan, SCORES), "scores of b are no probabilities"),
+        (np.where(SCORES == 1, np.inf, SCORES), "scores of b are no probabilities"),
+    ],
+)
+def test_scores_that_are_none(content, message, tmp_path):
+    with pytest.raises(AclnetError, match=message):
+        read_scores(write(tmp_path / "result.pkl", content), ORDER)
+
+
+def test_ids_and_labels_that_are_none(tmp_path):
+    def refused(message, **arrays):
+        np.savez(tmp_path / "a.npz", **{"ids": IDS, "scores": SCORES} | arrays)
+        with pytest.raises(AclnetError, match=message):
+            read_scores(tmp_path / "a.npz", None)
+
+    refused("sample a is there twice", ids=["a", "a", "b", "c"])
+    refused("ids must be text", ids=np.arange(4))
+    refused(r"4 rows of scores for 4 ids, labels of shape \(3,\)", labels=[0, 1, 2])
+    refused("labels must be 0 to 2", labels=[0, 1, 2, 3])
+    refused("labels must be 0 to 2", labels=[0, 1, 2, -1])
+    refused("must be numbers", labels=["one", "two", "two", "two"])
+
+
+def test_a_pickle_needs_an_order(tmp_path):
+    file = write(tmp_path / "result.pkl", SCORES)
+    with pytest.raises(AclnetError, match=r"whose scores it holds.*--order ANNOTATIONS\.pkl:SPLIT"):
+        read_scores(file, None)
+    with pytest.raises(AclnetError, match=r"--order .*gone\.txt cannot be read"):
+        read_order(str(tmp_path / "gone.txt"))
+    with pytest.raises(AclnetError, match="say which of its splits"):
+        read_order(str(file))
+    with pytest.raises(AclnetError, match="is no PYSKL pickle of annotations"):
+        read_order(f"{file}:test")
+    whole = {"split": {"s": IDS, "t": IDS}, "annotations": annotations(IDS)}
+    with pytest.raises(AclnetError, match="has no split 'r'; it has s, t"):
+        read_order(f"{write(file, whole)}:r")
+    for damaged in (
+        {"split": {"s": IDS}},
+        whole | {"annotations": []},
+        whole | {"annotations": [{"label": 1}]},
+        whole | {"annotations": [{"frame_dir": "a", "label": "drink"}]},
+        annotations(IDS),
+    ):
+        with pytest.raises(AclnetError, match="is no PYSKL pickle of annotations"):
+            read_order(f"{write(file, damaged)}:s")

@@ -1,0 +1,219 @@
+"""Settings over recipes, and the identity of a configuration."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+
+import pytest
+from pydantic import BaseModel
+
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.runs.config import Config, ModelConfig, build_config, validate
+from aclnet.runs.recipes import recipe_names
+
+
+@pytest.mark.parametrize(
+    ("setting", "path", "value"),
+    [
+        ("optim.epochs=30", ("optim", "epochs"), 30),
+        (" optim.epochs = 30 ", ("optim", "epochs"), 30),
+        ("optim.lr=1e-2", ("optim", "lr"), 0.01),
+        ("data.modality=bm", ("data", "modality"), "bm"),
+        ('data.protocol="xview"', ("data", "protocol"), "xview"),
+        ("data.interval=[0.5, 1]", ("data", "interval"), (0.5, 1.0)),
+        ("optim.class_weights=true", ("optim", "class_weights"), True),
+        ("loss.families.neighbours=4", ("loss", "families", "neighbours"), 4),
+        ("loss.families.temperature=0.2", ("loss", "families", "temperature"), 0.2),
+        ("loss.terms=ce+inter", ("loss", "terms"), "ce+inter"),
+        ("augment.swap_sides=0.5", ("augment", "swap_sides"), 0.5),
+    ],
+)
+def test_settings_change_one_value(setting, path, value):
+    config, plain = build_config("default", [setting]), build_config("default")
+    found = config
+    for name in path:
+        found = getattr(found, name)
+    assert found == value
+    assert type(found) is type(value)
+    dumped, expected = config.model_dump(), plain.model_dump()
+    inner = expected
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = value
+    assert dumped == expected, "nothing else changes"
+
+
+def test_later_settings_and_options_win():
+    config = build_config("default", ["seed=1", "optim.epochs=1", "optim.epochs=2"], seed=3)
+    assert (config.seed, config.optim.epochs) == (3, 2)
+    assert build_config("default", ["seed=1"], seed=None).seed == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("optim.epochs", "write key=value"),
+        ("=3", "write key=value"),
+        ("optim..epochs=3", "write key=value"),
+        ("optim.speed=3", r"there is no optim\.speed; known: optim\.epochs, optim\.batch_size"),
+        ("loss.families.start2=1", r"there is no loss\.families\.start2; .*loss\.families\.start"),
+        ("banana=3", "there is no banana; known: recipe, settings, seed, select"),
+        ("streams.b.seed=3", "there is no streams; known: recipe"),
+        ("settings=theirs", "settings: .*'default' or 'official', not 'theirs'"),
+        ("loss.preset=official", r"there is no loss\.preset; known: loss\.terms"),
+        ("loss.terms=inter", r"loss\.terms: .*'ce\+inter', .*not 'inter'"),
+        ("loss.weight=-1", r"loss\.weight"),
+        ("loss.inter_weight=inf", r"loss\.inter_weight: .*finite"),
+        ("optim=3", "optim: .*not 3"),
+        ("optim.epochs=0", r"optim\.epochs: .*greater than or equal to 1, not 0"),
+        ("optim.lr=fast", r"optim\.lr: .*valid number.*not 'fast'"),
+        ("optim.lr=inf", r"optim\.lr: .*finite"),
+        ("optim.lr=nan", r"optim\.lr"),
+        (
+            "model.size=huge",
+            r"model\.size: .*'paper', 'small' or 'tiny', not 'huge'; model\.size: .*integer",
+        ),
+        ("model.size=7", r"model\.size: .*greater than or equal to 8"),
+        ("data.interval=[0.9, 0.5]", "data: interval must be 0 < low <= high <= 1"),
+        ("optim.warmup_epochs=150", "optim: warmup_epochs=150 must be less than epochs=150"),
+        ("optim.accumulate=3", "optim: accumulate=3 parts must divide batch_size=64"),
+        ("augment.mirror=2", r"augment\.mirror"),
+        ("loss.families.temperature=warm", r"loss\.families\.temperature"),
+        ("recipe=other", "--recipe"),
+    ],
+)
+def test_bad_settings_name_the_key(setting, message):
+    with pytest.raises(AclnetError, match=message):
+        build_config("default", [setting])
+
+
+def changed(value):
+    """Another value of the same kind; None where it has to be given."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return 0.5 if value != 0.5 else 0.25
+    if isinstance(value, tuple):
+        return (0.25, 0.75)
+    return None
+
+
+OTHERS = {
+    ("recipe",): "other",
+    ("select",): "val",
+    ("model", "size"): "tiny",
+    ("model", "feature"): "pooled",
+    ("model", "persons"): "padded",
+    ("data", "protocol"): "xview",
+    ("data", "modality"): "km",
+    ("data", "motion"): "sampled",
+    ("data", "short_clips"): "spread",
+    ("data", "sampling"): "consecutive",
+    ("data", "window"): 3,
+    ("data", "per_class"): 4,
+    ("optim", "accumulate"): 2,
+    ("optim", "batch_size"): 32,
+    ("optim", "precision"): "bf16-mixed",
+    ("settings",): "official",
+    ("loss", "terms"): "ce",
+    ("loss", "inter_weight"): 0.2,
+    ("loss", "intra_weight"): 0.0,
+    ("loss", "margin_unit"): "cosine",
+    ("loss", "same_sequence"): "keep",
+    ("loss", "memory_rows"): 8,
+    ("loss", "families", "mode"): "official",
+    ("loss", "families", "source"): "val",
+    ("loss", "families", "temperature"): 0.3,
+    ("loss", "families", "neighbours"): 3,
+    ("loss", "families", "overlap"): 3,
+    ("task",): "reid",
+    ("retrieval", "embedding"): "both",
+    ("retrieval", "metric"): "euclidean",
+}
+
+
+def leaves(model: BaseModel, path: tuple[str, ...] = ()):
+    for name, value in model:
+        if isinstance(value, BaseModel):
+            yield from leaves(value, (*path, name))
+        else:
+            yield (*path, name), value
+
+
+@pytest.mark.parametrize("path", [path for path, _ in leaves(Config())], ids=".".join)
+def test_every_field_is_part_of_the_identity_and_survives_toml(path):
+    plain = Config()
+    value = OTHERS.get(path, changed(dict(leaves(plain))[path]))
+    assert value is not None, "give another value"
+    nested = value
+    for name in reversed(path):
+        nested = {name: nested}
+    config = validate(nested, "here")
+    # it changes no weight: a run goes on with it
+    assert (config.digest() == plain.digest()) == (path == ("optim", "recompute"))
+    again = validate(tomllib.loads(config.to_toml()), "there")
+    assert again == config
+    assert again.digest() == config.digest()
+
+
+OFFICIAL = (
+    "model.persons=padded",
+    "loss.same_sequence=keep",
+    "loss.families.mode=official",
+    "loss.families.temperature=steps",
+)
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_official_settings_are_the_default_with_what_the_released_code_does(recipe):
+    official = build_config(recipe, ["settings=official"])
+    written_out = build_config(recipe, OFFICIAL)
+    assert official.digest() == written_out.digest()
+    assert official.model_copy(update={"settings": "default"}) == written_out
+    assert validate(tomllib.loads(official.to_toml()), "there") == official
+
+
+def test_what_is_set_beside_official_holds():
+    config = build_config(
+        "demo",
+        [
+            *("model.persons=present", "loss.families.temperature=linear", "settings=official"),
+            "loss.margin=0.2",
+        ],
+    )
+    assert config.model == ModelConfig(size="tiny", persons="present")
+    assert (config.loss.same_sequence, config.loss.margin) == ("keep", 0.2)
+    families = config.loss.families
+    assert (families.mode, families.temperature) == ("official", "linear")
+    assert families.neighbours == 3, "of the recipe"
+    assert validate(tomllib.loads(config.to_toml()), "there") == config
+
+
+@pytest.mark.parametrize(
+    ("settings", "same"),
+    [
+        (["loss.terms=ce"], ["loss.inter_weight=0", "loss.intra_weight=0"]),
+        (["loss.terms=ce", "loss.weight=0.5"], ["loss.weight=0"]),
+        (["loss.terms=ce+inter"], ["loss.intra_weight=0"]),
+        (["loss.terms=ce+intra"], ["loss.inter_weight=0"]),
+        (["loss.weight=0.2"], ["loss.inter_weight=0.2", "loss.intra_weight=0.2"]),
+        (["loss.inter_weight=0.1"], []),
+        (["model.size=96"], ["model.size=paper"]),
+    ],
+)
+def test_the_same_in_other_words_has_the_same_identity(settings, same):
+    assert build_config("default", settings).digest() == build_config("default", same).digest()
+
+
+def test_learning_rate():
+    optim = build_config(
+        "default", ["optim.epochs=10", "optim.warmup_epochs=2", "optim.batch_size=32"]
+    ).optim
+    assert optim.scaled_lr == 0.05
+    assert [optim.lr_at(p) for p in (0, 0.1, 0.2)] == pytest.approx([0, 0.025, 0.05])
+    for progress in (0.2, 0.5, 0.6, 0.9, 1):
+        wanted = 0.05 * math.cos(math.pi / 2 * (progress - 0.2) / 0.8) ** 2
+        assert optim.lr_at(progress) == pytest.approx(wanted, abs=1e-15)

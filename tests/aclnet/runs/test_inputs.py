@@ -1,0 +1,208 @@
+"""Batches as the network takes them, against loops over single sequences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from aclnet.datasets.store.keyed_random import sample_keys
+from aclnet.pipelines.inputs.augment import AugmentSpec
+from aclnet.pipelines.inputs.features import make_features
+from aclnet.pipelines.inputs.occlusion import Drop
+from aclnet.pipelines.inputs.sampling import ClipSampling, UniformSampling
+from aclnet.pipelines.steps.normalise import denormalise
+from aclnet.runs.config import DataConfig
+from aclnet.runs.inputs import MakeInputs, camera_origin, channels
+
+CPU = torch.device("cpu")
+FRAMES = 12
+
+
+def of(modality: str, **data) -> DataConfig:
+    return DataConfig(modality=modality, frames=FRAMES, **data)
+
+
+def batches(store, sampling, **options):
+    return list(store.stream("xsub/train", batch_size=5, sampling=sampling, **options))
+
+
+def naive_feature(joints: np.ndarray, layout, modality: str) -> np.ndarray:
+    """(T, V, C) one person's feature over the whole recording."""
+    partner = {"j": None, "b": layout.bone_parent, "k": layout.kbone_partner}[modality[0]]
+    still = joints.copy()
+    for v in range(layout.num_joints):
+        if partner is not None:
+            still[:, v] = joints[:, v] - joints[:, partner[v]]
+    if modality.endswith("m"):
+        moved = np.zeros_like(still)
+        moved[:-1] = still[1:] - still[:-1]
+        return moved
+    return still
+
+
+@pytest.mark.parametrize("modality", ["j", "b", "k", "jm", "bm", "km"])
+@pytest.mark.parametrize("clips", [1, 3])
+def test_tracks_are_the_persons_of_each_clip(modality, clips, store):
+    make = MakeInputs(store, of(modality), CPU)
+    for batch in batches(store, ClipSampling(FRAMES, clips), motion=make.motion, shuffle=False):
+        inputs = make(batch)
+        rows, owners = [], []
+        for clip in range(clips):
+            for b, sample in enumerate(batch.sample.tolist()):
+                sequence = store.sequence(sample)
+                track = int(np.flatnonzero(batch.owner == b)[0])
+                frames = batch.frame[track, clip * FRAMES : (clip + 1) * FRAMES]
+                for person in sequence.keypoint:
+                    rows.append(naive_feature(person, store.layout, modality)[frames])
+                    owners.append(clip * len(batch) + b)
+        np.testing.assert_allclose(inputs.tracks.numpy(), np.stack(rows), atol=1e-6)
+        assert inputs.owner.tolist() == owners
+        assert inputs.label.tolist() == store.column("label")[batch.sample].tolist()
+        assert len(inputs) == len(batch)
+
+
+def test_first_track_of_each_sample(store):
+    make = MakeInputs(store, of("j"), CPU)
+    for batch in batches(store, UniformSampling(FRAMES)):
+        inputs = make(batch)
+        persons = store.column("n_persons")[batch.sample]
+        assert inputs.first_track.tolist() == [0, *np.cumsum(persons).tolist()]
+
+
+def test_augmentation_is_the_same_for_frames_and_those_that_follow(store):
+    """Motion is the difference of augmented frames, each with its own noise."""
+
+    def consecutive(n_frames, keys):
+        return np.tile(np.arange(FRAMES), (len(keys), 1))
+
+    spec = AugmentSpec(rotate=0.5, mirror=0.5, scale=0.2, jitter=0.05, limb_mask=0.5)
+    joints, motions = (
+        [
+            make(batch).tracks
+            for make in [MakeInputs(store, of(modality), CPU, spec=spec)]
+            for batch in batches(store, consecutive, motion=make.motion)
+        ]
+        for modality in ("j", "jm")
+    )
+    for x, motion in zip(joints, motions, strict=True):
+        torch.testing.assert_close(motion[:, :-1], x[:, 1:] - x[:, :-1], rtol=0, atol=1e-5)
+        assert x.diff(dim=1).abs().max() > 0.05
+
+
+def test_keys_are_those_of_the_recording(store):
+    class WithPieces:
+        """The store, but that samples are pieces and variants of two recordings."""
+
+        layout, coordinates, has_score = store.layout, 3, False
+
+        def column(self, name):
+            if name == "original":
+                return np.array(["one", "two"])[np.arange(len(store)) % 2]
+            return store.column(name)
+
+    make = MakeInputs(WithPieces(), of("j"), CPU)
+    (first, *_) = batches(store, UniformSampling(FRAMES))
+    one, two = sample_keys(["one", "two"]).tolist()
+    assert make(first).key.tolist() == [(one, two)[s % 2] for s in first.sample.tolist()]
+
+
+@pytest.mark.parametrize("modality", ["j", "b", "jm", "km"])
+@pytest.mark.parametrize("missing", ["centre", "camera", "feature"])
+def test_missing_joints_against_masks_on_raw_joints(missing, modality, store):
+    """`camera`: zeroed in camera space, then normalised; `centre`: zeroed after that; `feature`:
+    zeroed after bones and motions are made."""
+    drop = Drop.of("hands+Head", store.layout, missing)
+    make = MakeInputs(store, of(modality), CPU, corruption=drop)
+    gone = list(drop.joints)
+    assert len(gone) == 9
+    for batch in batches(store, ClipSampling(FRAMES, 1), motion=make.motion, shuffle=False):
+        rows = []
+        for b, sample in enumerate(batch.sample.tolist()):
+            sequence = store.sequence(sample)
+            centre, rotation = (store.column(n)[sample] for n in ("centre", "rotation"))
+            frames = batch.frame[int(np.flatnonzero(batch.owner == b)[0])]
+            raw = denormalise(sequence.keypoint, sequence.present, centre, rotation)
+            for person, there in zip(raw, sequence.present, strict=True):
+                person = person.copy()
+                if missing == "camera":
+                    person[:, gone] = 0
+                joints = ((person - centre) @ rotation.T) * there[:, None, None]
+                if missing == "centre":
+                    joints[:, gone] = 0
+                feature = naive_feature(joints, store.layout, modality)
+                if missing == "feature":
+                    feature[:, gone] = 0
+                rows.append(feature[frames])
+        np.testing.assert_allclose(make(batch).tracks.numpy(), np.stack(rows), atol=2e-5)
+
+
+def test_some_persons_are_absent_for_some_frames(store):
+    """What the test above needs to be about presence too."""
+    absent = [not store.sequence(i).present.all() for i in range(len(store))]
+    assert any(absent)
+
+
+def test_camera_origin_is_where_the_raw_zero_lies(store):
+    origin = camera_origin(store)
+    for row in range(len(store)):
+        centre, rotation = (store.column(n)[row] for n in ("centre", "rotation"))
+        np.testing.assert_allclose(origin[row], rotation @ (0 - centre), rtol=1e-6)
+    assert np.linalg.norm(origin, axis=1).min() > 1, "people stand before the camera"
+
+
+# Pixels
+
+
+def pixel_batches(store, clips=2):
+    sampling = ClipSampling(FRAMES, clips, "spread")
+    return list(store.stream("own/train", batch_size=3, sampling=sampling, score=True))
+
+
+@pytest.mark.parametrize("modality", ["j", "b", "k", "jm", "bm", "km"])
+def test_motion_of_sampled_frames(modality, pixel_store):
+    """The difference to the next frame that was sampled, across clips too, and 0 after the last."""
+    store = pixel_store
+    make = MakeInputs(store, of(modality, motion="sampled"), CPU)
+    assert not make.motion
+    assert make.score
+    for batch in pixel_batches(store):
+        joints = torch.from_numpy(batch.keypoint)
+        following = torch.cat([joints[:, 1:], joints[:, -1:]], 1)
+        wanted = make_features(joints, following, store.layout, modality, scored=True)
+        P = len(batch.owner)
+        found = make(batch).tracks.view(2, P, FRAMES, 20, 3)
+        assert torch.equal(found.transpose(0, 1).flatten(1, 2), wanted)
+
+
+def test_scores_are_a_channel_unless_they_are_not_wanted(pixel_store, store):
+    assert channels(pixel_store, of("j")) == 3
+    assert channels(pixel_store, of("j", score=False)) == 2
+    assert channels(store, of("j")) == 3
+    make = MakeInputs(pixel_store, of("j", score=False), CPU)
+    assert not make.score
+    sampling = ClipSampling(FRAMES, 1)
+    for batch in pixel_store.stream("own/train", batch_size=3, sampling=sampling):
+        assert make(batch).tracks.shape[2:] == (20, 2)
+
+
+def test_pixels_are_mirrored_by_the_width_of_their_image(pixel_store):
+    make = MakeInputs(pixel_store, of("j"), CPU, spec=AugmentSpec(mirror=1.0))
+    mirror = list(pixel_store.layout.mirror)
+    for batch in pixel_batches(pixel_store, clips=1):
+        width = pixel_store.column("width")[batch.sample][batch.owner][:, None, None]
+        wanted = batch.keypoint.copy()
+        wanted[..., 0] = np.where(wanted[..., 0] != 0, width - wanted[..., 0], 0)
+        found = make(batch).tracks.numpy()
+        np.testing.assert_allclose(found, wanted[:, :, mirror], rtol=1e-6)
+
+
+@pytest.mark.parametrize("missing", ["centre", "camera", "feature"])
+def test_a_missing_joint_has_no_confidence(missing, pixel_store):
+    drop = Drop.of("hands", pixel_store.layout, missing)
+    make = MakeInputs(pixel_store, of("j"), CPU, corruption=drop)
+    for batch in pixel_batches(pixel_store, clips=1):
+        found = make(batch).tracks.numpy()
+        assert not found[:, :, list(drop.joints)].any()
+        kept = [v for v in range(20) if v not in drop.joints]
+        np.testing.assert_array_equal(found[:, :, kept], batch.keypoint[:, :, kept])

@@ -1,0 +1,236 @@
+"""The folder of a run: what is in it, what may replace it, what a damaged one says."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import shutil
+import tomllib
+
+import pytest
+import torch
+
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.store.store import Store
+from aclnet.runs.config import Config
+from aclnet.runs.network import load_model
+from aclnet.runs.run import (
+    Run,
+    check_out,
+    environment,
+    is_finished,
+    is_run,
+    remove,
+    run_folder,
+    run_name,
+    runs_folder,
+)
+from aclnet.runs.splits import protocol_splits
+
+
+@pytest.fixture
+def copied_run(quick_run, tmp_path) -> Run:
+    """One's own copy, to be damaged."""
+    shutil.copytree(quick_run.path, tmp_path / "runs" / "copy")
+    return Run(tmp_path / "runs" / "copy")
+
+
+def test_a_run_says_how_it_came_about(quick_run, store):
+    record = quick_run.record
+    assert record["store"] == {"path": str(store.path.resolve()), "digest": store.digest}
+    assert record["split"] == {"protocol": "xsub"}
+    assert record["environment"]["torch"] == torch.__version__
+    assert quick_run.layout == store.layout
+    assert quick_run.class_names == store.class_names
+    assert quick_run.finished
+    values = tomllib.loads((quick_run.path / "config.toml").read_text())
+    assert Config.model_validate(values) == quick_run.config
+    assert not list(quick_run.path.rglob("*.tmp*"))
+
+
+def test_the_name_follows_from_configuration_data_split_and_start(quick, store):
+    def name(*settings, split=None, init=None, seed=0):
+        return run_name(quick(*settings, seed=seed), store, split or {"protocol": "xsub"}, init)
+
+    assert name() == name()
+    assert name().startswith("default-j-s0-")
+    assert name("data.modality=bm", seed=3).startswith("default-bm-s3-")
+    others = [
+        name("optim.lr=0.7"),
+        name(split={"protocol": "xview"}),
+        name(split={"protocol": "xsub", "held_out": "subjects 3"}),
+        name(init="default-j-s0-12345678"),
+    ]
+    assert len({name(), *others}) == 5
+
+
+def test_where_runs_are(store, tmp_path, monkeypatch):
+    assert run_folder(store, "n", tmp_path / "out") == tmp_path / "out"
+    assert run_folder(store, "n", None) == store.path.parent / "ntu60.zarr.runs" / "n"
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert str(run_folder(store, "n", None)) == "runs/n"
+    assert str(runs_folder(store)) == "runs"
+    monkeypatch.undo()
+    monkeypatch.chdir(store.path)
+    beside = run_folder(Store("."), "n", None)
+    assert beside.parent.resolve() == store.path.parent.resolve() / "ntu60.zarr.runs"
+
+
+def test_finished_is_a_run_in_the_folder_of_its_name(copied_run, tmp_path):
+    assert not is_finished(tmp_path / "absent")
+    assert not is_finished(copied_run.path)
+    own = copied_run.path.rename(copied_run.path.with_name(copied_run.record["name"]))
+    assert is_finished(own)
+    (own / "run.json").write_text("{")
+    assert not is_finished(own)
+
+
+def test_a_run_is_trained_by_one_process(copied_run):
+    other = Run(copied_run.path).claimed()
+    refused = pytest.raises(AclnetError, match="is being trained by another process")
+    with copied_run.claimed(), refused, other:
+        pass
+    with copied_run.claimed():
+        pass
+
+
+def test_what_out_may_be(copied_run, tmp_path):
+    check_out(tmp_path / "absent")
+    check_out(copied_run.path)
+    (tmp_path / "empty").mkdir()
+    check_out(tmp_path / "empty")
+    (tmp_path / "empty" / "config.toml").touch()
+    check_out(tmp_path / "empty")  # a run that was killed while it began
+    for name in ("full", "a file"):
+        path = tmp_path / name
+        if name == "full":
+            path.mkdir()
+            path /= "thesis.tex"
+        path.touch()
+        with pytest.raises(AclnetError, match="is no run of aclnet"):
+            check_out(tmp_path / name)
+
+
+def test_a_folder_that_cannot_be_made(quick, store, tmp_path):
+    (tmp_path / "file").touch()
+    splits = protocol_splits(store, "xsub", hold_out=False, seed=0)
+    with pytest.raises(AclnetError, match=r"cannot be written.*use --out"):
+        Run.create(tmp_path / "file" / "run", "name", quick(), store, splits, None)
+
+
+def test_removing_a_run_leaves_nothing(copied_run):
+    gone = copied_run.path.with_name("copy.removed")
+    gone.mkdir()
+    (gone / "of a removal that was killed").touch()
+    remove(copied_run.path)
+    assert list(copied_run.path.parent.iterdir()) == []
+
+
+def test_what_is_no_run(tmp_path, copied_run):
+    with pytest.raises(AclnetError, match=r"is no run of aclnet: .*run\.json cannot be read"):
+        Run(tmp_path)
+    assert not is_run(tmp_path)
+    for text, message in (
+        ("{", "is damaged"),
+        ("[]", "another version"),
+        ('{"format": 99}', "another version of aclnet"),
+    ):
+        (copied_run.path / "run.json").write_text(text)
+        with pytest.raises(AclnetError, match=message):
+            Run(copied_run.path)
+
+
+def test_a_configuration_that_was_changed_by_hand(copied_run):
+    config = copied_run.path / "config.toml"
+    config.write_text(config.read_text().replace("epochs = 3", "epochs = 0"))
+    with pytest.raises(AclnetError, match=r"config\.toml: optim\.epochs: .*not 0"):
+        Run(copied_run.path)
+
+
+def test_checkpoints_are_replaced_whole(copied_run, monkeypatch):
+    before = copied_run.checkpoint("last").read_bytes()
+
+    def die(state, stream):
+        stream.write(b"half a check")
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", die)
+        with pytest.raises(KeyboardInterrupt):
+            copied_run.save("last", {})
+    assert copied_run.checkpoint("last").read_bytes() == before
+    copied_run.save("last", {"x": torch.ones(2)})
+    assert torch.equal(copied_run.load("last")["x"], torch.ones(2))
+    assert [p.name for p in copied_run.checkpoint("last").parent.iterdir()] == ["last.pt"]
+    assert copied_run.load("best") is None
+
+
+class Malicious:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_a_checkpoint_with_code_in_it_is_refused(copied_run, tmp_path):
+    trace = tmp_path / "trace"
+    path = copied_run.checkpoint("last")
+    torch.save({"network": Malicious(trace)}, path)
+    for zipped in (True, False):
+        if not zipped:
+            path.write_bytes(pickle.dumps(Malicious(trace), protocol=2))
+        with pytest.raises(AclnetError, match="was not loaded") as error:
+            load_model(copied_run)
+        assert str(path) in str(error.value)
+        assert "weights_only" not in str(error.value), "nobody is told to load it anyway"
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.3, 0.9, 0.999])
+def test_a_truncated_checkpoint(share, copied_run):
+    path = copied_run.checkpoint("last")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(AclnetError, match=r"last\.pt was not loaded: .*--fresh"):
+        load_model(copied_run)
+
+
+def test_a_checkpoint_of_something_else(copied_run):
+    for state in ({}, {"network": {"model.fc_cls.weight": torch.zeros(2)}}, {"network": {}}):
+        copied_run.save("last", state)
+        with pytest.raises(AclnetError, match=r"last\.pt does not fit the run's configuration"):
+            load_model(copied_run)
+
+
+def test_a_run_without_a_checkpoint(copied_run):
+    copied_run.checkpoint("last").unlink()
+    with pytest.raises(AclnetError, match="has no checkpoint yet; `aclnet train` goes on"):
+        load_model(copied_run)
+
+
+def test_the_store_is_found_again_by_its_content(copied_run, store, tmp_path, monkeypatch):
+    assert copied_run.open_store().path == store.path.resolve()
+    copied_run.record["store"]["path"] = str(tmp_path / "gone.zarr")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AclnetError, match=r"neither at .*gone\.zarr nor below .*--store"):
+        copied_run.open_store()
+    # a store beside the run's folder, one below the working folder; others on the way are passed
+    unfinished = tmp_path / "a.zarr"
+    unfinished.mkdir()
+    other = tmp_path / "b.zarr"
+    other.mkdir()
+    (other / "manifest.json").write_text("damaged")
+    for place in (tmp_path / "moved.zarr", tmp_path / "x" / "y" / "moved.zarr"):
+        shutil.copytree(store.path, place)
+        found = copied_run.open_store()
+        assert found.path.resolve() == place
+        shutil.rmtree(place)
+
+
+def test_environment_names_versions():
+    found = environment()
+    assert {"aclnet", "torch", "numpy", "zarr", "python", "machine"} <= set(found)
+    assert all(isinstance(value, str) and value for value in found.values())

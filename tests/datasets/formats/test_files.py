@@ -1,0 +1,128 @@
+"""Files below a raw folder and inside archives."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aclnet.datasets.formats.files import check_archive, folder_of, read_file, walk_files
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.sequence import DamageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONTENT = {"a.txt": b"first", "deep/er/b.txt": b"second", "deep/c": b""}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Plain files beside the same ones in an archive, in a subfolder."""
+    root = tmp_path / "raw"
+    for path, content in CONTENT.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+    (root / "sub").mkdir()
+    with zipfile.ZipFile(root / "sub" / "all.ZIP", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.mkdir("deep")
+        for path, content in CONTENT.items():
+            archive.writestr(path, content)
+    return root
+
+
+def test_files_and_members_are_listed_and_read_alike(folder: Path):
+    inside = {f"sub/all.ZIP/{path}": content for path, content in CONTENT.items()}
+    expected = CONTENT | inside
+    assert dict(walk_files(folder)) == {path: len(data) for path, data in expected.items()}
+    for path, content in expected.items():
+        assert read_file(folder, path, 6) == content
+
+
+def test_a_root_that_is_a_file(folder: Path):
+    archive, plain = folder / "sub" / "all.ZIP", folder / "a.txt"
+    assert dict(walk_files(plain)) == {"a.txt": 5}
+    assert read_file(plain, "a.txt", 9) == b"first"
+    listed = dict(walk_files(archive))
+    assert sorted(listed) == sorted(f"all.ZIP/{path}" for path in CONTENT)
+    assert read_file(archive, "all.ZIP/deep/er/b.txt", 9) == b"second"
+    assert folder_of(archive) == archive.parent
+
+
+@pytest.mark.parametrize("path", ["a.txt", "sub/all.ZIP/a.txt"])
+def test_what_is_too_long_is_not_read(folder: Path, path: str):
+    with pytest.raises(DamageError, match="longer than 4 bytes"):
+        read_file(folder, path, 4)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [("nowhere", "cannot be read"), ("sub/all.ZIP/nowhere", "cannot be unpacked")],
+)
+def test_what_is_not_there_is_damage(folder: Path, path: str, said: str):
+    with pytest.raises(DamageError, match=said):
+        read_file(folder, path, 9)
+
+
+def test_a_folder_called_like_an_archive(tmp_path: Path):
+    (tmp_path / "x.zip").mkdir()
+    (tmp_path / "x.zip" / "a").write_bytes(b"1")
+    assert dict(walk_files(tmp_path)) == {"x.zip/a": 1}
+    assert read_file(tmp_path, "x.zip/a", 1) == b"1"
+
+
+def test_a_damaged_archive_is_named(folder: Path):
+    archive = folder / "sub" / "all.ZIP"
+    archive.write_bytes(archive.read_bytes()[:-30])
+    with pytest.raises(AclnetError, match=r"all\.ZIP is no sound zip archive .*fetch it again"):
+        list(walk_files(folder))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("zip")
+
+
+@given(data=st.data())
+def test_changed_archives_do_no_harm(root: Path, data: st.DataObject):
+    file = root / "a.zip"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("b", b"content " * 50)
+    changed = bytearray(file.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
+    file.write_bytes(changed)
+    try:
+        for path, _ in walk_files(root):
+            read_file(root, path, 1000)
+    except (AclnetError, DamageError):
+        pass
+
+
+def test_an_archive_that_was_replaced_is_read_anew(folder: Path):
+    archive = folder / "sub" / "all.ZIP"
+    read_file(folder, "sub/all.ZIP/a.txt", 9)
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("a.txt", "changed")
+    os.utime(archive, ns=(1, 1))
+    assert read_file(folder, "sub/all.ZIP/a.txt", 9) == b"changed"
+
+
+def test_what_readers_of_folders_take(folder: Path):
+    check_archive(folder, "files")
+    check_archive(folder / "sub" / "all.ZIP", "files")
+    with pytest.raises(AclnetError, match=r"a\.txt is not a folder or a zip of one; give .* files"):
+        check_archive(folder / "a.txt", "files")
+
+
+def test_a_folder_that_cannot_be_listed_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(path: Path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(AclnetError, match="raw cannot be listed: Permission denied"):
+        list(walk_files(folder))

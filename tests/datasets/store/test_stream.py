@@ -1,0 +1,492 @@
+"""The stream against a naive gather, and its order as a pure function."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import zarr
+
+import aclnet
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.store import keyed_random, stream, windows, zarr_io
+from aclnet.datasets.store.plan import AUGMENT
+from aclnet.datasets.store.stream import Batch
+from aclnet.datasets.store.windows import read_ahead
+
+SAMPLING = aclnet.UniformSampling(12)
+
+
+@pytest.fixture(scope="module")
+def store(people_store):
+    return aclnet.open_store(people_store)
+
+
+def open_stream(store, split="xsub/train", *, batch_size=8, **options):
+    sampling = options.pop("sampling", SAMPLING)
+    return store.stream(split, batch_size=batch_size, sampling=sampling, **options)
+
+
+def take(iterator, count):
+    return [next(iterator) for _ in range(count)]
+
+
+def assert_same(first: list[Batch], second: list[Batch]) -> None:
+    assert len(first) == len(second)
+    for a, b in zip(first, second, strict=True):
+        for field in fields(Batch):
+            x, y = getattr(a, field.name), getattr(b, field.name)
+            assert (x is None) == (y is None), field.name
+            np.testing.assert_array_equal(x, y, err_msg=field.name)
+
+
+def samples_of(batches) -> list[int]:
+    return [int(sample) for batch in batches for sample in batch.sample]
+
+
+def threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("aclnet")]
+
+
+# What a batch holds
+
+
+@pytest.mark.parametrize("window", [1, 3, None])
+@pytest.mark.parametrize("batch_size", [1, 8, 50])
+def test_batches_are_what_a_naive_gather_gives(people_store, store, window, batch_size):
+    group = zarr.open_group(people_store, mode="r")
+    keypoint, present = group["frames/keypoint"][:], group["frames/present"][:]
+    names = ("start", "n_frames", "n_persons", "label")
+    columns = {name: group[f"samples/{name}"][:] for name in names}
+    batches = list(open_stream(store, batch_size=batch_size, window=window, motion=True, seed=2))
+    for batch in batches:
+        chosen = SAMPLING(batch.n_frames, batch.key)
+        track = 0
+        for b, sample in enumerate(batch.sample):
+            start, frames, persons, label = (int(columns[name][sample]) for name in names)
+            assert (batch.label[b], batch.n_frames[b]) == (label, frames)
+            for person in range(persons):
+                assert batch.owner[track] == b
+                np.testing.assert_array_equal(batch.frame[track], chosen[b])
+                for n, frame in enumerate(chosen[b]):
+                    row = start + person * frames + frame
+                    after = start + person * frames + min(frame + 1, frames - 1)
+                    np.testing.assert_array_equal(batch.keypoint[track, n], keypoint[row])
+                    np.testing.assert_array_equal(batch.following[track, n], keypoint[after])
+                    assert batch.present[track, n] == present[row]
+                track += 1
+        assert track == len(batch.owner) == len(batch.keypoint)
+        assert np.isfinite(batch.keypoint).all()
+    assert {int(n) for b in batches for n in np.bincount(b.owner)} == {1, 2}
+
+
+def test_arrays_have_their_types(store):
+    batch = next(iter(open_stream(store)))
+    assert batch.keypoint.dtype == np.float32
+    assert batch.keypoint.shape == (len(batch.owner), 12, 25, 3)
+    assert batch.following is None
+    for name in ("frame", "owner", "label", "sample", "n_frames", "key"):
+        assert getattr(batch, name).dtype == np.int64, name
+    assert batch.present.dtype == bool
+    assert len(batch) == 8
+
+
+def test_an_int16_store_streams_float32(people, tmp_path, prepare_raw, store):
+    prepare_raw(people, tmp_path / "i.zarr", dtype="int16")
+    fixed = list(open_stream(aclnet.open_store(tmp_path / "i.zarr"), seed=1))
+    exact = list(open_stream(store, seed=1))
+    for a, b in zip(fixed, exact, strict=True):
+        assert a.keypoint.dtype == np.float32
+        np.testing.assert_allclose(a.keypoint, b.keypoint, atol=2.1e-4)
+        np.testing.assert_array_equal(a.sample, b.sample)
+
+
+def test_scores_are_one_channel_more(pixel_store):
+    plain = list(open_stream(pixel_store, "own/train", motion=True))
+    for batch, other in zip(
+        open_stream(pixel_store, "own/train", motion=True, score=True), plain, strict=True
+    ):
+        np.testing.assert_array_equal(batch.keypoint[..., :2], other.keypoint)
+        for track, owner in enumerate(batch.owner):
+            sequence = pixel_store.sequence(batch.sample[owner])
+            person = track - int(np.flatnonzero(batch.owner == owner)[0])
+            frame = batch.frame[track]
+            after = np.minimum(frame + 1, batch.n_frames[owner] - 1)
+            np.testing.assert_array_equal(
+                batch.keypoint[track, ..., 2], sequence.score[person, frame]
+            )
+            np.testing.assert_array_equal(
+                batch.following[track, ..., 2], sequence.score[person, after]
+            )
+
+
+def test_scores_of_a_store_without_are_refused(store):
+    with pytest.raises(AclnetError, match="holds no confidence of joints"):
+        open_stream(store, score=True)
+
+
+@pytest.mark.parametrize("persons", [1, 2, 3])
+def test_padding_to_a_number_of_persons(store, persons):
+    for batch in open_stream(store):
+        padded = batch.padded(persons)
+        assert padded.shape == (len(batch), persons, 12, 25, 3)
+        for b in range(len(batch)):
+            own = batch.keypoint[batch.owner == b][:persons]
+            np.testing.assert_array_equal(padded[b, : len(own)], own)
+            assert not padded[b, len(own) :].any()
+
+
+def test_a_sampling_beyond_the_end_is_refused_not_read_from_the_neighbour(store):
+    def beyond(n_frames, keys):
+        return np.stack([n_frames - 1, n_frames], axis=1)
+
+    with pytest.raises(ValueError, match="beyond the ends"):
+        next(iter(open_stream(store, sampling=beyond)))
+
+
+# The order
+
+
+def test_without_shuffling_every_sample_comes_once_in_order(store):
+    for batch_size in (1, 7, 54, 1000):
+        batches = list(open_stream(store, shuffle=False, batch_size=batch_size))
+        assert samples_of(batches) == np.flatnonzero(store.mask("xsub/train")).tolist()
+        assert [len(b) for b in batches[:-1]] == [batch_size] * (len(batches) - 1)
+
+
+def test_shuffled_every_sample_comes_once_but_for_the_last_batch(store):
+    source = open_stream(store, batch_size=8, window=2)
+    assert len(source) == 6
+    epochs = [list(source) for _ in range(10)]
+    for batches in epochs:
+        assert [len(b) for b in batches] == [8] * 6
+        seen = samples_of(batches)
+        assert len(set(seen)) == 48
+        assert store.mask("xsub/train")[seen].all()
+    assert len({tuple(samples_of(batches)) for batches in epochs}) == 10
+    assert source.epoch == 10
+    # what one epoch leaves out, another one has
+    assert len({s for batches in epochs for s in samples_of(batches)}) == 54
+
+
+def test_shuffling_is_no_formality(store):
+    order = np.array(samples_of(open_stream(store, batch_size=54)))
+    steps = np.abs(np.diff(order))
+    assert steps.mean() > 72 / 3 * 0.7  # a random order of 72 rows: 24
+    in_windows = np.array(samples_of(open_stream(store, batch_size=54, window=2)))
+    assert (np.diff(store.shard_of[in_windows]) == 0).mean() < 0.8
+    labels = store.column("label")
+    runs = (np.diff(labels[order]) == 0).mean()
+    assert runs < 0.6  # a third at random
+
+
+def test_a_split_smaller_than_a_batch_is_one_batch(store):
+    source = open_stream(store, batch_size=1000)
+    assert len(source) == 1
+    assert sorted(samples_of(source)) == np.flatnonzero(store.mask("xsub/train")).tolist()
+
+
+def test_memory_changes_nothing(store, monkeypatch):
+    settings = {"window": 3, "batch_size": 10, "motion": True, "seed": 4}
+    wanted = list(open_stream(store, **settings))
+    monkeypatch.setattr(windows, "CACHE_BYTES", 1)
+    monkeypatch.setattr(stream, "_READ_AHEAD", 1)
+    source = open_stream(store, **settings)
+    assert_same(list(source), wanted)
+    assert len(source._cache._kept) == 1
+
+
+def test_the_window_is_a_setting_of_its_own(store):
+    one, two = (samples_of(open_stream(store, window=w)) for w in (1, 40))
+    assert one != two
+    shards = store.shard_of[one]
+    assert len(set(shards)) == 1 + np.count_nonzero(np.diff(shards))  # one shard after another
+
+
+def test_the_default_window_comes_from_the_size_of_shards(store, monkeypatch):
+    row_bytes = 25 * 3 * 4
+    monkeypatch.setattr(stream, "WINDOW_BYTES", 5 * store.shard_rows * row_bytes + 1)
+    assert open_stream(store).window == 5
+    monkeypatch.setattr(stream, "WINDOW_BYTES", 1)
+    assert open_stream(store).window == 1
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_each_epoch_and_seed_is_the_same_again(store, shuffle):
+    def three(seed):
+        source = open_stream(store, seed=seed, shuffle=shuffle)
+        return [batch for _ in range(3) for batch in source]
+
+    assert_same(three(1), three(1))
+    keys = [batch.key for batch in three(1)]
+    assert len(np.unique(np.concatenate(keys))) == sum(map(len, keys))
+    assert not set(np.concatenate(keys)) & {k for b in three(2) for k in b.key}
+
+
+def test_a_sample_has_the_same_key_in_whatever_batch_and_window_it_comes(store):
+    def keys(**options):
+        batches = open_stream(store, "xsub/test", **options)
+        return {int(s): int(k) for b in batches for s, k in zip(b.sample, b.key, strict=True)}
+
+    assert keys(batch_size=5, shuffle=False) == keys(batch_size=18, window=2)
+
+
+# Restoring
+
+
+def settings_with_and_without(*names):
+    return [{}, *({name: True} for name in names), {"shuffle": False}]
+
+
+@pytest.mark.parametrize("options", settings_with_and_without("balance", "motion"))
+def test_restored_at_every_step_the_rest_is_the_same(store, options):
+    settings = {"window": 2, "batch_size": 9, "seed": 3, **options}
+    source = open_stream(store, **settings)
+    states, batches = [source.state_dict()], []
+    for _ in range(2):
+        for batch in source:
+            batches.append(batch)
+            states.append(source.state_dict())
+    for step, state in enumerate(states):
+        fresh = open_stream(store, **settings)
+        fresh.load_state_dict(state)
+        rest = []
+        while fresh.epoch < 2:
+            rest += fresh
+        assert_same(rest, batches[step:])
+
+
+def test_restored_twice_in_a_row(store):
+    settings = {"window": 2, "batch_size": 9, "seed": 3}
+    wanted = list(open_stream(store, **settings))
+    first = open_stream(store, **settings)
+    got = take(iter(first), 2)
+    second = open_stream(store, **settings)
+    second.load_state_dict(first.state_dict())
+    got += take(iter(second), 1)
+    third = open_stream(store, **settings)
+    third.load_state_dict(second.state_dict())
+    assert_same(got + list(third), wanted)
+
+
+def test_left_early_the_next_loop_goes_on(store):
+    source = open_stream(store)
+    got = take(iter(source), 2)
+    assert_same(got + list(source), list(open_stream(store)))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 9}, "seed"),
+        ({"batch_size": 4}, "batch"),
+        ({"window": 3}, "window"),
+        ({"shuffle": False}, "shuffle"),
+        ({"balance": True}, "balance"),
+        ({"split": "xview/train"}, "split"),
+    ],
+)
+def test_restoring_with_other_settings_is_refused(store, change, named):
+    state = open_stream(store, window=2).state_dict()
+    other = open_stream(store, **{"window": 2, **change})
+    with pytest.raises(AclnetError, match=f"saved with {named} .* resume with the settings"):
+        other.load_state_dict(state)
+
+
+def test_restoring_on_another_store_is_refused(store, people, tmp_path, prepare_raw):
+    prepare_raw(people, tmp_path / "o.zarr", align=True)
+    state = open_stream(store).state_dict()
+    with pytest.raises(AclnetError, match="saved with store"):
+        open_stream(aclnet.open_store(tmp_path / "o.zarr")).load_state_dict(state)
+
+
+def test_restoring_among_other_ranks_goes_on_with_the_same_global_batches(store):
+    whole = open_stream(store, batch_size=8)
+    wanted = list(whole)[3:]
+    one = open_stream(store, batch_size=8)
+    take(iter(one), 3)
+    halves = [open_stream(store, batch_size=4, rank=rank, world=2) for rank in range(2)]
+    for half in halves:
+        half.load_state_dict(one.state_dict())
+    for batch, *parts in zip(wanted, *halves, strict=True):
+        np.testing.assert_array_equal(np.concatenate([p.sample for p in parts]), batch.sample)
+
+
+# Ranks
+
+
+@pytest.mark.parametrize("options", settings_with_and_without("balance"))
+def test_global_batches_do_not_depend_on_the_number_of_ranks(store, options):
+    wanted = list(open_stream(store, batch_size=8, window=2, **options))
+    for world in (2, 4):
+        settings = {"batch_size": 8 // world, "window": 2, "world": world, **options}
+        ranks = [list(open_stream(store, rank=rank, **settings)) for rank in range(world)]
+        assert len({len(batches) for batches in ranks}) == 1
+        for batch, *parts in zip(wanted, *ranks, strict=True):
+            for name in ("sample", "key", "keypoint"):
+                joined = np.concatenate([getattr(part, name) for part in parts])
+                np.testing.assert_array_equal(joined, getattr(batch, name))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 17, 100])
+@pytest.mark.parametrize("world", [1, 2, 3, 7])
+def test_evaluation_counts_every_sample_once(store, world, batch_size):
+    ranks = [
+        open_stream(store, "xsub/test", batch_size=batch_size, shuffle=False, rank=r, world=world)
+        for r in range(world)
+    ]
+    promised = [len(r) for r in ranks]
+    batches = [list(r) for r in ranks]
+    assert [len(b) for b in batches] == promised
+    assert max(promised) - min(promised) <= 1
+    assert sorted(s for b in batches for s in samples_of(b)) == ranks[0].samples.tolist()
+
+
+def test_more_ranks_than_samples_cannot_train(store):
+    mask = np.zeros(len(store), dtype=bool)
+    mask[:3] = True
+    with pytest.raises(AclnetError, match="3 samples, too few to train with 4 processes"):
+        open_stream(store, mask, world=4)
+
+
+# Balance
+
+
+def test_balance_draws_classes_equally(store):
+    labels = store.column("label")
+    mask = (
+        (labels == 0) | ((labels == 9) & (np.arange(72) % 3 == 0)) | (np.cumsum(labels == 49) == 1)
+    )
+    counts = np.zeros(60)
+    source = open_stream(store, mask, batch_size=4, balance=True)
+    epochs, draws = 600, 0
+    for _ in range(epochs):
+        plan = source.plan(source.epoch)
+        counts += np.bincount(labels[plan.order], minlength=60)
+        draws += len(plan.order)
+        source.epoch += 1
+    assert draws / epochs == pytest.approx(mask.sum(), rel=0.02)
+    np.testing.assert_allclose(counts[[0, 9, 49]] / draws, 1 / 3, rtol=0.03)
+
+
+def test_occurrences_of_one_sample_have_keys_of_their_own(store):
+    mask = np.cumsum(store.column("label") == 49) == 1
+    mask |= store.column("label") == 0
+    source = open_stream(store, mask, batch_size=1000, balance=True)
+    (batch,) = source
+    sample, count = np.unique(batch.sample, return_counts=True)
+    assert count.max() > 5
+    assert len(np.unique(batch.key)) == len(batch.key)
+    most = batch.sample == sample[count.argmax()]
+    drawn = batch.frame[np.isin(batch.owner, np.flatnonzero(most))]
+    assert len(np.unique(drawn, axis=0)) > 3
+
+
+# Mistakes and the thread
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 0}, {"window": 0}, {"window": -1}])
+def test_sizes_below_one_are_refused(store, options):
+    with pytest.raises(AclnetError, match="both must be 1 or more"):
+        open_stream(store, **options)
+
+
+def test_an_empty_split_is_refused(store):
+    with pytest.raises(AclnetError, match="no sample, there is nothing to stream"):
+        open_stream(store, np.zeros(72, dtype=bool))
+
+
+@pytest.mark.parametrize("mask", [np.arange(72), np.ones(71, dtype=bool)])
+def test_what_is_no_mask_is_refused(store, mask):
+    with pytest.raises(ValueError, match="a mask of 72 bool"):
+        open_stream(store, mask)
+
+
+def test_no_thread_is_left_behind(store):
+    source = open_stream(store, window=1)
+    for number, _ in enumerate(source):
+        if number == 1:
+            assert threads()
+            break
+    assert not threads()
+    list(source)
+    assert not threads()
+
+    def fail():
+        for _ in open_stream(store):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert not threads()
+
+
+def test_damage_met_while_reading_reaches_the_loop(people_store, tmp_path):
+    shutil.copytree(people_store, tmp_path / "d.zarr")
+    store = aclnet.open_store(tmp_path / "d.zarr")
+    shard = int(store.shard_of[store.mask("xsub/train")][-1])
+    (tmp_path / "d.zarr" / zarr_io.shard_file("frames/keypoint", shard, 3)).unlink()
+    with pytest.raises(AclnetError, match=rf"keypoint/c/{shard}/0/0 is missing"):
+        list(open_stream(store))
+    assert not threads()
+
+
+def test_read_ahead_gives_items_then_the_error():
+    def items():
+        yield 1
+        yield 2
+        raise ZeroDivisionError("here")
+
+    got = []
+    with pytest.raises(ZeroDivisionError, match="here"):
+        got.extend(read_ahead(items(), 1))
+    assert got == [1, 2]
+
+
+def test_read_ahead_closes_what_it_leaves():
+    closed = []
+
+    def items():
+        try:
+            yield from range(1000)
+        finally:
+            closed.append(True)
+
+    ahead = read_ahead(items(), 2)
+    assert next(ahead) == 0
+    ahead.close()
+    assert closed == [True]
+    assert not threads()
+
+
+def test_a_program_ends_with_a_stream_half_read(people_store):
+    program = """
+import sys, aclnet
+stream = aclnet.open_store(sys.argv[1]).stream(
+    "xsub/train", batch_size=4, window=1, sampling=aclnet.UniformSampling(8))
+iterator = iter(stream)
+next(iterator)
+print("end")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(people_store)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("end\n", "")
+
+
+def test_keys_are_folded_of_seed_epoch_sample_and_occurrence(store):
+    source = open_stream(store, "xsub/test", batch_size=18, seed=7)
+    list(source)
+    (batch,) = source
+    ids = store.column("id")[batch.sample]
+    keys = keyed_random.fold(keyed_random.sample_keys(ids), 7, 1, AUGMENT, 0)
+    np.testing.assert_array_equal(batch.key, keys)

@@ -1,0 +1,231 @@
+"""`check` on sources with known faults: each is told, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.source import Item, Source
+from aclnet.datasets.synth.custom import FORMS
+from aclnet.pipelines.prepare.check import check
+from aclnet.pipelines.prepare.executor import executor
+from aclnet.pipelines.prepare.options import PrepareOptions
+
+UTD = replace(get_dataset("utd-mhad"), class_names=("walk", "run"), protocols=())
+
+
+class MadeUp(Source):
+    """Sequences in memory, with splits of its own."""
+
+    def __init__(self, results, splits, spec=UTD, unusable=()) -> None:
+        super().__init__(spec, Path("made-up"))
+        object.__setattr__(self, "_results", results)
+        object.__setattr__(self, "_splits", splits)
+        object.__setattr__(self, "_unusable", list(unusable))
+
+    def scan(self):
+        return [Item(name, f"{name}.txt", 9) for name in self._results], self._unusable
+
+    def splits(self):
+        return self._splits
+
+    def read(self, item):
+        return self._results[item.sample_id]
+
+
+def sequence(name: str, label: int = 0, frames: int = 5, **changes) -> Sequence:
+    keypoint = np.random.default_rng([frames, label]).uniform(0.1, 2, (1, frames, 20, 3))
+    values = {
+        "sample_id": name,
+        "keypoint": keypoint.astype(np.float32),
+        "label": label,
+        "present": np.ones((1, frames), np.bool_),
+        "frame_index": np.arange(frames, dtype=np.int32),
+        "source": f"{name}.txt",
+    }
+    return Sequence(**(values | changes))
+
+
+def four(**changes) -> dict[str, Sequence | Rejection]:
+    return {name: sequence(name, label=n % 2) for n, name in enumerate("abcd")} | changes
+
+
+SIDES = {"train": ["a", "b"], "test": ["c", "d"]}
+
+
+def checked(source: Source, **options):
+    with executor() as run:
+        return check(source, PrepareOptions(**options), run, lambda *_: None)
+
+
+def told(source: Source, **options) -> list[str]:
+    return [f"{p.kind}| {p}" for p in checked(source, **options).problems]
+
+
+def test_sound_data_have_no_problem():
+    found = checked(MadeUp(four(), SIDES))
+    assert found.problems == []
+    assert (found.recordings, found.usable) == (4, 4)
+    assert {count.side: count.found for count in found.counts} == {"own/train": 2, "own/test": 2}
+
+
+def scaled(name: str, factor: float) -> Sequence:
+    found = sequence(name, label=1)
+    found.keypoint *= factor
+    return found
+
+
+def still(name: str) -> Sequence:
+    found = sequence(name, label=1)
+    found.keypoint[:] = found.keypoint[:, :1]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("result", "said"),
+    [
+        (Rejection("d.txt", 7, "no number"), "damaged| d.txt:7: no number"),
+        (sequence("d", 1, frames=1), "one frame| d.txt: somebody is there in one frame only"),
+        (still("d"), "nothing moves| d.txt: all 5 frames are the same"),
+        (scaled("d", 1000), "size| d.txt: the largest coordinate is"),
+        (sequence("d", 1, present=np.zeros((1, 5), np.bool_)), "keypoint is not zero where nobody"),
+        (
+            sequence("d", 2),
+            "reader| d.txt: the reader gives a sequence whose label is 2, and there",
+        ),
+        (sequence("e", 1), "whose id is 'e', not 'd'"),
+        (
+            sequence("d", 1, keypoint=np.ones((1, 5, 20, 3))),
+            "keypoint is (1, 5, 20, 3) of float64, not (M, T, 20, 3) of float32",
+        ),
+        (sequence("d", 1, keypoint=np.ones((1, 5, 25, 3), np.float32)), "not (M, T, 20, 3)"),
+        (sequence("d", 1, present=np.ones((5, 1), np.bool_)), "present is (5, 1) of bool"),
+        (sequence("d", 1, frame_index=np.zeros(5, np.int32)), "frame_index is not 5 rising"),
+        (sequence("d", 1, score=np.ones((1, 5, 19), np.float32)), "score is (1, 5, 19)"),
+        (
+            sequence("d", 1, score=np.ones((1, 5, 20), np.float32)),
+            "confidences| a.txt: no confidences; other recordings have them",
+        ),
+        (
+            sequence("d", 1, keypoint=np.full((1, 5, 20, 3), np.nan, np.float32)),
+            "keypoint is not finite everywhere",
+        ),
+    ],
+)
+def test_what_is_wrong_with_one_recording_is_told_with_its_file(result, said):
+    (found,) = told(MadeUp(four(d=result), SIDES))
+    assert said in found
+
+
+def test_pixels_that_are_shares():
+    spec = replace(UTD, units="px")
+    results = four()
+    for found in results.values():
+        found.keypoint = found.keypoint[..., :2] / 4
+    assert len(told(MadeUp(results, SIDES, spec))) == 4
+
+
+def test_joints_that_never_move_or_are_always_missing():
+    results = four()
+    for found in results.values():
+        found.keypoint[..., 3, :] = 0
+        found.keypoint[..., 5, :] = found.keypoint[:, :1, 5]
+    results["b"].keypoint[..., 7, :] = 0  # only here
+    assert told(MadeUp(results, SIDES)) == [
+        "joint| HipCenter is missing in all recordings",
+        "joint| ElbowLeft never moves",
+    ]
+
+
+def test_joints_are_those_of_the_layout_that_is_asked_for():
+    results = four()
+    for found in results.values():
+        found.keypoint[..., 3, :] = 0  # kinect_v1 has it in the first place
+    assert told(MadeUp(results, SIDES), layout="kinect_v1") == [
+        "joint| HipCenter is missing in all recordings"
+    ]
+
+
+def test_classes_without_recordings():
+    results = four()
+    for found in results.values():
+        found.label = 1
+    assert told(MadeUp(results, SIDES)) == ["empty class| class 0 (walk) has no usable recording"]
+
+
+@pytest.mark.parametrize(
+    ("splits", "said"),
+    [
+        ({}, ["sides| nothing tells which recordings train and which are tested"]),
+        ({"train": [*"abcd"]}, ["sides| protocol own has no side test"]),
+        ({"train": ["a"], "test": ["b", "c"]}, ["no side| d.txt: on no side of any protocol"]),
+        ({"train": ["a", "b"], "probe": ["c"], "gallery": ["d"]}, []),
+        (
+            {**SIDES, "fold_train": ["a"], "fold_test": []},
+            ["sides| fold/test has no usable recording"],
+        ),
+        (
+            {**SIDES, "test": ["c", "d", "x", "y"]},
+            ["sides| split test names 2 recordings that are not there: x, y"],
+        ),
+        ({**SIDES, "all": ["a"]}, ["sides| made-up: split 'all' does not say which side it is"]),
+    ],
+)
+def test_sides(splits, said):
+    found = told(MadeUp(four(), splits))
+    assert len(found) == len(said)
+    assert all(problem.startswith(text) for problem, text in zip(found, said, strict=True))
+
+
+def test_counts_that_are_wrong_and_sides_that_are_empty(people):
+    """All subjects on X-Sub's training side, and more of them than the whole set has."""
+    spec = get_dataset("ntu60")
+    fewer = tuple(replace(p, published={"train": 1, "test": 1}) for p in spec.protocols)
+    source = replace(spec, protocols=fewer).open(people)
+    found = told(source)
+    assert "sides| not the published samples: xsub/train: 54 of 1 (wrong)" in found
+    assert sum(problem.startswith("empty class|") for problem in found) == 57
+
+
+def test_recordings_known_as_unusable_are_no_problem():
+    listed = Rejection("d.txt", None, "listed", "listed as unusable")
+    found = checked(MadeUp(four(d=listed), {"train": ["a", "b"], "test": ["c"]}))
+    assert (found.problems, found.listed, found.usable) == ([], 1, 3)
+
+
+def test_nothing_usable_is_told_with_its_reasons():
+    bad = {name: Rejection(f"{name}.txt", None, "empty") for name in "ab"}
+    unusable = [Rejection("c.dat", None, "odd name", "unknown name")]
+    assert told(MadeUp(bad, {}, unusable=unusable)) == [
+        "unknown name| c.dat: odd name",
+        "damaged| a.txt: empty",
+        "damaged| b.txt: empty",
+        "nothing usable| made-up: no recording can be used",
+    ]
+    assert told(MadeUp({}, {})) == ["nothing usable| made-up: no recording can be used"]
+
+
+@pytest.mark.parametrize("form", ["csv", "openpose"])
+def test_damage_of_a_generated_folder_is_found_and_nothing_else(tmp_path, form):
+    summary = FORMS["custom"][form](
+        tmp_path, sequences=24, subjects=4, seed=1, damage=0.25, progress=lambda *_: None
+    )
+    found = checked(get_dataset("custom").open(tmp_path))
+    assert {p.kind for p in found.problems} == {"damaged"}
+    assert sorted(p.path for p in found.problems) == list(summary.damaged)
+    assert (found.recordings, found.usable) == (24, 18)
+
+
+def test_workers_find_the_same(tmp_path):
+    FORMS["custom"]["csv"](
+        tmp_path, sequences=12, subjects=4, seed=1, damage=0.5, progress=lambda *_: None
+    )
+    source = get_dataset("custom").open(tmp_path)
+    with executor(workers=1) as run:
+        found = check(source, PrepareOptions(), run, lambda *_: None)
+    assert found == checked(source)

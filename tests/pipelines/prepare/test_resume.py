@@ -1,0 +1,364 @@
+"""Prepare on workers and clusters, killed anywhere, and given again: always the same store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import dask
+import numpy as np
+import pytest
+
+import aclnet
+from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.store import manifest
+from aclnet.datasets.store.verify import verify
+from aclnet.pipelines.prepare import executor as executors
+from aclnet.pipelines.prepare import stages as preparing
+from aclnet.pipelines.prepare.executor import executor
+from aclnet.pipelines.prepare.options import PrepareOptions
+from aclnet.pipelines.prepare.stages import prepare
+
+
+def manifest_of(store: Path) -> bytes:
+    return (store / manifest.NAME).read_bytes()
+
+
+# Where it runs
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    from distributed import LocalCluster
+
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))  # the workers' folder is not the command's
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=0
+    ) as cluster:
+        os.chdir(before)
+        yield cluster
+
+
+def test_local_workers_and_a_scheduler_give_the_same_bytes(
+    cluster, people, people_store, tmp_path, monkeypatch, capfd
+):
+    from aclnet.cli.main import main
+
+    monkeypatch.setattr(preparing, "_PART_ITEMS", 20)
+    monkeypatch.chdir(tmp_path)
+    Path("raw").symlink_to(people)
+    command = ["prepare", "ntu60", "--raw", "raw", "--out"]
+    main([*command, "c.zarr", "--scheduler", cluster.scheduler_address])
+    main([*command, "w.zarr", "--workers", "2"])
+    assert manifest_of(Path("c.zarr")) == manifest_of(people_store)
+    assert manifest_of(Path("w.zarr")) == manifest_of(people_store)
+    assert "72/72" in capfd.readouterr().err
+
+
+def test_a_mistake_in_a_worker_is_told_as_in_process(cluster):
+    with (
+        executor(scheduler=cluster.scheduler_address) as run,
+        pytest.raises(AclnetError, match="moon"),
+    ):
+        list(run(get_dataset, ["moon"]))
+
+
+def test_workers_share_the_memory_that_there_may_be():
+    gib = 1 << 30
+    assert executors._shares(4, 0) == (4, 0)
+    number, share = executors._shares(16, gib)
+    assert number < 16
+    assert gib / 2 < number * share < gib
+    assert executors._shares(2, 16 * gib)[0] == 2
+    with pytest.raises(AclnetError, match="--max-memory 100 MiB: one worker"):
+        executor(workers=2, max_memory=100 << 20).__enter__()
+    with pytest.raises(AclnetError, match="'much' is no amount of memory"):
+        executor(workers=2, max_memory="much").__enter__()
+    with pytest.raises(AclnetError, match="say how many with --workers"):
+        executor(max_memory="1 GiB").__enter__()
+
+
+def test_a_worker_beyond_its_share_is_ended():
+    with executor(workers=1, max_memory=500 << 20) as run:
+        assert [len(ones) for ones in run(np.ones, [10])] == [10]
+        # one that pauses when it is nearly full is never woken
+        assert list(run(dask.config.get, ["distributed.worker.memory.pause"])) == [False]
+        with pytest.raises(AclnetError, match="more --max-memory"):
+            list(run(np.ones, [250_000_000]))  # two gigabytes
+
+
+def test_no_scheduler_or_one_without_workers(monkeypatch):
+    from distributed import LocalCluster
+
+    monkeypatch.setattr(executors, "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(executors, "_WORKER_SECONDS", 0.5)
+    with pytest.raises(AclnetError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        executor(scheduler="tcp://127.0.0.1:9").__enter__()
+    with pytest.raises(AclnetError, match="no dask scheduler answers at nonsense://here"):
+        executor(scheduler="nonsense://here").__enter__()
+    with pytest.raises(AclnetError, match="either"):
+        executor(workers=1, scheduler="tcp://127.0.0.1:9").__enter__()
+    with (
+        LocalCluster(n_workers=0, processes=False, protocol="tcp", dashboard_address=":0") as empty,
+        pytest.raises(AclnetError, match="has no worker"),
+    ):
+        executor(scheduler=empty.scheduler_address).__enter__()
+
+
+# Killed
+
+
+@pytest.fixture(scope="module")
+def few(people, tmp_path_factory) -> Path:
+    """Twelve of the recordings."""
+    raw = tmp_path_factory.mktemp("few") / "raw"
+    raw.mkdir()
+    for file in people.glob("*C001*R001*"):
+        shutil.copy(file, raw)
+    return raw
+
+
+@pytest.fixture(scope="module")
+def few_store(few, prepare_raw) -> Path:
+    """What all the killed commands must end with."""
+    prepare_raw(few, few.parent / "few.zarr")
+    return few.parent / "few.zarr"
+
+
+@pytest.mark.parametrize("change", ["name", "size"])
+def test_other_files_are_another_store(few, few_store, prepare_raw, tmp_path, change):
+    raw, out = tmp_path / "raw", tmp_path / "few.zarr"
+    shutil.copytree(few, raw)
+    shutil.copytree(few_store, out)
+    assert prepare_raw(raw, out).existed
+    file = sorted(raw.iterdir())[0]
+    if change == "name":
+        file.rename(raw / file.name.replace("R001", "R002"))
+    else:
+        file.write_text(file.read_text() + "\n")
+    with pytest.raises(AclnetError, match="made from other files or options"):
+        prepare_raw(raw, out)
+
+
+@pytest.fixture
+def small_parts(monkeypatch) -> None:
+    """The killed commands work in parts of three."""
+    monkeypatch.setattr(preparing, "_PART_ITEMS", 3)
+
+
+KILLER = """
+import importlib, os, signal, sys
+from aclnet.cli.main import main
+from aclnet.pipelines.prepare import stages
+prepare._PART_ITEMS = 3
+place, text, count, when = sys.argv[1:5]
+module, _, name = place.partition(":")
+owner = importlib.import_module(module)
+*path, name = name.split(".")
+for step in path:
+    owner = getattr(owner, step)
+original, seen = getattr(owner, name), 0
+
+def counted(*args, **kwargs):
+    global seen
+    hit = text in repr(args)
+    seen += hit
+    if hit and seen == int(count) and when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    result = original(*args, **kwargs)
+    if hit and seen == int(count):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+
+setattr(owner, name, counted)
+main(sys.argv[5:])
+"""
+
+MOMENTS = {
+    "before any part": ("aclnet.pipelines.prepare.fragments:make_part", "", 1, "before"),
+    "in a part": ("aclnet.pipelines.prepare.fragments:_write", "", 2, "after"),
+    "after some parts": ("aclnet.pipelines.prepare.fragments:make_part", "", 3, "after"),
+    "between the arrays": ("aclnet.datasets.store.zarr_io:create_frames", "", 2, "before"),
+    "in a shard's file": ("pathlib:Path.replace", "keypoint/c/4", 1, "before"),
+    "in a receipt": ("pathlib:Path.replace", "shards/000003.json", 1, "before"),
+    "after some shards": ("aclnet.pipelines.prepare.shards:write_shard", "", 5, "after"),
+    "in a column": ("pathlib:Path.replace", "samples/label/c", 1, "before"),
+    "before the metadata are gathered": (
+        "aclnet.datasets.store.zarr_io:consolidate",
+        "",
+        1,
+        "before",
+    ),
+    "in the manifest": ("pathlib:Path.replace", "manifest.json", 1, "before"),
+    "before the rename": ("aclnet.pipelines.prepare.stages:_put_into_place", "", 1, "before"),
+    "after the rename": ("aclnet.pipelines.prepare.stages:_remove", ".wip", 1, "before"),
+}
+
+
+def killed(moment: tuple[str, str, int, str], *arguments: str) -> None:
+    place, text, count, when = moment
+    command = [sys.executable, "-c", KILLER, place, text, str(count), when, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_anywhere_the_same_command_goes_on(
+    moment, few, few_store, tmp_path, small_parts, capsys
+):
+    from aclnet.cli.main import main
+
+    out = tmp_path / "k.zarr"
+    command = ["prepare", "ntu60", "--raw", str(few), "--out", str(out)]
+    killed(MOMENTS[moment], *command)
+    if moment != "after the rename":
+        for folder in (out, tmp_path / "k.zarr.wip"):
+            with pytest.raises(AclnetError, match=r"unfinished.*the same `aclnet prepare` command"):
+                aclnet.open_store(folder)
+    main(command)
+    assert manifest_of(out) == manifest_of(few_store)
+    assert list(verify(out)) == []
+    assert [f.name for f in tmp_path.iterdir()] == ["k.zarr"]
+    assert sorted(f.relative_to(out) for f in out.rglob("*")) == sorted(
+        f.relative_to(few_store) for f in few_store.rglob("*")
+    )
+    said = capsys.readouterr().err
+    assert "went on" in said or (moment == "after the rename" and "nothing to do" in said)
+
+
+def test_killed_with_all_options_on_it_ends_the_same_too(few, tmp_path, prepare_raw, monkeypatch):
+    options = {"dtype": "int16", "augment": "rotate=0.2", "variants": 1}
+    prepare_raw(few, tmp_path / "a.zarr", **options)
+    command = ["prepare", "ntu60", "--raw", str(few), "--out", str(tmp_path / "b.zarr")]
+    command += ["--dtype", "int16", "--augment", "rotate=0.2", "--variants", "1"]
+    killed(MOMENTS["before the rename"], *command)
+    monkeypatch.setattr(preparing, "_PART_ITEMS", 3)  # which must not matter to the result
+    assert prepare_raw(few, tmp_path / "b.zarr", **options).resumed
+    assert manifest_of(tmp_path / "a.zarr") == manifest_of(tmp_path / "b.zarr")
+
+
+def test_done_parts_and_shards_are_not_made_again(few, tmp_path, small_parts):
+    done: list[str] = []
+
+    def run_some(limit):
+        def run(function, jobs):
+            for job in jobs[:limit]:
+                done.append(f"{function.__name__} {job.number}")
+                yield function(job)
+            if limit < len(jobs):
+                raise InterruptedError
+
+        return run
+
+    def go(run):
+        source = get_dataset("ntu60").open(few)
+        out = tmp_path / "d.zarr"
+        return prepare(source, out, PrepareOptions(), run, lambda *_: None)
+
+    with pytest.raises(AclnetError):
+        go(run_some(3))
+    with pytest.raises(AclnetError):
+        go(run_some(5))
+    report = go(run_some(1000))
+    assert report.resumed
+    assert len(done) == len(set(done))
+    assert sum(name.startswith("make_part") for name in done) == 4
+
+
+def test_shards_that_were_lost_or_cut_since_are_written_again(
+    few, few_store, tmp_path, prepare_raw, small_parts
+):
+    out = tmp_path / "l.zarr"
+    killed(MOMENTS["before the rename"], "prepare", "ntu60", "--raw", str(few), "--out", str(out))
+    shards = sorted((tmp_path / "l.zarr.wip" / "store" / "frames" / "keypoint").rglob("0/0"))
+    files = [file for file in shards if file.is_file()]
+    files[0].unlink()
+    files[1].write_bytes(files[1].read_bytes()[:50])
+    assert prepare_raw(few, out).resumed
+    assert list(verify(out)) == []
+    assert manifest_of(out) == manifest_of(few_store)
+
+
+def test_unfinished_work_of_other_options_files_or_versions_is_left_alone(
+    few, tmp_path, prepare_raw, monkeypatch
+):
+    out = tmp_path / "o.zarr"
+    command = ["prepare", "ntu60", "--raw", str(few), "--out", str(out)]
+    killed(MOMENTS["after some parts"], *command)
+    with pytest.raises(AclnetError, match=r"o\.zarr\.wip holds an unfinished store .*--overwrite"):
+        prepare_raw(few, out, seed=1)
+    fewer = tmp_path / "fewer"
+    shutil.copytree(few, fewer)
+    next(fewer.iterdir()).unlink()
+    with pytest.raises(AclnetError, match="other files"):
+        prepare_raw(fewer, out)
+    with monkeypatch.context() as patch:
+        patch.setattr(preparing, "version", lambda _: "0.0.0")
+        with pytest.raises(AclnetError, match="another version"):
+            prepare_raw(few, out)
+    assert not prepare_raw(few, out, seed=1, overwrite=True).resumed
+
+
+def test_a_finished_store_is_found_refused_or_replaced(people, tmp_path, prepare_raw):
+    out = tmp_path / "f.zarr"
+    prepare_raw(people, out)
+    before = manifest_of(out)
+    again = prepare_raw(people, out)
+    assert again.existed
+    assert again.samples == 72
+    with pytest.raises(AclnetError, match=r"f\.zarr exists and was made from other .*--overwrite"):
+        prepare_raw(people, out, seed=1)
+    assert manifest_of(out) == before
+    prepare_raw(people, out, seed=1, overwrite=True)
+    assert manifest_of(out) != before
+    assert [f.name for f in tmp_path.iterdir()] == ["f.zarr"]
+
+
+def test_overwrite_keeps_the_old_store_until_the_new_one_is_whole(people, tmp_path, prepare_raw):
+    out, bad = tmp_path / "f.zarr", tmp_path / "bad"
+    prepare_raw(people, out)
+    bad.mkdir()
+    (bad / "S001C001P001R001A001.skeleton").write_bytes(b"1\n1\n")
+    with pytest.raises(AclnetError, match="none of 1 recordings is usable"):
+        prepare_raw(bad, out, overwrite=True)
+    assert len(aclnet.open_store(out)) == 72
+    command = ["prepare", "ntu60", "--raw", str(people), "--out", str(out), "--overwrite"]
+    killed(MOMENTS["after some shards"], *command, "--seed", "5")
+    assert len(aclnet.open_store(out)) == 72
+
+
+def test_what_is_no_store_is_never_deleted(people, tmp_path, prepare_raw):
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "chapter1.tex").write_text("Introduction")
+    for overwrite in (False, True):
+        with pytest.raises(AclnetError, match=r"thesis (exists and )?is no aclnet store"):
+            prepare_raw(people, thesis, overwrite=overwrite)
+        with pytest.raises(AclnetError, match="is no aclnet store"):
+            prepare_raw(people, thesis / "chapter1.tex", overwrite=overwrite)
+    assert (thesis / "chapter1.tex").read_text() == "Introduction"
+
+
+def test_an_empty_folder_may_become_the_store(people, people_store, tmp_path, prepare_raw):
+    (tmp_path / "e.zarr").mkdir()
+    prepare_raw(people, tmp_path / "e.zarr")
+    assert manifest_of(tmp_path / "e.zarr") == manifest_of(people_store)
+
+
+def test_rejections_survive_a_resume(few, tmp_path, prepare_raw, small_parts):
+    raw = tmp_path / "raw"
+    shutil.copytree(few, raw)
+    first, *_, last = sorted(raw.iterdir())
+    first.write_bytes(b"")
+    last.write_bytes(b"nonsense\n")
+    command = ["prepare", "ntu60", "--raw", str(raw), "--out", str(tmp_path / "r.zarr")]
+    killed(MOMENTS["after some shards"], *command)
+    report = prepare_raw(raw, tmp_path / "r.zarr")
+    assert report.resumed
+    assert report.rejections == {"damaged": 2}

@@ -1,0 +1,182 @@
+"""Persons of frames joined to tracks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.spec.sequence import Sequence
+from aclnet.datasets.synth.kinetics import FORMS
+from aclnet.pipelines.steps.clean import two_by_score
+from aclnet.pipelines.steps.tracking import MAX_DISTANCE, MAX_GAP, _same, two_tracks
+
+FIGURE = np.random.default_rng(7).uniform(0, [40, 100], (18, 2)).astype(np.float32)
+"""Somebody about a hundred pixels tall."""
+
+
+def listed(frames: list[list[tuple[float, float]]], numbers: list[int] | None = None) -> Sequence:
+    """A sequence of frames that list persons as (place in x, score)."""
+    shape = (max(map(len, frames)), len(frames), 18)
+    keypoint, score = np.zeros((*shape, 2), np.float32), np.zeros(shape, np.float32)
+    present = np.zeros(shape[:2], np.bool_)
+    for t, people in enumerate(frames):
+        for m, (x, confidence) in enumerate(people):
+            keypoint[m, t], score[m, t], present[m, t] = FIGURE + np.array([x, 50]), confidence, 1
+    index = np.array(numbers or range(len(frames)), np.int32)
+    return Sequence("a", keypoint, 0, present, index, score=score, width=340, height=256)
+
+
+def places(sequence: Sequence) -> list[list[float | None]]:
+    """Where the persons are in x, None where they are not."""
+    return [
+        [round(float(x)) if there else None for x, there in zip(row, present, strict=True)]
+        for row, present in zip(
+            sequence.keypoint[:, :, 0, 0] - FIGURE[0, 0], sequence.present, strict=True
+        )
+    ]
+
+
+def test_persons_keep_their_track_whatever_the_order_of_the_list():
+    sequence = listed([[(100, 0.9), (200, 0.5)], [(204, 0.5), (103, 0.9)], [(106, 0.9), (208, 1)]])
+    found = two_tracks(sequence)
+    assert places(found) == [[100, 103, 106], [200, 204, 208]]
+    assert found.score[:, :, 0].tolist() == [
+        pytest.approx([0.9, 0.9, 0.9]),
+        pytest.approx([0.5, 0.5, 1]),
+    ]
+    assert found.frame_index.tolist() == [0, 1, 2]
+
+
+def test_the_two_surest_tracks_are_kept_the_surer_first():
+    sequence = listed([[(10, 0.2), (100, 0.4), (200, 0.9)], [(10, 1), (100, 0.4), (200, 0.9)]])
+    assert places(two_tracks(sequence)) == [[200, 200], [10, 10]]
+    equals = listed([[(10, 0.5), (100, 0.5), (200, 0.5)]])
+    assert places(two_tracks(equals)) == [[10], [100]]
+
+
+@pytest.mark.parametrize(("gap", "is_bridged"), [(MAX_GAP, True), (MAX_GAP + 1, False)])
+def test_gaps_are_bridged_for_a_few_frames_of_the_recording(gap: int, is_bridged: bool):
+    sequence = listed([[(100, 0.5)], [], [(100, 0.5)]], numbers=[3, 4, 3 + gap])
+    expected = [[100, None, 100]] if is_bridged else [[100, None, None], [None, None, 100]]
+    assert places(two_tracks(sequence)) == expected
+
+
+def test_whom_nobody_near_was_before_begins_a_track():
+    size = float(np.linalg.norm(np.ptp(FIGURE, axis=0)))
+    for distance, tracks in ((0.99 * MAX_DISTANCE * size, 1), (1.01 * MAX_DISTANCE * size, 2)):
+        found = two_tracks(listed([[(100, 0.5)], [(100 + distance, 0.5)]]))
+        assert len(found.present) == tracks
+
+
+def test_of_whom_little_is_seen_the_size_is_half_the_median_one():
+    size = float(np.linalg.norm(np.ptp(FIGURE, axis=0)))
+    for distance, tracks in ((0.49 * MAX_DISTANCE * size, 1), (0.51 * MAX_DISTANCE * size, 2)):
+        frames = [[(300, 0.1), (100, 0.5)], [(300, 0.1), (100 + distance, 0.5)]] + [
+            [(300, 0.1)]
+        ] * 5
+        sequence = listed(frames)
+        sequence.keypoint[1, :2, 1:] = 0
+        # seven frames of the one who is seen whole, and two or one of the other
+        assert two_tracks(sequence).present.sum() == 7 + len(frames[0]) - (tracks - 1)
+
+
+def test_without_confidences_the_longest_are_kept():
+    sequence = listed([[(10, 1), (100, 1)], [(100, 1)], [(100, 1), (200, 1)], [(200, 1)]])
+    found = two_tracks(replace(sequence, score=None))
+    assert found.score is None
+    assert places(found) == [[100, 100, 100, None], [None, None, 200, 200]]
+
+
+def test_only_joints_that_are_seen_in_both_frames_tell():
+    sequence = listed([[(100, 0.5)], [(100, 0.5)]])
+    sequence.keypoint[0, 0, ::2] = 0
+    sequence.keypoint[0, 1, :9] = 0
+    assert len(two_tracks(sequence).present) == 1
+    sequence.keypoint[0, 0, 9:] = 0
+    sequence.keypoint[0, 0, 0] = 5
+    assert len(two_tracks(sequence).present) == 2
+
+
+poses = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+
+
+@given(rng=poses, before=st.integers(1, 4), now=st.integers(1, 4))
+def test_the_assignment_is_the_cheapest_one(rng: np.random.Generator, before: int, now: int):
+    """Against all assignments of five joints a body, one by one."""
+    a, b = (rng.uniform(1, 60, (n, 5, 2)).astype(np.float32) for n in (before, now))
+    a[rng.random(a.shape[:2]) < 0.3] = 0
+    b[rng.random(b.shape[:2]) < 0.3] = 0
+
+    size = rng.uniform(20, 90, (before, now)).astype(np.float32)
+
+    def cost(i: int, j: int) -> float:
+        joints = [v for v in range(5) if a[i, v].any() and b[j, v].any()]
+        if not joints:
+            return MAX_DISTANCE
+        mean = np.mean([np.hypot(*(a[i, v] - b[j, v])) for v in joints])
+        return min(mean / size[i, j], MAX_DISTANCE)
+
+    def total(chosen) -> float:
+        return sum(cost(*pair) for pair in chosen)
+
+    if before <= now:
+        choices = [list(enumerate(p)) for p in permutations(range(now), before)]
+    else:
+        choices = [[(i, j) for j, i in enumerate(p)] for p in permutations(range(before), now)]
+    found = _same(a, b, size)
+    assert all(cost(i, j) < MAX_DISTANCE for j, i in found.items())
+    left = min(before, now) - len(found)
+    summed = total((i, j) for j, i in found.items()) + left * MAX_DISTANCE
+    assert summed == pytest.approx(min(map(total, choices)), abs=1e-5)
+
+
+def test_made_up_actors_are_followed(tmp_path):
+    """Whom the list has in turn first and second is one track afterwards: few and small jumps."""
+    generate = FORMS["kinetics"]["json"]
+    generate(tmp_path, sequences=16, subjects=2, seed=1, damage=0, progress=lambda *_: None)
+    source = get_dataset("kinetics").open(tmp_path)
+
+    def largest_step(sequence: Sequence) -> float:
+        neck = sequence.keypoint[0, sequence.present[0], 1]
+        neck = neck[neck.any(axis=1)]
+        return float(np.linalg.norm(np.diff(neck, axis=0), axis=1).max())
+
+    crowds = [s for s in map(source.read, source.scan()[0]) if len(s.present) > 2]
+    assert len(crowds) > 3
+    raw = [largest_step(sequence) for sequence in crowds]
+    tracked = [largest_step(two_tracks(sequence)) for sequence in crowds]
+    assert max(tracked) < 20 < np.median(raw)
+
+
+def test_two_by_score_chooses_frame_by_frame():
+    sequence = listed(
+        [[(1, 0.2), (2, 0.9), (3, 0.5)], [(4, 0.5), (5, 0.5), (6, 0.5)], [], [(7, 1)]]
+    )
+    found = two_by_score(sequence)
+    assert places(found) == [[2, 4, None, 7], [3, 5, None, None]]
+    assert found.score[:, :, 3].tolist() == [
+        pytest.approx([0.9, 0.5, 0, 1]),
+        pytest.approx([0.5, 0.5, 0, 0]),
+    ]
+    assert not found.keypoint[~found.present].any()
+
+
+def test_two_by_score_of_real_clips(real_data):
+    """Against a loop over the frames of the files."""
+    source = get_dataset("kinetics").open(real_data / "kinetics_json")
+    for item in source.scan()[0]:
+        raw = source.read(item)
+        assert isinstance(raw, Sequence)
+        found = two_by_score(raw)
+        for t in range(raw.present.shape[1]):
+            people = [m for m in range(len(raw.present)) if raw.present[m, t]]
+            people.sort(key=lambda m, t=t: -raw.score[m, t].sum())
+            assert found.present[:, t].sum() == min(2, len(people))
+            for place, m in enumerate(people[:2]):
+                assert (found.keypoint[place, t] == raw.keypoint[m, t]).all()
