@@ -89,7 +89,7 @@ def bench(
 
     Read: whole shards from the disk, or from what the system keeps of it, decoded. First and
     again: batches of the stream while shards are decoded, and once they are kept. Made: the
-    network's input from batches on the device. Trained: whole optimiser steps without the losses'
+    network's input from batches on the device. Trained: whole optimizer steps without the losses'
     state.
 
     AclnetError where nothing could be trained, as `choose_splits` has it.
@@ -114,11 +114,11 @@ def bench(
     made = _rate(stream, lambda batch: len(make(batch)), seconds)
     progress("train", 3, 4)
     network = build_network(config, store, splits).to(fabric.device).train()
-    optimiser = torch.optim.SGD(network.parameters(), lr=1e-4)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-4)
 
     def step(batch: Any) -> int:  # noqa: ANN401 - a batch of the stream
         inputs = make(batch)
-        _step(fabric, network.model, optimiser, inputs)
+        _step(fabric, network.model, optimizer, inputs)
         return len(inputs)
 
     trained = _rate(stream, step, 2 * seconds)
@@ -198,13 +198,13 @@ def _until(stream: Stream, end: float) -> Iterator[Any]:
 
 
 def _step(
-    fabric: Fabric, model: torch.nn.Module, optimiser: torch.optim.Optimizer, inputs: Inputs
+    fabric: Fabric, model: torch.nn.Module, optimizer: torch.optim.Optimizer, inputs: Inputs
 ) -> None:
     with fabric.autocast():
         output = model(inputs.tracks, inputs.owner, len(inputs))
         loss = functional.cross_entropy(output.logits.float(), inputs.label)
     torch.autograd.backward(loss)
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
     if fabric.device.type == "cuda":
         torch.cuda.synchronize()

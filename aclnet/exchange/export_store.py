@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.sequence import Sequence
+    from aclnet.datasets.spec.sequence import SkeletonSequence
     from aclnet.datasets.store.store import Store
 
 FORMATS = {"pyskl": (".pkl",), "npz": (".npz",), "hdf5": (".h5", ".hdf5")}
@@ -135,7 +135,7 @@ class _Pickler(pickle.Pickler):
         return np.ndarray, ((0,), obj.dtype), obj.__reduce__()[2]
 
 
-def _annotation(store: Store, row: int, sequence: Sequence, joints: int) -> dict[str, Any]:
+def _annotation(store: Store, row: int, sequence: SkeletonSequence, joints: int) -> dict[str, Any]:
     """What PYSKL reads, then what else the store knows: see `readers.pyskl.ExportedPickle`."""
     entry = {
         "frame_dir": sequence.sample_id,
@@ -161,7 +161,7 @@ def _annotation(store: Store, row: int, sequence: Sequence, joints: int) -> dict
     }
 
 
-def _file_layout(store: Store, sequences: list[Sequence]) -> str:
+def _file_layout(store: Store, sequences: list[SkeletonSequence]) -> str:
     """Layout whose joints are the first of the store's and give the others, exactly; or "".
 
     Other code knows COCO's 17 joints; of the 20 of `coco_new` the last three are made from them.
@@ -176,7 +176,7 @@ def _file_layout(store: Store, sequences: list[Sequence]) -> str:
     return ""
 
 
-def _is_made_from(sequence: Sequence, source: str, target: str) -> bool:
+def _is_made_from(sequence: SkeletonSequence, source: str, target: str) -> bool:
     joints = get_layout(source).num_joints
     score = sequence.score
     fewer = replace(
@@ -264,7 +264,9 @@ def _npz_side(
 
 
 def _npz_rows(
-    sequence: Sequence, longest: int, arrays: dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
+    sequence: SkeletonSequence,
+    longest: int,
+    arrays: dict[str, tuple[np.dtype[Any], tuple[int, ...]]],
 ) -> dict[str, NDArray[Any]]:
     """(longest, ...) of each array of frames: a frame's first person, then its second."""
     persons, frames = sequence.present.shape
@@ -375,7 +377,7 @@ def _splits(store: Store) -> dict[str, NDArray[np.bool_]]:
     return {name: store.mask(name) for name in names}
 
 
-def _recordings(store: Store, mask: NDArray[np.bool_]) -> Iterator[tuple[int, Sequence]]:
+def _recordings(store: Store, mask: NDArray[np.bool_]) -> Iterator[tuple[int, SkeletonSequence]]:
     """Rows in `samples` and sequences of a mask's originals, those that were cut joined again."""
     ids, originals = store.column("id"), store.column("original")
     chosen = np.flatnonzero(mask & (store.column("variant") == 0))
@@ -391,7 +393,7 @@ def _recordings(store: Store, mask: NDArray[np.bool_]) -> Iterator[tuple[int, Se
             yield row, _joined([store.sequence(n) for n in in_order], str(originals[row]))
 
 
-def _joined(pieces: list[Sequence], sample_id: str) -> Sequence:
+def _joined(pieces: list[SkeletonSequence], sample_id: str) -> SkeletonSequence:
     first, scores = pieces[0], [piece.score for piece in pieces if piece.score is not None]
     return replace(
         first,

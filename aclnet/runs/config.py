@@ -91,7 +91,7 @@ class OptimConfig(_Section):
 
     epochs: int = Field(default=150, ge=1)
     batch_size: int = Field(default=64, ge=2)
-    """Samples an optimiser step, over all processes and accumulated parts."""
+    """Samples an optimizer step, over all processes and accumulated parts."""
     accumulate: int = Field(default=1, ge=1)
     """Parts a batch is cut into to save memory."""
     lr: float = Field(default=0.1, gt=0)

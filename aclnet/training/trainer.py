@@ -1,4 +1,4 @@
-"""The thin trainer: batches in, optimiser steps, one checkpoint that holds all state.
+"""The thin trainer: batches in, optimizer steps, one checkpoint that holds all state.
 
 Nothing in a step waits for the device. Nothing is random but the initial weights: order and
 augmentation are functions of (seed, epoch, sample), so a run that was killed and continued ends
@@ -236,7 +236,7 @@ class Trainer:
         return bool(self.fabric.broadcast(due))
 
     def _step(self, inputs: Inputs, samples: NDArray[np.int64]) -> None:
-        """One optimiser step over the global batch, in parts where memory asks for it."""
+        """One optimizer step over the global batch, in parts where memory asks for it."""
         parts = inputs.parts(self.config.optim.accumulate)
         if len(parts) > 1:
             self._observe(self._look_ahead(parts), inputs)

@@ -44,7 +44,7 @@ import numpy as np
 from aclnet.datasets.exports.description import MARK, Description
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class Hdf5Source(Source):
             for name, mask in table.splits.items()
         }
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         try:
             table = _table(self.root)
             if item.sample_id not in table.place:
@@ -128,7 +128,7 @@ class Hdf5Source(Source):
             reason = f"sample {item.sample_id!r}: {damage.reason}"
             return Rejection(self.root.name, None, reason)
 
-    def _sequence(self, table: _Table, n: int) -> Sequence:
+    def _sequence(self, table: _Table, n: int) -> SkeletonSequence:
         number = {name: int(values[n]) for name, values in table.numbers.items()}
         text = {name: values[n] for name, values in table.texts.items()}
         if not 0 <= number["label"] < len(self.spec.class_names):
@@ -136,7 +136,7 @@ class Hdf5Source(Source):
         frames = self._frames(table, number["start"], number["n_persons"], number["n_frames"])
         if (frames["index"] != frames["index"][0]).any():
             raise DamageError("its persons have frames of different numbers")
-        return Sequence(
+        return SkeletonSequence(
             sample_id=text["id"],
             keypoint=frames["keypoint"],
             label=number["label"],

@@ -38,7 +38,7 @@ from aclnet.datasets.formats.npy_rows import NpyRows, open_npz
 from aclnet.datasets.readers.ctr_npz import NUM_PERSONS, PLACE, SIDES, UNSURE, labels_of
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class ExportedNpz(Source):
     def splits(self) -> dict[str, list[str]]:
         return {f"{self._description.protocol}_{side}": list(self._ids(side)) for side in SIDES}
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         place = PLACE.fullmatch(item.path)
         if place is None:
             return Rejection(item.path, None, "the path is not of the form FILE/x_train/ROW")
@@ -127,7 +127,7 @@ class ExportedNpz(Source):
         except DamageError as damage:
             return damage.at(item.path)
 
-    def _sequence(self, arrays: dict[str, NpyRows], row: int) -> Sequence:
+    def _sequence(self, arrays: dict[str, NpyRows], row: int) -> SkeletonSequence:
         label = int(labels_of(arrays["y"].read(row))[0])
         if label == UNSURE:
             raise DamageError(f"row {row} of y is not one-hot")
@@ -150,7 +150,7 @@ class ExportedNpz(Source):
             score = tracks(_finite(arrays, "score", row))
         elif self._description.scored:
             score = np.ascontiguousarray(x[..., -1])
-        return Sequence(
+        return SkeletonSequence(
             sample_id=text["id"],
             keypoint=np.ascontiguousarray(x[..., : self.spec.dimensions]),
             label=label,

@@ -26,7 +26,7 @@ from aclnet.datasets.formats.unpickle import load_pickle
 from aclnet.datasets.readers.ntu import with_columns
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source, unique_items
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class AgcnSource(Source):
         """Both scripts take persons by their place in the lists of frames."""
         return False
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         place = _PLACE.fullmatch(item.path)
         if place is None:
             return Rejection(item.path, None, "the path is not of the form FILE/ROW")
@@ -104,7 +104,7 @@ class AgcnSource(Source):
         if not len(kept):
             return Rejection(item.path, None, "no person in any frame", "no person")
         in_pixels = score is not None
-        sequence = Sequence(
+        sequence = SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=keypoint[:, kept],
             label=label,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.spec.sequence import DamageError, Sequence
+from aclnet.datasets.spec.sequence import DamageError, SkeletonSequence
 
 if TYPE_CHECKING:
     from typing import Any
@@ -50,7 +50,9 @@ def parse_id(sample_id: str) -> Recording | None:
     return found if known and found.view in _VIEWS else None
 
 
-def to_sequence(item: Item, poses: NDArray[Any], frame_index: NDArray[np.int32]) -> Sequence:
+def to_sequence(
+    item: Item, poses: NDArray[Any], frame_index: NDArray[np.int32]
+) -> SkeletonSequence:
     """The sequence of (T, 17, 3) x, y in pixels and confidence, one person.
 
     The person is absent in frames where all of x and y are zero. Raises DamageError for numbers out
@@ -67,7 +69,7 @@ def to_sequence(item: Item, poses: NDArray[Any], frame_index: NDArray[np.int32])
     present = (joints[..., :2] != 0).any(axis=(2, 3))
     if not present.any():
         raise DamageError("no person in any frame", kind="no person")
-    return Sequence(
+    return SkeletonSequence(
         sample_id=item.sample_id,
         keypoint=np.ascontiguousarray(joints[..., :2]),
         label=recording.subject - 1,

@@ -21,7 +21,7 @@ import numpy as np
 from aclnet.datasets.formats.files import folder_of, walk_files
 from aclnet.datasets.readers.casia_b import NUM_JOINTS, parse_id, to_sequence
 from aclnet.datasets.readers.rows import parse_rows
-from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source, unique_items
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class CasiaCsvSource(Source):
         items, doubles = unique_items(found)
         return items, rejections + doubles
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         table = _tables(self.root, self.opened).get(item.path)
         runs = table.sequences.get(item.sample_id) if table else None
         if runs is None:
@@ -155,7 +155,7 @@ def _known(name: bytes) -> str:
     return text if parse_id(text) else ""
 
 
-def _sequence(file: Path, item: Item, runs: array[int]) -> Sequence:
+def _sequence(file: Path, item: Item, runs: array[int]) -> SkeletonSequence:
     if sum(runs[1::3]) > _MAX_SEQUENCE:
         raise DamageError(f"more than {_MAX_SEQUENCE:,} bytes, no recording has so many", runs[2])
     rows, lines = _rows(file, runs)

@@ -25,7 +25,7 @@ from aclnet.datasets.formats.npy_rows import NpyRows, open_npz
 from aclnet.datasets.readers.ntu import parse_name, usable, with_columns
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import DatasetSpec, Item, Source
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class CtrNpzSource(Source):
         prefix = f"{protocol}_" if known else ""
         return {f"{prefix}{side}": list(ids) for side, ids in index.ids.items()}
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         place = PLACE.fullmatch(item.path)
         if place is None:
             return Rejection(item.path, None, "the path is not of the form FILE/x_train/ROW")
@@ -86,7 +86,7 @@ class CtrNpzSource(Source):
         kept = np.flatnonzero(present.any(axis=0))
         if not len(kept):
             return Rejection(item.path, None, "no person in any frame", "no person")
-        sequence = Sequence(
+        sequence = SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=keypoint[:, kept],
             label=label,

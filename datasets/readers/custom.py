@@ -19,7 +19,7 @@ from aclnet.datasets.readers.custom_files import read_recording, sound_joints, s
 from aclnet.datasets.readers.custom_index import FACTS, INDEX, SIDES, load_folder
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class CustomSource(Source):
         items = [Item(name, row.file, folder.sizes[row.file]) for name, row in folder.rows.items()]
         return sorted(items, key=lambda item: item.sample_id), folder.rejections
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         row = self.folder.rows.get(item.sample_id)
         if row is None:
             return Rejection(item.path, None, "no row of the index names it", "unknown name")
@@ -79,7 +79,7 @@ class CustomSource(Source):
         }
         return {side: ids for side, ids in sides.items() if ids}
 
-    def _sequence(self, row: Row, recording: Recording, layout: Layout) -> Sequence:
+    def _sequence(self, row: Row, recording: Recording, layout: Layout) -> SkeletonSequence:
         keypoint, score = sound_joints(recording, layout, self.spec.dimensions)
         if (score is not None) != self.scored:
             has = (
@@ -95,7 +95,7 @@ class CustomSource(Source):
         if score is not None:
             score[~present] = 0
         numbers = row.numbers
-        return Sequence(
+        return SkeletonSequence(
             sample_id=row.sample_id,
             keypoint=keypoint,
             label=row.label,

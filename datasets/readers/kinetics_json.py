@@ -30,7 +30,7 @@ import numpy as np
 
 from aclnet.datasets.formats.files import read_file, walk_files
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source, unique_items
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class KineticsJsonSource(Source):
         labels = json.dumps(self._listing().labels, sort_keys=True)
         return hashlib.sha256(labels.encode()).hexdigest()
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         """All persons of every frame, in the order of the file."""
         try:
             clip = _clip(read_file(self.root, item.path, _MAX_BYTES))
@@ -92,7 +92,7 @@ class KineticsJsonSource(Source):
         if not present.any():
             return Rejection(item.path, None, "no person in any frame", "no person")
         score[~present] = 0
-        return Sequence(
+        return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=keypoint,
             label=label,

@@ -20,7 +20,7 @@ import numpy as np
 
 from aclnet.datasets.formats.files import read_file
 from aclnet.datasets.readers.rows import parse_rows
-from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source, items_by_path
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class MsrAction3dSource(Source):
         expected = "MSR-Action3D in space (aXX_sYY_eZZ_skeleton3D.txt)"
         return items_by_path(self.root, _name_of, ".txt", expected)
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         numbers = _numbers(item.sample_id)
         if numbers is None:
             return Rejection(item.path, None, "the id is not of the form aXX_sYY_eZZ")
@@ -57,7 +57,7 @@ class MsrAction3dSource(Source):
         present = np.asarray(keypoint.any(axis=(2, 3)))
         if not present.any():
             return Rejection(item.path, None, "no person in any frame", "no person")
-        return Sequence(
+        return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=keypoint,
             label=action - 1,

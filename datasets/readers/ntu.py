@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 import numpy as np
 
 from aclnet.datasets.formats.files import read_file, walk_files
-from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def parse_name(stem: str) -> Name | None:
     return Name(*numbers)
 
 
-def with_columns(sequence: Sequence) -> Sequence:
+def with_columns(sequence: SkeletonSequence) -> SkeletonSequence:
     """With what its id tells; as it is where that is no name of NTU's."""
     name = parse_name(sequence.sample_id)
     if name is None:
@@ -130,7 +130,7 @@ class NtuSource(Source):
         stems = (PurePosixPath(path).stem for path, _ in self._recordings())
         return sum(parse_name(stem) is not None and not self._is_inside(stem) for stem in stems)
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         name = parse_name(item.sample_id)
         if name is None:
             return Rejection(item.path, None, "the name is not of the form SsssCcccPpppRrrrAaaa")
@@ -139,7 +139,7 @@ class NtuSource(Source):
             bodies = _gather(_parse_fast(data) or _parse_strict(data))
         except DamageError as damage:
             return damage.at(item.path)
-        return Sequence(
+        return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=bodies.keypoint,
             label=name.action - 1,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from aclnet.datasets.formats.files import read_file
-from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source, items_by_path
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class NwUclaSource(Source):
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         return items_by_path(self.root, _name_of, ".json", "NW-UCLA (aXX_sYY_eZZ_vNN.json)")
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         name = _parse_name(item.sample_id)
         if name is None:
             return Rejection(item.path, None, "the id is not of the form aXX_sYY_eZZ_vNN")
@@ -49,7 +49,7 @@ class NwUclaSource(Source):
         present = np.asarray(keypoint.any(axis=(2, 3)))
         if not present.any():
             return Rejection(item.path, None, "no person in any frame", "no person")
-        return Sequence(
+        return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=keypoint,
             label=name.label,

@@ -15,7 +15,7 @@ from aclnet.datasets.formats.files import read_file
 from aclnet.datasets.formats.unpickle import parse_pickle
 from aclnet.datasets.readers.casia_b import NUM_JOINTS, parse_id, to_sequence
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source, items_by_path
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class OpenGaitSource(Source):
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         return items_by_path(self.root, name_of, ".pkl", "CASIA-B (sss/cc-nn/vvv/vvv.pkl)")
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         try:
             poses = _poses(read_file(self.root, item.path, _MAX_BYTES))
             return to_sequence(item, poses, np.arange(len(poses), dtype=np.int32))

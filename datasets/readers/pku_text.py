@@ -26,7 +26,7 @@ from aclnet.datasets.formats.files import folder_of, read_file, walk_files
 from aclnet.datasets.readers.rows import parse_rows
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.protocols import Protocol
-from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source, unique_items
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class PkuTextSource(Source):
             rejections.append(Rejection(self._list(name), None, "its recording is missing"))
         return items, rejections + doubles
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         match = _ID.fullmatch(item.sample_id)
         if match is None:
             return Rejection(item.path, None, "the id is not of the form XXXX-V-NNN")
@@ -131,7 +131,7 @@ class PkuTextSource(Source):
         present = np.asarray(keypoint.any(axis=(2, 3)))
         if not present.any():
             return Rejection(item.path, action.start + 1, "no person in any frame", "no person")
-        return Sequence(
+        return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=keypoint,
             label=action.label,

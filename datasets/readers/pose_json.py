@@ -17,7 +17,7 @@ import numpy as np
 from aclnet.datasets.formats.files import read_file
 from aclnet.datasets.readers.casia_b import NUM_JOINTS, parse_id, to_sequence
 from aclnet.datasets.readers.keypoint_json import load
-from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source, items_by_path
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class PoseJsonSource(Source):
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         return items_by_path(self.root, name_of, ".json", "CASIA-B (sss-cc-nn-vvv)")
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         try:
             frames, poses = _poses(read_file(self.root, item.path, _MAX_BYTES))
             return to_sequence(item, poses, frames)

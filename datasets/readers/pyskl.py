@@ -31,7 +31,7 @@ from aclnet.datasets.formats.unpickle import load_pickle
 from aclnet.datasets.readers.ntu import parse_name
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class PysklSource(Source):
             return super(PysklSource, self).with_boxes(box_thr, valid_ratio)
         return replace(self, box_thr=box_thr, valid_ratio=valid_ratio)
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         try:
             annotation = _load(self.root).annotations[item.sample_id]
             if item.path:
@@ -121,7 +121,7 @@ class PysklSource(Source):
         if joints.score is not None:
             joints.score[~present] = 0
         height, width = _image(annotation)
-        sequence = Sequence(
+        sequence = SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=joints.keypoint,
             label=label,
@@ -294,7 +294,7 @@ class ExportedPickle(PysklSource):
     def normalisation(self) -> str:
         return self._description.normalisation
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         sequence = super().read(item)
         if isinstance(sequence, Rejection):
             return sequence
@@ -331,7 +331,7 @@ def open_exported(spec: DatasetSpec, raw: Path) -> ExportedPickle:
     return ExportedPickle(description.spec(spec, raw), raw)
 
 
-def _completed(sequence: Sequence, annotation: dict[Any, Any]) -> Sequence:
+def _completed(sequence: SkeletonSequence, annotation: dict[Any, Any]) -> SkeletonSequence:
     """With what an exported annotation carries besides; DamageError where that is not sound."""
     for name in ("subject", "camera", "setup", "replication"):
         value = annotation.get(name)

@@ -29,7 +29,7 @@ from aclnet.datasets.formats.files import read_file, walk_files
 from aclnet.datasets.readers.reid_text import KGBD_ORDER
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source, unique_items
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class ReidArraysSource(Source):
         items, doubles = unique_items(found)
         return items, rejections + doubles
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         side, _, number = item.sample_id.rpartition("/")
         try:
             windows = self._windows(item.path)
@@ -101,7 +101,7 @@ class ReidArraysSource(Source):
         num_joints = get_layout(self.spec.layout).num_joints
         return _load(self.root, path, num_joints, self.opened)
 
-    def _sequence(self, item: Item, side: str, windows: _Windows, number: int) -> Sequence:
+    def _sequence(self, item: Item, side: str, windows: _Windows, number: int) -> SkeletonSequence:
         joints, person = windows.joints[number], str(windows.labels[number])
         if person not in self.spec.class_names:
             raise DamageError(f"window {number}: frame_id has changed since the source was opened")
@@ -112,7 +112,7 @@ class ReidArraysSource(Source):
         present = joints.any(axis=(1, 2))
         if not present.any():
             raise DamageError(f"window {number}: no person in any frame", kind="no person")
-        return Sequence(
+        return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=joints[None].copy(),
             label=self.spec.class_names.index(person),

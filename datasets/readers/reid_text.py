@@ -25,7 +25,7 @@ import numpy as np
 
 from aclnet.datasets.formats.files import read_file, walk_files
 from aclnet.datasets.readers.rows import parse_rows
-from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source, unique_items
 from aclnet.datasets.store import keyed_random
 
@@ -118,7 +118,7 @@ class ReidTextSource(Source):
                 sides[side] += takes[number]
         return {f"{PROTOCOL}_{side}": sorted(ids) for side, ids in sides.items()}
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         found, _ = _list(self.root, self.spec.name, self.opened)
         recording = found.get((_folder(item.path), item.sample_id))
         if recording is None or recording.take.person not in self.spec.class_names:
@@ -135,7 +135,7 @@ class ReidTextSource(Source):
             return Rejection(item.path, None, reason, "no person")
         keypoint = np.concatenate([part[0] for part in parts])[tracked]
         take, label = recording.take, self.spec.class_names.index(recording.take.person)
-        return Sequence(
+        return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=keypoint.astype(np.float32)[None],
             label=label,

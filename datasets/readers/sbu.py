@@ -19,7 +19,7 @@ import numpy as np
 
 from aclnet.datasets.formats.files import read_file
 from aclnet.datasets.readers.rows import parse_rows
-from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source, items_by_path
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class SbuSource(Source):
         known = match and 1 <= int(match[2]) <= len(self.spec.class_names)
         return "-".join(match.groups()) if match and known else None
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         match = _ID.fullmatch(item.sample_id)
         if match is None or not 1 <= int(match[3]) <= len(self.spec.class_names):
             return Rejection(item.path, None, "the id is not of the form sXXsYY-CC-NNN")
@@ -60,7 +60,7 @@ class SbuSource(Source):
         present = np.asarray(keypoint.any(axis=(2, 3)))
         if not present.any():
             return Rejection(item.path, None, "no person in any frame", "no person")
-        return Sequence(
+        return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=keypoint,
             label=int(match[3]) - 1,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aclnet.datasets.formats.files import read_file
-from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source, items_by_path
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class UtdMhadSource(Source):
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         return items_by_path(self.root, _name_of, ".mat", "UTD-MHAD (aA_sS_tT_skeleton.mat)")
 
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         numbers = _numbers(item.sample_id)
         if numbers is None:
             return Rejection(item.path, None, "the id is not of the form aA_sS_tT")
@@ -44,7 +44,7 @@ class UtdMhadSource(Source):
             keypoint = _keypoint(read_file(self.root, item.path, _MAX_BYTES))
         except DamageError as damage:
             return damage.at(item.path)
-        return Sequence(
+        return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=keypoint,
             label=action - 1,

@@ -18,11 +18,11 @@ Pair = tuple[int, int]
 class Layout(BaseModel):
     """One joint layout. Joint indices count from 0; every list of joints is in file order."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
     name: str
     joints: tuple[str, ...]
-    center: int
+    centre: int = Field(alias="center")  # spelt as in published tables, stores and layout files
     """Joint towards which `inward` edges point."""
     inward: tuple[Pair, ...]
     """Edges (child, parent) of the body graph."""
@@ -54,7 +54,7 @@ class Layout(BaseModel):
         if any(self.mirror[self.mirror[j]] != j for j in range(v)):
             raise ValueError("mirror must be its own inverse")
         named = [j for part in self.parts.values() for j in part] + [*sum(self.inward, ())]
-        named += [self.center, *(self.spine or ()), *(self.shoulders or ())]
+        named += [self.centre, *(self.spine or ()), *(self.shoulders or ())]
         named += [] if self.normalise_centre is None else [self.normalise_centre]
         if not all(0 <= j < v for j in named):
             raise ValueError(f"joint indices must be from 0 to {v - 1}")

@@ -27,7 +27,7 @@ class Prepared:
 
 
 @dataclass(slots=True)
-class Sequence:
+class SkeletonSequence:
     """One recording of M persons over T frames with V joints of C coordinates.
 
     Axes are named throughout the project as here: M persons, T frames, V joints, C coordinates.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aclnet.datasets.spec import protocols
-    from aclnet.datasets.spec.sequence import Sequence
+    from aclnet.datasets.spec.sequence import SkeletonSequence
 
 Task = Literal["action", "gait", "reid"]
 Units = Literal["m", "px"]
@@ -61,7 +61,7 @@ class Source(ABC):
         """
 
     @abstractmethod
-    def read(self, item: Item) -> Sequence | Rejection:
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
         """The item's sequence, or why there is none; bad data never raise."""
 
     def tracked(self) -> bool:

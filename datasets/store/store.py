@@ -19,7 +19,7 @@ import numpy as np
 
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import Layout
-from aclnet.datasets.spec.sequence import Sequence
+from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.datasets.store import manifest as manifests
 from aclnet.datasets.store import zarr_io
 from aclnet.datasets.store.stream import Stream
@@ -178,7 +178,7 @@ class Store:
             keypoint = np.concatenate([keypoint, confidence], axis=-1)
         return keypoint, self._rows(PRESENT, rows)
 
-    def sequence(self, sample: int | str) -> Sequence:
+    def sequence(self, sample: int | str) -> SkeletonSequence:
         """One sequence by its row in `samples` or its id, as it is stored (normalised).
 
         The raw coordinates are keypoint @ rotation + centre (columns of those names), see
@@ -188,7 +188,7 @@ class Store:
         row = self._row_of(sample) if isinstance(sample, str) else int(sample)
         return self._sequence(row, self._rows)
 
-    def sequences(self, samples: NDArray[np.int64]) -> Iterator[Sequence]:
+    def sequences(self, samples: NDArray[np.int64]) -> Iterator[SkeletonSequence]:
         """As `sequence`, of many rows in ascending order; one shard is decoded at a time."""
         shards = self.shard_of[samples]
         for shard in np.unique(shards).tolist():
@@ -213,7 +213,7 @@ class Store:
             rows = slice(begin, begin + self.shard_rows)
             yield {n.partition("/")[2]: self._rows(n, rows)[used] for n in self._arrays}
 
-    def _sequence(self, row: int, read: Callable[[str, slice], NDArray[Any]]) -> Sequence:
+    def _sequence(self, row: int, read: Callable[[str, slice], NDArray[Any]]) -> SkeletonSequence:
         """The sequence of a row in `samples`; `read` gives rows of a frames array."""
         persons, frames = (int(self.column(n)[row]) for n in ("n_persons", "n_frames"))
         start = int(self.column("start")[row])
@@ -223,7 +223,7 @@ class Store:
             block = read(name, rows)
             return block.reshape(persons, frames, *block.shape[1:])
 
-        return Sequence(
+        return SkeletonSequence(
             sample_id=str(self.column("id")[row]),
             keypoint=tracks(KEYPOINT),
             label=int(self.column("label")[row]),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.sequence import Sequence
+    from aclnet.datasets.spec.sequence import SkeletonSequence
     from aclnet.datasets.spec.source import DatasetSpec, Item, Source
     from aclnet.pipelines.prepare.executor import Run
     from aclnet.pipelines.prepare.options import PrepareOptions
@@ -166,7 +166,7 @@ def _problem(rejection: Rejection) -> Problem:
     return Problem(rejection.kind, rejection.path, rejection.line, rejection.reason)
 
 
-def _breaches(sequence: Sequence, item: Item, spec: DatasetSpec) -> Iterator[str]:
+def _breaches(sequence: SkeletonSequence, item: Item, spec: DatasetSpec) -> Iterator[str]:
     """Where a sequence is not as `aclnet.datasets.spec.sequence` describes it."""
     keypoint, present, score = sequence.keypoint, sequence.present, sequence.score
     shape = (get_layout(spec.source_layout).num_joints, spec.dimensions)
@@ -194,7 +194,7 @@ def _breaches(sequence: Sequence, item: Item, spec: DatasetSpec) -> Iterator[str
         yield f"label is {sequence.label}, and there are {len(spec.class_names)} classes"
 
 
-def _look_at(sequence: Sequence, item: Item, spec: DatasetSpec, batch: _Batch) -> None:
+def _look_at(sequence: SkeletonSequence, item: Item, spec: DatasetSpec, batch: _Batch) -> None:
     """Adds a usable recording to what is known of its batch."""
     moved = np.zeros_like(batch.moved)
     for keypoint, present in zip(sequence.keypoint, sequence.present, strict=True):

@@ -17,7 +17,7 @@ import numpy as np
 from aclnet.datasets.spec import protocols
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.store import keyed_random
 from aclnet.pipelines.steps.clean import CLEANERS, step_of
 from aclnet.pipelines.steps.convert import convert
@@ -220,7 +220,7 @@ def part_rows(folder: Path, number: int, name: str) -> NDArray[Any]:
 class _Sample:
     """One sample of the store to be: a normalised sequence and what undoes its normalisation."""
 
-    sequence: Sequence
+    sequence: SkeletonSequence
     centre: NDArray[np.float32]
     rotation: NDArray[np.float32]
     original: str
@@ -232,7 +232,7 @@ def _prepare_item(
     source: Source, item: Item, spec: DatasetSpec, options: PrepareOptions
 ) -> list[_Sample] | Rejection:
     result = source.read(item)
-    if isinstance(result, Sequence):
+    if isinstance(result, SkeletonSequence):
         result = clean(result, source, spec, options)
     if isinstance(result, Rejection):
         return result
@@ -260,10 +260,10 @@ def _prepare_item(
 
 
 def clean(
-    sequence: Sequence, source: Source, spec: DatasetSpec, options: PrepareOptions
-) -> Sequence | Rejection:
+    sequence: SkeletonSequence, source: Source, spec: DatasetSpec, options: PrepareOptions
+) -> SkeletonSequence | Rejection:
     """What a source read, cleaned, those persons alone who count, in the layout of `spec`."""
-    result: Sequence | Rejection = sequence
+    result: SkeletonSequence | Rejection = sequence
     step = step_of(source, track=options.track)
     if step:
         result = CLEANERS[step](sequence)
@@ -277,22 +277,22 @@ def clean(
     return convert(result, spec.raw_layout, spec.layout) if spec.raw_layout else result
 
 
-def _as_it_was(sequence: Sequence, known: Prepared) -> list[_Sample]:
+def _as_it_was(sequence: SkeletonSequence, known: Prepared) -> list[_Sample]:
     """The samples of a store that a sequence was, from the store's export."""
     undo = (known.centre, known.rotation)
     return [_Sample(piece, *undo, known.original, known.variant) for piece in _cut(sequence)]
 
 
-def _first_persons(sequence: Sequence, count: int | None) -> Sequence:
+def _first_persons(sequence: SkeletonSequence, count: int | None) -> SkeletonSequence:
     return _persons(sequence, np.arange(len(sequence.present))[:count])
 
 
-def _without_absent(sequence: Sequence) -> Sequence:
+def _without_absent(sequence: SkeletonSequence) -> SkeletonSequence:
     """Only the persons that are there in some frame: the first of them is the main one."""
     return _persons(sequence, np.flatnonzero(sequence.present.any(axis=1)))
 
 
-def _persons(sequence: Sequence, chosen: NDArray[np.int64]) -> Sequence:
+def _persons(sequence: SkeletonSequence, chosen: NDArray[np.int64]) -> SkeletonSequence:
     if len(chosen) == len(sequence.present):
         return sequence
     return replace(
@@ -304,7 +304,7 @@ def _persons(sequence: Sequence, chosen: NDArray[np.int64]) -> Sequence:
     )
 
 
-def _cut(sequence: Sequence) -> Iterator[Sequence]:
+def _cut(sequence: SkeletonSequence) -> Iterator[SkeletonSequence]:
     """The sequence itself, or pieces of it that fit a shard, named id#1, id#2, ..."""
     persons, frames = sequence.present.shape
     pieces = -(-frames // max(1, MAX_ROWS // persons))

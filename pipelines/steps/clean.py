@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.pipelines.steps.tracking import two_tracks
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class _Track(NamedTuple):
     """Half-open interval of frames that no further body may touch."""
 
 
-def clean_ntu(sequence: Sequence) -> Sequence | Rejection:
+def clean_ntu(sequence: SkeletonSequence) -> SkeletonSequence | Rejection:
     """Drops noise bodies of a Kinect recording and joins the others to two tracks, as PYSKL does.
 
     A recording of one body is returned as it is. Of several, the short-lived and the badly spread
@@ -75,7 +75,7 @@ def clean_ntu(sequence: Sequence) -> Sequence | Rejection:
     return _two_tracks(sequence, bodies)
 
 
-def two_by_score(sequence: Sequence) -> Sequence:
+def two_by_score(sequence: SkeletonSequence) -> SkeletonSequence:
     """The two persons of highest summed confidence of each frame, the higher first.
 
     As ST-GCN's feeder of Kinetics chooses them (Yan et al., AAAI 2018), but out of all persons of a
@@ -94,7 +94,7 @@ def two_by_score(sequence: Sequence) -> Sequence:
     )
 
 
-CLEANERS: dict[str, Callable[[Sequence], Sequence | Rejection]] = {
+CLEANERS: dict[str, Callable[[SkeletonSequence], SkeletonSequence | Rejection]] = {
     "ntu": clean_ntu,
     "two-by-score": two_by_score,
     "two-tracks": two_tracks,
@@ -117,7 +117,7 @@ def step_of(source: Source, *, track: bool) -> str | None:
     return "two-tracks"
 
 
-def _bodies(sequence: Sequence) -> list[_Body]:
+def _bodies(sequence: SkeletonSequence) -> list[_Body]:
     bodies = []
     for m, present in enumerate(sequence.present):
         frames = np.flatnonzero(present)
@@ -157,7 +157,7 @@ def _without_bad_spread(body: _Body) -> _Body | None:
     return body._replace(motion=min(body.motion, _motion(body.keypoint[is_good])))
 
 
-def _single(sequence: Sequence, body: _Body) -> Sequence:
+def _single(sequence: SkeletonSequence, body: _Body) -> SkeletonSequence:
     return replace(
         sequence,
         keypoint=body.keypoint[None],
@@ -167,7 +167,7 @@ def _single(sequence: Sequence, body: _Body) -> Sequence:
     )
 
 
-def _two_tracks(sequence: Sequence, bodies: list[_Body]) -> Sequence | Rejection:
+def _two_tracks(sequence: SkeletonSequence, bodies: list[_Body]) -> SkeletonSequence | Rejection:
     tracks = _join(bodies)
     keypoint = np.zeros((2, *sequence.keypoint.shape[1:]), np.float32)
     present = np.zeros(keypoint.shape[:2], np.bool_)
@@ -215,9 +215,9 @@ def _append(track: _Track, body: _Body) -> _Track:
     return _Track([*track.bodies, body], (min(start, body.start), max(stop, body.stop)))
 
 
-def _ids(sequence: Sequence, ids: list[str]) -> list[str]:
+def _ids(sequence: SkeletonSequence, ids: list[str]) -> list[str]:
     return ids if sequence.body_ids else []
 
 
-def _rejection(sequence: Sequence, reason: str) -> Rejection:
+def _rejection(sequence: SkeletonSequence, reason: str) -> Rejection:
     return Rejection(sequence.source or sequence.sample_id, None, reason, "no person")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.sequence import Sequence
+    from aclnet.datasets.spec.sequence import SkeletonSequence
     from aclnet.datasets.spec.source import DatasetSpec
 
 
@@ -107,7 +107,7 @@ def approximated(source: str, target: str) -> tuple[str, ...]:
     return tuple(joint for joint in get_layout(target).joints if joint in found)
 
 
-def convert(sequence: Sequence, source: str, target: str) -> Sequence:
+def convert(sequence: SkeletonSequence, source: str, target: str) -> SkeletonSequence:
     """The sequence with its joints, and their scores, in another layout of the registry.
 
     A joint in the middle of others has the mean of their scores, and is missing (zero) where one

@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.sequence import Sequence
+    from aclnet.datasets.spec.sequence import SkeletonSequence
 
     Track = list[tuple[int, int]]
     """(m, t): places of one person in the lists of frames."""
@@ -22,7 +22,7 @@ MAX_GAP = 10
 _TINY = 1e-6
 
 
-def two_tracks(sequence: Sequence) -> Sequence:
+def two_tracks(sequence: SkeletonSequence) -> SkeletonSequence:
     """The two tracks of highest summed confidence (without any: the longest), the higher first.
 
     From frame to frame persons are assigned to tracks so that the distances sum to the least
@@ -48,7 +48,7 @@ def two_tracks(sequence: Sequence) -> Sequence:
     return replace(sequence, keypoint=keypoint, present=present, score=kept)
 
 
-def _tracks(sequence: Sequence) -> list[Track]:
+def _tracks(sequence: SkeletonSequence) -> list[Track]:
     """In the order in which they begin."""
     keypoint, numbers = sequence.keypoint, sequence.frame_index
     size = _sizes(keypoint, sequence.present)

@@ -15,7 +15,7 @@ import pytest
 import aclnet
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Sequence
+from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
 from aclnet.datasets.store import store as stores
 from aclnet.exchange.export_store import FORMATS, export_store, file_of
@@ -60,7 +60,7 @@ class Odd(Source):
         present[1:, -1] = False
         keypoint[~present] = 0
         keypoint[0, 2] = 0  # there, with every joint hidden
-        return Sequence(
+        return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=keypoint,
             label=number,

@@ -328,7 +328,7 @@ def test_learning_rate_of_every_step(make_trainer, monkeypatch):
 
 
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.9, True), (0.0, False)])
-def test_optimiser_is_sgd_with_nesterov_momentum(momentum, nesterov, make_trainer):
+def test_optimizer_is_sgd_with_nesterov_momentum(momentum, nesterov, make_trainer):
     groups = make_trainer(f"optim.momentum={momentum}").optimizer.param_groups
     assert [g["name"] for g in groups] == ["model", "inter", "intra"]
     assert {(g["momentum"], g["nesterov"]) for g in groups} == {(momentum, nesterov)}

@@ -16,7 +16,7 @@ from aclnet.datasets.exports.hdf5 import Hdf5Source, seal
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
 from aclnet.exchange.export_store import export_store
 
@@ -49,7 +49,7 @@ def edited(exported, tmp_path):
     return edit
 
 
-def read_all(source: Hdf5Source) -> list[Sequence | Rejection]:
+def read_all(source: Hdf5Source) -> list[SkeletonSequence | Rejection]:
     items, rejections = source.scan()
     return [*rejections, *map(source.read, items)]
 
@@ -68,7 +68,7 @@ def test_a_source_is_read_by_other_processes(exported, pixel_store):
     assert [item.size for item in items] == (rows * 20 * 2 * 4).tolist()
     assert source.splits().keys() == {"own_train", "own_test"}
     sequence = source.read(items[3])
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.prepared.original == items[3].sample_id
 
 
@@ -102,7 +102,7 @@ def test_a_file_that_is_replaced_or_gone_is_noticed(exported, edited, tmp_path):
     source = edited(lambda file: None)
     before = source.fingerprint()
     items, _ = source.scan()
-    assert isinstance(source.read(items[0]), Sequence)
+    assert isinstance(source.read(items[0]), SkeletonSequence)
     assert isinstance(source.read(Item("nobody", "", 0)), Rejection)
     edited(lambda file: file["samples/label"].__setitem__(0, 7))
     assert source.read(items[0]).label == 7
@@ -190,4 +190,4 @@ def test_a_layout_of_ones_own_lies_beside_the_file(edited, tmp_path):
     (tmp_path / "mine.json").write_text(layout)
     source = edited(lambda file: file.attrs.modify("layout", "mine"))
     assert source.spec.layout == str(tmp_path / "mine.json")
-    assert all(isinstance(result, Sequence) for result in read_all(source))
+    assert all(isinstance(result, SkeletonSequence) for result in read_all(source))

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from aclnet.datasets.readers.ctr_npz import CtrNpzSource
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
 from aclnet.exchange.export_store import export_store
 
@@ -61,7 +61,7 @@ def described(**changes: object):
     return change
 
 
-def read_all(source: ExportedNpz) -> list[Sequence | Rejection]:
+def read_all(source: ExportedNpz) -> list[SkeletonSequence | Rejection]:
     items, rejections = source.scan()
     return [*rejections, *map(source.read, items)]
 
@@ -258,8 +258,8 @@ def test_a_changed_file_gives_sequences_or_says_why_not(exported, folder, data, 
     try:
         source = FINEGYM.open(folder / "x.npz")
         for result in read_all(source):
-            assert isinstance(result, Sequence | Rejection)
-            if isinstance(result, Sequence):
+            assert isinstance(result, SkeletonSequence | Rejection)
+            if isinstance(result, SkeletonSequence):
                 assert np.isfinite(result.keypoint).all()
         source.splits()
         source.fingerprint()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aclnet.datasets.readers.pyskl import ExportedPickle, PysklSource
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ def write(folder: Path, entry: object, **description: Any) -> Path:
     return folder / "x.pkl"
 
 
-def only(path: Path) -> Sequence | Rejection:
+def only(path: Path) -> SkeletonSequence | Rejection:
     source = NTU60.open(path)
     assert isinstance(source, ExportedPickle)
     items, _ = source.scan()
@@ -69,7 +69,7 @@ def only(path: Path) -> Sequence | Rejection:
 
 def test_what_the_store_knew_decides(tmp_path):
     sequence = only(write(tmp_path, annotation()))
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     np.testing.assert_array_equal(sequence.present, annotation()["present"])
     assert sequence.frame_index.tolist() == [3, 4, 6, 9]
     numbers = (sequence.subject, sequence.camera, sequence.setup, sequence.replication)
@@ -153,6 +153,6 @@ def test_a_changed_file_gives_sequences_or_says_why_not(tmp_path_factory, place,
     try:
         source = NTU60.open(folder / "x.pkl")
         for item in source.scan()[0]:
-            assert isinstance(source.read(item), Sequence | Rejection)
+            assert isinstance(source.read(item), SkeletonSequence | Rejection)
     except AclnetError:
         pass

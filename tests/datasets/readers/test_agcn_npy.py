@@ -15,7 +15,7 @@ import aclnet
 from aclnet.datasets.readers.agcn_npy import AgcnSource
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.ntu import synthesise_tracks
@@ -204,7 +204,7 @@ def test_changed_and_cut_files_are_sequences_or_refused(
         items, _ = source.scan()
     except AclnetError:
         return
-    assert all(isinstance(source.read(item), Sequence | Rejection) for item in items)
+    assert all(isinstance(source.read(item), SkeletonSequence | Rejection) for item in items)
 
 
 def test_made_up_people_arrive_in_the_store(tmp_path: Path, prepare_raw):

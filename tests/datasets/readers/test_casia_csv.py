@@ -17,7 +17,7 @@ from aclnet.datasets.readers import casia_csv
 from aclnet.datasets.readers.casia_b import parse_id
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.gait import recording
 
@@ -38,7 +38,7 @@ def write(folder: Path, lines: list[str], file: str = "poses.csv") -> None:
     (folder / file).write_text("\n".join([HEADER, *lines]) + "\n")
 
 
-def read_all(root: Path) -> tuple[dict[str, Sequence | Rejection], list[Rejection]]:
+def read_all(root: Path) -> tuple[dict[str, SkeletonSequence | Rejection], list[Rejection]]:
     source = SPEC.open(root)
     items, rejections = source.scan()
     return {item.sample_id: source.read(item) for item in items}, rejections
@@ -64,7 +64,7 @@ def test_rows_become_sequences(tmp_path: Path):
     found, rejections = read_all(tmp_path / "poses.csv")
     assert (list(found), rejections) == ([FIRST, SECOND], [])
     sequence = found[FIRST]
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.keypoint.shape == (1, 2, 17, 2)
     assert sequence.frame_index.tolist() == [3, 4]
     # joint 5 of frame 4: columns 15, 16 and 17 of 51
@@ -73,7 +73,7 @@ def test_rows_become_sequences(tmp_path: Path):
     assert sequence.score[0, 1, 5] == np.float32(4.17)
     assert (sequence.width, sequence.height, sequence.source) == (320, 240, "poses.csv")
     other = found[SECOND]
-    assert isinstance(other, Sequence)
+    assert isinstance(other, SkeletonSequence)
     assert (other.label, other.subject, other.condition) == (123, 124, "cl")
     assert (other.replication, other.camera) == (2, 180)
 
@@ -88,7 +88,7 @@ def test_rows_in_any_order_and_several_tables(tmp_path: Path):
     assert sorted(found) == [FIRST, third, SECOND]
     for name, frames in ((FIRST, [5, 6, 7]), (SECOND, [0, 1])):
         sequence = found[name]
-        assert isinstance(sequence, Sequence)
+        assert isinstance(sequence, SkeletonSequence)
         assert sequence.frame_index.tolist() == frames
         assert sequence.keypoint[0, :, 0, 0].tolist() == frames
     assert [(r.path, r.kind, r.reason) for r in rejections] == [
@@ -118,9 +118,9 @@ def test_a_bad_row_is_rejected_with_its_line_and_the_sequence_goes_on(tmp_path: 
     assert {r.line for r in rejections} == {3}
     assert BAD_ROWS[bad] in rejections[0].reason
     sequence = found[FIRST]
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.frame_index.tolist() == [0, 2]
-    assert isinstance(found[SECOND], Sequence)
+    assert isinstance(found[SECOND], SkeletonSequence)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_sequences_that_make_no_sense_are_rejected(
 def test_frames_without_a_person_are_absent(tmp_path: Path):
     write(tmp_path, [row(FIRST, 1), row(FIRST, 2, values=[0, 0, 0.3] * 17), row(FIRST, 3)])
     sequence = read_all(tmp_path)[0][FIRST]
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.present.tolist() == [[True, False, True]]
     assert sequence.score is not None
     assert not sequence.score[0, 1].any()
@@ -195,7 +195,7 @@ def test_a_source_is_read_in_another_process(tmp_path: Path):
     write(tmp_path, [row(FIRST, 0)])
     source = pickle.loads(pickle.dumps(SPEC.open(tmp_path)))  # noqa: S301
     casia_csv._tables.cache_clear()
-    assert isinstance(source.read(source.scan()[0][0]), Sequence)
+    assert isinstance(source.read(source.scan()[0][0]), SkeletonSequence)
 
 
 def test_a_folder_without_any_form_is_the_users_mistake(tmp_path: Path):
@@ -217,8 +217,8 @@ def test_any_changed_table_is_sequences_and_rejections(folder: Path, data: st.Da
     (folder / "t.csv").write_bytes(changed)
     found, _ = read_all(folder)
     for result in found.values():
-        assert isinstance(result, Sequence | Rejection)
-        if isinstance(result, Sequence):
+        assert isinstance(result, SkeletonSequence | Rejection)
+        if isinstance(result, SkeletonSequence):
             assert np.isfinite(result.keypoint).all()
 
 
@@ -277,7 +277,7 @@ def test_the_table_is_as_another_reader_has_it(made_up):
     assert sorted(found) == sorted(expected)
     assert len(rejections) == len(damaged)
     for name, sequence in found.items():
-        assert isinstance(sequence, Sequence)
+        assert isinstance(sequence, SkeletonSequence)
         whole = np.concatenate([sequence.keypoint[0], sequence.score[0][..., None]], axis=-1)
         flat = np.array(expected[name], np.float32)
         np.testing.assert_array_equal(whole.reshape(len(flat), 51), flat)

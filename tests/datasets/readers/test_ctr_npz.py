@@ -19,7 +19,7 @@ from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.protocols import check_counts, sides
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.ntu import choose_names, synthesise_tracks
@@ -263,7 +263,7 @@ def test_changed_and_cut_files_are_sequences_or_refused(
         items, _ = source.scan()
     except AclnetError:
         return
-    assert all(isinstance(source.read(item), Sequence | Rejection) for item in items)
+    assert all(isinstance(source.read(item), SkeletonSequence | Rejection) for item in items)
 
 
 @given(content=st.binary(max_size=300))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
 from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth.custom import FORMS
@@ -40,7 +40,7 @@ def some(frames: int = 6, joints: int = 20, coordinates: int = 3, persons: int =
     return rng.uniform(0.1, 2, (persons, frames, joints, coordinates)).astype(np.float32)
 
 
-def one(folder: Path, file: str, facts: str = FACTS) -> Sequence | Rejection:
+def one(folder: Path, file: str, facts: str = FACTS) -> SkeletonSequence | Rejection:
     """The recording of a folder that has but one."""
     write(folder, f"id,file,label\na,{file},walk\n", dataset_toml=facts)
     source = get_dataset("custom").open(folder)
@@ -49,9 +49,9 @@ def one(folder: Path, file: str, facts: str = FACTS) -> Sequence | Rejection:
     return source.read(item)
 
 
-def sequence(folder: Path, file: str, facts: str = FACTS) -> Sequence:
+def sequence(folder: Path, file: str, facts: str = FACTS) -> SkeletonSequence:
     found = one(folder, file, facts)
-    assert isinstance(found, Sequence), found
+    assert isinstance(found, SkeletonSequence), found
     assert found.keypoint.dtype == np.float32
     return found
 
@@ -215,7 +215,7 @@ def test_no_index_is_answered_with_an_example(tmp_path):
     header, example = str(caught.value).splitlines()[-2:]
     index = f"{header}\n{example}\n"
     source = get_dataset("custom").open(write(tmp_path, index))
-    assert isinstance(source.read(source.scan()[0][0]), Sequence)
+    assert isinstance(source.read(source.scan()[0][0]), SkeletonSequence)
 
 
 def test_a_layout_of_ones_own_lies_beside_the_index(tmp_path):
@@ -374,7 +374,7 @@ def test_recordings_agree_about_confidences(tmp_path):
     write(tmp_path, "id,file,label\na,a.npz,x\nb,b.npy,x\n")
     source = get_dataset("custom").open(tmp_path)
     first, second = map(source.read, source.scan()[0])
-    assert isinstance(first, Sequence)
+    assert isinstance(first, SkeletonSequence)
     assert second.reason == "it has no confidences, others have"
 
 
@@ -486,7 +486,7 @@ def test_generated_damage_is_rejected(tmp_path, form):
     source, found = read_all(folder)
     bad = {name for name, result in found.items() if isinstance(result, Rejection)}
     assert len(bad) == 6
-    assert all(isinstance(found[name], Sequence) for name in set(found) - bad)
+    assert all(isinstance(found[name], SkeletonSequence) for name in set(found) - bad)
     assert source.spec.layout == FORM[form][0]
 
 
@@ -558,8 +558,8 @@ def test_cut_and_changed_files_are_a_sequence_or_a_rejection(folders, spoilt, fo
     cut = data.draw(st.integers(0, len(content)) | st.just(len(content)))
     (folder / file.relative_to(whole)).write_bytes(content[:cut])
     _, found = read_all(folder)
-    assert isinstance(found["clip_00000"], Sequence | Rejection)
-    assert isinstance(found["clip_00001"], Sequence)
+    assert isinstance(found["clip_00000"], SkeletonSequence | Rejection)
+    assert isinstance(found["clip_00001"], SkeletonSequence)
 
 
 @given(content=st.binary(max_size=300), name=st.sampled_from(["index.csv", "dataset.toml"]))
@@ -574,7 +574,7 @@ def test_any_index_is_understood_or_refused(spoilt, content, name):
     except AclnetError:
         return
     for item in source.scan()[0]:
-        assert isinstance(source.read(item), Sequence | Rejection)
+        assert isinstance(source.read(item), SkeletonSequence | Rejection)
 
 
 def test_real_gait_recordings_are_read(real_data, prepare_raw, tmp_path):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import aclnet
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.gait import recording
 
@@ -35,13 +35,13 @@ def save(root: Path, path: str, content: bytes) -> None:
     (root / path).write_bytes(content)
 
 
-def read(root: Path) -> Sequence | Rejection:
+def read(root: Path) -> SkeletonSequence | Rejection:
     source = SPEC.open(root)
     ((item,), _) = source.scan()
     return source.read(item)
 
 
-def saved_json(root: Path, content: object) -> Sequence | Rejection:
+def saved_json(root: Path, content: object) -> SkeletonSequence | Rejection:
     save(root, JSON, json.dumps(content).encode())
     return read(root)
 
@@ -52,7 +52,7 @@ def test_a_pickle_becomes_a_sequence(tmp_path: Path, dtype: str, protocol: int):
     values = poses().astype(dtype)
     save(tmp_path, PICKLE, pickle.dumps(values, protocol=protocol))
     sequence = read(tmp_path)
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert (sequence.sample_id, sequence.label, sequence.subject) == (ID, 79, 80)
     assert (sequence.condition, sequence.replication, sequence.camera) == ("bg", 2, 18)
     assert sequence.frame_index.tolist() == [0, 1, 2, 3]
@@ -109,7 +109,7 @@ def test_the_person_of_the_highest_score_in_each_frame(tmp_path: Path, path: str
     ]
     save(tmp_path, path, json.dumps(content).encode())
     sequence = read(tmp_path)
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.sample_id == ID
     assert sequence.frame_index.tolist() == [3, 5, 7]
     np.testing.assert_array_equal(sequence.keypoint[0], values[..., :2].astype(np.float32))
@@ -171,8 +171,8 @@ def test_changed_bytes_are_a_sequence_or_a_rejection(folder: Path, path: str, da
         folder / path[-3:], path, content[:begin] + data.draw(st.binary(max_size=9)) + content[end:]
     )
     result = read(folder / path[-3:])
-    assert isinstance(result, Sequence | Rejection)
-    if isinstance(result, Sequence):
+    assert isinstance(result, SkeletonSequence | Rejection)
+    if isinstance(result, SkeletonSequence):
         assert np.isfinite(result.keypoint).all()
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aclnet.datasets.readers.kinetics_json import KineticsJsonSource
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +41,7 @@ def write(path: Path, content: object) -> None:
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
 
 
-def only(folder: Path, content: object) -> Sequence | Rejection:
+def only(folder: Path, content: object) -> SkeletonSequence | Rejection:
     write(folder / f"kinetics_val/{ID}.json", content)
     source = get_dataset("kinetics").open(folder)
     assert isinstance(source, KineticsJsonSource)
@@ -57,7 +57,7 @@ def test_a_clip_becomes_a_sequence_of_all_persons(tmp_path: Path):
     found_at_zero["pose"][10:12] = 0.0, 0.0
     people = [[], [person(0)], [person(1), lost, nobody(), found_at_zero]]
     sequence = only(tmp_path, clip(*people))
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.keypoint.shape == (4, 3, 18, 2)
     assert sequence.present.tolist() == [
         [False, True, True],
@@ -147,7 +147,7 @@ def some_set(folder: Path) -> None:
 def check_set(source: KineticsJsonSource, prefix: str = "") -> None:
     items, rejections = source.scan()
     found = {item.sample_id: source.read(item) for item in items}
-    read = {name: s.label for name, s in found.items() if isinstance(s, Sequence)}
+    read = {name: s.label for name, s in found.items() if isinstance(s, SkeletonSequence)}
     assert read == {
         "aaaaaaaaaaa": 1,  # the label file of the other side says nothing of it
         "aaaaaaaaaab": 2,
@@ -199,7 +199,7 @@ def test_archives_of_one_side_each(tmp_path: Path):
     assert {side: len(ids) for side, ids in source.splits().items()} == {"train": 2, "val": 3}
     one = get_dataset("kinetics").open(tmp_path / "kinetics_val.zip")
     assert {side: len(ids) for side, ids in one.splits().items()} == {"val": 4}
-    assert isinstance(one.read(one.scan()[0][0]), Sequence)
+    assert isinstance(one.read(one.scan()[0][0]), SkeletonSequence)
 
 
 def test_what_is_there_says_which_form_it_is(tmp_path: Path):
@@ -277,7 +277,7 @@ def test_any_json_in_place_of_a_part_is_a_sequence_or_a_rejection(
         part = child
     keys = range(len(part)) if isinstance(part, list) else sorted(part)
     part[data.draw(st.sampled_from(keys))] = data.draw(_JSON)
-    assert isinstance(only(folder, content), Sequence | Rejection)
+    assert isinstance(only(folder, content), SkeletonSequence | Rejection)
 
 
 @given(data=st.data())
@@ -288,7 +288,7 @@ def test_a_cut_or_changed_clip_is_a_sequence_or_a_rejection(folder: Path, data: 
     changed = bytearray(whole)
     for _ in range(data.draw(st.integers(1, 4))):
         changed[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
-    assert isinstance(only(folder, bytes(changed)), Sequence | Rejection)
+    assert isinstance(only(folder, bytes(changed)), SkeletonSequence | Rejection)
 
 
 def test_real_clips(real_data: Path):
@@ -298,7 +298,7 @@ def test_real_clips(real_data: Path):
     assert {side: len(ids) for side, ids in source.splits().items()} == {"train": 3, "val": 2}
     for item in items:
         sequence = source.read(item)
-        assert isinstance(sequence, Sequence)
+        assert isinstance(sequence, SkeletonSequence)
         clip = json.loads((source.root / item.path).read_bytes())
         assert source.spec.class_names[sequence.label] == clip["label"]
         assert sequence.frame_index.tolist() == [f["frame_index"] - 1 for f in clip["data"]]

@@ -13,7 +13,7 @@ from aclnet.datasets.readers.msr_action3d import ORDER, MsrAction3dSource
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.protocols import sides
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.msr_action3d import recording
@@ -30,7 +30,7 @@ BONES = [
 ]
 
 
-def read(folder: Path) -> Sequence | Rejection:
+def read(folder: Path) -> SkeletonSequence | Rejection:
     return MsrAction3dSource(get_dataset("msr-action3d"), folder).read(Item(ID, FILE, 0))
 
 
@@ -47,7 +47,7 @@ def some_frames(count: int = 2) -> np.ndarray:
 def test_a_recording_becomes_a_sequence(tmp_path: Path):
     (tmp_path / FILE).write_text(text(some_frames()))
     sequence = read(tmp_path)
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.keypoint.shape == (1, 2, 20, 3)
     joints = get_layout("kinect_v1").joints
     lines = dict(zip(joints, sequence.keypoint[0, 0, :, 0].tolist(), strict=True))
@@ -74,7 +74,7 @@ def test_frames_of_zeros_are_without_the_person(tmp_path: Path):
     frames[1, :, :3] = 0
     (tmp_path / FILE).write_text(text(frames))
     sequence = read(tmp_path)
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.present.tolist() == [[True, False, True]]
     assert sequence.score is not None
     assert not sequence.score[0, 1].any()
@@ -113,7 +113,7 @@ def test_cut_and_changed_files_are_a_sequence_or_a_rejection(folder: Path, data:
     whole = text(some_frames()).encode()
     cut = data.draw(st.integers(0, len(whole)))
     (folder / FILE).write_bytes(whole[:cut] + data.draw(st.binary(max_size=4)) + whole[cut + 4 :])
-    assert isinstance(read(folder), Sequence | Rejection)
+    assert isinstance(read(folder), SkeletonSequence | Rejection)
     (folder / FILE).write_bytes(whole[:cut])
     result = read(folder)
     assert isinstance(result, Rejection) or result.keypoint.shape[1] in (1, 2)

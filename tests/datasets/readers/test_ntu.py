@@ -13,7 +13,7 @@ from aclnet.datasets.readers import ntu
 from aclnet.datasets.readers.ntu import NtuSource, parse_name, unusable
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import DamageError, Rejection, Sequence
+from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ TWO_BODIES = [
 ]
 
 
-def read(folder: Path, data: bytes) -> Sequence | Rejection:
+def read(folder: Path, data: bytes) -> SkeletonSequence | Rejection:
     (folder / FILE).write_bytes(data)
     return NtuSource(get_dataset("ntu60"), folder).read(Item(STEM, FILE, len(data)))
 
@@ -73,7 +73,7 @@ def rejected(folder: Path, data: bytes) -> Rejection:
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_bodies_that_come_and_go_keep_their_ids_and_frames(tmp_path: Path, end: str):
     sequence = read(tmp_path, text(TWO_BODIES, end))
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.body_ids == list(BIG)
     assert sequence.frame_index.tolist() == [0, 2, 3, 4]
     assert sequence.present.tolist() == [[True, True, False, True], [False, True, True, True]]
@@ -87,7 +87,7 @@ def test_bodies_that_come_and_go_keep_their_ids_and_frames(tmp_path: Path, end: 
 
 def test_metadata_come_from_the_name(tmp_path: Path):
     sequence = read(tmp_path, text(TWO_BODIES))
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert (sequence.setup, sequence.camera, sequence.subject) == (1, 2, 3)
     assert (sequence.replication, sequence.label) == (2, 12)
     assert (sequence.sample_id, sequence.source) == (STEM, FILE)
@@ -193,7 +193,7 @@ def test_files_that_cannot_be_read_are_rejected(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize("tail", [b"", b"\n", b"\r\n \n"])
 def test_blank_ends_are_no_damage(tmp_path: Path, tail: bytes):
     sequence = read(tmp_path, "\n".join(LINES).encode() + tail)
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
 
 
 mutations = st.lists(
@@ -229,7 +229,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(st.one_of(st.binary(max_size=400), mutations))
 def test_any_bytes_are_a_sequence_or_a_rejection(folder: Path, changes):
     data = changes if isinstance(changes, bytes) else mutated(text(TWO_BODIES), changes)
-    assert isinstance(read(folder, data), Sequence | Rejection)
+    assert isinstance(read(folder, data), SkeletonSequence | Rejection)
 
 
 @pytest.mark.parametrize("white", [b"\r", b"\t", b"\x0b", b" \r", b"\r\r", b"\n", b"  ", b"\x1c"])
@@ -278,7 +278,7 @@ def test_real_files_hold_what_the_official_code_found(real_data: Path, goldens: 
     assert not rejections
     for item in items:
         sequence = source.read(item)
-        assert isinstance(sequence, Sequence)
+        assert isinstance(sequence, SkeletonSequence)
         assert len(sequence.body_ids) == expected[f"{item.sample_id}/bodies"]
 
 

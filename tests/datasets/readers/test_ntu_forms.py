@@ -16,7 +16,7 @@ from aclnet.datasets.readers.ntu import NtuSource
 from aclnet.datasets.readers.pyskl import PysklSource
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Sequence
+from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.datasets.synth import all_forms, get_generator
 from aclnet.datasets.synth.ntu import encode, synthesise, synthesise_tracks
 
@@ -54,7 +54,7 @@ def test_every_form_is_opened_by_its_reader(tmp_path: Path, dataset: str, form: 
     assert type(source) is READERS[form]
     items, rejections = source.scan()
     assert (len(items), rejections) == (10, [])
-    assert all(isinstance(source.read(item), Sequence) for item in items)
+    assert all(isinstance(source.read(item), SkeletonSequence) for item in items)
     assert list(all_forms()[dataset]) == ["skeleton", "pyskl", "hrnet", "ctr", "agcn"]
 
 

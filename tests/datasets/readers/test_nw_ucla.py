@@ -13,7 +13,7 @@ import aclnet
 from aclnet.datasets.readers.nw_ucla import NwUclaSource
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.protocols import sides
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.nw_ucla import recording
@@ -25,7 +25,7 @@ ID = "a08_s10_e00_v03"
 FILE = f"{ID}.json"
 
 
-def read(folder: Path) -> Sequence | Rejection:
+def read(folder: Path) -> SkeletonSequence | Rejection:
     return NwUclaSource(get_dataset("nw-ucla"), folder).read(Item(ID, FILE, 0))
 
 
@@ -38,7 +38,7 @@ def content(**changes: Any) -> dict[str, Any]:
 def test_a_recording_becomes_a_sequence(tmp_path: Path):
     (tmp_path / FILE).write_text(json.dumps(content()))
     sequence = read(tmp_path)
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.keypoint.dtype == np.float32
     assert sequence.keypoint.shape == (1, 2, 20, 3)
     assert sequence.keypoint[0, 1, 3].tolist() == [69 / 8, 70 / 8, 71 / 8]
@@ -56,7 +56,7 @@ def test_labels_leave_out_the_numbers_that_names_leave_out(tmp_path: Path):
         sequence = NwUclaSource(get_dataset("nw-ucla"), tmp_path).read(
             Item(name, f"{name}.json", 0)
         )
-        assert isinstance(sequence, Sequence)
+        assert isinstance(sequence, SkeletonSequence)
         labels[action] = get_dataset("nw-ucla").class_names[sequence.label]
     assert [labels[8], labels[9], labels[11], labels[12]] == [
         "donning",
@@ -72,7 +72,7 @@ def test_frames_of_zeros_are_without_the_person(tmp_path: Path):
     skeletons[0] = 0
     (tmp_path / FILE).write_text(json.dumps(content(skeletons=skeletons.tolist())))
     sequence = read(tmp_path)
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.present.tolist() == [[False, True]]
 
 
@@ -120,7 +120,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_any_content_is_a_sequence_or_a_rejection(folder: Path, data: object):
     raw = data if isinstance(data, bytes) else json.dumps(content(skeletons=data)).encode()
     (folder / FILE).write_bytes(raw)
-    assert isinstance(read(folder), Sequence | Rejection)
+    assert isinstance(read(folder), SkeletonSequence | Rejection)
 
 
 @given(data=st.data())
@@ -131,7 +131,7 @@ def test_a_cut_file_is_rejected_and_a_changed_one_no_crash(folder: Path, data: s
     assert isinstance(read(folder), Rejection)
     changed = whole[:cut] + data.draw(st.binary(min_size=1, max_size=1)) + whole[cut + 1 :]
     (folder / FILE).write_bytes(changed)
-    assert isinstance(read(folder), Sequence | Rejection)
+    assert isinstance(read(folder), SkeletonSequence | Rejection)
 
 
 def test_scan_sorts_the_folder_out(tmp_path: Path):

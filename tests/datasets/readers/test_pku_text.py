@@ -15,7 +15,7 @@ from aclnet.datasets.readers.pku_text import PkuTextSource
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.protocols import sides
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.pkummd import recording, video
@@ -54,7 +54,7 @@ def opened(folder: Path, frames: np.ndarray | str, actions: str) -> PkuTextSourc
     return source
 
 
-def read(source: PkuTextSource, number: int) -> Sequence | Rejection:
+def read(source: PkuTextSource, number: int) -> SkeletonSequence | Rejection:
     return source.read(Item(f"{NAME}-{number:03}", RECORDING, 0))
 
 
@@ -69,8 +69,8 @@ def test_each_action_of_a_list_is_an_item(tmp_path: Path):
 def test_frames_count_from_one_and_both_ends_belong_to_the_action(tmp_path: Path):
     source = opened(tmp_path, some_frames(), "51,1,1,2\n12,3,9,1\n")
     first, second = read(source, 1), read(source, 2)
-    assert isinstance(first, Sequence)
-    assert isinstance(second, Sequence)
+    assert isinstance(first, SkeletonSequence)
+    assert isinstance(second, SkeletonSequence)
     assert first.keypoint.shape == (2, 1, 25, 3)
     assert (first.label, first.camera, first.subject) == (50, 3, -1)
     assert second.keypoint.shape == (2, 7, 25, 3)
@@ -84,7 +84,7 @@ def test_frames_count_from_one_and_both_ends_belong_to_the_action(tmp_path: Path
 def test_columns_are_persons_joints_coordinates(tmp_path: Path):
     source = opened(tmp_path, np.arange(1, 151).reshape(1, 150), "1,1,1,1")
     sequence = read(source, 1)
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.keypoint[0, 0, 24].tolist() == [73, 74, 75]
     assert sequence.keypoint[1, 0, 1].tolist() == [79, 80, 81]
 
@@ -117,7 +117,7 @@ def test_lines_that_tell_no_action_are_rejected(tmp_path: Path, line: str, reaso
 
 def test_actions_beyond_the_end_are_rejected(tmp_path: Path):
     source = opened(tmp_path, some_frames(), "1,1,9,1\n1,8,10,1\n")
-    assert isinstance(read(source, 1), Sequence)
+    assert isinstance(read(source, 1), SkeletonSequence)
     rejection = read(source, 2)
     assert isinstance(rejection, Rejection)
     assert (rejection.path, rejection.line) == (LIST, 2)
@@ -129,7 +129,7 @@ def test_actions_of_nobody_are_rejected(tmp_path: Path):
     frames = some_frames()
     frames[4:] = 0
     source = opened(tmp_path, frames, "1,1,9,1\n2,5,9,1\n")
-    assert isinstance(read(source, 1), Sequence)
+    assert isinstance(read(source, 1), SkeletonSequence)
     rejection = read(source, 2)
     assert isinstance(rejection, Rejection)
     assert (rejection.path, rejection.line, rejection.kind) == (RECORDING, 5, "no person")
@@ -161,7 +161,7 @@ def test_a_recording_is_parsed_once_for_all_its_actions(tmp_path: Path, monkeypa
     parse = pku_text.parse_rows
     monkeypatch.setattr(pku_text, "parse_rows", lambda *a: parsed.append(1) or parse(*a))
     source = opened(tmp_path, some_frames(), "1,1,2,1\n2,3,4,1\n3,5,6,1\n")
-    assert all(isinstance(source.read(item), Sequence) for item in source.scan()[0])
+    assert all(isinstance(source.read(item), SkeletonSequence) for item in source.scan()[0])
     assert len(parsed) == 1
     write(tmp_path, RECORDING, text(some_frames()[:5]))
     assert isinstance(read(source, 3), Rejection)  # another version of the file
@@ -277,7 +277,7 @@ def test_any_bytes_are_sequences_or_rejections(folder: Path, data: st.DataObject
     source = get_dataset("pkummd").open(folder)
     items, rejections = source.scan()
     assert items or rejections
-    assert all(isinstance(source.read(item), Sequence | Rejection) for item in items)
+    assert all(isinstance(source.read(item), SkeletonSequence | Rejection) for item in items)
 
 
 def test_made_up_recordings_arrive_in_the_store(tmp_path: Path, prepare_raw):

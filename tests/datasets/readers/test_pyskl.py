@@ -13,7 +13,7 @@ from aclnet.datasets.formats.unpickle import load_pickle
 from aclnet.datasets.readers.pyskl import PysklSource
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def source(folder: Path, content: object) -> PysklSource:
     return PysklSource(get_dataset("ntu60"), path)
 
 
-def only(folder: Path, entry: object) -> Sequence | Rejection:
+def only(folder: Path, entry: object) -> SkeletonSequence | Rejection:
     opened = source(folder, [entry])
     items, rejections = opened.scan()
     assert not rejections
@@ -43,7 +43,7 @@ def only(folder: Path, entry: object) -> Sequence | Rejection:
 
 def test_an_annotation_becomes_a_sequence(tmp_path: Path):
     sequence = only(tmp_path, annotation())
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.keypoint.dtype == np.float32
     assert (sequence.keypoint == annotation()["keypoint"]).all()
     assert sequence.present.tolist() == [[True] * 6, [True, True, False, False, True, True]]
@@ -58,14 +58,14 @@ def test_values_of_rounding_size_are_nobody(tmp_path: Path):
     keypoint[0, 0] = 0
     keypoint[0, 0, 3, 1] = 2e-8
     sequence = only(tmp_path, annotation(keypoint=keypoint))
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.present.tolist() == [[True] * 6, [False] * 6]
     assert not sequence.keypoint[1].any()
 
 
 def test_names_of_other_sets_carry_no_metadata(tmp_path: Path):
     sequence = only(tmp_path, annotation("my_walk_07"))
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert (sequence.sample_id, sequence.subject, sequence.camera) == ("my_walk_07", -1, -1)
 
 
@@ -104,7 +104,7 @@ def test_damage_is_rejected(tmp_path: Path, changes: dict[str, Any], reason: str
     assert rejection.path == "own.pkl"
     assert reason in rejection.reason
     assert STEM in rejection.reason
-    assert isinstance(opened.read(items[1]), Sequence)
+    assert isinstance(opened.read(items[1]), SkeletonSequence)
 
 
 def test_annotations_without_an_id_of_their_own_are_rejected(tmp_path: Path):
@@ -118,7 +118,7 @@ def test_annotations_without_an_id_of_their_own_are_rejected(tmp_path: Path):
         "annotation 4 (counting from 0) has no `frame_dir`",
     ]
     first = opened.read(items[1])
-    assert isinstance(first, Sequence)
+    assert isinstance(first, SkeletonSequence)
     assert first.label == 12
     assert isinstance(opened.read(Item("c", "", 0)), Rejection)
 
@@ -174,7 +174,7 @@ def test_the_pickle_of_the_real_recordings(goldens: Path):
     assert sorted({name.split("/")[0] for name in expected.files}) == [i.sample_id for i in items]
     for item in items:
         sequence = opened.read(item)
-        assert isinstance(sequence, Sequence)
+        assert isinstance(sequence, SkeletonSequence)
         raw = expected[f"{item.sample_id}/raw"]
         assert (sequence.keypoint == raw.astype(np.float16)).all()
         assert sequence.label == int(item.sample_id[-3:]) - 1
@@ -203,7 +203,7 @@ def packed(persons: list[int], first: int = 1, **changes: Any) -> dict[str, Any]
     return {**entry, **changes}
 
 
-def read_pixels(folder: Path, entry: dict[str, Any]) -> Sequence | Rejection:
+def read_pixels(folder: Path, entry: dict[str, Any]) -> SkeletonSequence | Rejection:
     path = folder / "own.pkl"
     path.write_bytes(pickle.dumps([entry]))
     opened = PysklSource(get_dataset("finegym"), path)
@@ -215,7 +215,7 @@ def read_pixels(folder: Path, entry: dict[str, Any]) -> Sequence | Rejection:
 def test_pixels_come_with_scores_and_the_size_of_the_image(tmp_path: Path):
     entry = pixels()
     sequence = read_pixels(tmp_path, entry)
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert (sequence.keypoint == entry["keypoint"]).all()
     assert sequence.present.tolist() == [
         [True] * 6,
@@ -233,7 +233,7 @@ def test_packed_rows_fill_the_persons_of_their_frames_in_order(tmp_path: Path):
     persons = [2, 1, 3, 1]
     entry = packed(persons)
     sequence = read_pixels(tmp_path, entry)
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.keypoint.shape == (3, 4, 17, 2)
     assert sequence.frame_index.tolist() == [0, 2, 4, 6]
     row = 0
@@ -342,7 +342,7 @@ def test_joints_are_found_in_their_files(kinetics: dict[str, np.ndarray], tmp_pa
     assert "annotation 'e': there is no three.pkl beside this file" in rejection.reason
     for item in items:
         sequence = opened.read(item)
-        assert isinstance(sequence, Sequence)
+        assert isinstance(sequence, SkeletonSequence)
         rows = kinetics[item.sample_id].astype(np.float32)
         assert (sequence.keypoint[0, 0] == rows[0, :, :2]).all()
         assert (sequence.keypoint[1, 2] == rows[-1, :, :2]).all()
@@ -390,7 +390,7 @@ def test_joints_in_a_file_a_clip(tmp_path: Path, name: str):
     ((item,), rejections) = opened.scan()
     assert not rejections
     sequence = opened.read(item)
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert (sequence.keypoint[1, 0] == joints[1, :, :2]).all()
 
 
@@ -416,7 +416,7 @@ def test_a_real_clip(real_data: Path, tmp_path: Path):
     """One of UCF101's; the class it has there is one of FineGYM's by its number."""
     entry = load_pickle(real_data / "pyskl" / "example_UCF101_skeleton.pkl")
     sequence = read_pixels(tmp_path, entry)
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.keypoint.shape == (2, 163, 17, 2)
     there = sequence.present
     assert (sequence.keypoint[there] == entry["keypoint"][there]).all()
@@ -434,7 +434,9 @@ def boxed(**changes: Any) -> dict[str, Any]:
     return packed([2, 1, 1, 1], box_score=scores, **changes)
 
 
-def read_boxes(folder: Path, entry: dict[str, Any], **options: float) -> Sequence | Rejection:
+def read_boxes(
+    folder: Path, entry: dict[str, Any], **options: float
+) -> SkeletonSequence | Rejection:
     path = folder / "own.pkl"
     path.write_bytes(pickle.dumps([entry]))
     opened = PysklSource(get_dataset("finegym"), path).with_boxes(**options)
@@ -443,12 +445,12 @@ def read_boxes(folder: Path, entry: dict[str, Any], **options: float) -> Sequenc
 
 def test_unsure_boxes_are_left_out(tmp_path: Path):
     found = read_boxes(tmp_path, boxed(), box_thr=0.7, valid_ratio=0)
-    assert isinstance(found, Sequence)
+    assert isinstance(found, SkeletonSequence)
     assert found.frame_index.tolist() == [0, 2, 6]
     assert found.keypoint[0, :, 0, 0].tolist() == [0, 2, 4]
     assert len(found.keypoint) == 1
     whole = read_boxes(tmp_path, boxed(), box_thr=0.5, valid_ratio=0.5)
-    assert isinstance(whole, Sequence)
+    assert isinstance(whole, SkeletonSequence)
     assert whole.present.tolist() == [[True] * 4, [True, False, False, False]]
 
 

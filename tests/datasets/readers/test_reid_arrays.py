@@ -15,7 +15,7 @@ import aclnet
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.reid import recording, takes
 
@@ -51,7 +51,7 @@ def save(
     np.save(where / f"ids_{name}_{frames}.npy", np.array({0: [0]}, dtype=object))
 
 
-def read_all(source: Source) -> tuple[dict[str, Sequence | Rejection], list[Rejection]]:
+def read_all(source: Source) -> tuple[dict[str, SkeletonSequence | Rejection], list[Rejection]]:
     items, rejections = source.scan()
     return {item.sample_id: source.read(item) for item in items}, rejections
 
@@ -69,12 +69,12 @@ def test_each_window_is_a_sequence(tmp_path: Path):
     together = np.concatenate([x, y, z], axis=-1).reshape(-1, 6, 3, 20).transpose(0, 1, 3, 2)
     for number, (subject, label) in enumerate([(0, 0), (49, 2), (7, 1)]):
         sequence = found[f"train/{number:06}"]
-        assert isinstance(sequence, Sequence)
+        assert isinstance(sequence, SkeletonSequence)
         np.testing.assert_array_equal(sequence.keypoint[0], together[number].astype(np.float32))
         assert (sequence.label, sequence.subject, sequence.condition) == (label, subject, "train")
         assert sequence.frame_index.tolist() == list(range(6))
     other = found["still/000000"]
-    assert isinstance(other, Sequence)
+    assert isinstance(other, SkeletonSequence)
     assert (other.label, other.subject, other.condition) == (1, 7, "still")
 
 
@@ -84,7 +84,7 @@ def test_arrays_of_kgbd_have_the_order_of_its_files(tmp_path: Path):
     windows[..., 1] = np.arange(20)
     save(tmp_path, windows, [3], folder="KGBD/6/test_npy_data/probe", name="KGBD", prefix="t_")
     (sequence,) = read_all(get_dataset("kgbd").open(tmp_path))[0].values()
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     joints = get_layout("kinect_v1").joints
     place = dict(zip(joints, sequence.keypoint[0, 0, :, 1].tolist(), strict=True))
     assert [place[j] for j in ("Head", "ShoulderCenter", "Spine", "HipCenter")] == [0, 1, 10, 11]
@@ -110,7 +110,7 @@ def test_windows_that_make_no_sense_are_rejected_alone(tmp_path: Path):
         "",
     ]
     last = found["train/000004"]
-    assert isinstance(last, Sequence)
+    assert isinstance(last, SkeletonSequence)
     assert last.present.tolist() == [[True, True, True, False, True, True]]
 
 
@@ -199,7 +199,7 @@ def test_changed_bytes_are_sequences_and_rejections(folder: Path, data: st.DataO
     (folder / TRAIN / "source_x_BIWI_6.npy").write_bytes(changed)
     found, _ = read_all(get_dataset("biwi").open(folder))
     for result in found.values():
-        assert isinstance(result, Sequence | Rejection)
+        assert isinstance(result, SkeletonSequence | Rejection)
 
 
 SETS = {

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import aclnet
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.reid import recording, takes
 
@@ -53,7 +53,7 @@ def save(root: Path, files: dict[str, str]) -> None:
         (root / path).write_text(content)
 
 
-def read_all(source: Source) -> tuple[dict[str, Sequence | Rejection], list[Rejection]]:
+def read_all(source: Source) -> tuple[dict[str, SkeletonSequence | Rejection], list[Rejection]]:
     items, rejections = source.scan()
     return {item.sample_id: source.read(item) for item in items}, rejections
 
@@ -66,8 +66,8 @@ def test_frames_of_biwi_in_their_order_without_those_that_are_not_tracked(tmp_pa
     found, rejections = read_all(get_dataset("biwi").open(tmp_path))
     assert (sorted(found), rejections) == (["still/007", "train/049"], [])
     still, train = found["still/007"], found["train/049"]
-    assert isinstance(still, Sequence)
-    assert isinstance(train, Sequence)
+    assert isinstance(still, SkeletonSequence)
+    assert isinstance(train, SkeletonSequence)
     assert still.keypoint[0, :, 0, 0].tolist() == [9, 10, 12, 100]
     assert still.frame_index.tolist() == [0, 1, 3, 4]
     expected = np.float32([12.19, -12.19, 2])
@@ -89,7 +89,7 @@ def test_people_of_ias_lab_are_numbered_in_the_order_of_their_names(tmp_path: Pa
 def test_left_limbs_of_kgbd_lie_in_left_slots(tmp_path: Path):
     save(tmp_path, {"Person164/12.txt": kgbd_frame(0.5) + kgbd_frame(1.5)})
     (sequence,) = read_all(get_dataset("kgbd").open(tmp_path))[0].values()
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert (sequence.sample_id, sequence.label) == ("Person164/12", 163)
     assert sequence.replication == 12
     assert sequence.keypoint[0, :, 0, 0].tolist() == [0.5, 1.5]
@@ -115,7 +115,7 @@ def test_a_gait_cycle_of_ks20_has_all_its_frames_and_no_others(tmp_path: Path):
         ("right_lateral/gc1_body5_90_x.txt", "unknown name"),
     }
     sequence = found["right_lateral/gc10_body24"]
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     np.testing.assert_array_equal(sequence.keypoint[0, :, 0, 0], np.float32([10.09, 10.1]))
     assert sequence.keypoint[0, 0, :, 1].tolist() == list(range(25))
     assert (sequence.label, sequence.camera, sequence.replication) == (19, 4, 10)
@@ -155,7 +155,7 @@ def test_a_damaged_frame_is_named_and_spares_other_recordings(tmp_path: Path):
     rejection = found["train/001"]
     assert isinstance(rejection, Rejection)
     assert rejection.path == "Training/001/1_skel.txt"
-    assert isinstance(found["train/002"], Sequence)
+    assert isinstance(found["train/002"], SkeletonSequence)
 
 
 def test_odd_paths_are_told(tmp_path: Path):
@@ -234,8 +234,8 @@ def test_changed_files_are_a_sequence_or_a_rejection(
     changed = whole[:begin] + data.draw(st.binary(max_size=30)) + whole[end:]
     (folder / dataset / path).write_bytes(changed)
     (result,) = read_all(get_dataset(dataset).open(folder / dataset))[0].values()
-    assert isinstance(result, Sequence | Rejection)
-    if isinstance(result, Sequence):
+    assert isinstance(result, SkeletonSequence | Rejection)
+    if isinstance(result, SkeletonSequence):
         assert np.isfinite(result.keypoint).all()
 
 

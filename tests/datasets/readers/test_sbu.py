@@ -13,7 +13,7 @@ from aclnet.datasets.readers.sbu import SbuSource
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.protocols import sides
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.sbu import recording
@@ -25,7 +25,7 @@ ID = "s05s02-07-002"
 FILE = "s05s02/07/002/skeleton_pos.txt"
 
 
-def read(folder: Path) -> Sequence | Rejection:
+def read(folder: Path) -> SkeletonSequence | Rejection:
     return SbuSource(get_dataset("sbu"), folder).read(Item(ID, FILE, 0))
 
 
@@ -45,7 +45,7 @@ def test_a_recording_becomes_a_sequence(tmp_path: Path):
     values[1, 45 + 3 * 8 :][:3] = 0.25, 0.75, 0.125  # the second person's right hand
     write(tmp_path, text(values))
     sequence = read(tmp_path)
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.keypoint.shape == (2, 2, 15, 3)
     assert sequence.keypoint.dtype == np.float32
     hand = get_layout("sbu").joints.index("HandRight")
@@ -65,7 +65,7 @@ def test_zeros_stay_zeros(tmp_path: Path):
     values[1, 48:51] = 0
     write(tmp_path, text(values))
     sequence = read(tmp_path)
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.present.tolist() == [[False, True, True], [True, True, True]]
     assert not sequence.keypoint[0, 0].any()
     assert not sequence.keypoint[1, 1, 1].any()
@@ -104,7 +104,7 @@ def test_cut_and_changed_files_are_a_sequence_or_a_rejection(folder: Path, data:
     whole = text(np.arange(180).reshape(2, 90) / 180)
     cut = data.draw(st.integers(0, len(whole)))
     write(folder, whole[:cut] + data.draw(st.binary(max_size=4)) + whole[cut + 4 :])
-    assert isinstance(read(folder), Sequence | Rejection)
+    assert isinstance(read(folder), SkeletonSequence | Rejection)
     write(folder, data.draw(st.binary(max_size=30)))
     assert isinstance(read(folder), Rejection)
 

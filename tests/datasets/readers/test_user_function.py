@@ -11,7 +11,7 @@ import pytest
 from aclnet.datasets import registry
 from aclnet.datasets.readers.user_function import open_with
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Sequence
+from aclnet.datasets.spec.sequence import SkeletonSequence
 
 READER = """
     from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ READER = """
 
     from aclnet.datasets.spec.errors import AclnetError
     from aclnet.datasets.registry import get_dataset
-    from aclnet.datasets.spec.sequence import Sequence
+    from aclnet.datasets.spec.sequence import SkeletonSequence
     from aclnet.datasets.spec.source import Item, Source
 
 
@@ -32,7 +32,7 @@ READER = """
         def read(self, item):
             height = np.loadtxt(self.root / item.path)
             keypoint = np.ones((1, len(height), 20, 3), np.float32) * height[:, None, None]
-            return Sequence(
+            return SkeletonSequence(
                 sample_id=item.sample_id,
                 keypoint=keypoint.astype(np.float32),
                 label=0,
@@ -86,7 +86,7 @@ def test_a_function_of_the_working_folder_opens_raw_data(working):
     assert source.root == working / "sea"
     (item,) = source.scan()[0]
     found = source.read(item)
-    assert isinstance(found, Sequence)
+    assert isinstance(found, SkeletonSequence)
     assert found.keypoint[0, :, 0, 0].tolist() == [1, 2, 3]
 
 

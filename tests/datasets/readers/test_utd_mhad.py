@@ -13,7 +13,7 @@ from aclnet.datasets.readers.utd_mhad import UtdMhadSource
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.protocols import check_counts, sides
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ ID = "a27_s8_t4"
 FILE = f"{ID}_skeleton.mat"
 
 
-def read(folder: Path) -> Sequence | Rejection:
+def read(folder: Path) -> SkeletonSequence | Rejection:
     return UtdMhadSource(get_dataset("utd-mhad"), folder).read(Item(ID, FILE, 0))
 
 
@@ -37,7 +37,7 @@ def test_a_recording_becomes_a_sequence(tmp_path: Path, num_frames: int, compres
     skeleton = some_skeleton(num_frames)
     savemat(tmp_path / FILE, {"d_skel": skeleton}, do_compression=compress)
     sequence = read(tmp_path)
-    assert isinstance(sequence, Sequence)
+    assert isinstance(sequence, SkeletonSequence)
     assert sequence.keypoint.dtype == np.float32
     assert sequence.keypoint.shape == (1, num_frames, 20, 3)
     for frame, joint, axis in [(0, 3, 2), (num_frames - 1, 19, 0)]:
@@ -107,7 +107,7 @@ def test_changed_bytes_are_a_sequence_or_a_rejection(
     for _ in range(data.draw(st.integers(1, 3))):
         changed[data.draw(st.integers(120, 300))] = data.draw(st.integers(0, 255))
     (folder / FILE).write_bytes(changed)
-    assert isinstance(read(folder), Sequence | Rejection)
+    assert isinstance(read(folder), SkeletonSequence | Rejection)
 
 
 @pytest.mark.parametrize("dtype", ["f4", "i2", "u1", "i8", ">f8"])
@@ -117,7 +117,7 @@ def test_other_numbers_and_other_variables_do_no_harm(tmp_path: Path, dtype: str
     for compress in (False, True):
         savemat(tmp_path / FILE, content, do_compression=compress)
         sequence = read(tmp_path)
-        assert isinstance(sequence, Sequence)
+        assert isinstance(sequence, SkeletonSequence)
         np.testing.assert_array_equal(sequence.keypoint[0].transpose(1, 2, 0), skeleton)
 
 
@@ -176,6 +176,6 @@ def test_real_recordings_are_read(real_data: Path):
     source = UtdMhadSource(get_dataset("utd-mhad"), real_data / "utd_mhad")
     for item in source.scan()[0][::50]:
         sequence = source.read(item)
-        assert isinstance(sequence, Sequence)
+        assert isinstance(sequence, SkeletonSequence)
         skeleton = loadmat(source.root / item.path)["d_skel"]
         assert (sequence.keypoint[0].transpose(1, 2, 0) == skeleton.astype(np.float32)).all()

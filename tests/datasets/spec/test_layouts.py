@@ -96,11 +96,11 @@ def test_bones_form_a_tree_with_one_root(layout):
 def test_inward_edges_form_a_tree_towards_the_center(layout):
     parent = dict(layout.inward)
     assert len(layout.inward) == len(parent) == layout.num_joints - 1
-    assert layout.center not in parent
+    assert layout.centre not in parent
     for joint in range(layout.num_joints):
         for _ in range(layout.num_joints):
             joint = parent.get(joint, joint)
-        assert joint == layout.center
+        assert joint == layout.centre
 
 
 @each_layout
@@ -240,5 +240,5 @@ def test_a_file_of_another_form_is_refused(tmp_path):
 
 def test_layouts_do_not_change():
     with pytest.raises(ValueError, match="frozen"):
-        get_layout("coco").center = 3
+        get_layout("coco").centre = 3
     assert isinstance(get_layout("coco"), Layout)

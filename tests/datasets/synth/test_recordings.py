@@ -9,7 +9,7 @@ import pytest
 
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Sequence
+from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.datasets.synth import get_generator
 from aclnet.datasets.synth.recordings import DAMAGES, spoil, text_rows
 
@@ -58,7 +58,7 @@ def test_all_that_is_not_damaged_can_be_read(tmp_path: Path, dataset: str, form:
     assert not rejections
     assert len(items) == summary.sequences == 10
     sequences = [source.read(item) for item in items]
-    assert all(isinstance(sequence, Sequence) for sequence in sequences)
+    assert all(isinstance(sequence, SkeletonSequence) for sequence in sequences)
     heights = [np.ptp(sequence.keypoint[sequence.present][..., 1]) for sequence in sequences]
     assert 1.0 < min(heights) <= max(heights) < 3.0  # metres
 

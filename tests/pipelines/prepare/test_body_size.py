@@ -152,5 +152,5 @@ def test_bodies_in_space_have_directions_too(people, prepare_raw, tmp_path):
     sequence = store.sequence(0)
     bones = sequence.keypoint - sequence.keypoint[:, :, list(store.layout.bone_parent)]
     length = np.linalg.norm(bones, axis=-1)[sequence.present]
-    root = store.layout.center
+    root = store.layout.centre
     np.testing.assert_allclose(np.delete(length, root, axis=1), 1, atol=1e-3)

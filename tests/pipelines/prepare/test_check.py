@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
 from aclnet.datasets.synth.custom import FORMS
 from aclnet.pipelines.prepare.check import check
@@ -38,7 +38,7 @@ class MadeUp(Source):
         return self._results[item.sample_id]
 
 
-def sequence(name: str, label: int = 0, frames: int = 5, **changes) -> Sequence:
+def sequence(name: str, label: int = 0, frames: int = 5, **changes) -> SkeletonSequence:
     keypoint = np.random.default_rng([frames, label]).uniform(0.1, 2, (1, frames, 20, 3))
     values = {
         "sample_id": name,
@@ -48,10 +48,10 @@ def sequence(name: str, label: int = 0, frames: int = 5, **changes) -> Sequence:
         "frame_index": np.arange(frames, dtype=np.int32),
         "source": f"{name}.txt",
     }
-    return Sequence(**(values | changes))
+    return SkeletonSequence(**(values | changes))
 
 
-def four(**changes) -> dict[str, Sequence | Rejection]:
+def four(**changes) -> dict[str, SkeletonSequence | Rejection]:
     return {name: sequence(name, label=n % 2) for n, name in enumerate("abcd")} | changes
 
 
@@ -74,13 +74,13 @@ def test_sound_data_have_no_problem():
     assert {count.side: count.found for count in found.counts} == {"own/train": 2, "own/test": 2}
 
 
-def scaled(name: str, factor: float) -> Sequence:
+def scaled(name: str, factor: float) -> SkeletonSequence:
     found = sequence(name, label=1)
     found.keypoint *= factor
     return found
 
 
-def still(name: str) -> Sequence:
+def still(name: str) -> SkeletonSequence:
     found = sequence(name, label=1)
     found.keypoint[:] = found.keypoint[:, :1]
     return found

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from aclnet.datasets.spec.sequence import Sequence
+from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.datasets.store.store import INT16_FILL, decode_int16, encode_int16
 from aclnet.pipelines.prepare import fragments, shards
 from aclnet.pipelines.prepare.assemble import int16_scale
@@ -98,7 +98,7 @@ def test_shards_are_powers_of_two_that_hold_the_longest(plan):
 @given(st.integers(1, 5), st.integers(1, 60), st.integers(5, 30))
 def test_pieces_fit_a_shard_and_make_up_the_sequence(persons, frames, limit):
     keypoint = np.arange(persons * frames * 6, dtype=np.float32).reshape(persons, frames, 2, 3)
-    whole = Sequence(
+    whole = SkeletonSequence(
         sample_id="a",
         keypoint=keypoint,
         label=0,

@@ -11,7 +11,7 @@ import aclnet
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import Sequence
+from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
 from aclnet.pipelines.prepare import fragments
 from aclnet.pipelines.prepare.executor import executor
@@ -41,9 +41,9 @@ class MadeUp(Source):
         return self._sequences[item.sample_id]
 
 
-def sequence(sample_id: str, persons: int = 1, frames: int = 5, seed: int = 0) -> Sequence:
+def sequence(sample_id: str, persons: int = 1, frames: int = 5, seed: int = 0) -> SkeletonSequence:
     rng = np.random.default_rng([seed, frames])
-    return Sequence(
+    return SkeletonSequence(
         sample_id=sample_id,
         keypoint=rng.normal(size=(persons, frames, 25, 3)).astype(np.float32),
         label=0,

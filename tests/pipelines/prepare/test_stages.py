@@ -25,12 +25,12 @@ from aclnet.pipelines.steps.normalise import denormalise, normalise
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aclnet.datasets.spec.sequence import Sequence
+    from aclnet.datasets.spec.sequence import SkeletonSequence
 
 LAYOUT = get_layout("nturgb+d")
 
 
-def cleaned(raw: Path) -> dict[str, Sequence]:
+def cleaned(raw: Path) -> dict[str, SkeletonSequence]:
     """Each recording by id, read and cleaned on its own."""
     source = get_dataset("ntu60").open(raw)
     items, _ = source.scan()
@@ -38,7 +38,7 @@ def cleaned(raw: Path) -> dict[str, Sequence]:
 
 
 @pytest.fixture(scope="module")
-def recordings(people: Path) -> dict[str, Sequence]:
+def recordings(people: Path) -> dict[str, SkeletonSequence]:
     return cleaned(people)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from aclnet.datasets.readers.ntu import NtuSource
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.spec.sequence import Rejection, Sequence
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.pipelines.steps.clean import CLEANERS, clean_ntu
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ def person(num_frames: int, motion: float, width: float = 0.5, seed: int = 0) ->
     return (joints + walk + rng.normal(0, 1e-3, (num_frames, 25, 3))).astype(np.float32)
 
 
-def recording(num_frames: int, *bodies: tuple[list[int] | range, np.ndarray]) -> Sequence:
+def recording(num_frames: int, *bodies: tuple[list[int] | range, np.ndarray]) -> SkeletonSequence:
     """Of bodies given as (frames in which they are seen, positions there)."""
     keypoint = np.zeros((len(bodies), num_frames, 25, 3), np.float32)
     present = np.zeros(keypoint.shape[:2], np.bool_)
     for m, (frames, positions) in enumerate(bodies):
         keypoint[m, list(frames)] = positions
         present[m, list(frames)] = True
-    return Sequence(
+    return SkeletonSequence(
         sample_id="S001C001P001R001A050",
         keypoint=keypoint,
         label=49,
@@ -40,20 +40,20 @@ def recording(num_frames: int, *bodies: tuple[list[int] | range, np.ndarray]) ->
     )
 
 
-def cleaned(sequence: Sequence) -> Sequence:
+def cleaned(sequence: SkeletonSequence) -> SkeletonSequence:
     result = clean_ntu(sequence)
-    assert isinstance(result, Sequence)
+    assert isinstance(result, SkeletonSequence)
     return result
 
 
-def read_all(folder: Path) -> dict[str, Sequence]:
+def read_all(folder: Path) -> dict[str, SkeletonSequence]:
     source = NtuSource(get_dataset("ntu60"), folder)
     sequences = {item.sample_id: source.read(item) for item in source.scan()[0]}
-    assert all(isinstance(sequence, Sequence) for sequence in sequences.values())
+    assert all(isinstance(sequence, SkeletonSequence) for sequence in sequences.values())
     return sequences
 
 
-def assert_consistent(sequence: Sequence) -> None:
+def assert_consistent(sequence: SkeletonSequence) -> None:
     m, t = sequence.keypoint.shape[:2]
     assert sequence.keypoint.dtype == np.float32
     assert sequence.keypoint.flags.c_contiguous

@@ -8,14 +8,14 @@ import pytest
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import Sequence
+from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.pipelines.steps.convert import CONVERSIONS, approximated, convert, summary, with_layout
 
 
-def sequence_of(layout: str, *, scored: bool = True) -> Sequence:
+def sequence_of(layout: str, *, scored: bool = True) -> SkeletonSequence:
     rng = np.random.default_rng(0)
     shape = (2, 5, get_layout(layout).num_joints)
-    return Sequence(
+    return SkeletonSequence(
         sample_id="a",
         keypoint=rng.normal(size=(*shape, 2)).astype(np.float32),
         label=0,
@@ -45,7 +45,7 @@ def test_every_conversion_ends_in_its_layout_with_or_without_scores():
             assert (after.score is not None) == scored
 
 
-def joint(sequence: Sequence, layout: str, name: str) -> np.ndarray:
+def joint(sequence: SkeletonSequence, layout: str, name: str) -> np.ndarray:
     """(M, T, C + 1) a joint by name, with its score."""
     j = get_layout(layout).joints.index(name)
     return np.concatenate([sequence.keypoint[:, :, j], sequence.score[:, :, [j]]], axis=-1)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.spec.sequence import Sequence
+from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.datasets.synth.kinetics import FORMS
 from aclnet.pipelines.steps.clean import two_by_score
 from aclnet.pipelines.steps.tracking import MAX_DISTANCE, MAX_GAP, _same, two_tracks
@@ -20,7 +20,9 @@ FIGURE = np.random.default_rng(7).uniform(0, [40, 100], (18, 2)).astype(np.float
 """Somebody about a hundred pixels tall."""
 
 
-def listed(frames: list[list[tuple[float, float]]], numbers: list[int] | None = None) -> Sequence:
+def listed(
+    frames: list[list[tuple[float, float]]], numbers: list[int] | None = None
+) -> SkeletonSequence:
     """A sequence of frames that list persons as (place in x, score)."""
     shape = (max(map(len, frames)), len(frames), 18)
     keypoint, score = np.zeros((*shape, 2), np.float32), np.zeros(shape, np.float32)
@@ -29,10 +31,10 @@ def listed(frames: list[list[tuple[float, float]]], numbers: list[int] | None = 
         for m, (x, confidence) in enumerate(people):
             keypoint[m, t], score[m, t], present[m, t] = FIGURE + np.array([x, 50]), confidence, 1
     index = np.array(numbers or range(len(frames)), np.int32)
-    return Sequence("a", keypoint, 0, present, index, score=score, width=340, height=256)
+    return SkeletonSequence("a", keypoint, 0, present, index, score=score, width=340, height=256)
 
 
-def places(sequence: Sequence) -> list[list[float | None]]:
+def places(sequence: SkeletonSequence) -> list[list[float | None]]:
     """Where the persons are in x, None where they are not."""
     return [
         [round(float(x)) if there else None for x, there in zip(row, present, strict=True)]
@@ -142,7 +144,7 @@ def test_made_up_actors_are_followed(tmp_path):
     generate(tmp_path, sequences=16, subjects=2, seed=1, damage=0, progress=lambda *_: None)
     source = get_dataset("kinetics").open(tmp_path)
 
-    def largest_step(sequence: Sequence) -> float:
+    def largest_step(sequence: SkeletonSequence) -> float:
         neck = sequence.keypoint[0, sequence.present[0], 1]
         neck = neck[neck.any(axis=1)]
         return float(np.linalg.norm(np.diff(neck, axis=0), axis=1).max())
@@ -172,7 +174,7 @@ def test_two_by_score_of_real_clips(real_data):
     source = get_dataset("kinetics").open(real_data / "kinetics_json")
     for item in source.scan()[0]:
         raw = source.read(item)
-        assert isinstance(raw, Sequence)
+        assert isinstance(raw, SkeletonSequence)
         found = two_by_score(raw)
         for t in range(raw.present.shape[1]):
             people = [m for m in range(len(raw.present)) if raw.present[m, t]]
