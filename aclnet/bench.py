@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from aclnet.datasets.spec.progress import silent
 from aclnet.runs.inputs import MakeInputs, clip_to_train
 from aclnet.runs.network import build_network
 from aclnet.runs.splits import choose_splits
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from lightning_fabric import Fabric
 
+    from aclnet.datasets.spec.progress import Progress
     from aclnet.datasets.store.plan import EpochPlan
     from aclnet.datasets.store.store import Store
     from aclnet.datasets.store.stream import Stream
@@ -83,7 +85,7 @@ def bench(
     config: Config,
     *,
     seconds: float = 5.0,
-    progress: Callable[[str, int, int], None] = lambda *_: None,
+    progress: Progress = silent,
 ) -> Speed:
     """Measures a store with a training configuration; each part takes about `seconds`.
 
@@ -161,7 +163,7 @@ def _entropy(order: np.ndarray[Any, Any], plan: EpochPlan, shard_of: np.ndarray[
     """Of the shards in a batch, mean over the epoch's, in nats."""
     found = []
     for step in range(plan.steps):
-        counts = np.unique(shard_of[order[plan.step(step, 0, 1)]], return_counts=True)[1]
+        counts = np.unique(shard_of[order[plan.step(step)]], return_counts=True)[1]
         share = counts / counts.sum()
         found.append(float(-(share * np.log(share)).sum()))
     return float(np.mean(found))

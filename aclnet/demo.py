@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import average_precision_score
 
+from aclnet.datasets.formats.atomic import write_json
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.store import manifest
 from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth.motion import FAMILIES
 from aclnet.datasets.synth.ntu import generate
 from aclnet.evaluation.family_table import family_table
 from aclnet.evaluation.occlusion_bench import occlusion_bench
 from aclnet.pipelines.inputs.occlusion import Drop
-from aclnet.pipelines.prepare.executor import executor
+from aclnet.pipelines.prepare.executor import open_executor
 from aclnet.pipelines.prepare.options import PrepareOptions
 from aclnet.pipelines.prepare.stages import prepare
 from aclnet.runs.config import build_config
@@ -31,16 +31,17 @@ from aclnet.runs.scores import Scores
 from aclnet.training.launch import make_fabric, train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
     from pathlib import Path
 
     import pandas as pd
     from numpy.typing import NDArray
 
+    from aclnet.datasets.spec.progress import Progress
     from aclnet.evaluation.family_table import FamilyTable
     from aclnet.pipelines.prepare.stages import Report
     from aclnet.runs.run import Run
-    from aclnet.training.trainer import Progress
+    from aclnet.training.trainer import TrainingMonitor
 
 DROPS = ("hands", "legs")
 DAMAGE = 0.01
@@ -74,7 +75,7 @@ class Findings:
 
 
 def make_store(
-    folder: Path, progress: Callable[[str, int, int], None], people: People | None = None
+    folder: Path, progress: Progress, people: People | None = None
 ) -> tuple[Report, Store]:
     """Raw files in `folder`/raw and their store, `folder`/ntu60.zarr.
 
@@ -90,28 +91,28 @@ def make_store(
             damage=DAMAGE,
             progress=lambda done, total: progress("make up", done, total),
         )
-    with executor() as run_jobs:
+    with open_executor() as execute:
         report = prepare(
             get_dataset("ntu60").open(raw),
             out,
             PrepareOptions(),
-            run_jobs,
-            lambda stage, done, total, _: progress(stage, done, total),
+            execute,
+            progress,
         )
     return report, Store(out)
 
 
 def train_on(
-    store: Store, progress: Progress, *, seed: int = 0, settings: Iterable[str] = ()
+    store: Store, monitor: TrainingMonitor, *, seed: int = 0, settings: Iterable[str] = ()
 ) -> Run:
     """A run of the recipe `demo` with further settings (`key=value`)."""
     config = build_config("demo", settings, seed=seed)
     fabric = make_fabric(config, devices="1")
     fabric.launch()
-    return train(fabric, store, config, progress)
+    return train(fabric, store, config, monitor)
 
 
-def find(run: Run, store: Store, progress: Callable[[str, int, int], None]) -> Findings:
+def find(run: Run, store: Store, progress: Progress) -> Findings:
     """Families, and accuracy clean and with parts missing."""
     corruptions = [Drop.of(drop, store.layout) for drop in DROPS]
     name, occlusion = occlusion_bench(run, store, corruptions, progress=progress)
@@ -138,6 +139,6 @@ def _claim(folder: Path, people: People) -> None:
     file = folder / _PEOPLE
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        manifest.write_json(file, asdict(people))
+        write_json(file, asdict(people))
     elif json.loads(file.read_text()) != asdict(people):
         raise AclnetError(f"{folder} holds other people ({file}); choose another folder")

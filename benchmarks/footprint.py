@@ -17,7 +17,7 @@ import people
 from measure import Row, alternate, command
 
 import aclnet
-from aclnet.pipelines.prepare.executor import executor
+from aclnet.pipelines.prepare.executor import open_executor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,10 +101,10 @@ def _cost(files: list[Path], place: Path, size: int) -> _Cost:
 
 def _tasks(rounds: int) -> Iterator[Row]:
     """What dask adds to every task of prepare: nothing is done in these."""
-    with executor(2) as run:
+    with open_executor(2) as execute:
 
         def all_of_them() -> None:
-            for _ in run(abs, range(_TASKS)):
+            for _ in execute(abs, range(_TASKS)):
                 pass
 
         (seconds,) = alternate([all_of_them], rounds)

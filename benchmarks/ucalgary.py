@@ -27,7 +27,7 @@ from aclnet.cli.progress import JobsProgress
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.store.store import Store
 from aclnet.evaluation.scorer import Scorer
-from aclnet.pipelines.prepare.executor import executor
+from aclnet.pipelines.prepare.executor import open_executor
 from aclnet.pipelines.prepare.options import PrepareOptions
 from aclnet.pipelines.prepare.stages import prepare
 from aclnet.retrieval.embedder import Embedder
@@ -104,9 +104,9 @@ def _link(raw: Path, folder: Path) -> None:
 
 def _store(work: Path, options: PrepareOptions) -> Store:
     out = work / f"{options.normalise}{'-aligned' if options.align else ''}.zarr"
-    with executor() as run_jobs:
+    with open_executor() as execute:
         source = get_dataset("custom").open((work / "raw").resolve())
-        prepare(source, out, options, run_jobs, lambda *_: None)
+        prepare(source, out, options, execute)
     return Store(out)
 
 

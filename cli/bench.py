@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from aclnet.cli.console import json_option, print_json, progress, screen, table
+from aclnet.cli.console import json_option, print_json, progress_bars, screen, table
 
 
 @click.command()
@@ -41,7 +41,7 @@ def command(
     chosen = [*([f"data.protocol={protocol}"] if protocol else []), *settings]
     config = build_config(recipe, chosen)
     fabric = make_fabric(config, accelerator, "1")
-    with progress() as update:
+    with progress_bars() as update:
         found = bench(fabric, opened, config, seconds=seconds, progress=update)
     if as_json:
         print_json(found.as_dict())

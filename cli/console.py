@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 from contextlib import contextmanager
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from aclnet.datasets.spec.progress import Progress
 
 # paths and class names are text, whatever brackets and colons they hold
 screen = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -53,33 +48,29 @@ class CommaList(click.ParamType):  # type: ignore[type-arg]  # older click has n
         return found
 
 
-class Update(Protocol):
-    """Moves the bar of a stage."""
-
-    def __call__(self, stage: str, done: int, total: int, remark: str = "") -> None: ...
-
-
 @contextmanager
-def progress() -> Iterator[Update]:
+def progress_bars() -> Iterator[Progress]:
     """A bar a stage, moved by the function that is yielded."""
     columns = (
-        TextColumn("{task.description:<9}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[remark]}"),
+        bars.TextColumn("{task.description:<9}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn("{task.fields[rate]}"),
+        bars.TimeRemainingColumn(),
+        bars.TextColumn("{task.fields[remark]}"),
     )
-    tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=screen) as bars:
+    tasks: dict[str, bars.TaskID] = {}
+    with bars.Progress(*columns, console=screen) as shown:
 
         def update(stage: str, done: int, total: int, remark: str = "") -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total, rate="", remark="", completed=done)
-            task = bars.tasks[bars.task_ids.index(tasks[stage])]
+                tasks[stage] = shown.add_task(
+                    stage, total=total, rate="", remark="", completed=done
+                )
+            task = shown.tasks[shown.task_ids.index(tasks[stage])]
             speed = task.finished_speed or task.speed
             rate = f"{speed:,.0f}/s" if speed else ""
-            bars.update(tasks[stage], completed=done, total=total, rate=rate, remark=remark)
+            shown.update(tasks[stage], completed=done, total=total, rate=rate, remark=remark)
 
         yield update
 
@@ -93,6 +84,11 @@ def table(
         out.add_column(column, justify="left" if number < left else "right")
     for row in rows:
         out.add_row(*map(str, row))
+    print_table(out)
+
+
+def print_table(out: Table) -> None:
+    """Prints a table of rich on stdout; what its cells hold is text, brackets too."""
     Console(highlight=False, markup=False, emoji=False).print(out)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from aclnet.cli.console import progress, screen
+from aclnet.cli.console import progress_bars, screen
 from aclnet.cli.scoring import show_accuracy
 
 
@@ -19,21 +19,21 @@ from aclnet.cli.scoring import show_accuracy
 def command(folder: Path, seed: int, subjects: int, settings: tuple[str, ...]) -> None:
     """Make up people in NTU's raw format below FOLDER and take them through the whole chain."""
     from aclnet.cli.families import show_families
+    from aclnet.cli.monitors import TrainingScreen
     from aclnet.cli.occlusion_bench import show_bench
-    from aclnet.cli.progress import TrainingProgress
     from aclnet.demo import People, find, make_store, train_on
     from aclnet.evaluation.figures import draw_affinity, draw_bench
     from aclnet.runs.config import build_config
 
     began = time.monotonic()
     epochs = build_config("demo", settings, seed=seed).optim.epochs
-    with progress() as update:
+    with progress_bars() as update:
         report, store = make_store(folder, update, People(seed=seed, subjects=subjects))
     rejected = sum(report.rejections.values())
     screen.print(f"{len(store)} samples in {store.path}, {rejected} damaged files left out")
-    with TrainingProgress(epochs) as training:
+    with TrainingScreen(epochs) as training:
         run = train_on(store, training, seed=seed, settings=settings)
-    with progress() as update:
+    with progress_bars() as update:
         found = find(run, store, update)
     config = run.config
     show_accuracy(f"{run.protocol} test", found.scores.result(), config.data.clips, config.select)

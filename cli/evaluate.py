@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import json_option, percent, print_json, progress, screen, table
+from aclnet.cli.console import json_option, percent, print_json, progress_bars, screen, table
 from aclnet.cli.recognising import show_recognition
 from aclnet.cli.scoring import open_run, scoring_options, show_accuracy, which_weights
 
@@ -51,20 +51,21 @@ def command(
     Writes scores with sample ids, and what it prints, into the run.
     """
     from aclnet.evaluation.figures import draw_confusion
-    from aclnet.evaluation.scorer import Scorer, retrieval_of
+    from aclnet.evaluation.scorer import Scorer
+    from aclnet.runs.inference import Pass
 
     opened, data = open_run(run, store)
     task = opened.config.task
     if published and task != "reid":
         raise click.UsageError(f"--published is of re-identification; this run's task is {task}")
-    retrieval = retrieval_of(opened, embedding=embedding, metric=metric, flip=flip)
+    retrieval = opened.config.retrieval.changed(embedding=embedding, metric=metric, flip=flip)
     scorer = Scorer(opened, data, split, clips=clips, retrieval=retrieval, accelerator=accelerator)
     file = opened.scores(scorer.name)
     if task != "action":
         _recognise(scorer, file, published=published, as_json=as_json)
         return
-    with progress() as update:
-        scores = scorer.score(progress=update)
+    with progress_bars() as update:
+        scores = scorer.score(Pass(progress=update))
     scores.save(file)
     per_class = scores.per_class(scorer.class_names)
     per_class.to_csv(file.with_suffix(".per_class.csv"), index=False)
@@ -72,17 +73,19 @@ def command(
     if as_json:
         print_json({"run": str(opened.path), "split": scorer.name, **scorer.result(scores)})
         return
-    screen.print(f"run {opened.path}, store {data.path}", markup=False)
+    screen.print(f"run {opened.path}, store {data.path}")
     show_accuracy(scorer.split, scorer.result(scores), scorer.clips, opened.config.select)
     _show_classes(per_class)
-    screen.print(f"scores, table and confusion: {file.with_suffix('')}.*", markup=False)
+    screen.print(f"scores, table and confusion: {file.with_suffix('')}.*")
 
 
 def _recognise(scorer: Scorer, file: Path, *, published: bool, as_json: bool) -> None:
     """Tests people by retrieval and shows the protocol's tables."""
+    from aclnet.runs.inference import Pass
+
     run, data = scorer.run, scorer.store
-    with progress() as update:
-        found = scorer.recognise(progress=update)
+    with progress_bars() as update:
+        found = scorer.recognise(Pass(progress=update))
     scores = found.scores(len(scorer.class_names))
     scores.save(file)
     tables = found.tables(as_published=published)
@@ -92,10 +95,10 @@ def _recognise(scorer: Scorer, file: Path, *, published: bool, as_json: bool) ->
         rows = {name: frame.to_dict("records") for name, frame in tables.items()}
         print_json({"run": str(run.path), "split": scorer.name, **result, "tables": rows})
         return
-    screen.print(f"run {run.path}, store {data.path}", markup=False)
+    screen.print(f"run {run.path}, store {data.path}")
     show_recognition(scorer.split, result, tables, scorer.config)
-    screen.print(f"weights: {which_weights(run.config.select)}", markup=False)
-    screen.print(f"scores and tables: {file.with_suffix('')}.*", markup=False)
+    screen.print(f"weights: {which_weights(run.config.select)}")
+    screen.print(f"scores and tables: {file.with_suffix('')}.*")
 
 
 def _show_classes(per_class: pd.DataFrame) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import progress, screen
+from aclnet.cli.console import progress_bars, screen
 
 if TYPE_CHECKING:
     from aclnet.runs.run import Run
@@ -73,14 +73,14 @@ def _embeddings(
     from aclnet.exchange.export_run import export_embeddings
 
     store = Store(path) if path else run.open_store()
-    with progress() as update:
+    with progress_bars() as update:
         count = export_embeddings(
             run,
             store,
             file,
             embedding=embedding,
             windows=windows,
-            progress=lambda done, total: update("embed", done, total),
+            progress=update,
         )
     what = "windows" if windows else "sequences"
     return f"{count} {what} of {store.path}, by {run.path}"

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from aclnet.cli.console import json_option, print_json, screen
+from aclnet.cli.console import json_option, print_json, print_table, screen
 
 if TYPE_CHECKING:
     from aclnet.evaluation.family_table import FamilyTable
@@ -44,9 +43,9 @@ def command(run: Path | None, epoch: int | None, scores: str | None, as_json: bo
     if as_json:
         print_json({"run": str(opened.path), **found.as_dict()})
         return
-    screen.print(f"run {opened.path}, {found.origin}", markup=False)
+    screen.print(f"run {opened.path}, {found.origin}")
     show_families(found)
-    screen.print(f"affinity heat map, ordered by family: {figure}", markup=False)
+    screen.print(f"affinity heat map, ordered by family: {figure}")
 
 
 def show_families(found: FamilyTable) -> None:
@@ -65,10 +64,9 @@ def show_families(found: FamilyTable) -> None:
             size, temperature = str(len(family.members)), f"{family.temperature:.2f}"
             out.add_row(family.name, size, temperature, ", ".join(members))
     if out.row_count:
-        Console(highlight=False, markup=False).print(out)
+        print_table(out)
     alone = [family.name for family in found.occurring if not family.members]
     names = f": {', '.join(alone)}" if alone else ""
     screen.print(
         f"{len(alone)} of {len(found.occurring)} classes that occur have no family{names}",
-        markup=False,
     )

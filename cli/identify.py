@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from aclnet.cli.console import json_option, print_json, progress, screen, table
+from aclnet.cli.console import json_option, print_json, progress_bars, screen, table
 
 _PATH = click.Path(path_type=Path)
 
@@ -45,7 +45,7 @@ def command(
 
     opened = Run(run)
     limit = threshold_of(opened) if threshold is None else threshold
-    with progress() as update:
+    with progress_bars() as update:
         found = identify(
             opened,
             Store(gallery),

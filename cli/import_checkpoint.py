@@ -52,12 +52,12 @@ def command(
         out=out,
     )
     if as_json:
-        print_json({"run": str(run.path), **run.record["imported"]})
+        print_json({"run": str(run.path), **run.record.model_dump()["imported"]})
         return
     config, known = run.config, len(run.class_names)
     screen.print(
         f"{run.path}: {known} classes, {run.layout.num_joints} joints of "
-        f"{run.record['channels']} channels, base width {config.model.base_channels}, "
+        f"{run.record.channels} channels, base width {config.model.base_channels}, "
         f"modality {modality}, recipe {config.recipe} with official settings"
     )
     screen.print(f"next: aclnet evaluate {run.path} --store STORE")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import json_option, print_json, progress, screen, table
+from aclnet.cli.console import json_option, print_json, progress_bars, screen, table
 from aclnet.cli.scoring import open_run, scoring_options, which_weights
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def command(
 
     opened, data = open_run(run, store)
     corruptions = [Drop.of(drop, data.layout, missing) for drop in drops]  # type: ignore[arg-type]
-    with progress() as update:
+    with progress_bars() as update:
         name, rows = occlusion_bench(
             opened, data, corruptions, split, clips=clips, accelerator=accelerator, progress=update
         )
@@ -59,11 +59,11 @@ def command(
     if as_json:
         print_json({"run": str(opened.path), "split": name, "rows": rows.to_dict("records")})
         return
-    screen.print(f"run {opened.path}, store {data.path}", markup=False)
+    screen.print(f"run {opened.path}, store {data.path}")
     weights = which_weights(opened.config.select)
     people = opened.config.task != "action"
     show_bench(rows, f"{name}, {len(data.layout.joints)} joints, weights: {weights}", people=people)
-    screen.print(f"table and figure: {file}.*", markup=False)
+    screen.print(f"table and figure: {file}.*")
 
 
 def show_bench(rows: pd.DataFrame, title: str, *, people: bool = False) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import json_option, print_json, progress, screen, table
+from aclnet.cli.console import json_option, print_json, progress_bars, screen, table
 
 if TYPE_CHECKING:
     from aclnet.datasets.spec.protocols import SideCount
@@ -109,7 +109,7 @@ def command(
     from aclnet.datasets.discovery import find_raw
     from aclnet.datasets.registry import get_dataset
     from aclnet.pipelines.prepare.check import check as check_all
-    from aclnet.pipelines.prepare.executor import executor
+    from aclnet.pipelines.prepare.executor import open_executor
     from aclnet.pipelines.prepare.options import PrepareOptions
     from aclnet.pipelines.prepare.stages import prepare
 
@@ -134,15 +134,11 @@ def command(
     out = out or Path(f"{spec.name}.zarr")
     screen.print(f"{spec.title}: {raw}" + ("" if check else f" -> {out}"))
     source = _open(spec, raw, reader, layout)
-    with executor(workers, scheduler, max_memory) as run, progress() as update:
-
-        def show(stage: str, done: int, total: int, rejected: int) -> None:
-            update(stage, done, total, f"{rejected} rejected" if rejected else "")
-
+    with open_executor(workers, scheduler, max_memory) as execute, progress_bars() as update:
         if check:
-            checked = check_all(source, options, run, show)
+            checked = check_all(source, options, execute, update)
         else:
-            report = prepare(source, out, options, run, show, overwrite=overwrite)
+            report = prepare(source, out, options, execute, update, overwrite=overwrite)
     if check:
         _tell(checked, as_json=as_json)
     elif as_json:

@@ -53,7 +53,6 @@ def open_run(run: Path | None, store: Path | None) -> tuple[Run, Store]:
         screen.print(
             f"run {opened.path} is not finished: its last checkpoint counts; "
             "`aclnet train` goes on",
-            markup=False,
         )
     return opened, Store(store) if store else opened.open_store()
 

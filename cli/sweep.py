@@ -75,7 +75,7 @@ def command(
     Stopped anywhere, the same command goes on; runs that another grid has trained are not trained
     again.
     """
-    from aclnet.cli.progress import JobsProgress
+    from aclnet.cli.monitors import JobsScreen
     from aclnet.datasets.discovery import newest_store
     from aclnet.datasets.store.store import Store
     from aclnet.runs.recipes import default_recipe
@@ -100,7 +100,7 @@ def command(
     failures = []
     if not report:
         screen.print(_chosen(sweep))
-        with JobsProgress(jobs) as watch:
+        with JobsScreen(jobs) as watch:
             failures = train_jobs(sweep.jobs, watch, at_once=jobs, accelerator=accelerator)
     rows = write_results(sweep)
     if as_json:

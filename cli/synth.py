@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from aclnet.cli.console import json_option, print_json, progress, screen
+from aclnet.cli.console import json_option, print_json, progress_bars, screen
 
 
 @click.command()
@@ -33,7 +33,7 @@ def command(
 
     check_range("damage", damage, 0, 1)
     check_range("sequences", sequences, 1, 10**6)
-    with progress() as update:
+    with progress_bars() as update:
         summary = get_generator(dataset, form)(
             folder,
             sequences=sequences,

@@ -82,7 +82,7 @@ def command(
 
     Stopped anywhere, the same command goes on and ends with the same weights.
     """
-    from aclnet.cli.progress import TrainingProgress
+    from aclnet.cli.monitors import TrainingScreen
     from aclnet.datasets.discovery import newest_store
     from aclnet.datasets.store.store import Store
     from aclnet.runs.config import build_config
@@ -125,7 +125,7 @@ def command(
     (config,) = configs
     fabric = make_fabric(config, accelerator, devices)
     fabric.launch()
-    with TrainingProgress(config.optim.epochs, quiet=not fabric.is_global_zero) as progress:
+    with TrainingScreen(config.optim.epochs, quiet=not fabric.is_global_zero) as progress:
         progress.remark(_chosen(config, opened, f"{fabric.world_size} x {fabric.device.type}"))
         run = train(
             fabric,
@@ -144,7 +144,7 @@ def command(
 
 def _train_streams(jobs: Sequence[Job], at_once: int, accelerator: str, *, as_json: bool) -> None:
     """Several modalities: trains what is missing and shows all that are there."""
-    from aclnet.cli.progress import JobsProgress
+    from aclnet.cli.monitors import JobsScreen
     from aclnet.runs.run import Run, is_finished
     from aclnet.training.jobs import failed, train_jobs
 
@@ -153,11 +153,11 @@ def _train_streams(jobs: Sequence[Job], at_once: int, accelerator: str, *, as_js
         f"{jobs[0].store}, recipe {config.recipe}, seed {config.seed}, {len(jobs)} modalities in "
         f"{jobs[0].path.parent}"
     )
-    with JobsProgress(at_once) as watch:
+    with JobsScreen(at_once) as watch:
         failures = train_jobs(jobs, watch, at_once=at_once, accelerator=accelerator)
     runs = [Run(job.path) for job in jobs if is_finished(job.path)]
     if as_json:
-        print_json([{"run": str(run.path), **run.record["result"]} for run in runs])
+        print_json([{"run": str(run.path), **run.result} for run in runs])
     elif runs:
         _show_streams(runs)
     if failures:
@@ -165,7 +165,7 @@ def _train_streams(jobs: Sequence[Job], at_once: int, accelerator: str, *, as_js
 
 
 def _show_streams(runs: Sequence[Run]) -> None:
-    results = [run.record["result"] for run in runs]
+    results = [run.result for run in runs]
     if "top1" not in results[0]:
         screen.print("no sample says test: nothing was scored")
         return
@@ -201,11 +201,11 @@ def _chosen(config: Config, store: Store, devices: str) -> str:
 
 
 def _show(run: Run, *, as_json: bool) -> None:
-    result = run.record["result"]
+    result = run.result
     if as_json:
         print_json({"run": str(run.path), **result})
         return
-    screen.print(f"run {run.path}", markup=False)
+    screen.print(f"run {run.path}")
     if "top1" not in result:
         screen.print("no sample says test: nothing was scored")
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from aclnet.cli.console import json_option, print_json, progress, screen
+from aclnet.cli.console import json_option, print_json, progress_bars, screen
 
 
 @click.command()
@@ -22,8 +22,8 @@ def command(store: Path | None, as_json: bool) -> None:
     from aclnet.datasets.store.verify import verify
 
     path = store or newest_store(Path())
-    with progress() as update:
-        damage = list(verify(path, lambda done, total: update("verify", done, total)))
+    with progress_bars() as update:
+        damage = list(verify(path, update))
     if as_json:
         print_json({"store": str(path), "damage": damage})
     else:

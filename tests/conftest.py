@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -75,7 +76,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepare_raw():
     """Prepares raw recordings in this process: `prepare_raw(raw, out, dataset=..., **options)`."""
     from aclnet.datasets.registry import get_dataset
-    from aclnet.pipelines.prepare.executor import executor
+    from aclnet.pipelines.prepare.executor import open_executor
     from aclnet.pipelines.prepare.options import PrepareOptions
     from aclnet.pipelines.prepare.stages import prepare
 
@@ -90,7 +91,7 @@ def prepare_raw():
         spec = get_dataset(dataset) if isinstance(dataset, str) else dataset
         source = spec.open(raw)
         chosen = PrepareOptions(**options)
-        with executor() as run:
+        with open_executor() as run:
             return prepare(source, out, chosen, run, lambda *_: None, overwrite=overwrite)
 
     return do
@@ -143,3 +144,14 @@ def pixel_store(pixel_pickle: Path, prepare_raw, tmp_path_factory: pytest.TempPa
     out = tmp_path_factory.mktemp("store") / "finegym.zarr"
     prepare_raw(pixel_pickle, out, dataset="finegym")
     return Store(out)
+
+
+@pytest.fixture(scope="session")
+def change_record():
+    """Changes fields of the `run.json` of a run's folder."""
+
+    def change(run: Path, **fields: Any) -> None:
+        file = run / "run.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+    return change

@@ -9,19 +9,21 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+from aclnet.datasets.spec.progress import silent
 from aclnet.evaluation.scorer import Scorer
+from aclnet.runs.inference import Pass
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from aclnet.datasets.spec.progress import Progress
     from aclnet.datasets.store.store import Store
     from aclnet.pipelines.inputs.occlusion import Corruption
     from aclnet.runs.run import Run
     from aclnet.runs.scores import Scores
 
-    Watch = Callable[[str, int, int], None]
 
 CLEAN = "nothing (clean)"
 _DRAWS = 2000
@@ -35,7 +37,7 @@ def occlusion_bench(
     *,
     clips: int | None = None,
     accelerator: str = "auto",
-    progress: Watch | None = None,
+    progress: Progress = silent,
 ) -> tuple[str, pd.DataFrame]:
     """Scores a split clean and with each corruption; arguments as those of `Scorer`.
 
@@ -53,13 +55,13 @@ def occlusion_bench(
 
 
 def _accuracies(
-    scorer: Scorer, corruptions: Sequence[Corruption | None], progress: Watch | None
+    scorer: Scorer, corruptions: Sequence[Corruption | None], progress: Progress
 ) -> list[dict[str, float | str]]:
     rows = []
     clean: Scores | None = None
     for corruption in corruptions:
         name = CLEAN if corruption is None else corruption.name
-        scores = scorer.score(corruption=corruption, progress=progress, title=name)
+        scores = scorer.score(Pass(corruption, progress=progress, stage=name))
         lost = (0.0, 0.0, 0.0)
         if clean is not None:
             lost = paired_difference(clean.correct, scores.correct)
@@ -69,13 +71,13 @@ def _accuracies(
 
 
 def _shares_found(
-    scorer: Scorer, corruptions: Sequence[Corruption | None], progress: Watch | None
+    scorer: Scorer, corruptions: Sequence[Corruption | None], progress: Progress
 ) -> list[dict[str, float | str]]:
     rows = []
     clean: NDArray[np.float64] | None = None
     for corruption in corruptions:
         name = CLEAN if corruption is None else corruption.name
-        found = scorer.recognise(corruption=corruption, progress=progress, title=name)
+        found = scorer.recognise(Pass(corruption, progress=progress, stage=name))
         people, shares = found.found()
         lost = (0.0, 0.0, 0.0)
         if clean is not None:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.models.folding import fold_batch_norms
 from aclnet.retrieval.embedder import Embedder
 from aclnet.retrieval.recognition import Recogniser, chance
-from aclnet.runs.inference import Inference
+from aclnet.runs.device import choose_device
+from aclnet.runs.inference import PLAIN, Inference, Pass
 from aclnet.runs.network import load_model
 from aclnet.runs.scores import Scores
 from aclnet.runs.splits import choose_splits, gallery_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    import torch
     from numpy.typing import NDArray
     from torch import Tensor
 
     from aclnet.datasets.store.store import Store
     from aclnet.models.aclnet import ACLNet, Output
-    from aclnet.pipelines.inputs.occlusion import Corruption
     from aclnet.retrieval.recognition import Recognition
     from aclnet.runs.config import DataConfig, RetrievalConfig
     from aclnet.runs.run import Run
@@ -40,28 +37,16 @@ def score(
     device: torch.device,
     *,
     clips: int | None = None,
-    corruption: Corruption | None = None,
-    rank: int = 0,
-    world: int = 1,
-    progress: Callable[[int, int], None] | None = None,
+    how: Pass = PLAIN,
 ) -> Scores:
     """Mean over a sample's clips of the softmax, for every original (variant 0) of a split.
 
-    `clips` is `data.clips` where None; `rank` of `world` processes scores its part. `progress` is
-    told how many of how many samples are done. `model` is left as it is, a folded copy scores.
-    AclnetError that names samples whose scores are not finite.
+    `clips` is `data.clips` where None. `model` is left as it is, a folded copy scores. AclnetError
+    that names samples whose scores are not finite.
     """
     folded = fold_batch_norms(model)
     inference = Inference(folded, _probabilities, model.fc_cls.out_features, data, device)
-    rows, found = inference.mean_over_clips(
-        store,
-        mask,
-        clips=clips or data.clips,
-        corruption=corruption,
-        rank=rank,
-        world=world,
-        progress=progress,
-    )
+    rows, found = inference.mean_over_clips(store, mask, clips=clips or data.clips, how=how)
     ids, labels = store.column("id")[rows], store.column("label")[rows].astype(np.int64)
     scores = found.numpy()
     strange = ids[~np.isfinite(scores).all(axis=1)].tolist()
@@ -158,17 +143,10 @@ class Scorer:
         words += ["flip" if used.flip else "noflip"] if used.flip != own.flip else []
         return "-".join(words)
 
-    def score(
-        self,
-        *,
-        corruption: Corruption | None = None,
-        progress: Callable[[str, int, int], None] | None = None,
-        title: str = "score",
-    ) -> Scores:
-        """Scores of the split, its input corrupted or clean."""
+    def score(self, how: Pass = PLAIN) -> Scores:
+        """Scores of the split."""
         if self.model is None:
-            found = self.recognise(corruption=corruption, progress=progress, title=title)
-            return found.scores(len(self.store.class_names))
+            return self.recognise(how).scores(len(self.store.class_names))
         return score(
             self.model,
             self.store,
@@ -176,41 +154,14 @@ class Scorer:
             self.config.data,
             self.device,
             clips=self.clips,
-            corruption=corruption,
-            progress=partial(progress, title) if progress else None,
+            how=how,
         )
 
-    def recognise(
-        self,
-        *,
-        corruption: Corruption | None = None,
-        progress: Callable[[str, int, int], None] | None = None,
-        title: str = "score",
-    ) -> Recognition:
-        """The probes of the split, corrupted or clean, and its gallery; ValueError without one."""
+    def recognise(self, how: Pass = PLAIN) -> Recognition:
+        """The probes of the split and its clean gallery; ValueError without a gallery."""
         if self.recogniser is None:
             raise ValueError(f"{self.split} has no gallery")
-        watch = partial(progress, title) if progress else None
-        return self.recogniser(corruption=corruption, progress=watch)
-
-
-def retrieval_of(run: Run, **changes: str | bool | None) -> RetrievalConfig:
-    """A run's settings of retrieval with changes, of which None is left out."""
-    given = {name: value for name, value in changes.items() if value is not None}
-    return run.config.retrieval.model_copy(update=given)
-
-
-def choose_device(accelerator: str) -> torch.device:
-    """`auto` is CUDA where there is one, else the CPU. AclnetError on one that is not there."""
-    if accelerator == "auto":
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(accelerator)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise AclnetError(f"--accelerator {accelerator}: {reason}") from None
-    return device
+        return self.recogniser(how)
 
 
 def _classes(names: list[str]) -> str:
@@ -245,7 +196,7 @@ def _run_splits(run: Run, store: Store) -> Splits:
     AclnetError where a fold would be of other subjects there.
     """
     splits = choose_splits(store, run.config, run.split_file, run.fold)
-    if run.fold and splits.identity != run.record["split"]:
+    if run.fold and splits.identity != run.record.split:
         raise AclnetError(
             f"{store.path} has other subjects than the run's store, so that {run.protocol} is "
             "another fold there; name a side with --split"
@@ -265,6 +216,6 @@ def _held_out(run: Run, store: Store) -> NDArray[np.bool_]:
             f"{run.path} held nothing out of its training: train with --select val, or let some "
             "lines of a --split file say val"
         )
-    if not run.split_file and store.digest != run.record["store"]["digest"]:
+    if not run.split_file and not run.is_of(store):
         raise AclnetError(f"{run.path} held out samples of its own store, not of {store.path}")
     return val

@@ -12,20 +12,24 @@ import numpy as np
 
 from aclnet.datasets.discovery import newest_run, newest_store
 from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.progress import silent
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.store import Store
-from aclnet.evaluation.scorer import choose_device, retrieval_of
 from aclnet.exchange import export_store as store_forms
 from aclnet.exchange.export_store import new_file
 from aclnet.exchange.official import write_official
 from aclnet.retrieval.embedder import Embedder
 from aclnet.retrieval.ranking import sequence_level
+from aclnet.runs.device import choose_device
+from aclnet.runs.inference import Pass
 from aclnet.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
+
+    from aclnet.datasets.spec.progress import Progress
 
 
 def export(run: Run, to: str, out: Path) -> None:
@@ -47,7 +51,7 @@ def export_embeddings(
     embedding: str | None = None,
     windows: bool = False,
     accelerator: str = "auto",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> int:
     """Writes what a run makes of the originals of a store to `out`; returns how many vectors.
 
@@ -59,12 +63,14 @@ def export_embeddings(
     """
     if out.suffix.lower() not in EMBEDDINGS:
         raise AclnetError(f"--out {out}: the ending tells the form, {' or '.join(EMBEDDINGS)}")
-    retrieval = retrieval_of(run, embedding=embedding)
+    retrieval = run.config.retrieval.changed(embedding=embedding)
     config = run.config.model_copy(update={"retrieval": retrieval})
     embedder = Embedder.of_run(run, store, config, choose_device(accelerator))
     make = embedder.windows if windows else embedder
     with new_file(out) as temporary:
-        found = make(store, np.ones(len(store), np.bool_), progress=progress)
+        found = make(
+            store, np.ones(len(store), np.bool_), how=Pass(progress=progress, stage="embed")
+        )
         found = found if windows else sequence_level(found)
         about = {
             "run": run.name,
@@ -158,11 +164,11 @@ def _about(run: Run) -> dict[str, Any]:
     return {
         "aclnet": version("aclnet"),
         "run": run.name,
-        "dataset": run.record["dataset"],
+        "dataset": run.record.dataset,
         "protocol": run.protocol,
         "modality": run.config.data.modality,
         "layout": run.layout.name,
-        "in_channels": run.record["channels"],
+        "in_channels": run.record.channels,
         "base_channels": run.config.model.base_channels,
         "num_classes": len(run.class_names),
     }

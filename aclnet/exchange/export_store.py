@@ -99,12 +99,12 @@ def describe(store: Store, file_layout: str = "") -> Description:
     """What an export of a store says of it; `file_layout` of its joints where it is another."""
     return Description(
         dataset=store.name,
-        title=store.attributes["title"],
+        title=store.attributes.title,
         layout=store.layout.name,
         file_layout=file_layout or store.layout.name,
-        units=store.attributes["units"],
+        units=store.attributes.units,
         scored=store.has_score,
-        normalisation=store.attributes["normalisation"],
+        normalisation=store.attributes.normalisation,
         class_names=tuple(store.class_names),
     )
 
@@ -372,7 +372,7 @@ def _add_frames(file: h5py.File, store: Store, total: int) -> None:
 
 def _splits(store: Store) -> dict[str, NDArray[np.bool_]]:
     """Masks by `protocol/side`, the store's first protocol first."""
-    sides = store.attributes["protocols"].items()
+    sides = store.attributes.protocols.items()
     names = [f"{protocol}/{side}" for protocol, sizes in sides for side in sizes]
     return {name: store.mask(name) for name in names}
 

@@ -27,6 +27,7 @@ from aclnet.models.aclnet import SUBSETS, ACLNet
 from aclnet.pipelines.steps.normalise import recipe_name
 from aclnet.runs.config import PRESETS, build_config
 from aclnet.runs.recipes import default_recipe
+from aclnet.runs.record import ImportRecord, RunRecord, SplitRecord, environment
 from aclnet.runs.run import Run
 
 if TYPE_CHECKING:
@@ -128,18 +129,19 @@ def import_official(
     run = Run.begin(
         out,
         config,
-        {
-            "name": out.name,
-            "store": None,
-            "dataset": spec.name,
-            "layout": layout.model_dump(mode="json"),
-            "channels": official.in_channels,
-            "normalisation": recipe_name(layout, coordinates=spec.dimensions),
-            "class_names": names,
-            "split": {"protocol": protocol},
-            "init_from": None,
-            "imported": {"file": path.name, "sha256": official.sha256},
-        },
+        RunRecord(
+            name=out.name,
+            store=None,
+            dataset=spec.name,
+            layout=layout,
+            channels=official.in_channels,
+            normalisation=recipe_name(layout, coordinates=spec.dimensions),
+            class_names=names,
+            split=SplitRecord(protocol=protocol),
+            init_from=None,
+            imported=ImportRecord(file=path.name, sha256=official.sha256),
+            environment=environment(),
+        ),
     )
     run.save("last", {"network": official.weights})
     run.finish({"select": config.select})

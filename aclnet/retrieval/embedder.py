@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -9,10 +10,11 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from aclnet.datasets.store.plan import WHOLE
 from aclnet.models.folding import fold_batch_norms
-from aclnet.pipelines.inputs.sampling import Windows, num_windows
+from aclnet.pipelines.inputs.sampling import WindowSampling, num_windows
 from aclnet.retrieval.ranking import Embeddings
-from aclnet.runs.inference import Inference
+from aclnet.runs.inference import PLAIN, Inference, Pass
 from aclnet.runs.network import load_model, load_projection
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 
     from aclnet.datasets.store.store import Store
     from aclnet.models.aclnet import ACLNet, Output
-    from aclnet.pipelines.inputs.occlusion import Corruption
     from aclnet.runs.config import Config
     from aclnet.runs.run import Run
 
@@ -70,14 +71,11 @@ class Embedder:
         mask: NDArray[np.bool_],
         *,
         clips: int | None = None,
-        corruption: Corruption | None = None,
-        rank: int = 0,
-        world: int = 1,
-        progress: Callable[[int, int], None] | None = None,
+        how: Pass = PLAIN,
     ) -> Embeddings:
         """What the task compares: of re-identification `windows`, else `sequences`."""
         make = self.windows if self._by_window else partial(self.sequences, clips=clips)
-        return make(store, mask, corruption=corruption, rank=rank, world=world, progress=progress)
+        return make(store, mask, how=how)
 
     def sequences(
         self,
@@ -85,65 +83,48 @@ class Embedder:
         mask: NDArray[np.bool_],
         *,
         clips: int | None = None,
-        corruption: Corruption | None = None,
-        rank: int = 0,
-        world: int = 1,
-        progress: Callable[[int, int], None] | None = None,
+        how: Pass = PLAIN,
     ) -> Embeddings:
         """One of each original (variant 0) of a split, by id: the mean over its clips.
 
-        `clips` is that of the configuration where None; `rank` of `world` processes makes its
-        part. AclnetError that names what is not finite.
+        `clips` is that of the configuration where None. AclnetError that names what is not finite.
         """
         rows, vectors = self._inference.mean_over_clips(
-            store,
-            mask,
-            clips=clips or self.clips,
-            corruption=corruption,
-            rank=rank,
-            world=world,
-            progress=progress,
+            store, mask, clips=clips or self.clips, how=how
         )
         return _embeddings(store, rows, vectors.numpy())
 
-    def windows(
-        self,
-        store: Store,
-        mask: NDArray[np.bool_],
-        *,
-        corruption: Corruption | None = None,
-        rank: int = 0,
-        world: int = 1,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Embeddings:
-        """One of each window (`pipelines.sampling.Windows`) of the originals of a split.
+    def windows(self, store: Store, mask: NDArray[np.bool_], *, how: Pass = PLAIN) -> Embeddings:
+        """One of each window (`WindowSampling`) of the originals of a split.
 
         By id, the windows of a sequence in their order; arguments as those of `sequences`.
         """
         lengths = store.column("n_frames").astype(np.int64)
         # shared out by recording: the stream would share out each pass anew
         own = np.zeros(len(store), np.bool_)
-        own[np.flatnonzero(mask & (store.column("variant") == 0))[rank::world]] = True
+        own[
+            np.flatnonzero(mask & (store.column("variant") == 0))[how.share.rank :: how.share.world]
+        ] = True
         count = np.where(own, num_windows(lengths, self.frames), 0)
         none = np.empty(0, np.int64)
         rows, number, vectors = [none], [none], [torch.empty(0, self._inference.width)]
+        all_of_it = replace(how, share=WHOLE)  # of what is this process's own
         done = 0
         for first in range(0, int(count.max(initial=0)), _WINDOWS_AT_ONCE):
             at_once = min(_WINDOWS_AT_ONCE, int(count.max()) - first)
             for samples, values in self._inference.each_batch(
                 store,
                 count > first,
-                Windows(self.frames, first, at_once),
+                WindowSampling(self.frames, first, at_once),
                 at_once,
-                corruption=corruption,
+                all_of_it,
             ):
                 window, place = np.nonzero(first + np.arange(at_once)[:, None] < count[samples])
                 rows.append(samples[place])
                 number.append(first + window)
                 vectors.append(values[window, place].cpu())
                 done += len(window)
-                if progress:
-                    progress(done, int(count.sum()))
+                how.progress(how.stage, done, int(count.sum()))
         order = np.lexsort([np.concatenate(number), np.concatenate(rows)])
         return _embeddings(store, np.concatenate(rows)[order], torch.cat(vectors).numpy()[order])
 

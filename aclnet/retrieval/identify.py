@@ -10,18 +10,21 @@ import numpy as np
 import pandas as pd
 
 from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.progress import silent
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.store import Store
-from aclnet.evaluation.scorer import choose_device
 from aclnet.retrieval.embedder import Embedder
 from aclnet.retrieval.ranking import distance_rows, sequence_level
+from aclnet.runs.device import choose_device
+from aclnet.runs.inference import Pass
 from aclnet.runs.network import check_same_input
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+    from aclnet.datasets.spec.progress import Progress
     from aclnet.retrieval.ranking import Embeddings
     from aclnet.runs.run import Run
 
@@ -37,7 +40,7 @@ def identify(
     threshold: float | None = None,
     top: int = 3,
     accelerator: str = "auto",
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> pd.DataFrame:
     """The people of a gallery that are nearest to each probe, by the embedding of a run.
 
@@ -60,8 +63,7 @@ def identify(
     embedder = Embedder.of_run(run, gallery, run.config, choose_device(accelerator))
 
     def embed(title: str, store: Store, mask: NDArray[np.bool_]) -> Embeddings:
-        watch = (lambda done, total: progress(title, done, total)) if progress else None
-        return sequence_level(embedder(store, mask, progress=watch))
+        return sequence_level(embedder(store, mask, how=Pass(progress=progress, stage=title)))
 
     known = embed("gallery", gallery, _known(gallery, side))
     rows: list[dict[str, object]] = []
@@ -92,7 +94,7 @@ def identify(
 
 def threshold_of(run: Run) -> float | None:
     """The distance that a run chose on people whom it held out; None where it held out none."""
-    chosen = run.record.get("result", {}).get("unknown")
+    chosen = (run.record.result or {}).get("unknown")
     return float(chosen["threshold"]) if chosen else None
 
 

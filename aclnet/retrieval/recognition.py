@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from aclnet.datasets.store.plan import WHOLE, Share
 from aclnet.retrieval.gait_protocol import evaluate_gait, share_found
 from aclnet.retrieval.ranking import nearest_of_each, rank, sequence_level
 from aclnet.retrieval.reid_protocol import evaluate_reid, published
+from aclnet.runs.inference import PLAIN, Pass
 from aclnet.runs.scores import Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from aclnet.datasets.store.store import Store
-    from aclnet.pipelines.inputs.occlusion import Corruption
     from aclnet.retrieval.embedder import Embedder
     from aclnet.retrieval.ranking import Embeddings, Ranking
     from aclnet.runs.config import Config, Metric, Task
@@ -136,8 +135,8 @@ class Recognition:
 class Recogniser:
     """Compares the probes of a split with its gallery, which is made once, as often as wanted.
 
-    Of re-identification all windows are taken, else `clips` of each sequence. `rank` of `world`
-    processes makes its part, and each of them gets all.
+    Of re-identification all windows are taken, else `clips` of each sequence. Each process makes
+    its `share`, and gets all.
     """
 
     def __init__(
@@ -149,24 +148,18 @@ class Recogniser:
         config: Config,
         *,
         clips: int | None = None,
-        rank: int = 0,
-        world: int = 1,
+        share: Share = WHOLE,
     ) -> None:
         self._embedder, self._store, self._config = embedder, store, config
         self._probe, self._gallery = probe, gallery
-        self._clips, self._rank, self._world = clips, rank, world
+        self._clips, self._share = clips, share
 
-    def __call__(
-        self,
-        *,
-        corruption: Corruption | None = None,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Recognition:
-        """The probes, corrupted or clean; the gallery is clean always."""
+    def __call__(self, how: Pass = PLAIN) -> Recognition:
+        """The probes as `how` says, and the gallery, which is always clean."""
         gallery = self._known
         probe = gallery
-        if corruption is not None or not np.array_equal(self._probe, self._gallery):
-            probe = self._embed(self._probe, corruption, progress)
+        if how.corruption is not None or not np.array_equal(self._probe, self._gallery):
+            probe = self._embed(self._probe, how)
         settings = self._config.retrieval
         return Recognition(self._config.task, settings.metric, probe, gallery, self._short())
 
@@ -176,24 +169,12 @@ class Recogniser:
 
     @cached_property
     def _known(self) -> Embeddings:
-        return self._embed(self._gallery)
+        return self._embed(self._gallery, PLAIN)
 
-    def _embed(
-        self,
-        mask: NDArray[np.bool_],
-        corruption: Corruption | None = None,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> Embeddings:
-        own = self._embedder(
-            self._store,
-            mask,
-            clips=self._clips,
-            corruption=corruption,
-            rank=self._rank,
-            world=self._world,
-            progress=progress,
-        )
-        return own.gather(self._world)
+    def _embed(self, mask: NDArray[np.bool_], how: Pass) -> Embeddings:
+        how = replace(how, share=self._share)
+        own = self._embedder(self._store, mask, clips=self._clips, how=how)
+        return own.gather(self._share.world)
 
 
 def chance(store: Store, gallery: NDArray[np.bool_]) -> float:

@@ -148,6 +148,11 @@ class RetrievalConfig(_Section):
     flip: bool = False
     """The mean of the embeddings of a sequence and of its mirror image."""
 
+    def changed(self, **settings: str | bool | None) -> Self:
+        """The same with other settings, of which None is left out."""
+        given = {name: value for name, value in settings.items() if value is not None}
+        return self.model_copy(update=given)
+
 
 class Config(_Section):
     """Everything that decides the weights a run ends with.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aclnet.datasets.formats.atomic import replacing
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store import zarr_io
 
@@ -41,12 +42,11 @@ class History:
         """Empty arrays for a run of `epochs`; nothing where they are there already."""
         if (self.path / "zarr.json").is_file():
             return
-        building = self.path.with_name(self.path.name + ".new")
-        zarr_io.create_group(building, {"class_names": class_names})
         classes = len(class_names)
-        for name, (axes, dtype, fill) in KINDS.items():
-            zarr_io.create_epochs(building, name, epochs, (classes,) * axes, dtype, fill)
-        building.rename(self.path)
+        with replacing(self.path) as building:
+            zarr_io.create_group(building, {"class_names": class_names})
+            for name, (axes, dtype, fill) in KINDS.items():
+                zarr_io.create_epochs(building, name, epochs, (classes,) * axes, dtype, fill)
 
     def write(self, epoch: int, rows: dict[str, NDArray[Any]]) -> None:
         """Sets rows of one epoch (from 0), by the array's name."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.store.plan import WHOLE, Share
 from aclnet.runs.inputs import MakeInputs, clips_to_test
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from aclnet.datasets.spec.progress import Progress
     from aclnet.datasets.store.store import Store
     from aclnet.datasets.store.stream import Sampling
     from aclnet.models.aclnet import ACLNet, Output
@@ -24,6 +27,24 @@ if TYPE_CHECKING:
 
 CLIPS_AT_ONCE = 160
 """Clips of one forward pass: bounds its memory whatever the number of clips a sample has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """How samples go through a network once."""
+
+    corruption: Corruption | None = None
+    """What a robustness protocol does to the input; None: nothing."""
+    share: Share = WHOLE
+    """Which of the samples this process computes."""
+    progress: Progress = silent
+    """Is told how many of how many samples are done."""
+    stage: str = "score"
+    """What the progress calls it."""
+
+
+PLAIN = Pass()
+"""Clean, all samples, without a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,33 +71,17 @@ class Inference:
         mask: NDArray[np.bool_],
         *,
         clips: int,
-        corruption: Corruption | None = None,
-        rank: int = 0,
-        world: int = 1,
-        progress: Callable[[int, int], None] | None = None,
+        how: Pass = PLAIN,
     ) -> tuple[NDArray[np.int64], Tensor]:
-        """Rows (N,) of the originals (variant 0) of a split, and (N, D) float32 of each.
-
-        `rank` of `world` processes computes its part. `progress` is told how many of how many
-        samples are done.
-        """
+        """Rows (N,) of the originals (variant 0) of a split, and (N, D) float32 of each."""
         rows, parts, done = [np.empty(0, dtype=np.int64)], [torch.empty(0, self.width)], 0
         wanted = mask & (store.column("variant") == 0)
-        found = self.each_batch(
-            store,
-            wanted,
-            clips_to_test(self.data, clips),
-            clips,
-            corruption=corruption,
-            rank=rank,
-            world=world,
-        )
+        found = self.each_batch(store, wanted, clips_to_test(self.data, clips), clips, how)
         for samples, values in found:
             rows.append(samples)
             parts.append(values.mean(0).cpu())
             done += len(samples)
-            if progress:
-                progress(done, int(wanted.sum()))
+            how.progress(how.stage, done, int(wanted.sum()))
         return np.concatenate(rows), torch.cat(parts)
 
     @torch.inference_mode()
@@ -86,14 +91,11 @@ class Inference:
         mask: NDArray[np.bool_],
         sampling: Sampling,
         clips: int,
-        *,
-        corruption: Corruption | None = None,
-        rank: int = 0,
-        world: int = 1,
+        how: Pass = PLAIN,
     ) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Rows (B,) of a batch, and (clips, B, D) float32 of the clips that `sampling` chooses."""
         makers = [
-            MakeInputs(store, self.data, self.device, corruption=corruption, flipped=flipped)
+            MakeInputs(store, self.data, self.device, corruption=how.corruption, flipped=flipped)
             for flipped in ((False, True) if self.flip else (False,))
         ]
         stream = store.stream(
@@ -103,8 +105,7 @@ class Inference:
             shuffle=False,
             motion=makers[0].motion,
             score=makers[0].score,
-            rank=rank,
-            world=world,
+            share=how.share,
         )
         for batch in stream:
             values = torch.zeros(clips * len(batch), self.width, device=self.device)

@@ -63,7 +63,7 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.first_track) - 1
 
-    def parts(self, count: int) -> list[Inputs]:
+    def micro_batches(self, count: int) -> list[Inputs]:
         """A batch of one clip a sample, cut into `count` runs of samples without copying."""
         bounds = [len(self) * part // count for part in range(count + 1)]
         return [self._part(start, stop) for start, stop in pairwise(bounds)]
@@ -204,7 +204,7 @@ def image_width(store: Store) -> NDArray[np.int64] | None:
     if store.coordinates != 2:
         return None
     width = store.column("width")
-    known = is_sizeless(store.attributes["normalisation"]) or bool((width > 0).all())
+    known = is_sizeless(store.attributes.normalisation) or bool((width > 0).all())
     return width.astype(np.int64) if known else None
 
 
@@ -213,7 +213,7 @@ def camera_origin(store: Store) -> NDArray[np.float32] | None:
 
     Normalised is rotation @ (raw - centre); the raw origin is 0. None where nothing leads back.
     """
-    if is_sizeless(store.attributes["normalisation"]):
+    if is_sizeless(store.attributes.normalisation):
         return None
     centre, rotation = store.column("centre"), store.column("rotation")
     origin: NDArray[np.float32] = np.einsum("nij,nj->ni", rotation, -centre).astype(np.float32)

@@ -66,7 +66,7 @@ def load_model(run: Run, store: Store | None = None) -> ACLNet:
     if store is not None:
         check_same_input(run, store)
     model = build_model(
-        run.config, run.layout.num_joints, run.record["channels"], len(run.class_names)
+        run.config, run.layout.num_joints, run.record.channels, len(run.class_names)
     )
     weights = run.weights()
     with run.fitting(run.selected):
@@ -97,18 +97,18 @@ def load_projection(run: Run, retrieval: RetrievalConfig) -> nn.Linear | None:
 def check_same_input(run: Run, store: Store) -> None:
     """AclnetError where a store's sequences are not what a run was trained on."""
     layout, theirs = run.layout, store.layout
-    found, wanted = channels(store, run.config.data), run.record["channels"]
+    found, wanted = channels(store, run.config.data), run.record.channels
     if (theirs.joints, found) != (layout.joints, wanted):
         raise AclnetError(
             f"run {run.name} was trained on layout {layout.name} with {layout.num_joints} joints "
             f"of {wanted} channels, and {store.path} has layout {theirs.name} with "
             f"{theirs.num_joints} of {found}"
         )
-    normalisation = store.attributes["normalisation"]
-    if normalisation != run.record["normalisation"]:
+    normalisation = store.attributes.normalisation
+    if normalisation != run.record.normalisation:
         raise AclnetError(
             f"run {run.name} was trained on sequences normalised by "
-            f"{run.record['normalisation']}, and those of {store.path} are by {normalisation}; "
+            f"{run.record.normalisation}, and those of {store.path} are by {normalisation}; "
             "prepare a store as the run's (--align, --normalise)"
         )
 

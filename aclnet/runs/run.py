@@ -5,12 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import shutil
-import subprocess
 import tomllib
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -18,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
+from aclnet.datasets.formats.atomic import replacing, write_json
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.layouts import Layout
+from aclnet.datasets.spec.records import parse_record
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.store import Store
 from aclnet.runs.config import Config, validate
 from aclnet.runs.history import History
 from aclnet.runs.inputs import channels
+from aclnet.runs.record import FORMAT, RunRecord, StoreRecord, environment
 from aclnet.runs.splits import Fold
 
 try:
@@ -35,9 +34,10 @@ except ImportError:  # Windows
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from aclnet.datasets.spec.layouts import Layout
+    from aclnet.runs.record import SplitRecord
     from aclnet.runs.splits import Splits
 
-FORMAT = 1
 _RECORD, _CONFIG, _SPLIT, _LOCK = "run.json", "config.toml", "split.csv", "lock"
 # what torch.load raises on files that are cut off, not checkpoints, or hold other objects
 _DAMAGED = (RuntimeError, EOFError, OSError, ValueError, KeyError, UnpicklingError)
@@ -57,17 +57,18 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.record: dict[str, Any] = json.loads((path / _RECORD).read_text(encoding="utf-8"))
-            values = tomllib.loads((path / _CONFIG).read_text(encoding="utf-8"))
+            values = json.loads((path / _RECORD).read_text(encoding="utf-8"))
+            settings = tomllib.loads((path / _CONFIG).read_text(encoding="utf-8"))
         except OSError as error:
             raise AclnetError(
                 f"{path} is no run of aclnet: {error.filename} cannot be read ({error.strerror})"
             ) from None
         except ValueError as error:
             raise AclnetError(f"{path}: {_RECORD} or {_CONFIG} is damaged: {error}") from None
-        if not isinstance(self.record, dict) or self.record.get("format") != FORMAT:
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise AclnetError(f"{path}: written by another version of aclnet; train it again")
-        self.config: Config = validate(values, str(path / _CONFIG))
+        self.record = parse_record(RunRecord, values, str(path / _RECORD), "train it again")
+        self.config: Config = validate(settings, str(path / _CONFIG))
 
     @classmethod
     def create(
@@ -82,33 +83,33 @@ class Run:
         return cls.begin(
             path,
             config,
-            {
-                "name": name,
-                "store": {"path": str(store.path.resolve()), "digest": store.digest},
-                "dataset": store.name,
-                "layout": store.layout.model_dump(mode="json"),
-                "channels": channels(store, config.data),
-                "normalisation": store.attributes["normalisation"],
-                "class_names": splits.classes,
-                **({} if splits.gallery is None else {"score_names": store.class_names}),
-                "split": splits.identity,
-                "init_from": init,
-            },
+            RunRecord(
+                name=name,
+                store=StoreRecord(path=str(store.path.resolve()), digest=store.digest),
+                dataset=store.name,
+                layout=store.layout,
+                channels=channels(store, config.data),
+                normalisation=store.attributes.normalisation,
+                class_names=splits.classes,
+                score_names=None if splits.gallery is None else store.class_names,
+                split=splits.identity,
+                init_from=init,
+                environment=environment(),
+            ),
             splits.file,
         )
 
     @classmethod
     def begin(
-        cls, path: Path, config: Config, about: dict[str, Any], split_file: Path | None = None
+        cls, path: Path, config: Config, record: RunRecord, split_file: Path | None = None
     ) -> Run:
         """A new run's folder. AclnetError where it cannot be written."""
-        record = {"format": FORMAT, **about, "environment": environment(), "finished": False}
         try:
             path.mkdir(parents=True, exist_ok=True)
             (path / _CONFIG).write_text(config.to_toml(), encoding="utf-8")
             if split_file:
                 shutil.copyfile(split_file, path / _SPLIT)
-            manifest.write_json(path / _RECORD, record)
+            write_json(path / _RECORD, record.model_dump(mode="json"))
         except OSError as error:
             raise AclnetError(f"{path} cannot be written: {error.strerror}; use --out") from None
         return cls(path)
@@ -119,44 +120,51 @@ class Run:
 
     @property
     def class_names(self) -> list[str]:
-        return list(self.record["class_names"])
+        return list(self.record.class_names)
 
     @property
     def score_names(self) -> list[str]:
         """Of the columns of its test scores: its classes or, by a gallery, all of the store's."""
-        return list(self.record.get("score_names", self.class_names))
+        return list(self.record.score_names or self.record.class_names)
 
     @property
     def layout(self) -> Layout:
-        return Layout.model_validate(self.record["layout"])
+        return self.record.layout
 
     @property
     def protocol(self) -> str:
-        return str(self.record["split"]["protocol"])
+        return self.record.split.protocol
 
     @property
     def test_split(self) -> str:
         """What it is tested on, as `xsub/test`."""
-        return f"{self.protocol}/{self.record['split'].get('side', 'test')}"
+        return f"{self.protocol}/{self.record.split.side or 'test'}"
 
     @property
     def imported(self) -> bool:
         """Was it not trained here, but made of a checkpoint?"""
-        return self.record["store"] is None
+        return self.record.store is None
 
     @property
     def finished(self) -> bool:
-        return bool(self.record["finished"])
+        return self.record.finished
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """Figures of a finished run; AclnetError where it is not finished."""
+        if self.record.result is None:
+            raise AclnetError(f"{self.path} is not finished; `aclnet train` goes on with it")
+        return self.record.result
 
     @property
     def split_file(self) -> Path | None:
         """The run's own copy of the `--split` file, None where a protocol of the store decided."""
-        return self.path / _SPLIT if "sha256" in self.record["split"] else None
+        return self.path / _SPLIT if self.record.split.sha256 else None
 
     @property
     def fold(self) -> Fold | None:
         """The fold of a training side that was tested, None where there is none."""
-        numbers = self.record["split"].get("fold")
+        numbers = self.record.split.fold
         return Fold(*numbers) if numbers else None
 
     @property
@@ -192,8 +200,8 @@ class Run:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Marks the run as finished with its result."""
-        self.record |= {"finished": True, "result": result}
-        manifest.write_json(self.path / _RECORD, self.record)
+        self.record = self.record.model_copy(update={"finished": True, "result": result})
+        write_json(self.path / _RECORD, self.record.model_dump(mode="json"))
 
     def checkpoint(self, name: str) -> Path:
         return self.path / "checkpoints" / f"{name}.pt"
@@ -202,12 +210,8 @@ class Run:
         """Writes a checkpoint so that after a crash there is the old one or the new one."""
         path = self.checkpoint(name)
         path.parent.mkdir(exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        with temporary.open("wb") as stream:
-            torch.save(state, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            torch.save(state, temporary)
 
     def load(self, name: str) -> dict[str, Any] | None:
         """A checkpoint on the CPU, None where there is none.
@@ -239,7 +243,7 @@ class Run:
 
     def is_of(self, store: Store) -> bool:
         """Is it a store that the run could have been trained on? An imported run, on any."""
-        return self.imported or bool(self.record["store"]["digest"] == store.digest)
+        return self.record.store is None or self.record.store.digest == store.digest
 
     @property
     def selected(self) -> str:
@@ -278,9 +282,8 @@ class Run:
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replaces metrics.csv."""
-        temporary = self.path / "metrics.csv.tmp"
-        pd.DataFrame(rows).to_csv(temporary, index=False)
-        temporary.replace(self.path / "metrics.csv")
+        with replacing(self.path / "metrics.csv") as temporary:
+            pd.DataFrame(rows).to_csv(temporary, index=False)
 
     def open_store(self) -> Store:
         """The store the run was trained on, found again by its digest where it was moved.
@@ -288,10 +291,10 @@ class Run:
         Looked at are the recorded path, the folder of the run's store, and three levels below the
         working folder.
         """
-        if self.imported:
+        if self.record.store is None:
             raise AclnetError(f"{self.path} was imported, not trained here: name a --store")
-        wanted = self.record["store"]["digest"]
-        recorded = Path(self.record["store"]["path"])
+        wanted = self.record.store.digest
+        recorded = Path(self.record.store.path)
         below = (Path().glob(f"{'*/' * depth}*.zarr") for depth in range(3))
         beside = self.path.resolve().parent.parent.glob("*.zarr")
         for path in (recorded, *sorted(beside), *(p for paths in below for p in sorted(paths))):
@@ -314,7 +317,7 @@ def is_finished(path: Path) -> bool:
         run = Run(path)
     except AclnetError:
         return False
-    return run.finished and run.record["name"] == path.name
+    return run.finished and run.record.name == path.name
 
 
 def check_out(path: Path) -> None:
@@ -329,53 +332,16 @@ def check_out(path: Path) -> None:
         )
 
 
-def remove(path: Path) -> None:
-    """Deletes a run; killed meanwhile, it leaves nothing at `path`."""
-    gone = path.with_name(f"{path.name}.removed")
-    shutil.rmtree(gone, ignore_errors=True)
-    path.rename(gone)
-    shutil.rmtree(gone)
-
-
 def store_digest(path: Path) -> str | None:
     """Identity of the store at `path`, None where there is none."""
     file = path / manifest.NAME
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
 
 
-def environment() -> dict[str, str]:
-    """What a run was made with: versions, machine and, in a checkout, the commit."""
-    packages = ("aclnet", "torch", "numpy", "zarr", "lightning-fabric")
-    found = {name: version(name) for name in packages}
-    found["python"] = platform.python_version()
-    found["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
-    if torch.cuda.is_available():
-        found["gpu"] = torch.cuda.get_device_name()
-    commit = _commit()
-    return {**found, "commit": commit} if commit else found
-
-
-def _commit() -> str:
-    checkout = Path(__file__).resolve().parents[2]
-    if not (checkout / ".git").exists():
-        return ""  # installed, perhaps inside somebody else's repository
-    try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=checkout,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    except OSError:
-        return ""
-    return answer.stdout.strip()
-
-
-def run_name(config: Config, store: Store, split: dict[str, Any], init: str | None) -> str:
+def run_name(config: Config, store: Store, split: SplitRecord, init: str | None) -> str:
     """recipe-modality-seed-hash: the same for the same configuration and data."""
-    identity = json.dumps([config.digest(), store.digest, split, init], sort_keys=True)
-    short = hashlib.sha256(identity.encode()).hexdigest()[:8]
+    identity = [config.digest(), store.digest, split.model_dump(mode="json"), init]
+    short = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
     return f"{config.recipe}-{config.data.modality}-s{config.seed}-{short}"
 
 

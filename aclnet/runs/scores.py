@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
+from aclnet.datasets.formats.atomic import replacing
 from aclnet.datasets.spec.errors import AclnetError
 
 if TYPE_CHECKING:
@@ -65,9 +65,8 @@ class Scores:
     def save(self, path: Path) -> None:
         """Writes `ids`, `scores`, `labels` to an npz, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp.npz")
-        np.savez_compressed(temporary, ids=self.ids, scores=self.scores, labels=self.labels)
-        temporary.replace(path)
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, ids=self.ids, scores=self.scores, labels=self.labels)
 
     @classmethod
     def load(cls, path: Path) -> Self:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import hashlib
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store import keyed_random
+from aclnet.runs.record import SplitRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,8 +39,7 @@ class Splits:
     val: NDArray[np.bool_] | None
     """None where nothing is held out."""
     test: NDArray[np.bool_]
-    identity: dict[str, Any]
-    """What a run records of them, and is told apart from others by."""
+    identity: SplitRecord
     file: Path | None = None
     """The CSV file that they come from."""
     gallery: NDArray[np.bool_] | None = None
@@ -116,7 +116,7 @@ def protocol_splits(
     if not (train.any() and test.any()):
         raise AclnetError(_empty_side(store, protocol, side))
     gallery = gallery_of(store, f"{protocol}/{side}")
-    identity = {"protocol": protocol} | ({} if side == "test" else {"side": side})
+    identity = SplitRecord(protocol=protocol, side=None if side == "test" else "probe")
     classes = store.classes_of(protocol)
     splits = Splits(protocol, classes, train, None, test, identity, gallery=gallery)
     return _hold_out(store, splits, seed, people=people) if hold_out else splits
@@ -164,7 +164,7 @@ def fold_splits(
     tested = known[fold.number - 1 :: fold.of]
     test = side & np.isin(subjects, tested)
     name = f"{protocol}-fold{fold.number}of{fold.of}"
-    identity = {"protocol": name, "of": protocol, "fold": list(fold), "tested": _named(tested)}
+    identity = SplitRecord(protocol=name, of=protocol, fold=fold, tested=_named(tested))
     splits = Splits(name, store.classes_of(protocol), side & ~test, None, test, identity)
     return _hold_out(store, splits, seed, people=people) if hold_out else splits
 
@@ -207,11 +207,11 @@ def file_splits(store: Store, path: Path) -> Splits:
         train=masks["train"],
         val=masks["val"] if masks["val"].any() else None,
         test=masks[side],
-        identity={
-            "protocol": path.stem,
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-            **({} if side == "test" else {"side": side}),
-        },
+        identity=SplitRecord(
+            protocol=path.stem,
+            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+            side=None if side == "test" else "probe",
+        ),
         file=path,
         gallery=masks["gallery"] if side == "probe" else None,
     )
@@ -282,7 +282,7 @@ def _hold_out(store: Store, splits: Splits, seed: int, *, people: bool) -> Split
     else:
         val = splits.train & _some_of_each_class(store, splits.train, seed)
         group = "recordings at random, class by class"
-    identity = {**splits.identity, "held_out": group}
+    identity = splits.identity.model_copy(update={"held_out": group})
     return replace(splits, train=splits.train & ~val, val=val, identity=identity)
 
 

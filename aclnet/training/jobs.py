@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from aclnet.runs.config import Config
     from aclnet.runs.splits import Fold
-    from aclnet.training.trainer import Progress
+    from aclnet.training.trainer import TrainingMonitor
 
-    Watch = Callable[[str, "Job"], AbstractContextManager[Progress]]
+    Watch = Callable[[str, "Job"], AbstractContextManager[TrainingMonitor]]
     """Entered with a run's place in the set, as `2/6`, when its turn comes; left when it ends."""
 
 FAILED = "failed (the reason is named at the end)"
@@ -111,15 +111,15 @@ def failed(failures: Sequence[Failure], total: int) -> AclnetError:
 def _one_by_one(waiting: deque[tuple[str, Job]], watch: Watch, accelerator: str) -> list[Failure]:
     failures = []
     for place, job in waiting:
-        with watch(place, job) as progress:
-            message = _train(job, progress, accelerator, "1")
+        with watch(place, job) as monitor:
+            message = _train(job, monitor, accelerator, "1")
             if message:
-                progress.remark(FAILED)
+                monitor.remark(FAILED)
                 failures.append(Failure(job, message))
     return failures
 
 
-def _train(job: Job, progress: Progress, accelerator: str, devices: str) -> str | None:
+def _train(job: Job, monitor: TrainingMonitor, accelerator: str, devices: str) -> str | None:
     """Trains one run; what went wrong, if anything: the other runs of the set go on."""
     try:
         fabric = make_fabric(job.config, accelerator, devices)
@@ -128,7 +128,7 @@ def _train(job: Job, progress: Progress, accelerator: str, devices: str) -> str 
             fabric,
             Store(job.store),
             job.config,
-            progress,
+            monitor,
             out=job.path,
             split_file=job.split_file,
             fold=job.fold,
@@ -149,7 +149,7 @@ class _Running:
     job: Job
     slot: int
     process: BaseProcess
-    progress: Progress
+    monitor: TrainingMonitor
     shown: ExitStack
 
 
@@ -182,7 +182,7 @@ class _SideBySide:
     def _start(self, place: str, job: Job) -> None:
         slot = min(set(range(self.at_once)) - {one.slot for one in self.running.values()})
         shown = ExitStack()
-        progress = shown.enter_context(self.watch(place, job))
+        monitor = shown.enter_context(self.watch(place, job))
         # not a fork: threads and CUDA do not survive one
         context = multiprocessing.get_context("spawn")
         reader, writer = context.Pipe(duplex=False)
@@ -190,7 +190,7 @@ class _SideBySide:
         process = context.Process(target=_work, args=arguments)
         process.start()
         writer.close()  # the process has the other end, and alone decides when it closes
-        self.running[reader] = _Running(job, slot, process, progress, shown)
+        self.running[reader] = _Running(job, slot, process, monitor, shown)
 
     def _listen(self, connection: Connection) -> None:
         """Passes on what a process says."""
@@ -201,11 +201,11 @@ class _SideBySide:
             one.process.join()
             said, values = "end", [f"its process was ended (status {one.process.exitcode})"]
         if said != "end":
-            getattr(one.progress, said)(*values)
+            getattr(one.monitor, said)(*values)
             return
         (message,) = values
         if message:
-            one.progress.remark(FAILED)
+            one.monitor.remark(FAILED)
             self.failures.append(Failure(one.job, message))
         del self.running[connection]
         one.process.join()
@@ -228,12 +228,12 @@ def _work(job: Job, writer: Connection, accelerator: str, devices: str, threads:
 
 
 class Talk:
-    """A progress that is told to the process that started this one."""
+    """A monitor that is told to the process that started this one."""
 
     def __init__(self, writer: Connection) -> None:
         self.writer = writer
 
-    def say(self, *words: Any) -> None:  # noqa: ANN401 - whatever the progress is told
+    def say(self, *words: Any) -> None:  # noqa: ANN401 - whatever the monitor is told
         """SystemExit where nobody listens any more: a killed command trains no further."""
         try:
             self.writer.send(words)

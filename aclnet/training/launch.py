@@ -6,13 +6,14 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
 
+from aclnet.datasets.formats import atomic
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.retrieval.ranking import equal_error_threshold
 from aclnet.retrieval.recognition import chance
+from aclnet.runs.device import resolve_accelerator
 from aclnet.runs.network import HEAD, load_model
-from aclnet.runs.run import Run, check_out, is_run, remove, run_folder, run_name
+from aclnet.runs.run import Run, check_out, is_run, run_folder, run_name
 from aclnet.runs.splits import choose_splits
 from aclnet.training.trainer import Trainer
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from aclnet.runs.config import Config
     from aclnet.runs.scores import Scores
     from aclnet.runs.splits import Fold, Splits
-    from aclnet.training.trainer import Progress
+    from aclnet.training.trainer import TrainingMonitor
 
 
 def make_fabric(config: Config, accelerator: str = "auto", devices: str = "auto") -> Fabric:
@@ -38,8 +39,7 @@ def make_fabric(config: Config, accelerator: str = "auto", devices: str = "auto"
     """
     from lightning_fabric import Fabric
 
-    if accelerator == "auto":
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    accelerator = resolve_accelerator(accelerator)
     if accelerator == "cpu" and config.optim.precision == "16-mixed":
         raise AclnetError("optim.precision=16-mixed needs a GPU; on a CPU use bf16-mixed")
     count: int | str = int(devices) if devices.isdigit() else devices
@@ -70,7 +70,7 @@ def plan_run(
 ) -> Plan:
     """What `train` makes of the same arguments, without writing anything; AclnetError as there."""
     splits = choose_splits(store, config, split_file, fold)
-    origin = str(Run(init_from).record["name"]) if init_from else None
+    origin = Run(init_from).record.name if init_from else None
     return Plan(run_name(config, store, splits.identity, origin), splits, origin)
 
 
@@ -78,7 +78,7 @@ def train(
     fabric: Fabric,
     store: Store,
     config: Config,
-    progress: Progress,
+    monitor: TrainingMonitor,
     *,
     out: Path | None = None,
     split_file: Path | None = None,
@@ -96,28 +96,28 @@ def train(
         store, config, split_file=split_file, fold=fold, init_from=init_from
     )
     _check_world(config, fabric.world_size)
-    initial = _initial(init_from, store, splits, progress) if init_from else None
+    initial = _initial(init_from, store, splits, monitor) if init_from else None
     path = run_folder(store, name, out)
     check_out(path)
     fabric.barrier()  # every process has looked before the first one writes
     if fabric.is_global_zero:
         if fresh and is_run(path):
-            remove(path)
+            atomic.remove(path)
         Run.create(path, name, config, store, splits, origin)
     fabric.barrier()
     run = Run(path)
-    if run.record["name"] != name:
+    if run.record.name != name:
         raise AclnetError(
-            f"{path} is run {run.record['name']}, of another configuration, split or store; "
+            f"{path} is run {run.record.name}, of another configuration, split or store; "
             "choose another --out, or replace it with --fresh"
         )
     if run.finished:
-        progress.remark("was finished before; --fresh trains it again")
+        monitor.remark("was finished before; --fresh trains it again")
         return run
     if config.select == "test" and config.loss.families.source == "val":
-        progress.remark("validation is on the test set: families come from its confusions")
+        monitor.remark("validation is on the test set: families come from its confusions")
     with run.claimed() if fabric.is_global_zero else nullcontext():
-        trainer = Trainer(fabric, config, store, splits, run, progress, initial)
+        trainer = Trainer(fabric, config, store, splits, run, monitor, initial)
         trainer.fit()
         _finish(trainer)
     return run
@@ -133,14 +133,14 @@ def _check_world(config: Config, world: int) -> None:
 
 
 def _initial(
-    init_from: Path, store: Store, splits: Splits, progress: Progress
+    init_from: Path, store: Store, splits: Splits, monitor: TrainingMonitor
 ) -> dict[str, Tensor]:
     """Weights to start from."""
     run = Run(init_from)
     weights = load_model(run, store).state_dict()
     if run.class_names == splits.classes:
         return weights
-    progress.remark(f"starts from {run.name} with a new head: the classes are others")
+    monitor.remark(f"starts from {run.name} with a new head: the classes are others")
     return {name: w for name, w in weights.items() if not name.startswith(HEAD)}
 
 

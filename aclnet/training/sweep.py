@@ -191,7 +191,7 @@ def runs_table(sweep: Sweep) -> pd.DataFrame:
 
 
 def _top1(path: Path) -> float:
-    return float(Run(path).record["result"]["top1"]) if is_finished(path) else nan
+    return float(Run(path).result["top1"]) if is_finished(path) else nan
 
 
 def settings_table(sweep: Sweep, scores: dict[tuple[Setting, int], Scores]) -> pd.DataFrame:

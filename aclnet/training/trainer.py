@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.store.plan import Share
 from aclnet.evaluation.scorer import score
 from aclnet.models.aclnet import Output
 from aclnet.retrieval.embedder import Embedder
 from aclnet.retrieval.recognition import Recogniser
+from aclnet.runs.inference import Pass
 from aclnet.runs.inputs import Inputs, MakeInputs, clip_to_train
 from aclnet.runs.network import build_network, parameter_groups, start_from
 from aclnet.runs.splits import selection
@@ -47,7 +49,7 @@ CHECK_EVERY = 25
 """Steps between looks at the losses, and at the clock: each look waits for the device."""
 
 
-class Progress(Protocol):
+class TrainingMonitor(Protocol):
     """Told how training goes on, on every process."""
 
     def remark(self, text: str) -> None:
@@ -84,11 +86,12 @@ class Trainer:
         store: Store,
         splits: Splits,
         run: Run,
-        progress: Progress,
+        monitor: TrainingMonitor,
         initial: dict[str, Tensor] | None = None,
     ) -> None:
         self.fabric, self.config, self.store, self.splits = fabric, config, store, splits
-        self.run, self.progress = run, progress
+        self.run, self.monitor = run, monitor
+        self.share = Share(fabric.global_rank, fabric.world_size)
         self.classes = len(splits.classes)
         torch.manual_seed(config.seed)
         network = build_network(config, store, splits)
@@ -140,10 +143,9 @@ class Trainer:
             self.config.data,
             self.fabric.device,
             clips=clips,
-            rank=self.fabric.global_rank,
-            world=self.fabric.world_size,
+            how=Pass(share=self.share),
         )
-        return own.gather(self.fabric.world_size)
+        return own.gather(self.share.world)
 
     def recogniser(
         self, probe: NDArray[np.bool_], gallery: NDArray[np.bool_], clips: int
@@ -158,8 +160,7 @@ class Trainer:
             gallery,
             self.config,
             clips=clips,
-            rank=self.fabric.global_rank,
-            world=self.fabric.world_size,
+            share=self.share,
         )
 
     def _share_statistics(self) -> None:
@@ -179,8 +180,7 @@ class Trainer:
             balance=self.config.data.balance,
             per_class=self.config.data.per_class,
             window=self.config.data.window,
-            rank=self.fabric.global_rank,
-            world=self.fabric.world_size,
+            share=self.share,
         )
 
     def _class_weights(self) -> Tensor | None:
@@ -201,7 +201,7 @@ class Trainer:
             step = self.stream.step
             self._set_lr((epoch + (step - 1) / steps) / self.config.optim.epochs)
             self._step(self.make(batch), batch.sample)
-            self.progress.step(epoch, step, steps, self.meter.rate, self.meter.waiting)
+            self.monitor.step(epoch, step, steps, self.meter.rate, self.meter.waiting)
             if step == steps or step % CHECK_EVERY == 0:
                 self._check_finite()
                 if step < steps and self._agree(time.monotonic() - saved > SAVE_EVERY):
@@ -237,7 +237,7 @@ class Trainer:
 
     def _step(self, inputs: Inputs, samples: NDArray[np.int64]) -> None:
         """One optimizer step over the global batch, in parts where memory asks for it."""
-        parts = inputs.parts(self.config.optim.accumulate)
+        parts = inputs.micro_batches(self.config.optim.accumulate)
         if len(parts) > 1:
             self._observe(self._look_ahead(parts), inputs)
         start = 0
@@ -326,7 +326,7 @@ class Trainer:
         # the best before the last, which remembers how good the best one was
         for name in ("best", "last") if better else ("last",):
             self._save(name)
-        self.progress.epoch(row)
+        self.monitor.epoch(row)
 
     def _validate(self, mask: NDArray[np.bool_]) -> _Validation:
         """What the samples that select say.
@@ -415,7 +415,7 @@ class Trainer:
             self.rows, self.best = state["rows"], state["best"]
         done, epochs = self.stream.epoch, self.config.optim.epochs
         where = f"after step {self.stream.step} of epoch {done + 1}" if self.stream.step else ""
-        self.progress.remark(f"goes on {where or f'after epoch {done}'} of {epochs}")
+        self.monitor.remark(f"goes on {where or f'after epoch {done}'} of {epochs}")
 
 
 @contextmanager

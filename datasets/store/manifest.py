@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
@@ -59,16 +58,6 @@ def describe_file(path: Path) -> File:
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return File(bytes=path.stat().st_size, sha256=digest)
-
-
-def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON takes
-    """Writes JSON so that after a crash there is the old file or the new one, whole."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("w") as stream:
-        json.dump(value, stream, indent=1, sort_keys=True)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
 
 
 def load(store: Path) -> Manifest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 # Folded into keys and seeds, so that no two draws are the same. None is 0: numpy's seeds end in
 # zeros without end, so that (seed, epoch) and (seed, epoch, 0) are one.
 _SHARDS, _REPEAT, AUGMENT, _SAMPLES = 1, 2, 3, 4
+
+
+class Share(NamedTuple):
+    """The part of the work that one of several data-parallel processes does."""
+
+    rank: int = 0
+    """Number of the process, from 0."""
+    world: int = 1
+    """How many processes there are."""
+
+
+WHOLE = Share()
+"""All of the work: there is one process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +46,14 @@ class EpochPlan:
     """Global batch size."""
     steps: int
 
-    def step(self, step: int, rank: int, world: int) -> NDArray[np.int64]:
-        """Positions in `order` of a rank's part of a step, ascending."""
+    def step(self, step: int, share: Share = WHOLE) -> NDArray[np.int64]:
+        """Positions in `order` of a process's share of a step, ascending."""
         positions = np.arange(step * self.batch, min((step + 1) * self.batch, len(self.order)))
-        return np.array_split(positions, world)[rank]
+        return np.array_split(positions, share.world)[share.rank]
 
-    def steps_of(self, rank: int, world: int) -> int:
-        """Steps of a rank: one less where the last one has fewer samples than there are ranks."""
-        last = self.step(self.steps - 1, rank, world)
+    def steps_of(self, share: Share) -> int:
+        """Steps of a process: one less where the last has fewer samples than processes."""
+        last = self.step(self.steps - 1, share)
         return self.steps if len(last) else self.steps - 1
 
 

@@ -16,19 +16,21 @@ from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store import keyed_random
 from aclnet.datasets.store.plan import (
     AUGMENT,
+    WHOLE,
     EpochPlan,
+    Share,
     balanced_repeats,
     plan_epoch,
     plan_identities,
 )
-from aclnet.datasets.store.windows import ShardCache, Windows, read_ahead
+from aclnet.datasets.store.windows import ShardCache, ShardWindows, read_ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.store.store import Store
+    from aclnet.datasets.store.contents import StoreContents
 
 WINDOW_BYTES = 160 << 20
 """A window's default size, decoded: eight shards of NTU's size, or the whole of a small set.
@@ -87,6 +89,46 @@ class Batch:
         return full
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamOptions:
+    """What a stream yields, and in which order.
+
+    AclnetError on a batch size or a window below 1.
+    """
+
+    batch_size: int
+    """Samples a step of this process."""
+    sampling: Sampling
+    """Chooses the frames."""
+    seed: int = 0
+    """Seed of order and keys."""
+    shuffle: bool = True
+    """In random order, without the last incomplete batch; else every sample once, in the order of
+    the store."""
+    motion: bool = False
+    """Also yield the frame after each sampled one."""
+    score: bool = False
+    """Also yield the confidence of each joint, as the last channel."""
+    balance: bool = False
+    """Draw every class equally often."""
+    per_class: int | None = None
+    """Compose batches of classes with so many samples of each, for losses that compare samples of
+    a batch; see `aclnet.datasets.store.plan.plan_identities`. Windows of too few classes for a
+    batch are read together, which takes the memory of both."""
+    window: int | None = None
+    """Shards that are shuffled together; None: as many as `WINDOW_BYTES` hold."""
+    share: Share = WHOLE
+    """This process among data-parallel ones. All read the same windows, and the global batches
+    depend on batch_size * world alone. Processes have equally many batches, but for an evaluation
+    whose last step has fewer samples than there are processes."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or (self.window is not None and self.window < 1):
+            raise AclnetError(
+                f"batch size {self.batch_size}, window {self.window}: both must be 1 or more"
+            )
+
+
 class Stream:
     """An endless sequence of epochs over a split; each `iter()` goes through the rest of one.
 
@@ -104,22 +146,9 @@ class Stream:
     ```
 
     Args:
-        mask: (samples,) which samples of the store.
-        batch_size: samples a step on this rank.
-        sampling: chooses the frames.
-        seed: of order and keys.
-        shuffle: in random order, without the last incomplete batch; else every sample once, in the
-            order of the store.
-        window: shards that are shuffled together; None = as many as `WINDOW_BYTES` hold.
-        motion: also yield the frame after each sampled one.
-        score: also yield the confidence of each joint, as the last channel.
-        balance: draw every class equally often.
-        per_class: compose batches of classes with so many samples of each, for losses that compare
-            samples of a batch; see `aclnet.datasets.store.plan.plan_identities`. Windows of too few
-            classes for a batch are read together, which takes the memory of both.
-        rank, world: this process among data-parallel ones. All read the same windows, and the
-            global batches depend on batch_size * world alone. Ranks have equally many batches,
-            but for an evaluation whose last step has fewer samples than there are ranks.
+        contents: the store.
+        mask: (samples,) which samples of it.
+        options: see `StreamOptions`.
 
     Raises:
         AclnetError: an empty split, one with fewer samples than there are ranks to train on it, a
@@ -129,82 +158,67 @@ class Stream:
     """
 
     def __init__(
-        self,
-        store: Store,
-        mask: NDArray[np.bool_],
-        *,
-        batch_size: int,
-        sampling: Sampling,
-        seed: int = 0,
-        shuffle: bool = True,
-        motion: bool = False,
-        score: bool = False,
-        balance: bool = False,
-        per_class: int | None = None,
-        window: int | None = None,
-        rank: int = 0,
-        world: int = 1,
+        self, contents: StoreContents, mask: NDArray[np.bool_], options: StreamOptions
     ) -> None:
-        self.samples = _chosen(store, mask)
-        if shuffle and len(self.samples) < world:
+        self.samples = _chosen(contents, mask)
+        self.options = options
+        if options.shuffle and len(self.samples) < options.share.world:
             raise AclnetError(
-                f"{store.path}: this split has {len(self.samples)} samples, "
-                f"too few to train with {world} processes"
+                f"{contents.path}: this split has {len(self.samples)} samples, "
+                f"too few to train with {options.share.world} processes"
             )
-        if batch_size < 1 or (window is not None and window < 1):
-            raise AclnetError(f"batch size {batch_size}, window {window}: both must be 1 or more")
-        if score and not store.has_score:
-            raise AclnetError(f"{store.path} holds no confidence of joints: stream without score")
-        self._store = store
-        self._sampling = sampling
-        self._seed, self._shuffle, self._motion, self._balance = seed, shuffle, motion, balance
-        self._rank, self._world = rank, world
-        self._batch = batch_size * world
-        self.window = default_window(store) if window is None else window
-        self._keys = keyed_random.sample_keys(store.column("id")[self.samples])
-        self._shard_of = store.shard_of[self.samples]
-        self._labels = store.column("label").astype(np.int64)
-        self._start = store.column("start").astype(np.int64)
-        self._frames = store.column("n_frames").astype(np.int64)
-        self._persons = store.column("n_persons").astype(np.int64)
-        self._cache = ShardCache(store, score=score)
-        self._per_class = per_class
-        if per_class is not None:
-            self._check_per_class(per_class)
+        if options.score and not contents.has_score:
+            raise AclnetError(
+                f"{contents.path} holds no confidence of joints: stream without score"
+            )
+        self._contents = contents
+        self._batch = options.batch_size * options.share.world
+        self.window = default_window(contents) if options.window is None else options.window
+        self._keys = keyed_random.sample_keys(contents.column("id")[self.samples])
+        self._shard_of = contents.shard_of[self.samples]
+        self._labels = contents.column("label").astype(np.int64)
+        self._start = contents.column("start").astype(np.int64)
+        self._frames = contents.column("n_frames").astype(np.int64)
+        self._persons = contents.column("n_persons").astype(np.int64)
+        self._cache = ShardCache(contents, score=options.score)
+        if options.per_class is not None:
+            self._check_per_class(options.per_class)
         self.epoch = 0
         self.step = 0
 
     def plan(self, epoch: int) -> EpochPlan:
         """What an epoch reads and in which order."""
         labels = self._labels[self.samples]
-        if self._per_class is not None:
+        if self.options.per_class is not None:
             return plan_identities(
                 self.samples,
                 self._shard_of,
                 labels,
-                seed=self._seed,
+                seed=self.options.seed,
                 epoch=epoch,
                 batch=self._batch,
                 window=self.window,
-                per_class=self._per_class,
+                per_class=self.options.per_class,
             )
         repeats = None
-        if self._balance:
-            repeats = balanced_repeats(labels, keyed_random.fold(self._keys, self._seed), epoch)
+        if self.options.balance:
+            repeats = balanced_repeats(
+                labels, keyed_random.fold(self._keys, self.options.seed), epoch
+            )
         return plan_epoch(
             self.samples,
             self._shard_of,
-            seed=self._seed,
-            epoch=epoch if self._shuffle else 0,
+            seed=self.options.seed,
+            epoch=epoch if self.options.shuffle else 0,
             batch=self._batch,
             window=self.window,
-            shuffle=self._shuffle,
+            shuffle=self.options.shuffle,
             repeats=repeats,
         )
 
     def __len__(self) -> int:
         """Batches of the current epoch on this rank, those already yielded among them."""
-        return self.plan(self.epoch).steps_of(self._rank, self._world)
+        return self.plan(self.epoch).steps_of(self.options.share)
 
     def __iter__(self) -> Iterator[Batch]:
         plan = self.plan(self.epoch)
@@ -233,18 +247,18 @@ class Stream:
 
     def _identity(self) -> dict[str, int | str]:
         return {
-            "store": self._store.digest,
+            "store": self._contents.digest,
             "split": hashlib.sha256(self.samples.astype("<i8").tobytes()).hexdigest(),
-            "seed": self._seed,
+            "seed": self.options.seed,
             "batch": self._batch,
             "window": self.window,
-            "shuffle": self._shuffle,
-            "balance": self._balance,
-            "per_class": self._per_class or 0,
+            "shuffle": self.options.shuffle,
+            "balance": self.options.balance,
+            "per_class": self.options.per_class or 0,
         }
 
     def _check_per_class(self, per_class: int) -> None:
-        if not self._shuffle or self._balance:
+        if not self.options.shuffle or self.options.balance:
             raise AclnetError(
                 "per_class draws classes equally often and in random order: "
                 "it goes with shuffle=True and balance=False alone"
@@ -257,17 +271,17 @@ class Stream:
         wanted, found = self._batch // per_class, len(np.unique(self._labels[self.samples]))
         if found < wanted:
             raise AclnetError(
-                f"{self._store.path}: a batch of {self._batch} with {per_class} samples of each "
+                f"{self._contents.path}: a batch of {self._batch} with {per_class} samples of each "
                 f"class holds {wanted} classes, and this split has {found}: "
                 "lower the batch size or raise per_class"
             )
 
     def _batches(self, plan: EpochPlan, epoch: int, first: int) -> Iterator[Batch]:
         keys = np.empty(int(self.samples[-1]) + 1, dtype=np.int64)
-        keys[self.samples] = keyed_random.fold(self._keys, self._seed, epoch, AUGMENT)
-        with Windows(plan.windows, self._cache) as windows:
-            for step in range(first, plan.steps_of(self._rank, self._world)):
-                positions = plan.step(step, self._rank, self._world)
+        keys[self.samples] = keyed_random.fold(self._keys, self.options.seed, epoch, AUGMENT)
+        with ShardWindows(plan.windows, self._cache) as windows:
+            for step in range(first, plan.steps_of(self.options.share)):
+                positions = plan.step(step, self.options.share)
                 rows = plan.order[positions]
                 key = keyed_random.fold(keys[rows], plan.occurrence[positions])
                 window_of = np.searchsorted(plan.ends, positions, side="right")
@@ -279,12 +293,12 @@ class Stream:
         rows: NDArray[np.int64],
         key: NDArray[np.int64],
         window_of: NDArray[np.int64],
-        windows: Windows,
+        windows: ShardWindows,
     ) -> Batch:
         persons, frames = self._persons[rows], self._frames[rows]
-        chosen = self._sampling(frames, key)
+        chosen = self.options.sampling(frames, key)
         if (chosen < 0).any() or (chosen >= frames[:, None]).any():
-            raise ValueError(f"{self._sampling} chose frames beyond the ends of sequences")
+            raise ValueError(f"{self.options.sampling} chose frames beyond the ends of sequences")
         owner = np.repeat(np.arange(len(rows)), persons)
         track = np.arange(len(owner)) - np.repeat(np.cumsum(persons) - persons, persons)
         base = self._start[rows][owner] + track * frames[owner]
@@ -292,7 +306,7 @@ class Stream:
         after = np.minimum(frame + 1, frames[owner][:, None] - 1)
         keypoint, present = windows.take(base[:, None] + frame, window_of[owner])
         following = None
-        if self._motion:
+        if self.options.motion:
             following, _ = windows.take(base[:, None] + after, window_of[owner])
         return Batch(
             keypoint=keypoint,
@@ -307,7 +321,7 @@ class Stream:
         )
 
 
-def _chosen(store: Store, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _chosen(store: StoreContents, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Rows of a mask; ValueError where it is none of the store's samples."""
     if mask.dtype != np.bool_ or mask.shape != (len(store),):
         raise ValueError(
@@ -318,7 +332,7 @@ def _chosen(store: Store, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.flatnonzero(mask)
 
 
-def default_window(store: Store) -> int:
+def default_window(store: StoreContents) -> int:
     """Shards a window holds, from the store's size alone."""
     layout = store.layout
     row_bytes = layout.num_joints * store.coordinates * 4

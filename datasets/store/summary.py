@@ -23,20 +23,20 @@ def summarise(store: Store) -> dict[str, Any]:
     frames, persons = (store.column(n)[original] for n in ("n_frames", "n_persons"))
     stored = {name: file.bytes for name, file in store.manifest.all_files.items()}
     facts = {
-        "dataset": attributes["title"],
+        "dataset": attributes.title,
         "samples": int(original.sum()),
         "stored variants": int((~original).sum()),
         "classes": len(store.class_names),
         "subjects": _distinct(store, "subject"),
         "cameras": _distinct(store, "camera"),
         "layout": f"{store.layout.name}, {store.layout.num_joints} joints",
-        "converted": _conversion(attributes.get("conversion", {})),
-        "units": attributes["units"],
+        "converted": _conversion(attributes.conversion),
+        "units": attributes.units,
         "persons a sequence": ", ".join(f"{n}: {c}" for n, c in _counts(persons)),
         "frames": f"{frames.min()} to {frames.max()}, median {int(np.median(frames))}",
-        "cleaning": attributes["cleaning"],
-        "normalisation": attributes["normalisation"],
-        "augmentation": attributes["options"]["augment"] or "none",
+        "cleaning": attributes.cleaning,
+        "normalisation": attributes.normalisation,
+        "augmentation": attributes.options["augment"] or "none",
         "shards": f"{len(store.manifest.shards)} of {store.shard_rows} rows",
         "bytes": sum(stored.values()),
         "digest": store.digest[:16],
@@ -50,7 +50,7 @@ def summarise(store: Store) -> dict[str, Any]:
         "facts": facts,
         "splits": splits,
         "lengths": _histogram(frames),
-        "rejected": attributes["rejected"],
+        "rejected": attributes.rejected,
         "arrays": [_array(store, name, stored) for name in _arrays(store)],
     }
 

@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aclnet.datasets.spec.progress import silent
 from aclnet.datasets.store import manifest, zarr_io
-from aclnet.datasets.store.store import content_hash
+from aclnet.datasets.store.codec import content_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
+
+    from aclnet.datasets.spec.progress import Progress
 
 _SHOWN = 5
 _NAMES_SAMPLES = (
@@ -22,7 +25,7 @@ _NAMES_SAMPLES = (
 """Files that tell which samples lie in a shard."""
 
 
-def verify(path: Path, progress: Callable[[int, int], None] | None = None) -> Iterator[str]:
+def verify(path: Path, progress: Progress = silent) -> Iterator[str]:
     """Every damage of a finished store, as messages that name shard, samples and file.
 
     Reads all bytes and decodes every shard. `progress` is called with the number of shards that
@@ -39,8 +42,7 @@ def verify(path: Path, progress: Callable[[int, int], None] | None = None) -> It
             problems = _content(path, number, shard)
         if problems:
             yield f"shard {number}{_named(ids.get(number))}: {'; '.join(problems)}"
-        if progress:
-            progress(number + 1, len(described.shards))
+        progress("verify", number + 1, len(described.shards))
 
 
 def _damage(path: Path, files: dict[str, manifest.File]) -> dict[str, str]:

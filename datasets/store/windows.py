@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.store.store import Store
+    from aclnet.datasets.store.contents import StoreContents
 
 CACHE_BYTES = 1 << 30
 """Decoded shards are kept up to this size, so that small sets are decoded once."""
@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 class ShardCache:
     """Decoded shards, the least recently used ones dropped beyond `CACHE_BYTES`."""
 
-    def __init__(self, store: Store, *, score: bool) -> None:
+    def __init__(self, store: StoreContents, *, score: bool) -> None:
         self._store, self._score = store, score
         self._kept: OrderedDict[int, tuple[NDArray[np.float32], NDArray[np.bool_]]] = OrderedDict()
 
@@ -55,7 +55,7 @@ class _Window:
     """Where in the buffer each of the store's shards begins, as far as they are in it."""
 
 
-class Windows:
+class ShardWindows:
     """The windows of an epoch, the next one read while one is used.
 
     Two are held at a time, or as many as one batch goes through.

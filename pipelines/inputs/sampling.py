@@ -115,7 +115,7 @@ class ConsecutiveClips:
 
 
 @dataclass(frozen=True)
-class Windows:
+class WindowSampling:
     """`count` windows of each sequence from number `first` on, window after window.
 
     Window w holds the frames from w * length on, see `num_windows`. Where a sequence ends before,

@@ -5,13 +5,17 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aclnet.datasets.formats import atomic
+from aclnet.datasets.formats.atomic import write_json
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store import manifest, zarr_io
-from aclnet.datasets.store.store import INDEX, INT16_FILL, KEYPOINT, PRESENT, SCORE
+from aclnet.datasets.store.attributes import StoreAttributes
+from aclnet.datasets.store.codec import INT16_FILL
+from aclnet.datasets.store.contents import INDEX, KEYPOINT, PRESENT, SCORE
 from aclnet.pipelines.prepare import shards
 from aclnet.pipelines.steps import convert
 from aclnet.pipelines.steps.clean import step_of
@@ -23,11 +27,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aclnet.datasets.spec.sequence import Rejection
-    from aclnet.pipelines.prepare.fragments import PartTable
-    from aclnet.pipelines.prepare.stages import Preparation
+    from aclnet.pipelines.prepare.fragments import FragmentTable
+    from aclnet.pipelines.prepare.plan import Preparation
 
 REJECTED = "rejected.csv"
-_UNFINISHED = (".partial", ".tmp")
+_UNFINISHED = (".partial", atomic.SUFFIX)
 """Suffixes under which zarr and we write files before they are renamed."""
 _INT16_STEP = 0.0002
 """Metres: reaches 6.5 m; a larger scene gets a larger step."""
@@ -35,7 +39,7 @@ _INT16_STEP = 0.0002
 
 def assemble(
     task: Preparation,
-    table: PartTable,
+    table: FragmentTable,
     sides: dict[str, NDArray[np.bool_]],
     rejections: list[Rejection],
 ) -> Path:
@@ -52,8 +56,8 @@ def assemble(
         zarr_io.set_attributes(store, KEYPOINT, {"scale": jobs[0].scale, "max_error": worst})
     _write_columns(store, table, packing, sides)
     _write_rejections(store / REJECTED, rejections)
-    attributes = _attributes(task, table, sides, rejections)
-    zarr_io.set_attributes(store, "", {**attributes, "shard_rows": shard_rows})
+    attributes = _attributes(task, table, sides, rejections, shard_rows)
+    zarr_io.set_attributes(store, "", attributes.model_dump(mode="json"))
     zarr_io.consolidate(store)
     _write_manifest(store, task.plan, [shard for shard, _ in written])
     return store
@@ -65,12 +69,12 @@ def int16_scale(largest: float) -> float:
 
 
 def _shard_jobs(
-    task: Preparation, table: PartTable, packing: shards.Packing
+    task: Preparation, table: FragmentTable, packing: shards.Packing
 ) -> list[shards.ShardJob]:
     arrays = (KEYPOINT, PRESENT, INDEX, *([SCORE] if table.scored else []))
     scale = int16_scale(table.largest) if task.options.dtype == "int16" else None
     inside = packing.start % packing.shard_rows
-    pieces = np.stack([table.part, table.first, table.rows, inside], axis=1)
+    pieces = np.stack([table.fragment, table.first, table.rows, inside], axis=1)
     order = np.argsort(packing.shard, kind="stable")
     ends = np.cumsum(np.bincount(packing.shard, minlength=packing.shards))[:-1]
     return [
@@ -80,7 +84,7 @@ def _shard_jobs(
 
 
 def _create_arrays(
-    job: shards.ShardJob, task: Preparation, table: PartTable, packing: shards.Packing
+    job: shards.ShardJob, task: Preparation, table: FragmentTable, packing: shards.Packing
 ) -> None:
     """Metadata of all frame arrays, once, before any task writes."""
     store, marker = shards.store_folder(job.work), job.work / "arrays.json"
@@ -108,7 +112,7 @@ def _create_arrays(
             dtype=dtype,
             fill=INT16_FILL if dtype == "int16" else shards.FILL[name],
         )
-    manifest.write_json(marker, {"arrays": job.arrays})
+    write_json(marker, {"arrays": job.arrays})
 
 
 def _write_shards(
@@ -116,15 +120,15 @@ def _write_shards(
 ) -> list[tuple[manifest.Shard, float]]:
     missing = [job for job in jobs if not shards.is_done(job)]
     done = len(jobs) - len(missing)
-    task.progress("write", done, len(jobs), 0)
-    for _ in task.run(shards.write_shard, missing):
+    task.progress("write", done, len(jobs))
+    for _ in task.execute(shards.write_shard, missing):
         done += 1
-        task.progress("write", done, len(jobs), 0)
+        task.progress("write", done, len(jobs))
     return [shards.read_receipt(job.work, job.number) for job in jobs]
 
 
 def _write_columns(
-    store: Path, table: PartTable, packing: shards.Packing, sides: dict[str, NDArray[np.bool_]]
+    store: Path, table: FragmentTable, packing: shards.Packing, sides: dict[str, NDArray[np.bool_]]
 ) -> None:
     order = np.argsort(packing.start)
     for name, values in {**table.columns, "start": packing.start}.items():
@@ -146,10 +150,11 @@ def _write_rejections(path: Path, rejections: list[Rejection]) -> None:
 
 def _attributes(
     task: Preparation,
-    table: PartTable,
+    table: FragmentTable,
     sides: dict[str, NDArray[np.bool_]],
     rejections: list[Rejection],
-) -> dict[str, Any]:
+    shard_rows: int,
+) -> StoreAttributes:
     spec, options = task.spec, task.options
     layout = get_layout(spec.layout)
     coordinates = table.columns["centre"].shape[1]
@@ -158,24 +163,25 @@ def _attributes(
     for name, mask in sides.items():
         protocol, side = name.split("/")
         sizes.setdefault(protocol, {})[side] = int(mask.sum())
-    return {
-        "schema": manifest.SCHEMA,
-        "dataset": spec.name,
-        "title": spec.title,
-        "layout": layout.model_dump(mode="json"),
-        "conversion": convert.summary(spec),
-        "coordinates": coordinates,
-        "units": spec.units,
-        "class_names": list(spec.class_names),
-        "cleaning": step_of(task.source, track=options.track) or "none",
-        "normalisation": task.source.normalisation() or recipe,
-        "options": options.model_dump(),
-        "protocols": sizes,
-        "protocol_classes": {p.name: p.num_classes for p in spec.protocols if p.num_classes},
-        "rejected": dict(sorted(Counter(r.kind for r in rejections).items())),
-        "plan": task.plan,
-        "software": {name: version(name) for name in ("aclnet", "numpy", "zarr")},
-    }
+    return StoreAttributes(
+        schema=manifest.SCHEMA,
+        dataset=spec.name,
+        title=spec.title,
+        layout=layout,
+        conversion=convert.summary(spec),
+        coordinates=coordinates,
+        units=spec.units,
+        class_names=list(spec.class_names),
+        cleaning=step_of(task.source, track=options.track) or "none",
+        normalisation=task.source.normalisation() or recipe,
+        options=options.model_dump(),
+        protocols=sizes,
+        protocol_classes={p.name: p.num_classes for p in spec.protocols if p.num_classes},
+        rejected=dict(sorted(Counter(r.kind for r in rejections).items())),
+        plan=task.plan,
+        software={name: version(name) for name in ("aclnet", "numpy", "zarr")},
+        shard_rows=shard_rows,
+    )
 
 
 def _write_manifest(store: Path, plan: str, written: list[manifest.Shard]) -> None:
@@ -188,4 +194,4 @@ def _write_manifest(store: Path, plan: str, written: list[manifest.Shard]) -> No
         elif name not in in_shards and name != manifest.NAME:
             others[name] = manifest.describe_file(file)
     finished = manifest.Manifest(plan=plan, shards=written, files=others)
-    manifest.write_json(store / manifest.NAME, finished.model_dump())
+    write_json(store / manifest.NAME, finished.model_dump())

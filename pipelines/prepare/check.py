@@ -16,9 +16,11 @@ import numpy as np
 from aclnet.datasets.spec import protocols
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.progress import silent
 from aclnet.datasets.spec.sequence import Rejection
-from aclnet.pipelines.prepare import fragments
-from aclnet.pipelines.prepare.stages import batches
+from aclnet.pipelines.prepare.plan import batches
+from aclnet.pipelines.prepare.samples import clean_sequence
+from aclnet.pipelines.prepare.sides import split_masks
 from aclnet.pipelines.steps.convert import with_layout
 
 if TYPE_CHECKING:
@@ -26,11 +28,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aclnet.datasets.spec.progress import Progress
     from aclnet.datasets.spec.sequence import SkeletonSequence
     from aclnet.datasets.spec.source import DatasetSpec, Item, Source
-    from aclnet.pipelines.prepare.executor import Run
+    from aclnet.pipelines.prepare.executor import Executor
     from aclnet.pipelines.prepare.options import PrepareOptions
-    from aclnet.pipelines.prepare.stages import Progress
 
 _LARGEST_METRES = 100.0
 _LEAST_PIXELS = 2.0
@@ -102,7 +104,9 @@ class _Batch:
     """Id, path, whether it has scores, and values of _COLUMNS of each usable recording."""
 
 
-def check(source: Source, options: PrepareOptions, run: Run, progress: Progress) -> Checked:
+def check(
+    source: Source, options: PrepareOptions, execute: Executor, progress: Progress = silent
+) -> Checked:
     """Reads all of a source; AclnetError only where it cannot be read as a whole."""
     source = options.choose_boxes(source)
     items, unusable = source.scan()
@@ -113,12 +117,12 @@ def check(source: Source, options: PrepareOptions, run: Run, progress: Progress)
     ]
     found: list[_Batch] = []
     done = rejected = 0
-    progress("check", done, len(items), rejected)
-    for batch in run(_check_batch, jobs):
+    progress("check", done, len(items))
+    for batch in execute(_check_batch, jobs):
         found.append(batch)
         done += len(jobs[batch.number].items)
         rejected += len(batch.problems)
-        progress("check", done, len(items), rejected)
+        progress("check", done, len(items), f"{rejected} rejected" if rejected else "")
     found.sort(key=lambda batch: batch.number)
     listed = sum(batch.listed for batch in found)
     listed += sum(r.kind == "listed as unusable" for r in unusable)
@@ -152,7 +156,7 @@ def _check_batch(job: _Job) -> _Batch:
                 text = f"the reader gives a sequence whose {'; '.join(wrong)}"
                 batch.problems.append(Problem("reader", item.path, None, text))
                 continue
-            result = fragments.clean(result, job.source, job.spec, job.options)
+            result = clean_sequence(result, job.source, job.spec, job.options)
         if not isinstance(result, Rejection):
             _look_at(result, item, job.spec, batch)
         elif result.kind == "listed as unusable":
@@ -261,7 +265,7 @@ def _of_sides(
 ) -> Iterator[Problem]:
     """Problems of protocols; the sides' counts go to `checked`."""
     try:
-        masks = fragments.split_masks(source, columns)
+        masks = split_masks(source, columns)
     except AclnetError as error:
         yield Problem("sides", "", None, str(error))
         return

@@ -28,7 +28,7 @@ _AHEAD = 4
 """Jobs for each thread of a worker that dask is told of: it keeps in memory all that it knows."""
 
 
-class Run(Protocol):
+class Executor(Protocol):
     """Runs a function over jobs and yields the results as they come, in any order."""
 
     def __call__(
@@ -37,9 +37,9 @@ class Run(Protocol):
 
 
 @contextmanager
-def executor(
+def open_executor(
     workers: int = 0, scheduler: str | None = None, max_memory: int | str | None = None
-) -> Iterator[Run]:
+) -> Iterator[Executor]:
     """A way to run jobs: `workers` local processes, a dask `scheduler` address, or in-process.
 
     Jobs and results must be small: arrays go through files, never through the scheduler. The
@@ -129,7 +129,7 @@ def _in_process(function: Callable[[_Job], _Result], jobs: Sequence[_Job]) -> It
     return map(function, jobs)
 
 
-def _on(client: Any) -> Run:  # noqa: ANN401 - distributed is untyped
+def _on(client: Any) -> Executor:  # noqa: ANN401 - distributed is untyped
     def run(function: Callable[[_Job], _Result], jobs: Sequence[_Job]) -> Iterator[_Result]:
         from distributed import CancelledError, KilledWorker, as_completed
         from distributed.comm.core import CommClosedError

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aclnet.pipelines.steps.normalise import By  # noqa: TC001 - pydantic looks at it
+from aclnet.pipelines.steps.normalise import By
 
 if TYPE_CHECKING:
     from aclnet.datasets.spec.source import Source

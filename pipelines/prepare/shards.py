@@ -8,17 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aclnet.datasets.formats.atomic import write_json
 from aclnet.datasets.store import keyed_random, manifest, zarr_io
-from aclnet.datasets.store.store import (
-    INDEX,
-    KEYPOINT,
-    PRESENT,
-    SCORE,
-    content_hash,
-    decode_int16,
-    encode_int16,
-)
-from aclnet.pipelines.prepare import fragments
+from aclnet.datasets.store.codec import content_hash, decode_int16, encode_int16
+from aclnet.datasets.store.contents import INDEX, KEYPOINT, PRESENT, SCORE
+from aclnet.pipelines.prepare.fragments import fragment_rows
+from aclnet.pipelines.prepare.samples import MAX_ROWS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +45,7 @@ def choose_shard_rows(rows: NDArray[np.int64], sides: list[NDArray[np.bool_]]) -
     smallest = min((int(rows[side].sum()) for side in sides if side.any()), default=int(rows.sum()))
     wanted = max(smallest // _SHARDS_PER_SIDE, int(rows.sum()) // _MANY_SHARDS, 1)
     longest = 1 << (int(rows.max()) - 1).bit_length()
-    return min(fragments.MAX_ROWS, max(longest, 1 << (wanted.bit_length() - 1)))
+    return min(MAX_ROWS, max(longest, 1 << (wanted.bit_length() - 1)))
 
 
 def pack(
@@ -81,14 +76,14 @@ def pack(
 
 @dataclass(frozen=True, slots=True)
 class ShardJob:
-    """The rows of one shard: from which part, where there, how many, where to."""
+    """The rows of one shard: from which fragment, where there, how many, where to."""
 
     number: int
     work: Path
     plan: str
     shard_rows: int
     pieces: NDArray[np.int64]
-    """(samples, 4): part, first row there, rows, first row in the shard; by part."""
+    """(samples, 4): fragment, first row there, rows, first row in the shard; by fragment."""
     arrays: tuple[str, ...]
     scale: float | None
     """Step of int16 fixed point; None for float32."""
@@ -136,7 +131,7 @@ def write_shard(job: ShardJob) -> int:
         rows=int(job.pieces[:, 2].sum()),
     )
     receipt = {"plan": job.plan, "shard": shard.model_dump(), "error": error}
-    manifest.write_json(receipt_file(job.work, job.number), receipt)
+    write_json(receipt_file(job.work, job.number), receipt)
     return job.number
 
 
@@ -149,10 +144,10 @@ def read_receipt(work: Path, number: int) -> tuple[manifest.Shard, float]:
 def _gather(job: ShardJob, name: str) -> NDArray[Any]:
     block: NDArray[Any] | None = None
     column = name.rpartition("/")[2]
-    part, source = -1, np.empty(0)
+    fragment, source = -1, np.empty(0)
     for number, first, rows, target in job.pieces.tolist():
-        if number != part:
-            part, source = number, fragments.part_rows(job.work, number, column)
+        if number != fragment:
+            fragment, source = number, fragment_rows(job.work, number, column)
         if block is None:
             block = np.full((job.shard_rows, *source.shape[1:]), FILL[name], dtype=source.dtype)
         block[target : target + rows] = source[first : first + rows]

@@ -1,67 +1,45 @@
-"""Raw recordings to a finished store, in two stages that can be killed and continued anywhere.
+"""Raw recordings to a finished store, in two stages that can be interrupted and resumed anywhere.
 
-`NAME.zarr.wip/` holds the parts of stage one, the receipts of both and the growing store; the last
-step writes the manifest and renames the store into place.
+`NAME.zarr.wip/` holds the fragments of stage one, the receipts of both and the growing store; the
+last step writes the manifest and renames the store into place.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aclnet.datasets.formats.atomic import remove, write_json
 from aclnet.datasets.spec import protocols
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.progress import silent
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.store import Store
 from aclnet.pipelines.prepare import fragments
 from aclnet.pipelines.prepare.assemble import assemble
+from aclnet.pipelines.prepare.plan import Preparation, batches, plan_hash
+from aclnet.pipelines.prepare.sides import split_masks
 from aclnet.pipelines.steps import convert
 from aclnet.pipelines.steps.clean import step_of
-from aclnet.pipelines.steps.normalise import recipe_name
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from aclnet.datasets.spec.progress import Progress
     from aclnet.datasets.spec.sequence import Rejection
-    from aclnet.datasets.spec.source import DatasetSpec, Item, Source
-    from aclnet.pipelines.prepare.executor import Run
+    from aclnet.datasets.spec.source import Item, Source
+    from aclnet.pipelines.prepare.executor import Executor
     from aclnet.pipelines.prepare.options import PrepareOptions
 
-_PART_BYTES = 64 << 20
-_PART_ITEMS = 256
 _EXAMPLES = 5
 _PLAN = "plan.json"
-
-
-class Progress(Protocol):
-    """Told how far a stage is."""
-
-    def __call__(self, stage: str, done: int, total: int, rejected: int) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Preparation:
-    """What is made of what and where, and who does the work."""
-
-    spec: DatasetSpec
-    source: Source
-    options: PrepareOptions
-    plan: str
-    """Hash of all that decides the store's content."""
-    work: Path
-    """Folder of parts, receipts and the growing store."""
-    run: Run
-    progress: Progress
 
 
 @dataclass(slots=True)
@@ -100,15 +78,15 @@ def prepare(
     source: Source,
     out: Path,
     options: PrepareOptions,
-    run: Run,
-    progress: Progress,
+    execute: Executor,
+    progress: Progress = silent,
     *,
     overwrite: bool = False,
 ) -> Report:
     """Makes the store `out` of a raw source; a killed preparation goes on where it stopped.
 
     With `overwrite` it starts anew, and a store that is there is replaced when the new one is
-    whole. `source` must have an absolute root where `run` works in other processes.
+    whole. `source` must have an absolute root where `execute` works in other processes.
 
     Raises AclnetError where there is nothing usable, where `out` is a store made from another
     source or with other options (and `overwrite` is not set) or no store at all, where it cannot
@@ -125,14 +103,14 @@ def prepare(
     spec = convert.with_layout(source.spec, options.layout)
     out = out.absolute()  # workers may have another working folder
     work = manifest.work_folder(out)
-    plan = _plan_hash(spec, source, items, options)
-    task = Preparation(spec, source, options, plan, work, run, progress)
+    plan = plan_hash(spec, source, items, options)
+    task = Preparation(spec, source, options, plan, work, execute, progress)
     try:
         if _is_there(out) and not overwrite:
             return _existing(out, task)
         if overwrite:
             _check_replaceable(out)
-            _remove(work)
+            remove(work)
         return _make(task, items, unusable, out)
     except OSError as error:
         raise AclnetError(
@@ -154,17 +132,17 @@ def _check_exported(source: Source, options: PrepareOptions) -> None:
 
 def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: Path) -> Report:
     resumed, count = _enter(task), len(items)
-    _make_parts(task, items)
-    items.clear()  # the parts have them now: memory shall not hold them twice
+    _make_fragments(task, items)
+    items.clear()  # the fragments have them now: memory shall not hold them twice
     table = fragments.load_table(task.work)
     rejections = [*unusable, *table.rejections]
     if not table.size:
-        _remove(task.work)  # the next try shall read the files again
+        remove(task.work)  # the next try shall read the files again
         raise AclnetError(
             f"{task.source.root}: none of {count} recordings is usable. "
             f"The first: {table.rejections[0]}"
         )
-    sides = fragments.split_masks(task.source, table.columns)
+    sides = split_masks(task.source, table.columns)
     counts = _check_counts(task, table.columns, sides)
     store = assemble(task, table, sides, rejections)
     _put_into_place(store, out, task.work)
@@ -193,34 +171,6 @@ def _examples(rejections: list[Rejection]) -> tuple[str, ...]:
     return tuple(map(str, [*firsts.values(), *others][:_EXAMPLES]))
 
 
-def _plan_hash(
-    spec: DatasetSpec, source: Source, items: list[Item], options: PrepareOptions
-) -> str:
-    """Identity of what is to be made: dataset, raw files by name and size, options, recipes.
-
-    AclnetError where the sequences cannot be normalised as the options want it.
-    """
-    recipe = recipe_name(
-        get_layout(spec.layout),
-        align=options.align,
-        coordinates=spec.dimensions,
-        by=options.normalise,
-    )
-    description = {
-        "schema": manifest.SCHEMA,
-        "dataset": spec.name,
-        "splits": fragments.own_sides(source),
-        "options": options.model_dump(),
-        "recipes": [spec.clean, recipe],
-    }
-    if source.fingerprint():
-        description["source"] = source.fingerprint()
-    digest = hashlib.sha256(json.dumps(description).encode())
-    for item in items:  # as one text they would be the largest thing in memory
-        digest.update(json.dumps([item.sample_id, item.path, item.size]).encode())
-    return digest.hexdigest()
-
-
 def _check_counts(
     task: Preparation, columns: dict[str, NDArray[Any]], sides: dict[str, NDArray[np.bool_]]
 ) -> tuple[protocols.SideCount, ...]:
@@ -241,9 +191,9 @@ def _enter(task: Preparation) -> bool:
     """Creates the work folder, or finds the one of the same plan (True)."""
     found, own = _work_of(task.work), _identity(task.plan)
     if found is None:
-        for folder in (task.work / "parts", task.work / "shards"):
+        for folder in (task.work / "fragments", task.work / "shards"):
             folder.mkdir(parents=True, exist_ok=True)
-        manifest.write_json(task.work / _PLAN, own)
+        write_json(task.work / _PLAN, own)
     elif found != own:
         raise AclnetError(
             f"{task.work} holds an unfinished store made from other files, with other options or "
@@ -272,7 +222,7 @@ def _existing(out: Path, task: Preparation) -> Report:
             "choose another --out, or replace it with --overwrite"
         )
     if _work_of(task.work) == _identity(task.plan):  # killed after the rename
-        _remove(task.work)
+        remove(task.work)
     original = store.column("variant") == 0
     return Report(
         path=out, samples=int(original.sum()), variants=int((~original).sum()), existed=True
@@ -294,18 +244,9 @@ def _check_replaceable(out: Path) -> None:
 
 def _put_into_place(store: Path, out: Path, work: Path) -> None:
     """The commit; what `out` was before goes only now."""
-    _remove(out)
+    remove(out)
     store.rename(out)
-    _remove(work)
-
-
-def _remove(path: Path) -> None:
-    """Deletes a folder; renamed first, so that a killed deletion leaves no half store behind."""
-    doomed = path.with_name(path.name + ".deleting")
-    shutil.rmtree(doomed, ignore_errors=True)
-    if path.exists():
-        path.rename(doomed)
-        shutil.rmtree(doomed)
+    remove(work)
 
 
 def _nothing_found(source: Source, unusable: list[Rejection]) -> str:
@@ -316,28 +257,15 @@ def _nothing_found(source: Source, unusable: list[Rejection]) -> str:
     )
 
 
-def _make_parts(task: Preparation, items: list[Item]) -> None:
+def _make_fragments(task: Preparation, items: list[Item]) -> None:
     jobs = [
-        fragments.PartJob(number, task.work, task.spec, task.source, batch, task.options)
+        fragments.FragmentJob(number, task.work, task.spec, task.source, batch, task.options)
         for number, batch in enumerate(batches(items))
     ]
     missing = [job for job in jobs if not fragments.is_done(job)]
     total, rejected = len(items), 0
     done = total - sum(len(job.items) for job in missing)
-    task.progress("read", done, total, rejected)
-    for job_items, job_rejected in task.run(fragments.make_part, missing):
+    task.progress("read", done, total)
+    for job_items, job_rejected in task.execute(fragments.make_fragment, missing):
         done, rejected = done + job_items, rejected + job_rejected
-        task.progress("read", done, total, rejected)
-
-
-def batches(items: list[Item]) -> list[tuple[Item, ...]]:
-    """Runs of items up to a number and a size."""
-    found: list[list[Item]] = [[]]
-    size = 0
-    for item in items:
-        if found[-1] and (len(found[-1]) == _PART_ITEMS or size + item.size > _PART_BYTES):
-            found.append([])
-            size = 0
-        found[-1].append(item)
-        size += item.size
-    return [tuple(batch) for batch in found]
+        task.progress("read", done, total, f"{rejected} rejected" if rejected else "")

@@ -139,7 +139,7 @@ def assert_same_run():
         scores = [Scores.load(r.scores("xsub-test")) for r in (run, other)]
         for field in ("ids", "scores", "labels"):
             np.testing.assert_array_equal(*(getattr(s, field) for s in scores))
-        assert run.record["result"] == other.record["result"]
+        assert run.result == other.result
 
     return check
 

@@ -66,7 +66,7 @@ def test_the_whole_chain_twice(tmp_path, recorder):
         "hands (centre)",
         "legs (centre)",
     }
-    assert found.occlusion["top1"][0] == found.scores.top1 == run.record["result"]["top1"]
+    assert found.occlusion["top1"][0] == found.scores.top1 == run.result["top1"]
     assert set(found.families.order.tolist()) <= set(FAMILY_OF)
     assert (found.average_precision, found.chance) == compare_with_planted(found.families.affinity)
     assert len(recorder.rows) == 1

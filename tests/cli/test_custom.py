@@ -95,7 +95,7 @@ def test_another_layout_is_a_conversion_that_is_told_and_recorded(aclnet, tmp_pa
         "prepare", "custom", "--raw", tmp_path / "raw", "--out", out, "--layout", "openpose"
     )
     assert "joints converted, coco -> openpose; approximated: Neck" in result.err
-    assert package.open_store(out).attributes["conversion"] == {
+    assert package.open_store(out).attributes.conversion == {
         "layouts": ["coco", "openpose"],
         "approximated": ["Neck"],
     }
@@ -129,7 +129,7 @@ def test_a_reader_of_the_working_folder(aclnet, folder, tmp_path, monkeypatch, w
     options = ("--reader", "my_reader:open_mine", "--workers", workers)
     result = aclnet("prepare", "custom", "--raw", "mine", "--out", "s.zarr", *options)
     assert result.code == 0, result.err
-    assert package.open_store(tmp_path / "s.zarr").attributes["title"] == "Mine"
+    assert package.open_store(tmp_path / "s.zarr").attributes.title == "Mine"
 
 
 def test_the_reader_of_the_documentation_reads(aclnet, tmp_path, monkeypatch):

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 
-from aclnet.datasets.store import manifest
 from aclnet.runs.run import Run
 from aclnet.runs.scores import Scores
 
@@ -48,10 +47,9 @@ def test_other_choices_have_files_of_their_own(own_run, made_up_store, aclnet):
     assert len(Scores.load(own_run.scores("xsub-test"))) == 12
 
 
-def test_an_unfinished_run_is_remarked_upon(own_run, aclnet):
+def test_an_unfinished_run_is_remarked_upon(own_run, aclnet, change_record):
     assert "not finished" not in aclnet("evaluate", own_run.path).words
-    own_run.record["finished"] = False
-    manifest.write_json(own_run.path / "run.json", own_run.record)
+    change_record(own_run.path, finished=False)
     answer = aclnet("evaluate", own_run.path)
     assert answer.code == 0
     assert "is not finished: its last checkpoint counts" in answer.words
@@ -110,9 +108,9 @@ def test_a_store_of_another_layout(real_data, own_run, aclnet, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_store_that_moved(own_run, made_up_store, aclnet, tmp_path, monkeypatch):
-    own_run.record["store"]["path"] = str(tmp_path / "before.zarr")
-    manifest.write_json(own_run.path / "run.json", own_run.record)
+def test_a_store_that_moved(own_run, made_up_store, aclnet, tmp_path, monkeypatch, change_record):
+    store = own_run.record.store.model_dump() | {"path": str(tmp_path / "before.zarr")}
+    change_record(own_run.path, store=store)
     away = tmp_path / "elsewhere"
     away.mkdir()
     monkeypatch.chdir(away)

@@ -86,7 +86,7 @@ def test_training_shows_the_tables_that_evaluation_shows(gait, own, aclnet):
 
 def test_json_of_gait_holds_what_training_recorded(gait, own, aclnet):
     answer = aclnet("evaluate", own, "--json")
-    found, result = json.loads(answer.out), Run(own).record["result"]
+    found, result = json.loads(answer.out), Run(own).result
     for name in ("rank1", "mAP", "rank1_all_views", "top1", "chance", "short", "probes"):
         assert found[name] == pytest.approx(result[name])
     assert found["split"] == "gait-probe"
@@ -110,7 +110,7 @@ def test_what_is_compared_otherwise_has_files_of_its_own(own, aclnet):
 def test_the_people_who_are_held_out_can_be_tested(own, aclnet):
     answer = aclnet("evaluate", own, "--split", "val", "--json")
     found = json.loads(answer.out)
-    held_out = Run(own).record["split"]["held_out"].removeprefix("people ").split(", ")
+    held_out = Run(own).record.split.held_out.removeprefix("people ").split(", ")
     assert found["chance"] == pytest.approx(1 / len(held_out))
     assert found["split"] == "gait-val"
 
@@ -262,7 +262,7 @@ def test_a_store_without_protocol_trains_by_a_file(undivided, aclnet, tmp_path):
     arguments = ("--split", tmp_path / "mine.csv", "--out", tmp_path / "run")
     answer = aclnet("train", undivided, *arguments, *quick)
     assert answer.code == 0, answer.err
-    assert Run(tmp_path / "run").record["result"]["samples"] == 6
+    assert Run(tmp_path / "run").result["samples"] == 6
 
 
 def test_scores_of_people_can_be_fused_and_have_families(own, gait, aclnet, tmp_path):

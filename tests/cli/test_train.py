@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from aclnet.cli.progress import TrainingProgress
+from aclnet.cli.monitors import TrainingScreen
 from aclnet.runs.run import Run
 
 
@@ -35,7 +35,7 @@ def test_again_it_says_that_it_is_finished(trained, made_up_store, aclnet, quick
     assert "was finished before; --fresh trains it again" in answer.words
     result = json.loads(answer.out)
     assert result["run"] == str(path)
-    assert result == {"run": str(path), **Run(path).record["result"]}
+    assert result == {"run": str(path), **Run(path).result}
 
 
 def test_short_form_takes_the_newest_store_and_trains_beside_it(
@@ -121,7 +121,7 @@ def test_several_modalities(made_up_store, aclnet, quick_arguments, tmp_path):
     assert lines[0].startswith("xsub-fold2of4 test, 6 samples, 2 clips, weights: the last")
     for modality, run in runs.items():
         (row,) = (line for line in lines if line.split()[1:2] == [modality])
-        assert f"{100 * run.record['result']['top1']:.1f} %" in row
+        assert f"{100 * run.result['top1']:.1f} %" in row
         assert run.name in row
     paths = " ".join(str(runs[modality].path) for modality in ("j", "bm"))
     assert f"together: aclnet ensemble {paths}" in answer.words
@@ -129,7 +129,7 @@ def test_several_modalities(made_up_store, aclnet, quick_arguments, tmp_path):
     assert again.code == 0
     assert "epoch" not in again.err
     assert json.loads(again.out) == [
-        {"run": str(runs[m].path), **runs[m].record["result"]} for m in ("j", "bm")
+        {"run": str(runs[m].path), **runs[m].result} for m in ("j", "bm")
     ]
 
 
@@ -203,12 +203,12 @@ def test_two_processes_of_the_command(made_up_store, quick_arguments, tmp_path):
     )
     run = Run(out)
     assert run.finished
-    assert run.record["result"]["samples"] == 12
+    assert run.result["samples"] == 12
 
 
 @pytest.mark.parametrize("held_out", [False, True])
 def test_a_line_of_an_epoch_fits_a_terminal(held_out, capsys):
-    progress = TrainingProgress(150)
+    progress = TrainingScreen(150)
     row = {
         "epoch": 150.0,
         "loss": 12.3456,
@@ -223,7 +223,7 @@ def test_a_line_of_an_epoch_fits_a_terminal(held_out, capsys):
     assert ("held out 100.0 %" in line) == held_out
     assert line.count("\n") == 1
     assert len(line.rstrip("\n")) <= 80
-    quiet = TrainingProgress(150, quiet=True)
+    quiet = TrainingScreen(150, quiet=True)
     quiet.epoch(row)
     quiet.remark("unseen")
     assert capsys.readouterr().err == ""

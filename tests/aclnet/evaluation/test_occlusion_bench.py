@@ -19,6 +19,7 @@ from aclnet.evaluation.occlusion_bench import (
 )
 from aclnet.evaluation.scorer import Scorer
 from aclnet.pipelines.inputs.occlusion import Drop
+from aclnet.runs.inference import Pass
 
 
 def pair(both: int, first: int, second: int, neither: int):
@@ -81,7 +82,7 @@ def test_rows_are_the_scores_of_each_corruption(quick_run, store):
     scorer = Scorer(quick_run, store)
     clean = scorer.score()
     for (_, row), drop in zip(table.iterrows(), [None, *drops], strict=True):
-        scores = scorer.score(corruption=drop)
+        scores = scorer.score(Pass(drop))
         assert row["top1"] == scores.top1
         assert (row["low"], row["high"]) == scores.interval()
         assert row["lost"] == pytest.approx(clean.top1 - scores.top1)
@@ -93,7 +94,7 @@ def test_what_is_dropped_matters(quick_run, store):
     """All limbs gone is not the same as nothing gone: the corruption reaches the network."""
     scorer = Scorer(quick_run, store)
     by_meaning = [
-        scorer.score(corruption=Drop.of("arms+legs", store.layout, missing)).scores
+        scorer.score(Pass(Drop.of("arms+legs", store.layout, missing))).scores
         for missing in ("centre", "camera", "feature")
     ]
     clean = scorer.score().scores
@@ -127,7 +128,7 @@ def test_people_lose_rank_one_in_a_clean_gallery(gait_run, gait_store):
     clean = scorer.recognise()
     people, before = clean.found()
     for (_, row), drop in zip(table.iterrows(), [None, *drops], strict=True):
-        found = scorer.recognise(corruption=drop)
+        found = scorer.recognise(Pass(drop))
         np.testing.assert_array_equal(found.gallery.vectors, clean.gallery.vectors)
         shares = found.found()[1]
         assert row["top1"] == pytest.approx(shares.mean())

@@ -20,6 +20,7 @@ from aclnet.pipelines.inputs.occlusion import Drop
 from aclnet.pipelines.inputs.sampling import clip_frames
 from aclnet.retrieval.ranking import Embeddings, nearest_of_each
 from aclnet.retrieval.recognition import chance
+from aclnet.runs.inference import Pass
 from aclnet.runs.network import load_model
 from aclnet.runs.scores import Scores
 
@@ -134,7 +135,7 @@ def test_training_ends_with_the_scores_of_evaluation(run, new_classes):
     again = Scorer(run, new_classes).score()
     np.testing.assert_array_equal(kept.scores, again.scores)
     expected = {"select": "last", "clips": 2, "chance": 0.5, **again.result()}
-    assert run.record["result"] == expected
+    assert run.result == expected
     assert json.loads((run.path / "run.json").read_text())["split"]["side"] == "probe"
 
 
@@ -144,13 +145,13 @@ def test_the_weights_may_be_selected_on_probes_and_on_held_out_training(
     settings = ("data.protocol=one-shot", "optim.epochs=1", "optim.batch_size=4")
     for select in ("test", "val"):
         run = train_quickly(tmp_path / select, *settings, store=new_classes, select=select)
-        assert run.record["result"]["select"] == select
-        assert run.record["result"]["chance"] == 0.5
+        assert run.result["select"] == select
+        assert run.result["chance"] == 0.5
 
 
 def test_the_gallery_is_never_corrupted(run, new_classes):
     scorer = Scorer(run, new_classes)
-    clean, missing = scorer.score(), scorer.score(corruption=Drop("all", tuple(range(25))))
+    clean, missing = scorer.score(), scorer.score(Pass(Drop("all", tuple(range(25)))))
     assert not np.allclose(clean.scores, missing.scores)
     same = missing.scores[:, [a - 1 for a in NEW]]
     # all input is gone: every probe is alike, and the two exemplars are still not

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.store.plan import Share
 from aclnet.datasets.store.store import Store
 from aclnet.datasets.store.stream import Stream
 from aclnet.evaluation.scorer import Scorer, choose_device, score
 from aclnet.pipelines.inputs.features import make_features
 from aclnet.pipelines.inputs.occlusion import Drop
 from aclnet.pipelines.inputs.sampling import clip_frames
+from aclnet.runs.inference import Pass
 from aclnet.runs.network import load_model
 from aclnet.runs.scores import Scores
 
@@ -63,7 +65,7 @@ def test_training_ends_with_the_scores_of_evaluation(quick_run, store):
     kept = Scores.load(quick_run.scores("xsub-test"))
     again = Scorer(quick_run, store).score()
     np.testing.assert_array_equal(kept.scores, again.scores)
-    result = quick_run.record["result"]
+    result = quick_run.result
     assert result == {"select": "last", "clips": 2, **again.result()}
     np.testing.assert_array_equal(quick_run.history.read("confusion/eval", -1), again.confusion())
 
@@ -73,7 +75,7 @@ def test_processes_share_the_samples(world, quick_run, store):
     model, data = load_model(quick_run), quick_run.config.data
     mask = store.mask("xsub/test")
     parts = [
-        score(model, store, mask, data, torch.device("cpu"), rank=r, world=world)
+        score(model, store, mask, data, torch.device("cpu"), how=Pass(share=Share(r, world)))
         for r in range(world)
     ]
     ids = np.concatenate([part.ids for part in parts])
@@ -89,7 +91,7 @@ def test_processes_share_the_samples(world, quick_run, store):
 
 def test_progress_counts_samples(quick_run, store):
     told = []
-    Scorer(quick_run, store).score(progress=lambda *a: told.append(a), title="t")
+    Scorer(quick_run, store).score(Pass(progress=lambda *a: told.append(a), stage="t"))
     assert told[-1] == ("t", 12, 12)
 
 
@@ -146,7 +148,8 @@ def test_stores_that_do_not_fit_are_refused(quick_run, store, tmp_path):
         other.class_names = ["drink tea", *other.class_names[1:]]
 
     def turn(other):
-        other.attributes["normalisation"] = "centre-first-frame-aligned/1"
+        changed = {"normalisation": "centre-first-frame-aligned/1"}
+        other.attributes = other.attributes.model_copy(update=changed)
 
     for change, message in (
         (rename_a_joint, r"trained on layout nturgb\+d with 25 joints .* has layout mine with 25"),
@@ -201,7 +204,7 @@ def test_what_a_run_held_out(train_quickly, store, tmp_path):
     found = scorer.score()
     subjects = {int(name[9:12]) for name in found.ids}
     named = ", ".join(map(str, sorted(subjects)))
-    assert run.record["split"]["held_out"] == f"subjects {named}"
+    assert run.record.split.held_out == f"subjects {named}"
     chosen = store.mask("xsub/train") & np.isin(store.column("subject"), list(subjects))
     assert found.ids.tolist() == sorted(store.column("id")[chosen])
     other = changed_store(store, tmp_path, "other", lambda attributes: None)
@@ -235,6 +238,6 @@ def test_devices():
 def test_a_corruption_changes_the_input_and_nothing_else(quick_run, store):
     scorer = Scorer(quick_run, store)
     clean = scorer.score().scores
-    dropped = scorer.score(corruption=Drop.of("arms", store.layout)).scores
+    dropped = scorer.score(Pass(Drop.of("arms", store.layout))).scores
     assert not np.allclose(clean, dropped)
     np.testing.assert_array_equal(scorer.score().scores, clean)

@@ -20,7 +20,7 @@ from aclnet.datasets.spec.source import Item, Source
 from aclnet.datasets.store import store as stores
 from aclnet.exchange.export_store import FORMATS, export_store, file_of
 from aclnet.pipelines.prepare import fragments
-from aclnet.pipelines.prepare.executor import executor
+from aclnet.pipelines.prepare.executor import open_executor
 from aclnet.pipelines.prepare.options import PrepareOptions
 from aclnet.pipelines.prepare.stages import prepare
 
@@ -77,7 +77,7 @@ class Odd(Source):
 
 
 def prepared(source: Source, out: Path) -> Store:
-    with executor() as run:
+    with open_executor() as run:
         prepare(source, out, PrepareOptions(), run, lambda *_: None)
     return aclnet.open_store(out)
 
@@ -367,9 +367,9 @@ def test_an_hdf5_file_tells_all_by_its_schema(store, tmp_path):
         for name, mask in store.splits.items():
             np.testing.assert_array_equal(file["splits"][name][...], mask)
         assert file["class_names"].asstr()[...].tolist() == store.class_names
-        assert json.loads(file["layout"].asstr()[()]) == store.attributes["layout"]
+        assert json.loads(file["layout"].asstr()[()]) == store.attributes.layout
         assert file.attrs["dataset"] == store.name
-        assert file.attrs["units"] == store.attributes["units"]
+        assert file.attrs["units"] == store.attributes.units
 
 
 # What must not happen

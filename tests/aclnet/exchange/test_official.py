@@ -87,7 +87,7 @@ def test_an_imported_run_says_what_it_is(goldens, tmp_path):
         16,
     )
     assert run.class_names[9] == "clapping"
-    assert run.record["imported"]["file"] == "e2e_model.pth"
+    assert run.record.imported.file == "e2e_model.pth"
 
 
 def rename(state: dict[str, Any]) -> None:

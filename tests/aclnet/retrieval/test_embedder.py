@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.store.plan import Share
 from aclnet.evaluation.scorer import retrieval_of
 from aclnet.exchange.export_run import export_embeddings
 from aclnet.pipelines.inputs.occlusion import Drop
@@ -18,6 +19,7 @@ from aclnet.pipelines.inputs.sampling import ConsecutiveClips
 from aclnet.retrieval import embedder as embedder_module
 from aclnet.retrieval.embedder import Embedder
 from aclnet.retrieval.ranking import sequence_level
+from aclnet.runs.inference import Pass
 from aclnet.runs.inputs import MakeInputs
 from aclnet.runs.network import load_model
 
@@ -191,7 +193,7 @@ def test_the_parts_of_processes_are_the_whole(gait_run, gait_store, reid_run, re
     ):
         embedder, mask = embedder_of(run, store), store.mask(split)
         whole = embedder(store, mask)
-        parts = [embedder(store, mask, rank=rank, world=3) for rank in range(3)]
+        parts = [embedder(store, mask, how=Pass(share=Share(rank, 3))) for rank in range(3)]
         assert all(0 < len(part) < len(whole) for part in parts)
         joined = {name: np.concatenate([getattr(p, name) for p in parts]) for name in FIELDS}
         order = np.argsort(joined["ids"], kind="stable")
@@ -207,7 +209,7 @@ def test_a_corruption_reaches_sequences_and_windows(gait_run, gait_store, reid_r
     ):
         embedder, mask = embedder_of(run, store), store.mask(split)
         nothing = Drop("all", tuple(range(store.layout.num_joints)), "feature")
-        found = embedder(store, mask, corruption=nothing)
+        found = embedder(store, mask, how=Pass(nothing))
         np.testing.assert_allclose(found.vectors, found.vectors[:1].repeat(len(found), 0))
         assert (np.ptp(embedder(store, mask).vectors, axis=0) > 0).any()
 
@@ -222,7 +224,7 @@ def test_progress_ends_with_all(gait_run, gait_store, reid_run, reid_store, monk
         found = embedder_of(run, store)(
             store,
             store.mask(split),
-            progress=lambda done, total, told=told: told.append((done, total)),
+            how=Pass(progress=lambda stage, done, total, told=told: told.append((done, total))),
         )
         assert told == sorted(told)
         assert told[-1] == (len(found), len(found))
@@ -326,7 +328,9 @@ def test_windows_of_a_recording_stay_together_whatever_the_passes(
     monkeypatch.setattr(embedder_module, "_WINDOWS_AT_ONCE", 2)
     embedder, mask = embedder_of(reid_run, reid_store), reid_store.column("variant") == 0
     whole = embedder.windows(reid_store, mask)
-    parts = [embedder.windows(reid_store, mask, rank=rank, world=3) for rank in range(3)]
+    parts = [
+        embedder.windows(reid_store, mask, how=Pass(share=Share(rank, 3))) for rank in range(3)
+    ]
     joined = {name: np.concatenate([getattr(p, name) for p in parts]) for name in FIELDS}
     order = np.argsort(joined["ids"], kind="stable")
     np.testing.assert_array_equal(joined["ids"][order], whole.ids)

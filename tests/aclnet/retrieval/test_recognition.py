@@ -19,6 +19,7 @@ from aclnet.retrieval.identify import threshold_of
 from aclnet.retrieval.ranking import Embeddings, equal_error_threshold
 from aclnet.retrieval.recognition import FIGURES, Recogniser, Recognition
 from aclnet.retrieval.reid_protocol import evaluate_reid
+from aclnet.runs.inference import Pass
 from aclnet.runs.network import load_model
 from aclnet.runs.scores import Scores
 
@@ -219,8 +220,8 @@ def tested(trained):
 def test_a_run_ends_with_the_figures_of_its_protocol(tested):
     run, store, scorer, found = tested
     assert scorer.name == f"{run.protocol}-probe" == run.test_scores.stem
-    assert run.record["split"]["side"] == "probe"
-    result = run.record["result"]
+    assert run.record.split.side == "probe"
+    result = run.result
     for name in ("rank1", "rank5", "mAP", "mINP", "short", "probes"):
         assert name in result
     scores = found.scores(len(store.class_names))
@@ -248,7 +249,7 @@ def test_the_classes_are_the_people_who_train(trained):
     run, store = trained
     splits = store.mask(f"{run.protocol}/train")
     people = sorted({store.class_names[label] for label in store.column("label")[splits]})
-    held_out = run.record["split"].get("held_out", "people ").removeprefix("people ").split(", ")
+    held_out = (run.record.split.held_out or "people ").removeprefix("people ").split(", ")
     assert run.class_names == [name for name in people if name not in held_out]
     assert load_model(run).fc_cls.out_features == len(run.class_names)
     assert run.history.read_all("confusion/train").shape[1:] == (len(run.class_names),) * 2
@@ -263,7 +264,7 @@ def test_confusions_are_of_the_people_who_train(gait_run):
 
 
 def test_people_who_are_held_out_select_and_tell_whom_to_call_unknown(gait_run, gait_store):
-    names = gait_run.record["split"]["held_out"].removeprefix("people ").split(", ")
+    names = gait_run.record.split.held_out.removeprefix("people ").split(", ")
     scorer = Scorer(gait_run, gait_store, "val", accelerator="cpu")
     assert scorer.name == "gait-val"
     held_out = {gait_store.class_names[label] for label in gait_store.column("label")[scorer.mask]}
@@ -272,7 +273,7 @@ def test_people_who_are_held_out_select_and_tell_whom_to_call_unknown(gait_run, 
     assert not held_out & set(gait_run.class_names)
     found = scorer.recognise()
     expected = equal_error_threshold(found.probe, "cosine")
-    assert gait_run.record["result"]["unknown"] == expected._asdict()
+    assert gait_run.result["unknown"] == expected._asdict()
     assert threshold_of(gait_run) == expected.threshold > 0
     rows = pd.read_csv(gait_run.path / "metrics.csv")
     assert "eval_accuracy" not in rows
@@ -284,7 +285,7 @@ def test_people_who_are_held_out_select_and_tell_whom_to_call_unknown(gait_run, 
 
 
 def test_without_anybody_held_out_there_is_no_threshold(reid_run):
-    assert "unknown" not in reid_run.record["result"]
+    assert "unknown" not in reid_run.result
     assert threshold_of(reid_run) is None
     assert "eval_mAP" not in pd.read_csv(reid_run.path / "metrics.csv")
 
@@ -296,7 +297,7 @@ def test_people_with_one_recording_each_select_nothing(train_quickly, reid_store
     rows = pd.read_csv(run.path / "metrics.csv")
     assert rows["eval_mAP"].isna().all()
     assert run.load("best")["stream"]["epoch"] == 1
-    assert run.record["result"]["unknown"] is None
+    assert run.result["unknown"] is None
     assert threshold_of(run) is None
 
 
@@ -316,17 +317,17 @@ def own_run(train_quickly, reid_store, tmp_path_factory):
 def test_a_file_says_who_trains_and_who_is_known(own_run, reid_store):
     assert own_run.class_names == ["person2", "person4"]
     assert load_model(own_run).fc_cls.out_features == 2
-    assert (own_run.record["result"]["probes"], own_run.record["result"]["without_match"]) == (2, 1)
+    assert (own_run.result["probes"], own_run.result["without_match"]) == (2, 1)
     found = Scorer(own_run, reid_store, accelerator="cpu").recognise()
     assert sorted(set(found.gallery.ids)) == ["train/person2", "train/person4"]
     assert sorted(set(found.probe.ids)) == ["a/person1", "a/person2", "a/person4"]
-    assert found.result().items() <= own_run.record["result"].items()
+    assert found.result().items() <= own_run.result.items()
 
 
 def test_the_test_may_select(own_run):
     """It is compared with its gallery then, and not with itself."""
     rows = pd.read_csv(own_run.path / "metrics.csv")
-    assert rows["eval_mAP"].tolist() == pytest.approx([own_run.record["result"]["mAP"]])
+    assert rows["eval_mAP"].tolist() == pytest.approx([own_run.result["mAP"]])
 
 
 def test_a_side_without_gallery_is_compared_with_itself(gait_run, gait_store):
@@ -352,7 +353,7 @@ def test_a_side_without_gallery_is_compared_with_itself(gait_run, gait_store):
 
 def test_the_gallery_is_never_corrupted(tested):
     _, store, scorer, clean = tested
-    missing = scorer.recognise(corruption=Drop.of("legs", store.layout))
+    missing = scorer.recognise(Pass(Drop.of("legs", store.layout)))
     np.testing.assert_array_equal(clean.gallery.vectors, missing.gallery.vectors)
     np.testing.assert_array_equal(clean.probe.ids, missing.probe.ids)
     assert not np.allclose(clean.probe.vectors, missing.probe.vectors)
@@ -360,7 +361,7 @@ def test_the_gallery_is_never_corrupted(tested):
 
 def test_probes_of_a_gallery_with_itself_are_corrupted_and_it_is_not(gait_run, gait_store):
     scorer = Scorer(gait_run, gait_store, "gait/gallery", accelerator="cpu")
-    missing = scorer.recognise(corruption=Drop.of("legs", gait_store.layout))
+    missing = scorer.recognise(Pass(Drop.of("legs", gait_store.layout)))
     clean = scorer.recognise()
     np.testing.assert_array_equal(clean.probe.vectors, missing.gallery.vectors)
     assert not np.allclose(missing.probe.vectors, missing.gallery.vectors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -14,13 +15,13 @@ from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store.store import Store
 from aclnet.runs.config import Config
 from aclnet.runs.network import load_model
+from aclnet.runs.record import SplitRecord
 from aclnet.runs.run import (
     Run,
     check_out,
     environment,
     is_finished,
     is_run,
-    remove,
     run_folder,
     run_name,
     runs_folder,
@@ -36,10 +37,11 @@ def copied_run(quick_run, tmp_path) -> Run:
 
 
 def test_a_run_says_how_it_came_about(quick_run, store):
-    record = quick_run.record
+    record = json.loads((quick_run.path / "run.json").read_text())
     assert record["store"] == {"path": str(store.path.resolve()), "digest": store.digest}
     assert record["split"] == {"protocol": "xsub"}
     assert record["environment"]["torch"] == torch.__version__
+    assert record == quick_run.record.model_dump(mode="json")
     assert quick_run.layout == store.layout
     assert quick_run.class_names == store.class_names
     assert quick_run.finished
@@ -49,16 +51,21 @@ def test_a_run_says_how_it_came_about(quick_run, store):
 
 
 def test_the_name_follows_from_configuration_data_split_and_start(quick, store):
-    def name(*settings, split=None, init=None, seed=0):
-        return run_name(quick(*settings, seed=seed), store, split or {"protocol": "xsub"}, init)
+    def name(*settings, held_out=None, protocol="xsub", init=None, seed=0):
+        return run_name(
+            quick(*settings, seed=seed),
+            store,
+            SplitRecord(protocol=protocol, held_out=held_out),
+            init,
+        )
 
     assert name() == name()
     assert name().startswith("default-j-s0-")
     assert name("data.modality=bm", seed=3).startswith("default-bm-s3-")
     others = [
         name("optim.lr=0.7"),
-        name(split={"protocol": "xview"}),
-        name(split={"protocol": "xsub", "held_out": "subjects 3"}),
+        name(protocol="xview"),
+        name(held_out="subjects 3"),
         name(init="default-j-s0-12345678"),
     ]
     assert len({name(), *others}) == 5
@@ -79,7 +86,7 @@ def test_where_runs_are(store, tmp_path, monkeypatch):
 def test_finished_is_a_run_in_the_folder_of_its_name(copied_run, tmp_path):
     assert not is_finished(tmp_path / "absent")
     assert not is_finished(copied_run.path)
-    own = copied_run.path.rename(copied_run.path.with_name(copied_run.record["name"]))
+    own = copied_run.path.rename(copied_run.path.with_name(copied_run.record.name))
     assert is_finished(own)
     (own / "run.json").write_text("{")
     assert not is_finished(own)
@@ -116,14 +123,6 @@ def test_a_folder_that_cannot_be_made(quick, store, tmp_path):
     splits = protocol_splits(store, "xsub", hold_out=False, seed=0)
     with pytest.raises(AclnetError, match=r"cannot be written.*use --out"):
         Run.create(tmp_path / "file" / "run", "name", quick(), store, splits, None)
-
-
-def test_removing_a_run_leaves_nothing(copied_run):
-    gone = copied_run.path.with_name("copy.removed")
-    gone.mkdir()
-    (gone / "of a removal that was killed").touch()
-    remove(copied_run.path)
-    assert list(copied_run.path.parent.iterdir()) == []
 
 
 def test_what_is_no_run(tmp_path, copied_run):
@@ -213,7 +212,8 @@ def test_a_run_without_a_checkpoint(copied_run):
 
 def test_the_store_is_found_again_by_its_content(copied_run, store, tmp_path, monkeypatch):
     assert copied_run.open_store().path == store.path.resolve()
-    copied_run.record["store"]["path"] = str(tmp_path / "gone.zarr")
+    gone = copied_run.record.store.model_copy(update={"path": str(tmp_path / "gone.zarr")})
+    copied_run.record = copied_run.record.model_copy(update={"store": gone})
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AclnetError, match=r"neither at .*gone\.zarr nor below .*--store"):
         copied_run.open_store()

@@ -67,7 +67,7 @@ def test_a_protocol_of_the_store(store):
     assert splits.val is None
     np.testing.assert_array_equal(splits.train, store.mask("xsub/train"))
     np.testing.assert_array_equal(splits.test, store.mask("xsub/test"))
-    assert splits.identity == {"protocol": "xsub"}
+    assert splits.identity.model_dump() == {"protocol": "xsub"}
     assert protocol_splits(store, "", hold_out=False, seed=0).protocol == "xsub"
 
 
@@ -85,12 +85,12 @@ def test_held_out_are_whole_subjects_of_training(seed, store):
     np.testing.assert_array_equal(splits.test, whole.test)
     assert splits.val.sum() >= 0.15 * whole.train.sum()
     named = ", ".join(map(str, sorted(held_out)))
-    assert splits.identity == {"protocol": "xsub", "held_out": f"subjects {named}"}
+    assert splits.identity.model_dump() == {"protocol": "xsub", "held_out": f"subjects {named}"}
 
 
 def test_who_is_held_out_follows_from_the_seed(store):
     def held_out(seed):
-        return protocol_splits(store, "xsub", hold_out=True, seed=seed).identity["held_out"]
+        return protocol_splits(store, "xsub", hold_out=True, seed=seed).identity.held_out
 
     assert held_out(1) == held_out(1)
     assert len({held_out(seed) for seed in range(20)}) > 1
@@ -144,10 +144,10 @@ def test_as_many_folds_as_subjects_leave_one_out(store):
     training = sorted(set(subjects[store.mask("xsub/train")].tolist()))
     folds = folds_of(store, "", len(training))
     assert [set(subjects[f.test].tolist()) for f in folds] == [{s} for s in training]
-    assert folds[1].identity == {
+    assert folds[1].identity.model_dump() == {
         "protocol": "xsub-fold2of4",
         "of": "xsub",
-        "fold": [2, 4],
+        "fold": (2, 4),
         "tested": f"subjects {training[1]}",
     }
 
@@ -162,7 +162,7 @@ def test_a_fold_holds_out_from_what_it_trains(store):
         assert other.train.any()
         assert other.val.any()
         assert not set(subjects[other.train]) & set(subjects[other.val])
-        assert other.identity["held_out"] not in (None, other.identity["tested"])
+        assert other.identity.held_out not in (None, other.identity.tested)
 
 
 def test_variants_go_with_their_originals_to_a_fold(anonymous):
@@ -209,7 +209,7 @@ def test_probes_without_a_test_side_are_tested_by_their_gallery(quick):
     splits = choose_splits(store, quick())
     assert splits.test.tolist() == [False, False, True, True]
     assert splits.gallery.tolist() == [False, False, True, False]
-    assert splits.identity == {"protocol": "gait", "side": "probe"}
+    assert splits.identity.model_dump() == {"protocol": "gait", "side": "probe"}
     store.splits["gait/gallery"][:] = False
     with pytest.raises(AclnetError, match="gait/probe is compared with gait/gallery, which has no"):
         choose_splits(store, quick())
@@ -244,7 +244,7 @@ def test_sides_of_a_file(store, tmp_path):
     for side, row in (("train", 0), ("val", 3), ("test", 5)):
         assert np.flatnonzero(getattr(splits, side)).tolist() == [row]
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert splits.identity == {"protocol": "fold", "sha256": digest}
+    assert splits.identity.model_dump() == {"protocol": "fold", "sha256": digest}
     assert file_splits(store, write(tmp_path / "f.csv", "split,id", f"train,{ids[0]}")).val is None
 
 
@@ -344,7 +344,7 @@ def test_of_people_the_classes_are_those_who_train(task, quick):
     assert splits.classes == ["person b", "person d", "person f", "person h"]
     assert splits.class_of(crowd()).tolist() == [-1, 0, -1, 1, -1, 2, -1, 3, -1, -1]
     # the test side is there too, and of no use to them
-    assert splits.identity == {"protocol": "gait", "side": "probe"}
+    assert splits.identity.model_dump() == {"protocol": "gait", "side": "probe"}
     assert splits.val is None
 
 
@@ -359,7 +359,7 @@ def test_people_of_a_protocol_without_gallery_are_compared_with_themselves(quick
     splits = choose_splits(store, quick("task=gait"))
     np.testing.assert_array_equal(splits.test, store.mask("gait/test"))
     np.testing.assert_array_equal(splits.gallery, splits.test)
-    assert splits.identity == {"protocol": "gait"}
+    assert splits.identity.model_dump() == {"protocol": "gait"}
     fold = choose_splits(store, quick("task=reid"), fold=Fold(1, 2))
     np.testing.assert_array_equal(fold.gallery, fold.test)
     assert fold.classes == ["person d", "person h"]
@@ -387,7 +387,7 @@ def test_whole_people_are_held_out(seed, quick):
     assert held_out | training == {1, 3, 5, 7}
     assert splits.val.sum() == 2 * len(held_out)
     names = [store.class_names[number] for number in sorted(held_out)]
-    assert splits.identity["held_out"] == f"people {', '.join(names)}"
+    assert splits.identity.held_out == f"people {', '.join(names)}"
     assert splits.classes == [store.class_names[number] for number in sorted(training)]
     classes = splits.class_of(store)
     assert classes[sorted(training)].tolist() == list(range(len(training)))
@@ -397,7 +397,7 @@ def test_whole_people_are_held_out(seed, quick):
 def test_who_of_the_people_is_held_out_follows_from_the_seed(quick):
     def held_out(seed):
         config = quick("task=gait", seed=seed, select="val")
-        return choose_splits(crowd("probe", "gallery"), config).identity["held_out"]
+        return choose_splits(crowd("probe", "gallery"), config).identity.held_out
 
     assert held_out(1) == held_out(1)
     assert len({held_out(seed) for seed in range(12)}) > 1
@@ -416,12 +416,12 @@ def test_a_sample_of_a_file_may_be_on_two_sides(quick, tmp_path):
     ):
         assert ids[mask].tolist() == expected
     assert splits.classes == ["person a", "person c"]
-    assert splits.identity["side"] == "probe"
+    assert splits.identity.side == "probe"
     # a test side is what `test` says, and compared with itself
     tested = write(tmp_path / "t.csv", "id,split", "a0,train", "j0,test", "j1,test")
     splits = choose_splits(store, quick("task=reid"), tested)
     assert ids[splits.gallery].tolist() == ids[splits.test].tolist() == ["j0", "j1"]
-    assert "side" not in splits.identity
+    assert splits.identity.side is None
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_a_run_that_fails_does_not_stop_the_others(plan, watch):
         run = Run(job.path)
         assert run.finished
         assert run.config == job.config
-        assert run.record["name"] == job.path.name
+        assert run.record.name == job.path.name
     error = failed([failure], 3)
     assert isinstance(error, AclnetError)
     assert str(error).startswith("1 of 3 runs failed\nb: ")

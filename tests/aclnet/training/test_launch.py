@@ -32,7 +32,7 @@ def test_fresh_replaces_a_run_and_nothing_else(train_quickly, recorder, tmp_path
     assert len(recorder.rows) == 1
     assert again.path == first.path
     other = train_quickly(tmp_path / "run", "optim.epochs=2", fresh=True)
-    assert other.record["name"] != first.record["name"]
+    assert other.record.name != first.record.name
     assert len(pd.read_csv(other.path / "metrics.csv")) == 2
     thesis = tmp_path / "thesis"
     thesis.mkdir()
@@ -63,14 +63,14 @@ def test_a_file_without_test_samples_trains_and_scores_nothing(store, train_quic
     file.write_text("\n".join(["id,split", *(f"{i},train" for i in ids)]))
     run = train_quickly(tmp_path / "run", "optim.epochs=1", split_file=file)
     assert run.finished
-    assert run.record["result"] == {"select": "last"}
+    assert run.result == {"select": "last"}
     assert not (run.path / "scores").exists()
     assert run.split_file.read_bytes() == file.read_bytes()
 
 
 def test_held_out_subjects_are_never_trained_on(store, train_quickly, tmp_path):
     run = train_quickly(tmp_path / "run", "optim.epochs=1", select="val")
-    held_out = run.record["split"]["held_out"]
+    held_out = run.record.split.held_out
     subjects = {int(s) for s in held_out.removeprefix("subjects ").split(", ")}
     chosen = store.mask("xsub/train") & np.isin(store.column("subject"), list(subjects))
     confusion = run.history.read("confusion/eval", 0)
@@ -133,7 +133,7 @@ def test_fine_tuning_starts_from_the_weights_of_another_run(
         if not name.endswith(("running_mean", "running_var", "num_batches_tracked")):
             torch.testing.assert_close(after[name], value, rtol=0, atol=0, msg=name)
     assert recorder.remarks == []
-    assert run.record["init_from"] == quick_run.record["name"]
+    assert run.record.init_from == quick_run.record.name
 
 
 def test_fine_tuning_with_other_classes_gets_a_new_head(
@@ -171,12 +171,9 @@ def test_fine_tuning_on_another_layout_or_size_is_refused(
         train_quickly(tmp_path / "run", "model.size=small", init_from=quick_run.path)
 
 
-def test_a_damaged_checkpoint_stops_resuming(train_quickly, quick_run, tmp_path):
+def test_a_damaged_checkpoint_stops_resuming(train_quickly, quick_run, tmp_path, change_record):
     run = train_quickly(tmp_path / "run", "optim.epochs=2")
-    run.record["finished"] = False
-    from aclnet.datasets.store import manifest
-
-    manifest.write_json(run.path / "run.json", run.record)
+    change_record(run.path, finished=False)
     path = run.checkpoint("last")
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])

@@ -138,18 +138,18 @@ def test_continuing_says_where_it_stands(train_quickly, recorder, save_every_ste
 
 _KILLS_ITSELF = """
 import os, signal, sys
-import aclnet.cli.progress as shown, aclnet.training.trainer as trainer
+import aclnet.cli.monitors as shown, aclnet.training.trainer as trainer
 from aclnet.cli.main import main
 where, count = sys.argv[1], int(sys.argv[2])
 trainer.CHECK_EVERY, trainer.SAVE_EVERY = 1, -1.0
-told = getattr(shown.TrainingProgress, where)
+told = getattr(shown.TrainingScreen, where)
 def kill(self, *arguments):
     global count
     told(self, *arguments)
     count -= 1
     if not count:
         os.kill(os.getpid(), signal.SIGKILL)
-setattr(shown.TrainingProgress, where, kill)
+setattr(shown.TrainingScreen, where, kill)
 main(sys.argv[3:])
 """
 
@@ -239,7 +239,7 @@ def test_a_step_equals_the_naive_computation(accumulate, make_trainer):
 def test_parts_of_a_batch_are_its_samples(make_trainer):
     trainer = make_trainer()
     inputs, _ = first_inputs(trainer)
-    parts = inputs.parts(3)
+    parts = inputs.micro_batches(3)
     assert [len(part) for part in parts] == [2, 3, 3]
     start = 0
     for part in parts:
@@ -406,7 +406,7 @@ def test_families_of_validation_count_it_alone(train_quickly, tmp_path):
     confusion = run.history.read_all("confusion/eval").sum(axis=0)
     np.fill_diagonal(confusion, 0)
     np.testing.assert_array_equal(counts, confusion)
-    assert run.record["split"]["held_out"].startswith("subjects ")
+    assert run.record.split.held_out.startswith("subjects ")
 
 
 def test_a_fresh_head_keeps_its_initial_weights(make_trainer):

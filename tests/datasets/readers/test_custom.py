@@ -423,8 +423,8 @@ def test_a_generated_folder_becomes_a_store(folders, prepare_raw, tmp_path, form
     layout, units, scored = FORM[form]
     assert (report.samples, report.rejections) == (12, {})
     store = Store(tmp_path / "s.zarr")
-    assert (store.layout.name, store.attributes["units"]) == (layout, units)
-    assert store.attributes["title"] == "Made-up people"
+    assert (store.layout.name, store.attributes.units) == (layout, units)
+    assert store.attributes.title == "Made-up people"
     assert (store.sequence("clip_00000").score is not None) == scored
     rows = list(csv.DictReader((folders[form] / "index.csv").read_text().splitlines()))
     for row in rows:

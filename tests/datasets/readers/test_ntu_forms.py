@@ -105,7 +105,7 @@ def test_a_pickle_in_pixels_through_prepare(tmp_path: Path, prepare_raw):
     assert report.conversion["layouts"] == ["coco", "coco_new"]
     store = aclnet.open_store(tmp_path / "h.zarr")
     assert (store.layout.name, store.coordinates, store.has_score) == ("coco_new", 2, True)
-    assert store.attributes["normalisation"] == "none/1"
+    assert store.attributes.normalisation == "none/1"
     assert store.protocols == ["xsub", "xview"]
     content = pickle.loads(raw.read_bytes())  # noqa: S301 - written here
     kept = 0

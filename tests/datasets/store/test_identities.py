@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import aclnet
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.store.plan import EpochPlan, plan_epoch, plan_identities
+from aclnet.datasets.store.plan import EpochPlan, Share, plan_epoch, plan_identities
 from aclnet.datasets.store.stream import Batch, Stream
 
 SAMPLING = aclnet.UniformSampling(6)
@@ -187,7 +187,7 @@ def store(people_store):
 def open_stream(store, *, mask=None, batch_size=8, per_class=4, **options) -> Stream:
     mask = store.mask("xsub/train") if mask is None else mask
     settings = {"batch_size": batch_size, "per_class": per_class, "sampling": SAMPLING}
-    return Stream(store, mask, **{"window": 2, "seed": 5, **settings, **options})
+    return store.stream(mask, **{"window": 2, "seed": 5, **settings, **options})
 
 
 def assert_same(first: list[Batch], second: list[Batch]) -> None:
@@ -243,8 +243,10 @@ def test_restored_at_every_step_the_rest_is_the_same(store):
 @pytest.mark.parametrize("world", [2, 4])
 def test_global_batches_do_not_depend_on_the_number_of_ranks(store, world):
     wanted = list(open_stream(store))
-    settings = {"batch_size": 8 // world, "world": world}
-    ranks = [list(open_stream(store, rank=rank, **settings)) for rank in range(world)]
+    settings = {"batch_size": 8 // world}
+    ranks = [
+        list(open_stream(store, share=Share(rank, world), **settings)) for rank in range(world)
+    ]
     for batch, *parts in zip(wanted, *ranks, strict=True):
         for name in ("sample", "key", "keypoint"):
             joined = np.concatenate([getattr(part, name) for part in parts])

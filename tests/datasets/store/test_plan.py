@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aclnet.datasets.store import keyed_random
-from aclnet.datasets.store.plan import balanced_repeats, plan_epoch, plan_identities
+from aclnet.datasets.store.plan import Share, balanced_repeats, plan_epoch, plan_identities
 
 
 @st.composite
@@ -47,8 +47,8 @@ def test_the_parts_of_ranks_make_up_the_step(plan, world):
     samples, shard_of, settings = plan
     found = plan_epoch(samples, shard_of, **settings)
     for step in range(found.steps):
-        parts = [found.step(step, rank, world) for rank in range(world)]
-        np.testing.assert_array_equal(np.concatenate(parts), found.step(step, 0, 1))
+        parts = [found.step(step, Share(rank, world)) for rank in range(world)]
+        np.testing.assert_array_equal(np.concatenate(parts), found.step(step))
         assert np.ptp([len(p) for p in parts]) <= 1
 
 

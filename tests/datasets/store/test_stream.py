@@ -15,7 +15,7 @@ import zarr
 import aclnet
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store import keyed_random, stream, windows, zarr_io
-from aclnet.datasets.store.plan import AUGMENT
+from aclnet.datasets.store.plan import AUGMENT, Share
 from aclnet.datasets.store.stream import Batch
 from aclnet.datasets.store.windows import read_ahead
 
@@ -310,7 +310,7 @@ def test_restoring_among_other_ranks_goes_on_with_the_same_global_batches(store)
     wanted = list(whole)[3:]
     one = open_stream(store, batch_size=8)
     take(iter(one), 3)
-    halves = [open_stream(store, batch_size=4, rank=rank, world=2) for rank in range(2)]
+    halves = [open_stream(store, batch_size=4, share=Share(rank, 2)) for rank in range(2)]
     for half in halves:
         half.load_state_dict(one.state_dict())
     for batch, *parts in zip(wanted, *halves, strict=True):
@@ -324,8 +324,10 @@ def test_restoring_among_other_ranks_goes_on_with_the_same_global_batches(store)
 def test_global_batches_do_not_depend_on_the_number_of_ranks(store, options):
     wanted = list(open_stream(store, batch_size=8, window=2, **options))
     for world in (2, 4):
-        settings = {"batch_size": 8 // world, "window": 2, "world": world, **options}
-        ranks = [list(open_stream(store, rank=rank, **settings)) for rank in range(world)]
+        settings = {"batch_size": 8 // world, "window": 2, **options}
+        ranks = [
+            list(open_stream(store, share=Share(rank, world), **settings)) for rank in range(world)
+        ]
         assert len({len(batches) for batches in ranks}) == 1
         for batch, *parts in zip(wanted, *ranks, strict=True):
             for name in ("sample", "key", "keypoint"):
@@ -337,7 +339,7 @@ def test_global_batches_do_not_depend_on_the_number_of_ranks(store, options):
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
 def test_evaluation_counts_every_sample_once(store, world, batch_size):
     ranks = [
-        open_stream(store, "xsub/test", batch_size=batch_size, shuffle=False, rank=r, world=world)
+        open_stream(store, "xsub/test", batch_size=batch_size, shuffle=False, share=Share(r, world))
         for r in range(world)
     ]
     promised = [len(r) for r in ranks]
@@ -351,7 +353,7 @@ def test_more_ranks_than_samples_cannot_train(store):
     mask = np.zeros(len(store), dtype=bool)
     mask[:3] = True
     with pytest.raises(AclnetError, match="3 samples, too few to train with 4 processes"):
-        open_stream(store, mask, world=4)
+        open_stream(store, mask, share=Share(0, 4))
 
 
 # Balance

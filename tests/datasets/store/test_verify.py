@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import aclnet
+from aclnet.datasets.formats.atomic import write_json
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store import manifest, zarr_io
 from aclnet.datasets.store.verify import verify
@@ -17,7 +18,7 @@ from aclnet.datasets.store.verify import verify
 
 def test_a_sound_store_has_no_damage_and_all_shards_are_read(people_store):
     seen = []
-    assert list(verify(people_store, lambda done, total: seen.append((done, total)))) == []
+    assert list(verify(people_store, lambda stage, *counts: seen.append(counts))) == []
     count = len(aclnet.open_store(people_store).manifest.shards)
     assert seen == [(n + 1, count) for n in range(count)]
 
@@ -94,7 +95,7 @@ def test_rows_that_differ_under_right_bytes_are_found(copy):
     """As if another version of the codec decoded the same bytes to other numbers."""
     entry = json.loads((copy / manifest.NAME).read_text())
     entry["shards"][2]["content"] = "0" * 64
-    manifest.write_json(copy / manifest.NAME, entry)
+    write_json(copy / manifest.NAME, entry)
     (problem,) = verify(copy)
     assert problem.startswith("shard 2 (")
     assert "decoded rows differ" in problem

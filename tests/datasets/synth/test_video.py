@@ -17,7 +17,7 @@ from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth import get_generator
 from aclnet.pipelines.prepare.check import check
-from aclnet.pipelines.prepare.executor import executor
+from aclnet.pipelines.prepare.executor import open_executor
 from aclnet.pipelines.prepare.options import PrepareOptions
 
 COUNT = 40
@@ -229,8 +229,8 @@ def test_packed_through_prepare(packed: Path, prepare_raw, tmp_path: Path):
 @pytest.mark.parametrize("form", ["json", "pyskl"])
 def test_tracks_are_joined_on_demand(form: str, clips: Path, packed: Path, aclnet_track):
     store = aclnet_track({"json": clips, "pyskl": packed}[form])
-    assert store.attributes["cleaning"] == "two-tracks"
-    assert store.attributes["options"]["track"] is True
+    assert store.attributes.cleaning == "two-tracks"
+    assert store.attributes.options["track"] is True
     steps = []
     for name in store.column("id"):
         sequence = store.sequence(name)
@@ -258,7 +258,7 @@ def test_who_is_one_person_anyway_is_not_tracked(gym: Path, people, prepare_raw,
         with pytest.raises(AclnetError, match="leave --track out"):
             prepare_raw(raw, tmp_path / "t.zarr", dataset=dataset, track=True)
         source, options = get_dataset(dataset).open(raw), PrepareOptions(track=True)
-        with executor() as run, pytest.raises(AclnetError, match="leave --track out"):
+        with open_executor() as run, pytest.raises(AclnetError, match="leave --track out"):
             check(source, options, run, lambda *_: None)
     assert not list(tmp_path.iterdir())
 

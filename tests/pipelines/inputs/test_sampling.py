@@ -15,7 +15,7 @@ from aclnet.pipelines.inputs.sampling import (
     ConsecutiveClips,
     ConsecutiveSampling,
     UniformSampling,
-    Windows,
+    WindowSampling,
     clip_frames,
     num_windows,
     uniform_frames,
@@ -245,7 +245,7 @@ def test_consecutive_frames_run_from_a_start_or_back_and_forth(n_frames, length,
 )
 def test_short_sequences_by_hand(n, expected):
     n_frames = np.array([n])
-    for sampling in (ConsecutiveSampling(5), ConsecutiveClips(5), Windows(5)):
+    for sampling in (ConsecutiveSampling(5), ConsecutiveClips(5), WindowSampling(5)):
         assert sampling(n_frames, keys(1)).tolist() == [expected]
 
 
@@ -303,7 +303,7 @@ def test_windows_of_whole_sequences(n_frames, length, count):
     numbers = num_windows(n_frames, length)
     taken = [[] for _ in n_frames]
     for first in range(0, numbers.max(), count):
-        sampling = Windows(length, first, count)
+        sampling = WindowSampling(length, first, count)
         assert sampling.clips == count
         drawn = sampling(n_frames, keys(len(n_frames)))
         for row, frames in enumerate(drawn.reshape(len(n_frames), count, length).tolist()):
@@ -321,9 +321,9 @@ def test_windows_of_whole_sequences(n_frames, length, count):
         (ConsecutiveSampling, {"length": 0}, "length must be at least 1"),
         (ConsecutiveClips, {"length": 0}, "length must be at least 1"),
         (ConsecutiveClips, {"clips": 0}, "clips must be at least 1"),
-        (Windows, {"length": 0}, "length must be at least 1"),
-        (Windows, {"length": 6, "first": -1}, "not 1 from -1"),
-        (Windows, {"length": 6, "count": 0}, "not 0 from 0"),
+        (WindowSampling, {"length": 0}, "length must be at least 1"),
+        (WindowSampling, {"length": 6, "first": -1}, "not 1 from -1"),
+        (WindowSampling, {"length": 6, "count": 0}, "not 0 from 0"),
     ],
 )
 def test_impossible_settings_of_consecutive_frames_are_refused(kind, options, message):

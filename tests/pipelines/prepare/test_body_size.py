@@ -53,7 +53,7 @@ def inputs(store, **options):
 @each
 def test_a_store_is_what_the_rule_gives(by, gait, stores):
     store = stores[by]
-    assert store.attributes["normalisation"] == NAMES[by]
+    assert store.attributes.normalisation == NAMES[by]
     assert summarise(store)["facts"]["normalisation"] == NAMES[by]
     source = get_dataset("casia-b").open(gait)
     items = source.scan()[0]
@@ -118,7 +118,7 @@ def test_exports_keep_the_recipe(by, form, stores, prepare_raw, tmp_path):
     export_store(store, form, file)
     prepare_raw(file, tmp_path / "back.zarr", dataset="casia-b")
     back = aclnet.open_store(tmp_path / "back.zarr")
-    assert back.attributes["normalisation"] == NAMES[by]
+    assert back.attributes.normalisation == NAMES[by]
     for row in np.flatnonzero(store.column("variant") == 0):
         sequence = store.sequence(row)
         np.testing.assert_array_equal(back.sequence(sequence.sample_id).keypoint, sequence.keypoint)
@@ -148,7 +148,7 @@ def test_what_makes_no_sense_is_refused_before_anything_is_written(
 def test_bodies_in_space_have_directions_too(people, prepare_raw, tmp_path):
     prepare_raw(people, tmp_path / "d.zarr", normalise="directions", align=True, dtype="int16")
     store = aclnet.open_store(tmp_path / "d.zarr")
-    assert store.attributes["normalisation"] == "bone-directions-aligned/1"
+    assert store.attributes.normalisation == "bone-directions-aligned/1"
     sequence = store.sequence(0)
     bones = sequence.keypoint - sequence.keypoint[:, :, list(store.layout.bone_parent)]
     length = np.linalg.norm(bones, axis=-1)[sequence.present]

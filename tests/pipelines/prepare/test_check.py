@@ -13,7 +13,7 @@ from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
 from aclnet.datasets.synth.custom import FORMS
 from aclnet.pipelines.prepare.check import check
-from aclnet.pipelines.prepare.executor import executor
+from aclnet.pipelines.prepare.executor import open_executor
 from aclnet.pipelines.prepare.options import PrepareOptions
 
 UTD = replace(get_dataset("utd-mhad"), class_names=("walk", "run"), protocols=())
@@ -59,7 +59,7 @@ SIDES = {"train": ["a", "b"], "test": ["c", "d"]}
 
 
 def checked(source: Source, **options):
-    with executor() as run:
+    with open_executor() as run:
         return check(source, PrepareOptions(**options), run, lambda *_: None)
 
 
@@ -226,6 +226,6 @@ def test_workers_find_the_same(tmp_path):
         tmp_path, sequences=12, subjects=4, seed=1, damage=0.5, progress=lambda *_: None
     )
     source = get_dataset("custom").open(tmp_path)
-    with executor(workers=1) as run:
+    with open_executor(workers=1) as run:
         found = check(source, PrepareOptions(), run, lambda *_: None)
     assert found == checked(source)

@@ -53,7 +53,7 @@ def test_rejections_are_counted_by_kind(damaged):
         "there twice": 1,
     }
     assert damaged.report.rejections == counts
-    assert aclnet.open_store(damaged.report.path).attributes["rejected"] == counts
+    assert aclnet.open_store(damaged.report.path).attributes.rejected == counts
     assert damaged.report.outside == 1
 
 

@@ -19,8 +19,9 @@ from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.verify import verify
 from aclnet.pipelines.prepare import executor as executors
+from aclnet.pipelines.prepare import plan as planning
 from aclnet.pipelines.prepare import stages as preparing
-from aclnet.pipelines.prepare.executor import executor
+from aclnet.pipelines.prepare.executor import open_executor
 from aclnet.pipelines.prepare.options import PrepareOptions
 from aclnet.pipelines.prepare.stages import prepare
 
@@ -50,7 +51,7 @@ def test_local_workers_and_a_scheduler_give_the_same_bytes(
 ):
     from aclnet.cli.main import main
 
-    monkeypatch.setattr(preparing, "_PART_ITEMS", 20)
+    monkeypatch.setattr(planning, "_BATCH_ITEMS", 20)
     monkeypatch.chdir(tmp_path)
     Path("raw").symlink_to(people)
     command = ["prepare", "ntu60", "--raw", "raw", "--out"]
@@ -63,7 +64,7 @@ def test_local_workers_and_a_scheduler_give_the_same_bytes(
 
 def test_a_mistake_in_a_worker_is_told_as_in_process(cluster):
     with (
-        executor(scheduler=cluster.scheduler_address) as run,
+        open_executor(scheduler=cluster.scheduler_address) as run,
         pytest.raises(AclnetError, match="moon"),
     ):
         list(run(get_dataset, ["moon"]))
@@ -77,15 +78,15 @@ def test_workers_share_the_memory_that_there_may_be():
     assert gib / 2 < number * share < gib
     assert executors._shares(2, 16 * gib)[0] == 2
     with pytest.raises(AclnetError, match="--max-memory 100 MiB: one worker"):
-        executor(workers=2, max_memory=100 << 20).__enter__()
+        open_executor(workers=2, max_memory=100 << 20).__enter__()
     with pytest.raises(AclnetError, match="'much' is no amount of memory"):
-        executor(workers=2, max_memory="much").__enter__()
+        open_executor(workers=2, max_memory="much").__enter__()
     with pytest.raises(AclnetError, match="say how many with --workers"):
-        executor(max_memory="1 GiB").__enter__()
+        open_executor(max_memory="1 GiB").__enter__()
 
 
 def test_a_worker_beyond_its_share_is_ended():
-    with executor(workers=1, max_memory=500 << 20) as run:
+    with open_executor(workers=1, max_memory=500 << 20) as run:
         assert [len(ones) for ones in run(np.ones, [10])] == [10]
         # one that pauses when it is nearly full is never woken
         assert list(run(dask.config.get, ["distributed.worker.memory.pause"])) == [False]
@@ -99,16 +100,16 @@ def test_no_scheduler_or_one_without_workers(monkeypatch):
     monkeypatch.setattr(executors, "_CONNECT_SECONDS", 0.5)
     monkeypatch.setattr(executors, "_WORKER_SECONDS", 0.5)
     with pytest.raises(AclnetError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9"):
-        executor(scheduler="tcp://127.0.0.1:9").__enter__()
+        open_executor(scheduler="tcp://127.0.0.1:9").__enter__()
     with pytest.raises(AclnetError, match="no dask scheduler answers at nonsense://here"):
-        executor(scheduler="nonsense://here").__enter__()
+        open_executor(scheduler="nonsense://here").__enter__()
     with pytest.raises(AclnetError, match="either"):
-        executor(workers=1, scheduler="tcp://127.0.0.1:9").__enter__()
+        open_executor(workers=1, scheduler="tcp://127.0.0.1:9").__enter__()
     with (
         LocalCluster(n_workers=0, processes=False, protocol="tcp", dashboard_address=":0") as empty,
         pytest.raises(AclnetError, match="has no worker"),
     ):
-        executor(scheduler=empty.scheduler_address).__enter__()
+        open_executor(scheduler=empty.scheduler_address).__enter__()
 
 
 # Killed
@@ -147,16 +148,16 @@ def test_other_files_are_another_store(few, few_store, prepare_raw, tmp_path, ch
 
 
 @pytest.fixture
-def small_parts(monkeypatch) -> None:
-    """The killed commands work in parts of three."""
-    monkeypatch.setattr(preparing, "_PART_ITEMS", 3)
+def small_batches(monkeypatch) -> None:
+    """The killed commands work in batches of three."""
+    monkeypatch.setattr(planning, "_BATCH_ITEMS", 3)
 
 
 KILLER = """
 import importlib, os, signal, sys
 from aclnet.cli.main import main
-from aclnet.pipelines.prepare import stages
-prepare._PART_ITEMS = 3
+from aclnet.pipelines.prepare import plan
+plan._BATCH_ITEMS = 3
 place, text, count, when = sys.argv[1:5]
 module, _, name = place.partition(":")
 owner = importlib.import_module(module)
@@ -181,9 +182,9 @@ main(sys.argv[5:])
 """
 
 MOMENTS = {
-    "before any part": ("aclnet.pipelines.prepare.fragments:make_part", "", 1, "before"),
+    "before any fragment": ("aclnet.pipelines.prepare.fragments:make_fragment", "", 1, "before"),
     "in a part": ("aclnet.pipelines.prepare.fragments:_write", "", 2, "after"),
-    "after some parts": ("aclnet.pipelines.prepare.fragments:make_part", "", 3, "after"),
+    "after some fragments": ("aclnet.pipelines.prepare.fragments:make_fragment", "", 3, "after"),
     "between the arrays": ("aclnet.datasets.store.zarr_io:create_frames", "", 2, "before"),
     "in a shard's file": ("pathlib:Path.replace", "keypoint/c/4", 1, "before"),
     "in a receipt": ("pathlib:Path.replace", "shards/000003.json", 1, "before"),
@@ -197,7 +198,7 @@ MOMENTS = {
     ),
     "in the manifest": ("pathlib:Path.replace", "manifest.json", 1, "before"),
     "before the rename": ("aclnet.pipelines.prepare.stages:_put_into_place", "", 1, "before"),
-    "after the rename": ("aclnet.pipelines.prepare.stages:_remove", ".wip", 1, "before"),
+    "after the rename": ("aclnet.pipelines.prepare.stages:remove", ".wip", 1, "before"),
 }
 
 
@@ -210,7 +211,7 @@ def killed(moment: tuple[str, str, int, str], *arguments: str) -> None:
 
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_killed_anywhere_the_same_command_goes_on(
-    moment, few, few_store, tmp_path, small_parts, capsys
+    moment, few, few_store, tmp_path, small_batches, capsys
 ):
     from aclnet.cli.main import main
 
@@ -238,12 +239,12 @@ def test_killed_with_all_options_on_it_ends_the_same_too(few, tmp_path, prepare_
     command = ["prepare", "ntu60", "--raw", str(few), "--out", str(tmp_path / "b.zarr")]
     command += ["--dtype", "int16", "--augment", "rotate=0.2", "--variants", "1"]
     killed(MOMENTS["before the rename"], *command)
-    monkeypatch.setattr(preparing, "_PART_ITEMS", 3)  # which must not matter to the result
+    monkeypatch.setattr(planning, "_BATCH_ITEMS", 3)  # which must not matter to the result
     assert prepare_raw(few, tmp_path / "b.zarr", **options).resumed
     assert manifest_of(tmp_path / "a.zarr") == manifest_of(tmp_path / "b.zarr")
 
 
-def test_done_parts_and_shards_are_not_made_again(few, tmp_path, small_parts):
+def test_done_fragments_and_shards_are_not_made_again(few, tmp_path, small_batches):
     done: list[str] = []
 
     def run_some(limit):
@@ -268,11 +269,11 @@ def test_done_parts_and_shards_are_not_made_again(few, tmp_path, small_parts):
     report = go(run_some(1000))
     assert report.resumed
     assert len(done) == len(set(done))
-    assert sum(name.startswith("make_part") for name in done) == 4
+    assert sum(name.startswith("make_fragment") for name in done) == 4
 
 
 def test_shards_that_were_lost_or_cut_since_are_written_again(
-    few, few_store, tmp_path, prepare_raw, small_parts
+    few, few_store, tmp_path, prepare_raw, small_batches
 ):
     out = tmp_path / "l.zarr"
     killed(MOMENTS["before the rename"], "prepare", "ntu60", "--raw", str(few), "--out", str(out))
@@ -290,7 +291,7 @@ def test_unfinished_work_of_other_options_files_or_versions_is_left_alone(
 ):
     out = tmp_path / "o.zarr"
     command = ["prepare", "ntu60", "--raw", str(few), "--out", str(out)]
-    killed(MOMENTS["after some parts"], *command)
+    killed(MOMENTS["after some fragments"], *command)
     with pytest.raises(AclnetError, match=r"o\.zarr\.wip holds an unfinished store .*--overwrite"):
         prepare_raw(few, out, seed=1)
     fewer = tmp_path / "fewer"
@@ -351,7 +352,7 @@ def test_an_empty_folder_may_become_the_store(people, people_store, tmp_path, pr
     assert manifest_of(tmp_path / "e.zarr") == manifest_of(people_store)
 
 
-def test_rejections_survive_a_resume(few, tmp_path, prepare_raw, small_parts):
+def test_rejections_survive_a_resume(few, tmp_path, prepare_raw, small_batches):
     raw = tmp_path / "raw"
     shutil.copytree(few, raw)
     first, *_, last = sorted(raw.iterdir())

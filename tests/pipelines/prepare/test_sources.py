@@ -14,7 +14,7 @@ from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
 from aclnet.pipelines.prepare import fragments
-from aclnet.pipelines.prepare.executor import executor
+from aclnet.pipelines.prepare.executor import open_executor
 from aclnet.pipelines.prepare.fragments import own_sides
 from aclnet.pipelines.prepare.options import PrepareOptions
 from aclnet.pipelines.prepare.stages import prepare
@@ -53,7 +53,7 @@ def sequence(sample_id: str, persons: int = 1, frames: int = 5, seed: int = 0) -
 
 
 def prepared(source: MadeUp, out: Path, **options):
-    with executor() as run:
+    with open_executor() as run:
         report = prepare(source, out, PrepareOptions(**options), run, lambda *_: None)
     return report, aclnet.open_store(out)
 

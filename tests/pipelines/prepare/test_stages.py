@@ -15,7 +15,7 @@ import aclnet
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store.verify import verify
-from aclnet.pipelines.prepare.executor import executor
+from aclnet.pipelines.prepare.executor import open_executor
 from aclnet.pipelines.prepare.options import PrepareOptions
 from aclnet.pipelines.prepare.stages import prepare
 from aclnet.pipelines.steps.clean import clean_ntu
@@ -119,17 +119,17 @@ def test_joints_of_absent_persons_are_zero_and_only_theirs(people_store):
 
 def test_attributes_say_what_was_done(people_store):
     attributes = aclnet.open_store(people_store).attributes
-    assert attributes["dataset"] == "ntu60"
-    assert attributes["layout"]["name"] == "nturgb+d"
-    assert attributes["units"] == "m"
-    assert len(attributes["class_names"]) == 60
-    assert attributes["cleaning"] == "ntu"
-    assert attributes["normalisation"] == "centre-first-frame/1"
-    assert attributes["protocols"] == {
+    assert attributes.dataset == "ntu60"
+    assert attributes.layout.name == "nturgb+d"
+    assert attributes.units == "m"
+    assert len(attributes.class_names) == 60
+    assert attributes.cleaning == "ntu"
+    assert attributes.normalisation == "centre-first-frame/1"
+    assert attributes.protocols == {
         "xsub": {"train": 54, "test": 18},
         "xview": {"train": 48, "test": 24},
     }
-    assert attributes["rejected"] == {}
+    assert attributes.rejected == {}
 
 
 def test_aligned_stores_say_so_and_lead_back_to_camera_space(
@@ -137,7 +137,7 @@ def test_aligned_stores_say_so_and_lead_back_to_camera_space(
 ):
     prepare_raw(people, tmp_path / "a.zarr", align=True)
     store = aclnet.open_store(tmp_path / "a.zarr")
-    assert store.attributes["normalisation"] == "centre-first-frame-aligned/1"
+    assert store.attributes.normalisation == "centre-first-frame-aligned/1"
     row = 7
     sequence = store.sequence(row)
     raw = recordings[sequence.sample_id]
@@ -255,7 +255,7 @@ def test_real_ntu_files(real_data, tmp_path, prepare_raw):
 
 def test_real_utd_mhad(real_data, tmp_path):
     source = get_dataset("utd-mhad").open(real_data / "utd_mhad")
-    with executor() as run:
+    with open_executor() as run:
         report = prepare(source, tmp_path / "u.zarr", PrepareOptions(), run, lambda *_: None)
     assert {c.side: (c.found, c.verdict) for c in report.counts} == {
         "xsub/train": (431, "complete"),
@@ -292,7 +292,7 @@ def test_a_store_of_pixels_is_what_the_steps_give(pixel_pickle, pixel_store):
     store = pixel_store
     source = get_dataset("finegym").open(pixel_pickle)
     assert (store.layout.name, store.coordinates, store.has_score) == ("coco_new", 2, True)
-    assert store.attributes["normalisation"] == "none/1"
+    assert store.attributes.normalisation == "none/1"
     assert store.protocols == ["own"]
     assert (store.mask("own/train").sum(), store.mask("own/test").sum()) == (8, 4)
     for item in source.scan()[0]:

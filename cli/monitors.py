@@ -12,8 +12,8 @@ from aclnet.cli.console import percent, screen
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from aclnet.training import trainer
     from aclnet.training.jobs import Job
+    from aclnet.training.trainer import TrainingMonitor
 
 
 def _bars(*, disable: bool = False) -> Progress:
@@ -45,7 +45,7 @@ class _Bar:
         self._bars.remove_task(self._task)
 
 
-class TrainingProgress(_Bar):
+class TrainingScreen(_Bar):
     """Draws what the trainer tells it; nothing where `quiet` (all but the first process)."""
 
     def __init__(self, epochs: int, *, quiet: bool = False) -> None:
@@ -62,11 +62,11 @@ class TrainingProgress(_Bar):
 
     def remark(self, text: str) -> None:
         if not self._quiet:
-            screen.print(text, markup=False)
+            screen.print(text)
 
     def epoch(self, row: dict[str, float]) -> None:
         if not self._quiet:
-            screen.print(self._line(row), markup=False)
+            screen.print(self._line(row))
 
     def _line(self, row: dict[str, float]) -> str:
         """At most 80 characters for losses below 100 and up to 9,999 sequences a second."""
@@ -83,10 +83,10 @@ class TrainingProgress(_Bar):
         return "  ".join(parts)
 
 
-class JobsProgress:
+class JobsScreen:
     """Draws the runs of a set as `aclnet.training.jobs.train_jobs` goes through them.
 
-    One at a time as `TrainingProgress` does; of several at once a bar each, and no epochs.
+    One at a time as `TrainingScreen` does; of several at once a bar each, and no epochs.
     """
 
     def __init__(self, at_once: int) -> None:
@@ -102,12 +102,12 @@ class JobsProgress:
             self._shared.stop()
 
     @contextmanager
-    def __call__(self, place: str, job: Job) -> Iterator[trainer.Progress]:
+    def __call__(self, place: str, job: Job) -> Iterator[TrainingMonitor]:
         """One run's progress, from when its turn comes to when it ends."""
         screen.print(f"{place} {job.title}")
         epochs = job.config.optim.epochs
         if self._shared is None:
-            with TrainingProgress(epochs) as progress:
+            with TrainingScreen(epochs) as progress:
                 yield progress
             return
         bar = _JobBar(self._shared, job.title, epochs)

@@ -1,0 +1,106 @@
+"""What a run's `run.json` says of it: its data, its samples, its environment and its result."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import torch
+
+from aclnet.datasets.spec.layouts import Layout
+from aclnet.datasets.spec.records import Record
+
+FORMAT: Final = 1
+
+
+class StoreRecord(Record):
+    """The store that a run was trained on."""
+
+    path: str
+    digest: str
+    """By which it is found again where it was moved."""
+
+
+class SplitRecord(Record):
+    """What tells the samples of a run from those of others; part of the run's identity."""
+
+    protocol: str
+    """Of the store, the stem of a file of sides, or a name made of protocol and fold."""
+    side: Literal["probe"] | None = None
+    """What is tested where it is not the side `test`."""
+    sha256: str | None = None
+    """Of the file of sides."""
+    of: str | None = None
+    """The protocol that a fold is of."""
+    fold: tuple[int, int] | None = None
+    """Number of the fold, from 1, and how many there are."""
+    tested: str | None = None
+    """Subjects of the fold, in words."""
+    held_out: str | None = None
+    """Who validates, in words."""
+
+
+class ImportRecord(Record):
+    """The checkpoint that a run was made of."""
+
+    file: str
+    sha256: str
+
+
+class RunRecord(Record):
+    """Everything about a run but its configuration, which is `config.toml`."""
+
+    format: Literal[1] = FORMAT
+    name: str
+    store: StoreRecord | None
+    """None: the run was not trained here, but made of a checkpoint."""
+    dataset: str
+    layout: Layout
+    channels: int
+    """C of the network's input."""
+    normalisation: str
+    class_names: list[str]
+    score_names: list[str] | None = None
+    """Of the columns of its test scores where these are not its classes."""
+    split: SplitRecord
+    init_from: str | None
+    """Name of the run whose weights it started from."""
+    imported: ImportRecord | None = None
+    environment: dict[str, str]
+    """Versions, machine, commit."""
+    finished: bool = False
+    result: dict[str, Any] | None = None
+    """Figures by name, once it is finished."""
+
+
+def environment() -> dict[str, str]:
+    """What a run is made with: versions, machine and, in a checkout, the commit."""
+    packages = ("aclnet", "torch", "numpy", "zarr", "lightning-fabric")
+    found = {name: version(name) for name in packages}
+    found["python"] = platform.python_version()
+    found["machine"] = f"{platform.machine()}, {os.cpu_count()} cores"
+    if torch.cuda.is_available():
+        found["gpu"] = torch.cuda.get_device_name()
+    commit = _commit()
+    return {**found, "commit": commit} if commit else found
+
+
+def _commit() -> str:
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():
+        return ""  # installed, perhaps inside somebody else's repository
+    try:
+        answer = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+            cwd=checkout,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return ""
+    return answer.stdout.strip()

@@ -1,0 +1,69 @@
+"""Files and folders that are there whole or not at all, whatever interrupts the program."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SUFFIX = ".tmp"
+"""Ending of the names under which files and folders are written."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path beside `path`, for a file or a folder to be written; it becomes `path` at the end.
+
+    After a crash, of the machine too, there is what was there before or the new one. An exception
+    inside leaves `path` as it was.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{SUFFIX}")
+    _delete(temporary)
+    try:
+        yield temporary
+        for file in temporary.iterdir() if temporary.is_dir() else (temporary,):
+            _sync(file)
+        if path.is_dir():
+            remove(path)
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        _delete(temporary)
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON takes
+    """Writes JSON with sorted keys, by `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
+
+
+def remove(path: Path) -> None:
+    """Deletes a folder, if it is there; an interrupted deletion leaves no part of it at `path`."""
+    doomed = path.with_name(f"{path.name}.deleting")
+    shutil.rmtree(doomed, ignore_errors=True)
+    if path.exists():
+        path.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file's content, or a folder's list of names, is on the disk."""
+    if os.name == "nt" and path.is_dir():
+        return  # Windows opens no folders
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,46 @@
+"""How rows are hashed, and stored in fixed point."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+INT16_FILL = -32768
+"""Stands for NaN in fixed point."""
+
+
+def content_hash(blocks: list[NDArray[Any]]) -> str:
+    """sha256 of arrays' dtypes, shapes and values (little-endian)."""
+    digest = hashlib.sha256()
+    for block in blocks:
+        digest.update(f"{block.dtype.str}{block.shape}".encode())
+        digest.update(np.ascontiguousarray(block).astype(block.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()
+
+
+def encode_int16(values: NDArray[np.float32], scale: float) -> NDArray[np.int16]:
+    """Fixed point of joints (..., C): round(x / scale), NaN as -32768.
+
+    A joint that is zero in all coordinates is a missing one. So that no other becomes one, a joint
+    that would round to zero keeps its largest coordinate at one step, with its sign.
+    """
+    is_fill = np.isnan(values)
+    joints = np.where(is_fill, 0, values)
+    steps = np.rint(joints / scale)
+    vanishing = (steps == 0).all(axis=-1) & (joints != 0).any(axis=-1)
+    small = joints[vanishing]
+    largest = np.abs(small).argmax(axis=-1)[:, None]
+    steps[vanishing] = np.where(np.arange(small.shape[-1]) == largest, np.sign(small), 0)
+    return np.where(is_fill, INT16_FILL, steps).astype(np.int16)
+
+
+def decode_int16(steps: NDArray[np.int16], scale: float) -> NDArray[np.float32]:
+    """The inverse of `encode_int16`, to half a scale (a whole one for joints kept from zero)."""
+    values = steps.astype(np.float32) * np.float32(scale)
+    values[steps == INT16_FILL] = np.nan
+    return values

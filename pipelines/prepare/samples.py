@@ -1,0 +1,223 @@
+"""One raw recording becomes samples of a store: cleaned, converted, normalised, cut, augmented."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
+from aclnet.datasets.store import keyed_random
+from aclnet.pipelines.prepare.sides import split_masks
+from aclnet.pipelines.steps.clean import CLEANERS, step_of
+from aclnet.pipelines.steps.convert import convert
+from aclnet.pipelines.steps.normalise import normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.spec.layouts import Layout
+    from aclnet.datasets.spec.sequence import Prepared
+    from aclnet.datasets.spec.source import DatasetSpec, Item, Source
+    from aclnet.pipelines.prepare.options import PrepareOptions
+
+MAX_ROWS = 65_536
+"""Rows of the largest shard; a longer sequence is cut into linked samples."""
+_STORED_VARIANT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One sample of the store to be: a normalised sequence and what undoes its normalisation."""
+
+    sequence: SkeletonSequence
+    centre: NDArray[np.float32]
+    rotation: NDArray[np.float32]
+    original: str
+    """Id of the recording that this is, is a piece of, or is a variant of."""
+    variant: int = 0
+
+
+def prepare_item(
+    source: Source, item: Item, spec: DatasetSpec, options: PrepareOptions
+) -> list[Sample] | Rejection:
+    """The samples of a recording, several where it is longer than a shard; or why it has none."""
+    result = source.read(item)
+    if isinstance(result, SkeletonSequence):
+        result = clean_sequence(result, source, spec, options)
+    if isinstance(result, Rejection):
+        return result
+    if result.prepared is not None:
+        return _as_it_was(result, result.prepared)
+    layout = get_layout(spec.layout)
+    normalised = normalise(
+        result.keypoint, result.present, layout, align=options.align, by=options.normalise
+    )
+    there = normalised.present.any(axis=1)
+    persons = normalised.order[there]
+    in_image = options.normalise == "default"
+    sequence = replace(
+        result,
+        keypoint=normalised.keypoint[there],
+        present=normalised.present[there],
+        frame_index=result.frame_index[normalised.kept],
+        score=None if result.score is None else result.score[persons][:, normalised.kept],
+        body_ids=[result.body_ids[m] for m in persons] if result.body_ids else [],
+        width=result.width if in_image else 0,
+        height=result.height if in_image else 0,
+    )
+    undo = (normalised.centre, normalised.rotation)
+    return [Sample(piece, *undo, item.sample_id) for piece in _cut(sequence)]
+
+
+def clean_sequence(
+    sequence: SkeletonSequence, source: Source, spec: DatasetSpec, options: PrepareOptions
+) -> SkeletonSequence | Rejection:
+    """What a source read, cleaned, those persons alone who count, in the layout of `spec`."""
+    result: SkeletonSequence | Rejection = sequence
+    step = step_of(source, track=options.track)
+    if step:
+        result = CLEANERS[step](sequence)
+    if isinstance(result, Rejection):
+        return result
+    if result.prepared is None:
+        result = _first_persons(result, spec.max_persons)
+        if not result.present.any():
+            return Rejection(sequence.source, None, "no person in any frame")
+        result = _without_absent(result)
+    return convert(result, spec.raw_layout, spec.layout) if spec.raw_layout else result
+
+
+def _as_it_was(sequence: SkeletonSequence, known: Prepared) -> list[Sample]:
+    """The samples of a store that a sequence was, from the store's export."""
+    undo = (known.centre, known.rotation)
+    return [Sample(piece, *undo, known.original, known.variant) for piece in _cut(sequence)]
+
+
+def _first_persons(sequence: SkeletonSequence, count: int | None) -> SkeletonSequence:
+    return _persons(sequence, np.arange(len(sequence.present))[:count])
+
+
+def _without_absent(sequence: SkeletonSequence) -> SkeletonSequence:
+    """Only the persons that are there in some frame: the first of them is the main one."""
+    return _persons(sequence, np.flatnonzero(sequence.present.any(axis=1)))
+
+
+def _persons(sequence: SkeletonSequence, chosen: NDArray[np.int64]) -> SkeletonSequence:
+    if len(chosen) == len(sequence.present):
+        return sequence
+    return replace(
+        sequence,
+        keypoint=sequence.keypoint[chosen],
+        present=sequence.present[chosen],
+        score=None if sequence.score is None else sequence.score[chosen],
+        body_ids=[sequence.body_ids[m] for m in chosen] if sequence.body_ids else [],
+    )
+
+
+def _cut(sequence: SkeletonSequence) -> Iterator[SkeletonSequence]:
+    """The sequence itself, or pieces of it that fit a shard, named id#1, id#2, ..."""
+    persons, frames = sequence.present.shape
+    pieces = -(-frames // max(1, MAX_ROWS // persons))
+    if pieces == 1:
+        yield sequence
+        return
+    for number, chosen in enumerate(np.array_split(np.arange(frames), pieces), start=1):
+        cut = slice(chosen[0], chosen[-1] + 1)
+        yield replace(
+            sequence,
+            sample_id=f"{sequence.sample_id}#{number}",
+            keypoint=sequence.keypoint[:, cut],
+            present=sequence.present[:, cut],
+            frame_index=sequence.frame_index[cut],
+            score=None if sequence.score is None else sequence.score[:, cut],
+        )
+
+
+def with_variants(
+    samples: list[Sample], source: Source, spec: DatasetSpec, options: PrepareOptions
+) -> list[Sample]:
+    """The samples, those that train in any protocol followed by their stored variants."""
+    masks = split_masks(source, to_arrays(to_columns(samples)))
+    trains = np.any([mask for side, mask in masks.items() if side.endswith("/train")], axis=0)
+    layout = get_layout(spec.layout)
+    found: list[Sample] = []
+    for sample, is_training in zip(samples, np.broadcast_to(trains, len(samples)), strict=True):
+        found.append(sample)
+        if is_training:
+            found += _variants(sample, layout, options)
+    return found
+
+
+def _variants(sample: Sample, layout: Layout, options: PrepareOptions) -> Iterator[Sample]:
+    """Augmented copies id@1, id@2, ..., by the operations that training applies online."""
+    import torch
+
+    from aclnet.pipelines.inputs.augment import AugmentSpec, augment
+
+    spec = AugmentSpec.parse(options.augment)
+    sequence = sample.sequence
+    persons, frames = sequence.present.shape
+    scored, in_plane = sequence.score is not None, sequence.keypoint.shape[-1] == 2
+    tells_width = sequence.width > 0 or options.normalise != "default"
+    joints = np.ascontiguousarray(sequence.keypoint)
+    if sequence.score is not None:
+        joints = np.concatenate([joints, sequence.score[..., None]], axis=-1)
+    for variant in range(1, options.variants + 1):
+        key = keyed_random.fold(
+            keyed_random.sample_keys([sequence.sample_id]), options.seed, variant, _STORED_VARIANT
+        )
+        moved = augment(
+            torch.from_numpy(joints),
+            torch.zeros(persons, dtype=torch.int64),
+            torch.from_numpy(key),
+            spec,
+            layout,
+            frame=torch.arange(frames).expand(persons, -1),
+            present=torch.from_numpy(np.ascontiguousarray(sequence.present)),
+            width=torch.tensor([sequence.width]) if in_plane and tells_width else None,
+            scored=scored,
+        ).numpy()
+        copy = replace(
+            sequence,
+            sample_id=f"{sequence.sample_id}@{variant}",
+            keypoint=moved[..., :-1] if scored else moved,
+            score=moved[..., -1] if scored else None,
+        )
+        yield replace(sample, sequence=copy, variant=variant)
+
+
+def to_columns(samples: list[Sample]) -> dict[str, list[Any]]:
+    """What the store says of samples beside their frames: a list a column, a value a sample."""
+    names = ("label", "subject", "camera", "setup", "replication", "width", "height")
+    columns: dict[str, list[Any]] = {
+        name: [int(getattr(s.sequence, name)) for s in samples] for name in names
+    }
+    return columns | {
+        "id": [s.sequence.sample_id for s in samples],
+        "original": [s.original for s in samples],
+        "condition": [s.sequence.condition for s in samples],
+        "source": [_printable(s.sequence.source) for s in samples],
+        "n_persons": [s.sequence.present.shape[0] for s in samples],
+        "n_frames": [s.sequence.present.shape[1] for s in samples],
+        "variant": [s.variant for s in samples],
+        "centre": [s.centre.tolist() for s in samples],
+        "rotation": [s.rotation.tolist() for s in samples],
+    }
+
+
+def _printable(path: str) -> str:
+    """A path whose bytes are no UTF-8 has them escaped: Zarr's strings are UTF-8."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def to_arrays(columns: dict[str, list[Any]]) -> dict[str, NDArray[Any]]:
+    """The arrays that lists of `to_columns` become in the store."""
+    text = {"id": str, "original": str, "condition": str, "source": str}
+    vectors = {"centre": np.float32, "rotation": np.float32}
+    types = {**text, **vectors}
+    return {name: np.array(v, dtype=types.get(name, np.int64)) for name, v in columns.items()}

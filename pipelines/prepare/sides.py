@@ -1,0 +1,58 @@
+"""Which samples are on which sides of which protocols."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aclnet.datasets.spec import protocols
+from aclnet.datasets.spec.errors import AclnetError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from aclnet.datasets.spec.source import Source
+
+_OWN_SPLIT = re.compile(r"(.*?)_?(train|val|test|gallery|probe)(\d*)")
+
+
+def split_masks(source: Source, columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.bool_]]:
+    """Mask of each `protocol/side` over samples; stored variants only ever train.
+
+    Where the source brings splits of its own, they decide, and protocols of the dataset in which no
+    sample takes part (its ids do not tell subject or camera) are left out.
+    """
+    masks = protocols.sides(source.spec.protocols, columns)
+    own = own_sides(source)
+    if own:
+        used = {name.partition("/")[0] for name, mask in masks.items() if mask.any()}
+        masks = {name: mask for name, mask in masks.items() if name.partition("/")[0] in used}
+    masks |= {name: np.isin(columns["original"], ids) for name, ids in own.items()}
+    for name, mask in masks.items():
+        if not name.endswith("/train"):
+            masks[name] = mask & (columns["variant"] == 0)
+    return masks
+
+
+def own_sides(source: Source) -> dict[str, list[str]]:
+    """Sample ids of the splits that the source itself defines, by `protocol/side`.
+
+    PYSKL's names become `xsub_train` -> `xsub/train`, `xsub_val` -> `xsub/test` (unless there is an
+    `xsub_test` too), `train` -> `own/train`, `test2` -> `own2/test`. AclnetError for other names.
+    """
+    sides = {}
+    splits = source.splits()
+    for name, ids in splits.items():
+        match = _OWN_SPLIT.fullmatch(name)
+        if match is None:
+            raise AclnetError(
+                f"{source.root}: split {name!r} does not say which side it is; "
+                "its name must end in train, val, test, gallery or probe"
+            )
+        prefix, side, number = match.groups()
+        if side == "val" and f"{name[: match.start(2)]}test{number}" not in splits:
+            side = "test"
+        sides[f"{prefix or protocols.OWN}{number}/{side}"] = ids
+    return sides
