@@ -12,7 +12,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from aclnet.models.aclnet import SUBSETS, ACLNet, GraphConv, TemporalConv, Topology, _Pointwise
+from aclnet.models.aclnet import SUBSETS, ACLNet, GraphConv, TemporalConv, Topology
+from aclnet.models.blocks import Pointwise
 
 
 class _GraphConv(GraphConv):
@@ -35,7 +36,7 @@ class _TemporalConv(TemporalConv):
         return [*(branch(x) for branch in branches), bare(x)[:, :, :: self.stride]]
 
 
-_PLAIN = {GraphConv: _GraphConv, TemporalConv: _TemporalConv, _Pointwise: nn.Conv2d}
+_PLAIN = {GraphConv: _GraphConv, TemporalConv: _TemporalConv, Pointwise: nn.Conv2d}
 
 
 def as_released(model: ACLNet) -> ACLNet:

@@ -11,8 +11,9 @@ import torch
 from torch.nn import functional
 
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.losses.contrast import OFFICIAL, AffinityContrast, ContrastSettings
+from aclnet.losses.contrast import AffinityContrast
 from aclnet.losses.families import ConfusionCounter, FamilySettings, relate
+from aclnet.losses.settings import OFFICIAL, ContrastSettings
 from aclnet.models.aclnet import ACLNet
 
 

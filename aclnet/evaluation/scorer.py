@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from aclnet.datasets.store.store import Store
-    from aclnet.models.aclnet import ACLNet, Output
+    from aclnet.models.aclnet import ACLNet
+    from aclnet.models.blocks import Output
     from aclnet.retrieval.recognition import Recognition
     from aclnet.runs.config import DataConfig, RetrievalConfig
     from aclnet.runs.run import Run

@@ -1,8 +1,8 @@
-"""The affinity contrastive losses: between confused classes, and within a class over a memory.
+"""The contrastive losses put together: projections, prototypes, families and memory.
 
-Both work on a projection of the network's contrastive feature. For identities, whose batches hold
-several samples of each, a triplet loss on the embedding of the second can be added. How a training
-step uses them:
+The inter-class and the intra-class term each work on a projection of the network's feature. For
+identities, whose batches hold several samples of each, a triplet loss on the embedding of the
+second can be added. How a training step uses them:
 
     contrast.observe(feature, predicted, labels, keys)    # once, with the whole global batch
     losses = contrast(feature[rows], rows)                # per process and micro-batch
@@ -17,84 +17,21 @@ parts of a global batch, values and gradients both add up to those of the batch 
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.losses.families import ConfusionCounter, Families, FamilySettings
+from aclnet.losses.families import ConfusionCounter, Families
+from aclnet.losses.inter_class import inter_class_loss, move_prototypes
+from aclnet.losses.intra_class import intra_class_loss
+from aclnet.losses.memory import oldest_slots, positives
+from aclnet.losses.settings import ContrastSettings
+from aclnet.losses.triplet import triplet_loss
 
 WIDTH = 256
 """D, the width of both projections."""
-
-_ROWS_PER_CLASS = 8
-_LOG_GUARD = 1e-6
-
-OFFICIAL: dict[str, Any] = {
-    "same_sequence": "keep",
-    "families": {"mode": "official", "temperature": "steps"},
-}
-"""Values of `ContrastSettings` in which the released code differs from the defaults."""
-
-NonNegative = Annotated[float, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-
-
-class ContrastSettings(BaseModel):
-    """Both contrastive terms, and the triplet term beside them."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    terms: Literal["ce", "ce+inter", "ce+intra", "acl"] = "acl"
-    """What is minimised: cross-entropy alone, with one of the terms, or with both."""
-    weight: NonNegative = 0.1
-    """lambda of both terms."""
-    inter_weight: NonNegative | None = None
-    """lambda of the inter-class term where it is another; 0 switches the term off as well."""
-    intra_weight: NonNegative | None = None
-    memory_rows: Annotated[int, Field(ge=1)] | None = None
-    """Embeddings remembered, this batch's included; None: `default_memory_rows`."""
-    margin: NonNegative = 0.1
-    margin_unit: Literal["logit", "cosine"] = "logit"
-    """What the margin is measured in: 0.1 of a logit is 0.01 of cosine at temperature 0.1."""
-    temperature: Positive = 0.1
-    """Of the intra-class term."""
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Of the prototypes."""
-    same_sequence: Literal["exclude", "keep"] = "exclude"
-    """Whether an earlier embedding of an anchor's own sequence is one of its positives."""
-    triplet: NonNegative = 0.0
-    """Weight of the batch-hard triplet term, whatever `terms` says; 0 switches it off."""
-    triplet_margin: Positive = 0.2
-    """In Euclidean distance of unit vectors, which is 2 at most."""
-    families: FamilySettings = FamilySettings()
-
-    @property
-    def lambda_inter(self) -> float:
-        """Weight of the inter-class term in the loss."""
-        return self._lambda("ce+inter", self.inter_weight)
-
-    @property
-    def lambda_intra(self) -> float:
-        """Weight of the intra-class term in the loss."""
-        return self._lambda("ce+intra", self.intra_weight)
-
-    def _lambda(self, alone: str, weight: float | None) -> float:
-        if self.terms not in ("acl", alone):
-            return 0.0
-        return self.weight if weight is None else weight
-
-
-def default_memory_rows(num_classes: int, train_samples: int, global_batch: int) -> int:
-    """Rows of the memory where no recipe says otherwise: about eight a class.
-
-    Never more than half of the training set, whose sequences would else meet themselves, and never
-    less than the batch, which has to fit.
-    """
-    return max(min(_ROWS_PER_CLASS * num_classes, train_samples // 2), global_batch)
 
 
 class ContrastLosses(NamedTuple):
@@ -210,7 +147,8 @@ class AffinityContrast(nn.Module):
         with torch.autocast(feature.device.type, enabled=False):
             feature = self._as_parameters(feature)
             z = self.inter_projection(feature)
-            to_prototype = self._update_prototypes(z, predicted, labels)
+            momentum = self.settings.momentum
+            to_prototype = move_prototypes(self.prototypes, z, predicted, labels, momentum)
             slots = self._remember(self._embed(feature), labels, keys)
         self._step = _Step(labels, keys, z, to_prototype, slots)
 
@@ -278,26 +216,9 @@ class AffinityContrast(nn.Module):
     def _embed(self, feature: Tensor) -> Tensor:
         return F.normalize(self.intra_projection(feature), dim=1)
 
-    def _update_prototypes(self, z: Tensor, predicted: Tensor, labels: Tensor) -> Tensor:
-        """Move the prototypes to the true positives of `z`; returns each row's weight in them."""
-        classes = torch.arange(len(self.prototypes), device=labels.device)
-        correct = (labels[:, None] == classes) & (predicted == labels)[:, None]
-        found = correct.sum(0)
-        to_prototype = (1 - self.settings.momentum) * correct.to(z) / found.clamp(min=1)
-        kept = 1 - (1 - self.settings.momentum) * (found > 0).to(z)[:, None]
-        self.prototypes.copy_(self.prototypes * kept + to_prototype.T @ z)
-        return to_prototype
-
     def _remember(self, u: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
         """Write a batch over the oldest rows of the memory; returns where."""
-        rows = len(self.memory)
-        if len(labels) > rows:
-            raise AclnetError(
-                f"a global batch of {len(labels)} does not fit the contrastive memory of {rows} "
-                "rows; set memory_rows to at least the batch"
-            )
-        slots = torch.arange(len(labels), device=u.device) + self._rows_seen % rows
-        slots %= rows
+        slots = oldest_slots(len(labels), len(self.memory), self._rows_seen, u.device)
         self.memory[slots] = u
         self.memory_labels[slots] = labels
         self.memory_keys[slots] = keys
@@ -312,60 +233,44 @@ class AffinityContrast(nn.Module):
         """
         # adds nothing but the gradient: the stored prototypes have these rows already
         moved = step.to_prototype[start:stop].T @ (z - z.detach())
-        prototypes = F.normalize(self.prototypes + moved, dim=1)
-        anchors = F.normalize(torch.cat([step.z[:start], z, step.z[stop:]]), dim=1)
-        logits = anchors @ prototypes.T / self.families.temperature[step.labels][:, None]
-        positive = logits.gather(1, step.labels[:, None])
-        family = logits + self._log_weight(step.labels)
-        return torch.cat([positive, family], 1).logsumexp(1) - positive.squeeze(1)
+        anchors = torch.cat([step.z[:start], z, step.z[stop:]])
+        return inter_class_loss(
+            anchors,
+            self.prototypes + moved,
+            self.families.temperature,
+            step.labels,
+            self._weight(step.labels),
+        )
 
-    def _log_weight(self, labels: Tensor) -> Tensor:
-        """(B, C): log of the weight of every class in the denominator of each sample."""
+    def _weight(self, labels: Tensor) -> Tensor:
+        """(B, C): weight of every class in the denominator of each sample."""
         weight = self.families.member[labels].to(self.prototypes)
         if self.settings.families.weight_by_affinity:
             # families are mutual, affinities need not be: the greater of both ways
             affinity = self.families.affinity
             weight = weight * torch.maximum(affinity[labels], affinity.T[labels])
-        return weight.log()
+        return weight
 
     def _intra(self, u: Tensor, start: int, stop: int, step: _Step) -> Tensor:
-        """(B,) intra-class loss of every anchor over the memory; 0 where it has no positive.
-
-        Barbano et al., "Unbiased Supervised Contrastive Learning" (ICLR 2023),
-        epsilon-SupInfoNCE with the sum over positives outside the logarithm.
-        """
+        """(B,) intra-class loss of every anchor."""
         batch = self._global(u, start, stop, step)
         # entries of this batch carry gradient, older ones do not
         cosine = (batch @ self.memory.T).index_copy(1, step.slots, batch @ batch.T)
-        similarity = cosine / self.settings.temperature
-        similarity = similarity - similarity.detach().amax(1, keepdim=True)
         same_class = step.labels[:, None] == self.memory_labels
-        exponential = similarity.exp()
-        negatives = (exponential * ~same_class).sum(1, keepdim=True)
         unit = 1.0 if self.settings.margin_unit == "logit" else self.settings.temperature
         omega = math.exp(-self.settings.margin / unit)
-        loss = (omega * exponential + negatives + _LOG_GUARD).log() - similarity
         positive = self._positives(same_class, step)
-        return (loss * positive).sum(1) / positive.sum(1).clamp(min=1)
+        return intra_class_loss(cosine, same_class, positive, self.settings.temperature, omega)
 
     def _triplet(self, u: Tensor, start: int, stop: int, step: _Step) -> tuple[Tensor, Tensor]:
-        """(B,) triplet loss of every anchor, and whether it has a positive and a negative.
-
-        Hermans et al., "In Defense of the Triplet Loss for Person Re-Identification" (2017),
-        batch hard with a margin: the farthest positive and the nearest negative of the batch.
-        """
-        batch = self._global(u, start, stop, step)
+        """(B,) triplet loss of every anchor, and whether it has a positive and a negative."""
         same_class = step.labels[:, None] == self.memory_labels
-        positive = self._positives(same_class, step)[:, step.slots]
-        negative = ~same_class[:, step.slots]
-        cosine = (batch @ batch.T).detach()  # of unit vectors: less is farther
-        farthest = cosine.masked_fill(~positive, torch.inf).argmin(1)
-        nearest = cosine.masked_fill(~negative, -torch.inf).argmax(1)
-        # unlike a square root, the norm has a gradient at 0, and it is 0
-        distances = [torch.linalg.vector_norm(batch - batch[i], dim=1) for i in (farthest, nearest)]
-        counted = positive.any(1) & negative.any(1)
-        loss = F.relu(distances[0] - distances[1] + self.settings.triplet_margin)
-        return loss * counted, counted
+        return triplet_loss(
+            self._global(u, start, stop, step),
+            self._positives(same_class, step)[:, step.slots],
+            ~same_class[:, step.slots],
+            self.settings.triplet_margin,
+        )
 
     def _global(self, u: Tensor, start: int, stop: int, step: _Step) -> Tensor:
         """(B, D) embeddings of the global batch, of which `u` carry gradient."""
@@ -373,10 +278,9 @@ class AffinityContrast(nn.Module):
         return torch.cat([stored[:start], u, stored[stop:]])
 
     def _positives(self, same_class: Tensor, step: _Step) -> Tensor:
-        """(B, rows) bool: entries that an anchor shall be near; never itself."""
-        if self.settings.same_sequence == "exclude":
-            return same_class & (step.keys[:, None] != self.memory_keys)
-        return same_class.scatter(1, step.slots[:, None], False)
+        return positives(
+            same_class, step.slots, step.keys, self.memory_keys, self.settings.same_sequence
+        )
 
 
 def _part(per_anchor: Tensor, start: int, stop: int) -> Tensor:

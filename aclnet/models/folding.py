@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from aclnet.models.aclnet import Block, _StridedResidual
+from aclnet.models.aclnet import Block, StridedResidual
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,7 +39,7 @@ def fold_batch_norms(model: ACLNet) -> ACLNet:
                 layers[-1] = _MaxOverTime(tcn.stride)
         last = cast("nn.Conv2d", tcn.transform[2])
         tcn.transform[2], tcn.bn = fuse_conv_bn_eval(last, tcn.bn), nn.Identity()  # type: ignore[assignment]
-        if isinstance(block.residual, _StridedResidual):
+        if isinstance(block.residual, StridedResidual):
             residual = block.residual
             residual.conv = fuse_conv_bn_eval(residual.conv, residual.bn)
             residual.bn = nn.Identity()  # type: ignore[assignment]

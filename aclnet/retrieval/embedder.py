@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from aclnet.datasets.store.store import Store
-    from aclnet.models.aclnet import ACLNet, Output
+    from aclnet.models.aclnet import ACLNet
+    from aclnet.models.blocks import Output
     from aclnet.runs.config import Config
     from aclnet.runs.run import Run
 

@@ -12,7 +12,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.losses.contrast import OFFICIAL, ContrastSettings
+from aclnet.losses.settings import OFFICIAL, ContrastSettings
 from aclnet.pipelines.inputs.augment import AugmentSpec
 from aclnet.pipelines.inputs.features import MODALITIES
 from aclnet.runs.recipes import load_recipe, merge, recipe_name

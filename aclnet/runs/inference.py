@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from aclnet.datasets.spec.progress import Progress
     from aclnet.datasets.store.store import Store
     from aclnet.datasets.store.stream import Sampling
-    from aclnet.models.aclnet import ACLNet, Output
+    from aclnet.models.aclnet import ACLNet
+    from aclnet.models.blocks import Output
     from aclnet.pipelines.inputs.occlusion import Corruption
     from aclnet.runs.config import DataConfig
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.losses.contrast import AffinityContrast, default_memory_rows
-from aclnet.models.aclnet import ACLNet, Output
+from aclnet.losses.contrast import AffinityContrast
+from aclnet.losses.settings import default_memory_rows
+from aclnet.models.aclnet import ACLNet
 from aclnet.runs.inputs import channels
 
 if TYPE_CHECKING:
     from aclnet.datasets.store.store import Store
+    from aclnet.models.blocks import Output
     from aclnet.runs.config import Config, RetrievalConfig
     from aclnet.runs.run import Run
     from aclnet.runs.splits import Splits

@@ -19,7 +19,7 @@ from torch.nn import functional
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store.plan import Share
 from aclnet.evaluation.scorer import score
-from aclnet.models.aclnet import Output
+from aclnet.models.blocks import Output
 from aclnet.retrieval.embedder import Embedder
 from aclnet.retrieval.recognition import Recogniser
 from aclnet.runs.inference import Pass

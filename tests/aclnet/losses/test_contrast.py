@@ -16,13 +16,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.losses.contrast import (
-    OFFICIAL,
-    AffinityContrast,
-    ContrastLosses,
-    ContrastSettings,
-    default_memory_rows,
-)
+from aclnet.losses.contrast import AffinityContrast, ContrastLosses
+from aclnet.losses.settings import OFFICIAL, ContrastSettings, default_memory_rows
 from aclnet.runs.recipes import merge
 
 WIDTH = 7

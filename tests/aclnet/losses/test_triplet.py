@@ -10,7 +10,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from aclnet.losses.contrast import AffinityContrast, ContrastSettings
+from aclnet.losses.contrast import AffinityContrast
+from aclnet.losses.settings import ContrastSettings
 
 WIDTH = 7
 

@@ -97,7 +97,7 @@ def test_only_training_with_gradients_computes_again(samples, monkeypatch):
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("aclnet.models.aclnet.checkpoint", refuse)
+    monkeypatch.setattr("aclnet.models.blocks.checkpoint", refuse)
     model = network(recompute=True)
     with torch.no_grad():
         model(*samples)

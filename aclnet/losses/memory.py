@@ -1,0 +1,48 @@
+"""The memory of embeddings: a ring of rows, of which a batch takes the place of the oldest."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from aclnet.datasets.spec.errors import AclnetError
+
+SameSequence = Literal["exclude", "keep"]
+
+
+def oldest_slots(count: int, rows: int, seen: int, device: torch.device) -> Tensor:
+    """(count,) int64: the rows that a batch is written to when `seen` embeddings were before.
+
+    AclnetError where the batch does not fit the memory.
+    """
+    if count > rows:
+        raise AclnetError(
+            f"a global batch of {count} does not fit the contrastive memory of {rows} "
+            "rows; set memory_rows to at least the batch"
+        )
+    slots = torch.arange(count, device=device) + seen % rows
+    slots %= rows
+    return slots
+
+
+def positives(
+    same_class: Tensor,
+    slots: Tensor,
+    keys: Tensor,
+    memory_keys: Tensor,
+    same_sequence: SameSequence,
+) -> Tensor:
+    """(B, rows) bool: entries of the memory that an anchor shall be near; never itself.
+
+    Args:
+        same_class: (B, rows) bool.
+        slots: (B,) int64: where the anchors lie in the memory.
+        keys: (B,) int64, the same for the same sequence.
+        memory_keys: (rows,) likewise.
+        same_sequence: whether earlier embeddings of the anchor's own sequence count.
+    """
+    if same_sequence == "exclude":
+        return same_class & (keys[:, None] != memory_keys)
+    return same_class.scatter(1, slots[:, None], False)
