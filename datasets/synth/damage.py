@@ -32,11 +32,16 @@ def deal_damage(
 
 def spoil(
     values: FloatArray,
-    kind: str,
+    kind: str | None,
     encode: Callable[[FloatArray], bytes],
     rng: np.random.Generator,
 ) -> bytes:
-    """Content of the file of a recording (T, V, C) with a damage of DAMAGES, or `no person`."""
+    """Content of the file of a recording (T, V, C), damaged unless `kind` is None.
+
+    kind: one of DAMAGES, or `no person`.
+    """
+    if kind is None:
+        return encode(values)
     if kind == "empty":
         return b""
     if kind == "garbage":

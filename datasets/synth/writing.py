@@ -50,12 +50,8 @@ class FileForm(Generic[T]):
         for done, (path, recording) in enumerate(recordings.items(), start=1):
             values = self.record(seed, recording)
             encode = partial(self.encode, recording)
-            if path in damaged:
-                rng = rng_for(seed, "damage", path)
-                content = spoil(values, damaged[path], encode, rng)
-            else:
-                content = encode(values)
-            write_file(folder / path, content)
+            rng = rng_for(seed, "damage", path)
+            write_file(folder / path, spoil(values, damaged.get(path), encode, rng))
             progress("write", done, len(paths))
         for path, content in self.beside(request).items():
             write_file(folder / path, content)
@@ -93,11 +89,8 @@ def write_frames(
     """
     bad = int(rng.integers(len(values))) if damage else -1
     for frame in range(len(values)):
-        found, of_frame = values[frame : frame + 1], partial(encode, frame)
-        if damage and frame == bad:
-            content = spoil(found, damage, of_frame, rng)
-        else:
-            content = of_frame(found)
+        kind = damage if frame == bad else None
+        content = spoil(values[frame : frame + 1], kind, partial(encode, frame), rng)
         write_file(folder / path(frame), content)
     return path(bad) if damage else ""
 
