@@ -19,7 +19,7 @@ from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth.motion import FAMILIES
-from aclnet.datasets.synth.ntu import generate
+from aclnet.datasets.synth.ntu import sample_names, write_skeletons
 from aclnet.evaluation.family_table import family_table
 from aclnet.evaluation.occlusion_bench import occlusion_bench
 from aclnet.pipelines.inputs.occlusion import Drop
@@ -51,7 +51,7 @@ _PEOPLE = "people.json"
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Who is made up, as `aclnet.datasets.synth.ntu.generate` takes it."""
+    """Synthetic people, see `aclnet.datasets.synth.ntu.sample_names`."""
 
     seed: int = 0
     subjects: int = 10
@@ -85,11 +85,15 @@ def make_store(
     raw, out = folder / "raw", folder / "ntu60.zarr"
     _claim(folder, people)
     if not out.exists():
-        generate(
+        names = sample_names(
+            subjects=people.subjects, replications=people.replications, cameras=people.cameras
+        )
+        write_skeletons(
             raw,
-            **asdict(people),
-            damage=DAMAGE,
-            progress=lambda done, total: progress("make up", done, total),
+            names,
+            people.seed,
+            DAMAGE,
+            lambda _stage, done, total, _remark="": progress("make up", done, total),
         )
     with open_executor() as execute:
         report = prepare(

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from aclnet.datasets.readers.ntu import usable
-from aclnet.datasets.synth.ntu import generate
+from aclnet.datasets.synth.ntu import sample_names, write_skeletons
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +17,7 @@ GENERATED = 500
 def make(folder: Path) -> list[Path]:
     """Generated files: sixteen actions, ten people, about a quarter of them of two persons."""
     if not folder.is_dir():
-        generate(folder, seed=0, subjects=10, setups=1, replications=2, cameras=3)
+        write_skeletons(folder, sample_names(subjects=10), seed=0)
     return sorted(folder.iterdir())[:GENERATED]
 
 

@@ -29,21 +29,13 @@ def command(
     as_json: bool,
 ) -> None:
     """Write recordings of made-up people into FOLDER, in DATASET's raw format."""
-    from aclnet.datasets.synth import check_range, get_generator
+    from aclnet.datasets.synth import Request, get_generator
 
-    check_range("damage", damage, 0, 1)
-    check_range("sequences", sequences, 1, 10**6)
+    request = Request(sequences, subjects, seed, damage)
     with progress_bars() as update:
-        summary = get_generator(dataset, form)(
-            folder,
-            sequences=sequences,
-            subjects=subjects,
-            seed=seed,
-            damage=damage,
-            progress=lambda done, total: update("write", done, total),
-        )
+        summary = get_generator(dataset, form)(folder, request, update)
     if as_json:
-        print_json({"sequences": summary.sequences, "damaged": summary.damaged})
+        print_json({"sequences": summary.sequences, "damaged": sorted(summary.damaged)})
         return
     screen.print(f"{summary.sequences} recordings of {dataset} in {folder}, made up (seed {seed})")
     if summary.damaged:

@@ -49,11 +49,12 @@ def made_up_store(prepare_raw, tmp_path_factory: pytest.TempPathFactory) -> Path
 
     X-Sub has 24 training and 12 test samples of 4 and 2 subjects; X-View has no training side.
     """
-    from aclnet.datasets.synth.ntu import generate
+    from aclnet.datasets.synth.ntu import sample_names, write_skeletons
 
     folder = tmp_path_factory.mktemp("made-up")
     actions = (1, 3, 10, 24, 50, 58)
-    generate(folder / "raw", seed=0, actions=actions, subjects=6, cameras=1, replications=1)
+    names = sample_names(actions=actions, subjects=6, cameras=1, replications=1)
+    write_skeletons(folder / "raw", names, seed=0)
     prepare_raw(folder / "raw", folder / "ntu60.zarr")
     return folder / "ntu60.zarr"
 
@@ -65,10 +66,10 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     Three actions, the last of two persons, of 4 subjects (1 of them tests X-Sub), 3 cameras (1 of
     them tests X-View), 2 replications.
     """
-    from aclnet.datasets.synth.ntu import generate
+    from aclnet.datasets.synth.ntu import sample_names, write_skeletons
 
     folder = tmp_path_factory.mktemp("people") / "raw"
-    generate(folder, seed=3, actions=(1, 10, 50), subjects=4, cameras=3, replications=2)
+    write_skeletons(folder, sample_names(actions=(1, 10, 50), subjects=4), seed=3)
     return folder
 
 

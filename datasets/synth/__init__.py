@@ -1,58 +1,28 @@
-"""Made-up people in the true raw formats: for trying things out, demonstrations and tests.
+"""Synthetic people in the true raw formats: for trying things out, demonstrations and tests.
 
-Each module writes the forms of one dataset or of a few that are alike, and lists them in `FORMS`:
-dataset -> name of the form -> `Generate`, the customary form first.
+Each module with a `FORMS` writes one dataset, or a few that are alike: dataset -> name of the
+form -> `Generate`, the customary form first. What these modules share:
+
+- `request`: what a generator is asked for and its signature; `seeding`: its random numbers.
+- `body`, `motion`, `walk`: one person's bones, movements and gait; `acting`: people on a stage.
+- `kinect`, `filming`: joints as a depth sensor and a video camera see them.
+- `clips`: clips of video with several people; `pyskl`: pickles of annotations.
+- `damage`: which recordings are damaged and how; `writing`: files.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.resources import files
-from typing import TYPE_CHECKING, Protocol
 
 from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.synth.request import Generate, Request, Summary
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What was written."""
-
-    sequences: int
-    damaged: tuple[str, ...]
-    """Files, or entries of files, that are spoilt on purpose."""
-
-
-class Generate(Protocol):
-    """Writes recordings of made-up people."""
-
-    def __call__(
-        self,
-        folder: Path,
-        *,
-        sequences: int,
-        subjects: int,
-        seed: int,
-        damage: float,
-        progress: Callable[[int, int], None],
-    ) -> Summary:
-        """Writes into `folder`, which is made if need be.
-
-        At most `sequences` recordings of `subjects` people (fewer where the format knows no more),
-        the same bytes for the same arguments; a share `damage` of them is spoilt. `progress` is
-        called with the recordings written so far and of all.
-
-        Raises AclnetError for a value out of range and a folder that cannot be written.
-        """
-        ...
+__all__ = ["Generate", "Request", "Summary", "all_forms", "get_generator"]
 
 
 def all_forms() -> dict[str, dict[str, Generate]]:
-    """What can be made up, by dataset and form."""
+    """The generators by dataset and form."""
     found: dict[str, dict[str, Generate]] = {}
     for entry in sorted(entry.name for entry in files(__name__).iterdir()):
         if entry.endswith(".py") and not entry.startswith("_"):
@@ -63,7 +33,10 @@ def all_forms() -> dict[str, dict[str, Generate]]:
 
 
 def get_generator(dataset: str, form: str | None = None) -> Generate:
-    """What writes a dataset in one of its forms, by default the first; AclnetError without."""
+    """The generator of a dataset in one of its forms, by default the first.
+
+    Raises AclnetError for an unknown dataset or form.
+    """
     known = all_forms()
     forms = known.get(dataset.lower().replace("_", "-"))
     if forms is None:
@@ -72,9 +45,3 @@ def get_generator(dataset: str, form: str | None = None) -> Generate:
         return forms[form or next(iter(forms))]
     except KeyError:
         raise AclnetError(f"{dataset} has no form {form!r}; known: {', '.join(forms)}") from None
-
-
-def check_range(what: str, value: float, least: float, most: float) -> None:
-    """AclnetError unless `value` is from `least` to `most`."""
-    if not least <= value <= most:
-        raise AclnetError(f"{what} is {value}: give a number from {least} to {most}")

@@ -96,15 +96,6 @@ class Proportions:
         """Hip to ankle, stretched."""
         return self.thigh + self.shank
 
-    def bone_lengths(self) -> FloatArray:
-        """(25,) length of the bone from each joint to its PARENT; 0 for the root."""
-        arm = [self.upper_arm, self.forearm, self.hand]
-        leg = [self.hip, self.thigh, self.shank, self.foot]
-        trunk = [0.0, self.spine_low, self.neck, self.head]
-        tips = [self.fingertip, self.thumb]
-        limbs = [self.shoulder, *arm, self.shoulder, *arm, *leg, *leg]
-        return np.array([*trunk, *limbs, self.spine_high, *tips, *tips])
-
 
 @dataclass(slots=True)
 class Pose:

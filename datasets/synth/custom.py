@@ -1,4 +1,4 @@
-"""Made-up people as data of one's own: recordings in each form that is read, and their index.
+"""Synthetic people as data of one's own: recordings in each form that is read, and their index.
 
 The forms are those of `docs/custom.md`: arrays and tables in metres, as a sensor of depth gives
 them, and the JSON of pose estimators (their documentation: openpose/doc/02_output.md, the results
@@ -10,132 +10,124 @@ from __future__ import annotations
 import csv
 import io
 import json
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from aclnet.datasets.spec.progress import silent
 from aclnet.datasets.spec.source import class_names
-from aclnet.datasets.synth import Summary, check_range
+from aclnet.datasets.synth.acting import act
+from aclnet.datasets.synth.damage import DAMAGES, deal_damage
+from aclnet.datasets.synth.filming import coco, filmed
+from aclnet.datasets.synth.kinect import KINECT_V1, sensed
 from aclnet.datasets.synth.motion import MOVEMENTS
-from aclnet.datasets.synth.recordings import spoil, write_file, write_recordings
-from aclnet.datasets.synth.scenes import KINECT_V1, act, coco, filmed, rng_for, sensed
+from aclnet.datasets.synth.request import Request, Summary
+from aclnet.datasets.synth.seeding import rng_for
+from aclnet.datasets.synth.writing import FileForm, npy, write_file, write_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
-    from aclnet.datasets.synth import Generate
+    from aclnet.datasets.spec.progress import Progress
     from aclnet.datasets.synth.body import FloatArray
+    from aclnet.datasets.synth.request import Generate
+
+    Look = Callable[[FloatArray, np.random.Generator, int, str], FloatArray]
+    """What is recorded (T, V, C) of joints (T, 25, 3), by random numbers, seed and file."""
 
 _MOVEMENTS = (0, 4, 5, 8, 9, 10)
 """One person each, told apart easily."""
 _WIDTH, _HEIGHT = 1280, 720
-_FRAME_DAMAGES = ("truncated", "joint count", "not finite", "empty", "garbage")
 
 
-def _clips(sequences: int, subjects: int) -> list[tuple[str, int, int]]:
-    """Id, movement and subject of so many recordings, movements and subjects in turn."""
-    check_range("subjects", subjects, 2, 10**6)
-    found = []
-    for number in range(sequences):
+class _Clip(NamedTuple):
+    """One recording, a row of the index."""
+
+    name: str
+    file: str
+    movement: int
+    subject: int
+    split: str
+
+
+def _clips(request: Request, suffix: str = "") -> dict[str, _Clip]:
+    """Recordings by file, movements and subjects in turn; the last quarter of these is tested."""
+    request.require_subjects(2)
+    trained = request.subjects - max(1, request.subjects // 4)
+    found = {}
+    for number in range(request.sequences):
         turn, place = divmod(number, len(_MOVEMENTS))
-        who = (turn + place) % subjects + 1
-        found.append((f"clip_{number:05}", _MOVEMENTS[place], who))
+        who = (turn + place) % request.subjects + 1
+        name = f"clip_{number:05}"
+        split = "test" if who > trained else "train"
+        file = f"{name}{suffix}"
+        found[file] = _Clip(name, file, _MOVEMENTS[place], who, split)
     return found
 
 
-def _stage(seed: int, clip: tuple[str, int, int]) -> FloatArray:
-    name, movement, subject = clip
-    scene: FloatArray = act(seed, str(subject), movement, name)
-    return np.asarray(scene[0])
+def _stage(seed: int, clip: _Clip) -> FloatArray:
+    return np.asarray(act(seed, str(clip.subject), clip.movement, clip.name)[0])
 
 
-def _write_index(
-    folder: Path, clips: Iterable[tuple[str, int, int]], subjects: int, suffix: str, toml: str
-) -> None:
-    """The last quarter of the subjects is tested."""
-    names = class_names("ntu120")
-    numbers = tuple(MOVEMENTS)
+def _index(request: Request, suffix: str = "", toml: str = "") -> dict[str, bytes]:
+    names, numbers = class_names("ntu120"), tuple(MOVEMENTS)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["id", "file", "label", "subject", "split", "width", "height"])
-    for name, movement, subject in clips:
-        side = "test" if subject > subjects - max(1, subjects // 4) else "train"
-        label = names[numbers[movement] - 1]
-        table.writerow([name, f"{name}{suffix}", label, subject, side, _WIDTH, _HEIGHT])
-    write_file(folder / "index.csv", text.getvalue().encode())
-    write_file(folder / "dataset.toml", f'title = "Made-up people"\n{toml}'.encode())
+    for clip in _clips(request, suffix).values():
+        label = names[numbers[clip.movement] - 1]
+        row = [clip.name, clip.file, label, clip.subject, clip.split, _WIDTH, _HEIGHT]
+        table.writerow(row)
+    return {
+        "index.csv": text.getvalue().encode(),
+        "dataset.toml": f'title = "Made-up people"\n{toml}'.encode(),
+    }
 
 
-def _generate(
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
-    suffix: str,
-    toml: str,
-    look: Callable[[FloatArray, np.random.Generator, int, str], FloatArray],
-    encode: Callable[[str, FloatArray], bytes],
-) -> Summary:
-    """Recordings of a file each. look: what is recorded (T, V, C) of joints (T, 25, 3)."""
-    clips = {f"{clip[0]}{suffix}": clip for clip in _clips(sequences, subjects)}
-
-    def make(path: str) -> FloatArray:
-        return look(_stage(seed, clips[path]), rng_for(seed, "film", path), seed, path)
-
-    _write_index(folder, clips.values(), subjects, suffix, toml)
-    return write_recordings(
-        folder, list(clips), make, encode, seed=seed, damage=damage, progress=progress
+def _form(
+    suffix: str, look: Look, encode: Callable[[_Clip, FloatArray], bytes], toml: str = ""
+) -> Generate:
+    """One file for each recording, with an index."""
+    return FileForm(
+        lambda request: _clips(request, suffix),
+        lambda seed, clip: look(
+            _stage(seed, clip), rng_for(seed, "film", clip.file), seed, clip.file
+        ),
+        encode,
+        beside=lambda request: _index(request, suffix, toml),
     )
 
 
-def _openpose(
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
-) -> Summary:
-    """A folder a recording, a file a frame; of a damaged recording one frame is spoilt."""
-    clips = _clips(sequences, subjects)
-    check_range("damage", damage, 0, 1)
-    order = rng_for(seed, "damaged").permutation(len(clips))[: round(damage * len(clips))]
-    spoilt = {int(i): _FRAME_DAMAGES[turn % 5] for turn, i in enumerate(order)}
-    _write_index(folder, clips, subjects, "", "")
-    for number, clip in enumerate(clips):
-        rng = rng_for(seed, "film", clip[0])
+def _openpose(folder: Path, request: Request, progress: Progress = silent) -> Summary:
+    """A folder for each recording, a file for each frame. Damage is of one frame."""
+    seed, clips = request.seed, _clips(request)
+    damaged = deal_damage(seed, request.damage, [*clips], DAMAGES, key=())
+    for path, content in _index(request).items():
+        write_file(folder / path, content)
+    for done, (name, clip) in enumerate(clips.items(), start=1):
+        rng = rng_for(seed, "film", name)
         joints = _pixels(_body25(_stage(seed, clip)), rng)
-        bad = int(rng.integers(len(joints))) if number in spoilt else -1
-        for frame, person in enumerate(joints):
-            content = _people(person[None])
-            if frame == bad:
-                content = spoil(person[None], spoilt[number], _people, rng)
-            path = folder / clip[0] / f"{clip[0]}_{frame:012}_keypoints.json"
-            write_file(path, content)
-        progress(number + 1, len(clips))
-    return Summary(len(clips), tuple(sorted(clips[i][0] for i in spoilt)))
+        write_frames(
+            folder / name,
+            joints,
+            f"{name}_{{:012}}_keypoints.json".format,
+            _people,
+            damaged.get(name),
+            rng,
+        )
+        progress("write", done, len(clips))
+    return Summary(len(clips), damaged)
 
 
-def _people(person: FloatArray) -> bytes:
+def _people(_: int, person: FloatArray) -> bytes:
     """A frame's file of one person (1, V, 3)."""
     keypoints = np.round(person, 3).ravel().tolist()
     people = [{"person_id": [-1], "pose_keypoints_2d": keypoints, "face_keypoints_2d": []}]
     return json.dumps({"version": 1.3, "people": people}).encode()
 
 
-def _npy(path: str, values: FloatArray) -> bytes:
-    file = io.BytesIO()
-    np.save(file, values.astype(np.float32))
-    return file.getvalue()
-
-
-def _csv(path: str, values: FloatArray) -> bytes:
+def _csv(_: _Clip, values: FloatArray) -> bytes:
     """A column of frames' numbers, then x, y and z of each joint, under a header."""
     joints = range(values.shape[1])
     lines = [",".join(["frame", *(f"{axis}{j}" for j in joints for axis in "xyz")])]
@@ -144,7 +136,7 @@ def _csv(path: str, values: FloatArray) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def _results(path: str, values: FloatArray) -> bytes:
+def _results(_: _Clip, values: FloatArray) -> bytes:
     """COCO's results, one person a frame; nothing is found in frames without a joint."""
     entries: list[dict[str, Any]] = [
         {
@@ -158,7 +150,7 @@ def _results(path: str, values: FloatArray) -> bytes:
     return json.dumps(entries).encode()
 
 
-def _landmarks(path: str, values: FloatArray) -> bytes:
+def _landmarks(_: _Clip, values: FloatArray) -> bytes:
     keys = ("x", "y", "z", "visibility")
     frames = [
         [dict(zip(keys, landmark, strict=True)) for landmark in person]
@@ -238,22 +230,15 @@ def _landmarks33(joints: FloatArray) -> FloatArray:
 
 FORMS: dict[str, dict[str, Generate]] = {
     "custom": {
-        "npy": partial(
-            _generate,
-            suffix=".npy",
-            toml='layout = "nturgb+d"\nunits = "m"\n',
-            look=_depth,
-            encode=_npy,
+        "npy": _form(
+            ".npy",
+            _depth,
+            lambda _, values: npy(values.astype(np.float32)),
+            'layout = "nturgb+d"\nunits = "m"\n',
         ),
-        "csv": partial(
-            _generate,
-            suffix=".csv",
-            toml='layout = "kinect_v1"\nunits = "m"\n',
-            look=_depth_v1,
-            encode=_csv,
-        ),
+        "csv": _form(".csv", _depth_v1, _csv, 'layout = "kinect_v1"\nunits = "m"\n'),
         "openpose": _openpose,
-        "mediapipe": partial(_generate, suffix=".json", toml="", look=_world, encode=_landmarks),
-        "coco": partial(_generate, suffix=".json", toml="", look=_video, encode=_results),
+        "mediapipe": _form(".json", _world, _landmarks),
+        "coco": _form(".json", _video, _results),
     }
 }

@@ -1,51 +1,34 @@
-"""Made-up people in PYSKL's pickle of FineGYM-99: mostly one, at times two."""
+"""Synthetic people in PYSKL's pickle of FineGYM-99: mostly one, at times two."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.synth import Summary
-from aclnet.datasets.synth.scenes import coco, filmed, rng_for
-from aclnet.datasets.synth.video import (
-    Clip,
-    clips,
-    crowd,
-    damages_of,
-    spoil,
-    write_annotations,
-    youtube_id,
-)
+from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.synth.clips import Clip, clips, crowd, youtube_id
+from aclnet.datasets.synth.filming import coco, filmed
+from aclnet.datasets.synth.pyskl import annotate_all, split_of, write_pickle
+from aclnet.datasets.synth.request import Request, Summary
+from aclnet.datasets.synth.seeding import rng_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from aclnet.datasets.synth import Generate
+    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.synth.pyskl import Annotation
+    from aclnet.datasets.synth.request import Generate
 
 
-def _generate(
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
-) -> Summary:
+def _generate(folder: Path, request: Request, progress: Progress = silent) -> Summary:
     """A `Generate`: `gym_hrnet.pkl`."""
-    chosen = clips(sequences, subjects, seed, _name)
-    spoilt = damages_of([clip.name for clip in chosen], damage, seed)
-    annotations = []
-    for number, clip in enumerate(chosen):
-        annotation = _annotation(seed, clip)
-        if clip.name in spoilt:
-            spoil(annotation, spoilt[clip.name])
-        annotations.append(annotation)
-        progress(number + 1, sequences)
-    write_annotations(folder / "gym_hrnet.pkl", chosen, annotations)
-    return Summary(sequences, tuple(sorted(spoilt)))
+    chosen = {clip.name: clip for clip in clips(request, _name)}
+    annotations, damaged = annotate_all(
+        request, [*chosen], lambda name: _annotation(request.seed, chosen[name]), progress
+    )
+    write_pickle(folder / "gym_hrnet.pkl", split_of(chosen.values()), annotations)
+    return Summary(len(chosen), damaged)
 
 
 def _name(rng: np.random.Generator) -> str:
@@ -54,7 +37,7 @@ def _name(rng: np.random.Generator) -> str:
     return f"{youtube_id(rng)}_E_{event[0]:06}_{event[1]:06}_A_{element[0]:04}_{element[1]:04}"
 
 
-def _annotation(seed: int, clip: Clip) -> dict[str, Any]:
+def _annotation(seed: int, clip: Clip) -> Annotation:
     rng = rng_for(seed, "athlete", clip.name)
     height, width = (720, 1280) if rng.random() < 0.5 else (360, 640)
     body = coco(crowd(seed, clip, 0))

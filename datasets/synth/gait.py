@@ -1,4 +1,4 @@
-"""Made-up walkers in the forms in which CASIA-B's poses go round."""
+"""Synthetic walkers in the forms in which CASIA-B's poses go round."""
 
 from __future__ import annotations
 
@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.synth import Summary, check_range
+from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.synth.acting import person
 from aclnet.datasets.synth.body import solve, turn_about_y
-from aclnet.datasets.synth.recordings import choose, write_file, write_recordings
-from aclnet.datasets.synth.scenes import coco, filmed, person, rng_for
+from aclnet.datasets.synth.damage import deal_damage
+from aclnet.datasets.synth.filming import coco, filmed
+from aclnet.datasets.synth.request import Request, Summary
+from aclnet.datasets.synth.seeding import choose, rng_for
 from aclnet.datasets.synth.walk import Burden, gait, walk
+from aclnet.datasets.synth.writing import FileForm, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from aclnet.datasets.synth import Generate
+    from aclnet.datasets.spec.progress import Progress
     from aclnet.datasets.synth.body import FloatArray
+    from aclnet.datasets.synth.request import Generate
 
 _RATE = 25
 _WIDTH, _HEIGHT = 320, 240
@@ -30,7 +35,7 @@ _TAKES = [*product(["nm"], range(1, 7)), *product(["bg", "cl"], (1, 2))]
 _VIEWS = range(0, 181, 18)
 _TRAINING, _SUBJECTS = 74, 124
 _ROW_DAMAGES = ("empty cells", "cut short", "not finite", "text")
-"""Ways of spoiling a row of a table, dealt out in turn."""
+"""Kinds of damage of a row of the table."""
 _JOINTS = (
     *("nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder"),
     *("left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip"),
@@ -54,9 +59,10 @@ def recording(name: str, seed: int) -> FloatArray:
     return np.concatenate([pixels, score[..., None]], axis=-1).astype(np.float64).round(4)
 
 
-def _names(sequences: int, subjects: int, seed: int) -> list[str]:
+def _names(request: Request) -> list[str]:
     """Of people on both sides of the protocol: two train to one who is tested, while there are."""
-    check_range("subjects", subjects, 2, _SUBJECTS)
+    request.require_subjects(2, _SUBJECTS)
+    subjects = request.subjects
     tested = min(max(1, subjects // 3), _SUBJECTS - _TRAINING)
     tested = max(tested, subjects - _TRAINING)
     people = [*range(1, 1 + subjects - tested), *range(1 + _TRAINING, 1 + _TRAINING + tested)]
@@ -64,23 +70,13 @@ def _names(sequences: int, subjects: int, seed: int) -> list[str]:
         f"{subject:03}-{condition}-{take:02}-{view:03}"
         for subject, (condition, take), view in product(people, _TAKES, _VIEWS)
     ]
-    return choose(names, sequences, seed)
+    return choose(request.seed, names, request.sequences)
 
 
-def _table(
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
-) -> Summary:
-    """GaitGraph's table. A spoilt recording has one row that is not sound."""
-    check_range("damage", damage, 0, 1)
-    names = _names(sequences, subjects, seed)
-    order = rng_for(seed, "damaged", *names).permutation(len(names))[: round(damage * len(names))]
-    spoilt = {names[i]: _ROW_DAMAGES[turn % len(_ROW_DAMAGES)] for turn, i in enumerate(order)}
+def _table(folder: Path, request: Request, progress: Progress = silent) -> Summary:
+    """GaitGraph's table. A damaged recording has one row that is not sound."""
+    seed, names = request.seed, _names(request)
+    damaged = deal_damage(seed, request.damage, names, _ROW_DAMAGES, names)
     columns = [f"{joint}_{what}" for joint in _JOINTS for what in ("x", "y", "conf")]
     lines = [f"{','.join(['image_name', *columns])}\n"]
     for done, name in enumerate(names, start=1):
@@ -88,13 +84,13 @@ def _table(
             f"./{name}/{frame:06}.jpg,{','.join(f'{value:.4f}' for value in values)}\n"
             for frame, values in enumerate(recording(name, seed).reshape(-1, 51).tolist())
         ]
-        if name in spoilt:
+        if name in damaged:
             place = int(rng_for(seed, "damage", name).integers(len(rows)))
-            rows[place] = _spoil(rows[place], spoilt[name])
+            rows[place] = _spoil(rows[place], damaged[name])
         lines += rows
-        progress(done, len(names))
+        progress("write", done, len(names))
     write_file(folder / "casia-b_pose_coco.csv", "".join(lines).encode())
-    return Summary(len(names), tuple(sorted(spoilt)))
+    return Summary(len(names), damaged)
 
 
 def _spoil(row: str, kind: str) -> str:
@@ -108,56 +104,18 @@ def _spoil(row: str, kind: str) -> str:
     return f"{','.join(cells)}\n"
 
 
-def _pickles(
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
-) -> Summary:
-    """OpenGait's folders."""
-    paths = {_path(name): name for name in _names(sequences, subjects, seed)}
-    return write_recordings(
-        folder,
-        [*paths],
-        lambda path: recording(paths[path], seed),
-        lambda _, poses: pickle.dumps(poses.astype(np.float32), protocol=4),
-        seed=seed,
-        damage=damage,
-        progress=progress,
-    )
-
-
 def _path(name: str) -> str:
     subject, condition, take, view = name.split("-")
     return f"{subject}/{condition}-{take}/{view}/{view}.pkl"
 
 
-def _json(
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
-) -> Summary:
-    """AlphaPose's files; in every tenth frame it takes something for a second person."""
-    paths = {f"{name}.json": name for name in _names(sequences, subjects, seed)}
-    return write_recordings(
-        folder,
-        [*paths],
-        lambda path: recording(paths[path], seed),
-        _results,
-        seed=seed,
-        damage=damage,
-        progress=progress,
-    )
+def _pickle(_: str, poses: FloatArray) -> bytes:
+    """OpenGait's."""
+    return pickle.dumps(poses.astype(np.float32), protocol=4)
 
 
 def _results(_: str, poses: FloatArray) -> bytes:
+    """AlphaPose's; in every tenth frame it takes something for a second person."""
     found = []
     for frame, values in enumerate(poses.reshape(len(poses), -1).tolist()):
         walker = {"image_id": f"{frame:06}.jpg", "category_id": 1, "keypoints": values}
@@ -167,6 +125,18 @@ def _results(_: str, poses: FloatArray) -> bytes:
     return json.dumps(found).encode()
 
 
+def _form(path: Callable[[str], str], encode: Callable[[str, FloatArray], bytes]) -> Generate:
+    return FileForm(
+        lambda request: {path(name): name for name in _names(request)},
+        lambda seed, name: recording(name, seed),
+        encode,
+    )
+
+
 FORMS: dict[str, dict[str, Generate]] = {
-    "casia-b": {"csv": _table, "opengait": _pickles, "json": _json}
+    "casia-b": {
+        "csv": _table,
+        "opengait": _form(_path, _pickle),
+        "json": _form("{}.json".format, _results),
+    }
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from aclnet.datasets.synth.acting import act
 from aclnet.datasets.synth.body import (
     NUM_JOINTS,
     FloatArray,
@@ -16,18 +17,18 @@ from aclnet.datasets.synth.body import (
     turn_about_y,
 )
 from aclnet.datasets.synth.motion import drift
+from aclnet.datasets.synth.seeding import rng_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
 INFERRED, TRACKED = 1, 2
+KINECT_V1 = (0, 1, 20, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19)
+"""Kinect v1's 20 joints, in the order of layout `kinect_v1`, among the 25 of Kinect v2."""
 
 _AZIMUTH = {1: 0.0, 2: -np.pi / 4, 3: np.pi / 4}
-_FACING = np.pi / 4
-"""People turn to camera 2 in the first replication and to camera 3 in the second, so that camera 1
-always sees them at 45 degrees, and cameras 2 and 3 see fronts and sides, as in NTU RGB+D."""
 
 # Standard deviation of white noise in millimetres: trunk steady, hands and feet not, as measured
 # on original recordings by second differences.
@@ -101,24 +102,23 @@ class TrackedBody:
     """(n, 25): 1 inferred, 2 tracked."""
 
 
-def stage(
-    people: list[tuple[Proportions, Pose]], replication: int, rng: np.random.Generator
+def sensed(seed: int, scene: FloatArray, camera: int, take: str) -> FloatArray:
+    """(M, T, 25, 3) of a scene in the space of sensor 1, 2 or 3, with its noise, nobody lost."""
+    view = Camera.draw(camera, rng_for(seed, "camera", str(camera)))
+    rng = rng_for(seed, "noise", take, str(camera))
+    return view.see(scene) + rng.normal(0, 0.005, scene.shape)
+
+
+def sense_one(
+    seed: int, name: str, movement: int, joints: Sequence[int], camera: int = 1
 ) -> FloatArray:
-    """(M, T, 25, 3) joints on the stage, free of noise; two people face each other."""
-    sign = -1 if replication % 2 else 1
-    yaw = sign * _FACING + rng.normal(0, 0.12)
-    # A pair stands across the direction in which one person alone would look.
-    half = rng.normal(0.45, 0.05) if len(people) > 1 else 0.0
-    swapped = -1 if rng.random() < 0.5 else 1
-    spot = np.array([rng.normal(0, 0.2), 0.0, rng.normal(0, 0.15)])
-    bodies = []
-    for index, (body, pose) in enumerate(people):
-        place = swapped * half * (-1 if index == 0 else 1)
-        inwards = np.sign(place) * (np.pi / 2 + rng.normal(0, 0.08)) if len(people) > 1 else 0.0
-        facing, around = turn_about_y(np.array([inwards, yaw]))
-        local = solve(body, pose) @ facing.T + np.array([place, 0.0, 0.0])
-        bodies.append(local @ around.T + spot)
-    return np.stack(bodies)
+    """(T, V, 3) of the person of a recording `ACTION_SUBJECT_TAKE...`, metres.
+
+    joints: V of the 25. movement: as for `act`, one of a single person.
+    """
+    action, who, take = name.split("_")[:3]
+    scene = act(seed, who, movement, f"{action} {take}")
+    return np.asarray(sensed(seed, scene, camera, name)[0][:, list(joints)])
 
 
 def record(

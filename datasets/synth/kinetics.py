@@ -1,34 +1,31 @@
-"""Made-up people in the forms of Kinetics-Skeleton 400: ST-GCN's JSON files, PYSKL's pickles."""
+"""Synthetic people in the forms of Kinetics-Skeleton 400: ST-GCN's JSON, PYSKL's pickles."""
 
 from __future__ import annotations
 
 import json
 import pickle
+from functools import cache
 from importlib.resources import files
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.synth import Summary, recordings
-from aclnet.datasets.synth.recordings import write_file, write_recordings
-from aclnet.datasets.synth.scenes import coco, filmed, rng_for
-from aclnet.datasets.synth.video import (
-    Clip,
-    clips,
-    crowd,
-    damages_of,
-    spoil,
-    write_annotations,
-    youtube_id,
-)
+from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.synth.clips import Clip, clips, crowd, youtube_id
+from aclnet.datasets.synth.damage import DAMAGES
+from aclnet.datasets.synth.filming import coco, filmed
+from aclnet.datasets.synth.pyskl import annotate_all, split_of, write_pickle
+from aclnet.datasets.synth.request import Request, Summary
+from aclnet.datasets.synth.seeding import rng_for
+from aclnet.datasets.synth.writing import FileForm, write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from aclnet.datasets.synth import Generate
+    from aclnet.datasets.spec.progress import Progress
     from aclnet.datasets.synth.body import FloatArray
+    from aclnet.datasets.synth.pyskl import Annotation
+    from aclnet.datasets.synth.request import Generate
 
 _WIDTH, _HEIGHT = 340, 256
 _OPENPOSE = (0, 17, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
@@ -40,54 +37,50 @@ _CLIPS_A_FILE = 8
 _BOX_SCORES = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
-def _json(
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
-) -> Summary:
-    """A `Generate`: `kinetics_train/ID.json`, `kinetics_val/ID.json` and their label files."""
-    chosen = {
-        f"kinetics_{c.side}/{c.name}.json": c for c in clips(sequences, subjects, seed, youtube_id)
+class _File(NamedTuple):
+    """The JSON file of a clip."""
+
+    clip: Clip
+    has_skeleton: bool
+
+    @property
+    def label(self) -> dict[str, Any]:
+        return {"label": _class_names()[self.clip.label], "label_index": self.clip.label}
+
+
+def _files(request: Request) -> list[_File]:
+    """In the order of the clips."""
+    numbered = enumerate(clips(request, youtube_id), start=1)
+    return [_File(clip, number % _NO_SKELETON > 0) for number, clip in numbered]
+
+
+def _by_path(request: Request) -> dict[str, _File]:
+    found = {f"kinetics_{f.clip.side}/{f.clip.name}.json": f for f in _files(request)}
+    return dict(sorted(found.items()))
+
+
+def _record(seed: int, file: _File) -> FloatArray:
+    values = _found(seed, file.clip)
+    return values if file.has_skeleton else np.zeros_like(values)
+
+
+def _encode(file: _File, values: FloatArray) -> bytes:
+    return json.dumps({"data": _frames(values), **file.label}).encode()
+
+
+def _label_files(request: Request) -> dict[str, bytes]:
+    labels: dict[str, dict[str, Any]] = {"train": {}, "val": {}}
+    for file in _files(request):
+        told = {"has_skeleton": file.has_skeleton, **file.label}
+        labels[file.clip.side][file.clip.name] = told
+    return {
+        f"kinetics_{side}_label.json": json.dumps(found).encode() for side, found in labels.items()
     }
-    empty = set([*chosen][_NO_SKELETON - 1 :: _NO_SKELETON])
-    names = (files("aclnet.datasets.tables") / "kinetics_classes.txt").read_text().splitlines()
 
-    def make(path: str) -> FloatArray:
-        values = _found(seed, chosen[path])
-        return np.zeros_like(values) if path in empty else values
 
-    def encode(path: str, values: FloatArray) -> bytes:
-        label = chosen[path].label
-        told = {"data": _frames(values), "label": names[label], "label_index": label}
-        return json.dumps(told).encode()
-
-    damages = (*recordings.DAMAGES, "no person")
-    summary = write_recordings(
-        folder,
-        sorted(chosen),
-        make,
-        encode,
-        seed=seed,
-        damage=damage,
-        progress=progress,
-        damages=damages,
-    )
-    for side in ("train", "val"):
-        labels = {
-            clip.name: {
-                "has_skeleton": path not in empty,
-                "label": names[clip.label],
-                "label_index": clip.label,
-            }
-            for path, clip in chosen.items()
-            if clip.side == side
-        }
-        write_file(folder / f"kinetics_{side}_label.json", json.dumps(labels).encode())
-    return summary
+@cache
+def _class_names() -> list[str]:
+    return (files("aclnet.datasets.tables") / "kinetics_classes.txt").read_text().splitlines()
 
 
 def _found(seed: int, clip: Clip) -> FloatArray:
@@ -117,36 +110,25 @@ def _frames(values: FloatArray) -> list[dict[str, Any]]:
     return frames
 
 
-def _pyskl(
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
-) -> Summary:
+def _pyskl(folder: Path, request: Request, progress: Progress = silent) -> Summary:
     """A `Generate`: `k400_hrnet.pkl`, and the joints in `kpfiles/` of several clips each."""
-    chosen = clips(sequences, subjects, seed, youtube_id)
-    spoilt = damages_of([clip.name for clip in chosen], damage, seed)
-    annotations = []
+    chosen = {clip.name: clip for clip in clips(request, youtube_id)}
+    annotations, damaged = annotate_all(
+        request, [*chosen], lambda name: _packed(request.seed, chosen[name]), progress
+    )
     joints: dict[str, dict[str, Any]] = {}
-    for number, clip in enumerate(chosen):
-        annotation = _packed(seed, clip)
-        if clip.name in spoilt:
-            spoil(annotation, spoilt[clip.name])
+    for number, annotation in enumerate(annotations):
         file = f"kpfiles/clips_{number // _CLIPS_A_FILE:03}.pkl"
         annotation["raw_file"] = f"data/k400/{file}"
-        joints.setdefault(file, {})[clip.name] = {"keypoint": annotation.pop("keypoint")}
-        annotations.append(annotation)
-        progress(number + 1, sequences)
+        keypoint = annotation.pop("keypoint")
+        joints.setdefault(file, {})[annotation["frame_dir"]] = {"keypoint": keypoint}
     for file, content in joints.items():
-        write_file(folder / PurePosixPath(file), pickle.dumps(content))
-    write_annotations(folder / "k400_hrnet.pkl", chosen, annotations)
-    return Summary(sequences, tuple(sorted(spoilt)))
+        write_file(folder / file, pickle.dumps(content, protocol=4))
+    write_pickle(folder / "k400_hrnet.pkl", split_of(chosen.values()), annotations)
+    return Summary(len(chosen), damaged)
 
 
-def _packed(seed: int, clip: Clip) -> dict[str, Any]:
+def _packed(seed: int, clip: Clip) -> Annotation:
     """A row a person and frame, of every second frame, the surest box of a frame first."""
     rng = rng_for(seed, "boxes", clip.name)
     height, width = 320, int(rng.choice([426, 570]))
@@ -173,4 +155,9 @@ def _packed(seed: int, clip: Clip) -> dict[str, Any]:
     }
 
 
-FORMS: dict[str, dict[str, Generate]] = {"kinetics": {"json": _json, "pyskl": _pyskl}}
+FORMS: dict[str, dict[str, Generate]] = {
+    "kinetics": {
+        "json": FileForm(_by_path, _record, _encode, (*DAMAGES, "no person"), beside=_label_files),
+        "pyskl": _pyskl,
+    }
+}

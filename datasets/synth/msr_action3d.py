@@ -1,69 +1,46 @@
-"""Made-up people in the text files of MSR-Action3D, joints in its own order."""
+"""Synthetic people in the text files of MSR-Action3D, joints in its own order."""
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.synth import check_range
-from aclnet.datasets.synth.recordings import choose, text_rows, write_recordings
-from aclnet.datasets.synth.scenes import act, rng_for, sensed
+from aclnet.datasets.synth.acting import SINGLE_MOVEMENTS
+from aclnet.datasets.synth.kinect import sense_one
+from aclnet.datasets.synth.seeding import rng_for
+from aclnet.datasets.synth.writing import FileForm, named_files, text_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from aclnet.datasets.synth import Generate, Summary
     from aclnet.datasets.synth.body import FloatArray
+    from aclnet.datasets.synth.request import Generate
 
 JOINTS = (4, 8, 20, 1, 12, 16, 0, 5, 9, 6, 10, 7, 11, 13, 17, 14, 18, 15, 19, 3)
 """Lines of a frame among the 25 joints of Kinect v2: shoulders, neck, spine, hips, middle of the
 hips, elbows, wrists, hands, knees, ankles, feet and head, left before right."""
-_ACTIONS = 20
-_SUBJECTS = 10
-_REPETITIONS = 3
-_SINGLE_MOVEMENTS = 12
+_ACTIONS, _SUBJECTS, _REPETITIONS = 20, 10, 3
 _DAMAGES = ("truncated", "not finite", "empty", "garbage", "no person")
 
 
 def recording(seed: int, name: str) -> FloatArray:
     """(T, 20, 4) of `aXX_sYY_eZZ`: x, y, z in metres and confidence."""
-    action, who, repetition = name.split("_")
-    movement = (int(action[1:]) - 1) % _SINGLE_MOVEMENTS
-    scene = act(seed, who, movement, f"{action} {repetition}")
-    joints = sensed(seed, scene, 1, name)[0][:, list(JOINTS)]
+    joints = sense_one(seed, name, (int(name[1:3]) - 1) % SINGLE_MOVEMENTS, JOINTS)
     confidence = rng_for(seed, "confidence", name).uniform(0.5, 1.0, joints.shape[:2])
     return np.concatenate([joints, confidence[..., None]], axis=-1)
 
 
-def _generate(
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
-) -> Summary:
-    check_range("subjects", subjects, 1, 10**6)
-    names = [
-        f"MSRAction3DSkeletonReal3D/a{action:02}_s{subject:02}_e{repetition:02}_skeleton3D.txt"
-        for action in range(1, 1 + _ACTIONS)
-        for subject in range(1, 1 + min(subjects, _SUBJECTS))
-        for repetition in range(1, 1 + _REPETITIONS)
-    ]
-    return write_recordings(
-        folder,
-        choose(names, sequences, seed),
-        lambda path: recording(seed, PurePosixPath(path).name[:11]),
-        lambda _, values: text_rows(values.reshape(-1, values.shape[-1])),
-        seed=seed,
-        damage=damage,
-        progress=progress,
-        damages=_DAMAGES,
-    )
+def _names(subjects: int) -> list[str]:
+    counts = (_ACTIONS, min(subjects, _SUBJECTS), _REPETITIONS)
+    numbers = product(*(range(1, 1 + count) for count in counts))
+    return [f"a{action:02}_s{subject:02}_e{take:02}" for action, subject, take in numbers]
 
 
-FORMS: dict[str, dict[str, Generate]] = {"msr-action3d": {"text": _generate}}
+def _encode(_: str, values: FloatArray) -> bytes:
+    return text_rows(values.reshape(-1, values.shape[-1]))
+
+
+_files = named_files("MSRAction3DSkeletonReal3D/{}_skeleton3D.txt", _names)
+FORMS: dict[str, dict[str, Generate]] = {
+    "msr-action3d": {"text": FileForm(_files, recording, _encode, _DAMAGES)}
+}

@@ -1,4 +1,4 @@
-"""Made-up people in the `.skeleton` files of NTU RGB+D: for demonstrations, benchmarks and tests.
+"""Synthetic people in the `.skeleton` files of NTU RGB+D.
 
 The files follow the grammar of the originals (Shahroudy et al., "NTU RGB+D: A large scale dataset
 for 3D human activity analysis", CVPR 2016, and the readers published with it), and so do their
@@ -21,38 +21,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.synth import Summary, check_range, kinect
+from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.synth import kinect
+from aclnet.datasets.synth.acting import person, play
 from aclnet.datasets.synth.body import PARENT, FloatArray
-from aclnet.datasets.synth.motion import FAMILIES, MOVEMENTS, Person, num_people, perform
-from aclnet.datasets.synth.scenes import rng_for
+from aclnet.datasets.synth.damage import deal_damage
+from aclnet.datasets.synth.motion import MOVEMENTS, num_people
+from aclnet.datasets.synth.request import Request, Summary, check_range
+from aclnet.datasets.synth.seeding import choose, rng_for
+from aclnet.datasets.synth.writing import write_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from aclnet.datasets.synth import Generate
-
-
-__all__ = [
-    "ACTIONS",
-    "DAMAGES",
-    "FAMILIES",
-    "Recording",
-    "Written",
-    "encode",
-    "generate",
-    "sample_names",
-    "synthesise",
-    "synthesise_scene",
-]
+    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.synth.request import Generate
 
 ACTIONS = tuple(MOVEMENTS)
 """Numbers of the actions that can be generated, in the order of the families."""
 DAMAGES = ("truncated", "joint count", "nan", "empty", "garbage", "no body")
-"""The kinds of damage, in the order in which they are dealt out."""
+"""Kinds of damage of a file."""
 
 X_SUB_TRAIN = (1, 2, 4, 5, 8, 9, 13, 14, 15, 16, 17, 18, 19, 25, 27, 28, 31, 34, 35, 38)
 _X_SUB_TEST = tuple(p for p in range(1, 41) if p not in X_SUB_TRAIN)
+_SUBJECTS = (2, 40)
 _NUM_SETUPS = 17
 
 # Pinhole models fitted to original recordings: focal length and centre in pixels; the colour
@@ -79,16 +72,6 @@ class Recording:
     """In the order in which the file lists them within a frame."""
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What `generate` wrote."""
-
-    names: tuple[str, ...]
-    damaged: dict[str, str]
-    """Kind of damage by name."""
-    num_bytes: int
-
-
 def sample_names(
     *,
     actions: Iterable[int] | None = None,
@@ -110,7 +93,7 @@ def sample_names(
     if not chosen or not set(chosen) <= set(ACTIONS):
         known = ", ".join(map(str, sorted(ACTIONS)))
         raise AclnetError(f"actions {list(chosen)}: choose at least one out of {known}")
-    check_range("subjects", subjects, 2, 40)
+    check_range("subjects", subjects, *_SUBJECTS)
     check_range("setups", setups, 1, _NUM_SETUPS)
     check_range("replications", replications, 1, 2)
     check_range("cameras", cameras, 1, 3)
@@ -128,82 +111,45 @@ def sample_names(
     return sorted(set(names) - _missing())
 
 
-def generate(
+def write_skeletons(
     folder: Path,
-    *,
+    names: Sequence[str],
     seed: int,
-    actions: Iterable[int] | None = None,
-    subjects: int = 10,
-    setups: int = 1,
-    replications: int = 2,
-    cameras: int = 3,
     damage: float = 0.0,
-    progress: Callable[[int, int], None] | None = None,
-) -> Written:
-    """Write the recordings of `sample_names` into `folder`, which is made if need be.
+    progress: Progress = silent,
+) -> Summary:
+    """Writes the recordings of those names into `folder`, which is created if it does not exist.
 
-    seed: not negative. damage: the share of the files that is spoilt, each of DAMAGES in turn;
-    which ones follows from the seed and the set of names. progress: called after each file with
-    the number of files written and of all.
+    names: as of `sample_names`. seed: not negative. damage: share of the files to damage; which
+    ones follows from the seed and the names.
 
     Raises AclnetError for a value out of range or a folder that cannot be written.
     """
-    names = sample_names(
-        actions=actions,
-        subjects=subjects,
-        setups=setups,
-        replications=replications,
-        cameras=cameras,
-    )
-    return _write(folder, names, seed, damage, progress)
-
-
-def _write(
-    folder: Path,
-    names: list[str],
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None] | None,
-) -> Written:
     check_range("damage", damage, 0, 1)
-    damaged = _choose_damaged(names, damage, seed)
-    num_bytes = 0
-    try:
+    damaged = deal_damage(seed, damage, names, DAMAGES, names)
+    with write_errors(f"into {folder}"):
         folder.mkdir(parents=True, exist_ok=True)
-        for count, name in enumerate(names, start=1):
+        for done, name in enumerate(names, start=1):
             content = encode(synthesise(name, seed=seed))
             if name in damaged:
                 content = _spoil(content, damaged[name], rng_for(seed, "damage", name))
             (folder / f"{name}.skeleton").write_bytes(content)
-            num_bytes += len(content)
-            if progress is not None:
-                progress(count, len(names))
-    except OSError as error:
-        raise AclnetError(f"cannot write into {folder}: {error.strerror}") from error
-    return Written(tuple(names), damaged, num_bytes)
+            progress("write", done, len(names))
+    return Summary(len(names), damaged)
 
 
-def choose_names(sequences: int, subjects: int, seed: int) -> list[str]:
-    """At most so many names spread over all actions, people and cameras, sorted."""
-    setups = min(_NUM_SETUPS, -(-sequences // (80 * subjects)))
-    names = sample_names(subjects=subjects, setups=setups)
-    chosen = rng_for(seed, "chosen", *names).permutation(len(names))[:sequences]
-    return sorted(names[i] for i in chosen)
+def choose_names(request: Request) -> list[str]:
+    """The recordings of a request, spread over all actions, people and cameras, sorted."""
+    request.require_subjects(*_SUBJECTS)
+    setups = min(_NUM_SETUPS, -(-request.sequences // (80 * request.subjects)))
+    names = sample_names(subjects=request.subjects, setups=setups)
+    return choose(request.seed, names, request.sequences)
 
 
-def _skeletons(
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
-) -> Summary:
+def _skeletons(folder: Path, request: Request, progress: Progress = silent) -> Summary:
     """A `Generate`: `.skeleton` files."""
-    chosen = choose_names(sequences, subjects, seed)
-    written = _write(folder, chosen, seed, damage, progress)
-    return Summary(len(written.names), tuple(written.damaged))
+    names = choose_names(request)
+    return write_skeletons(folder, names, request.seed, request.damage, progress)
 
 
 FORMS: dict[str, dict[str, Generate]] = {
@@ -234,11 +180,9 @@ def synthesise_scene(name: str, *, seed: int) -> FloatArray:
     setup, performer, replication, action = name[:4], name[8:12], int(name[13:16]), int(name[17:20])
     if action not in MOVEMENTS:
         raise AclnetError(f"{name}: action {action} is none of {sorted(ACTIONS)}")
-    people = [_person(seed, performer, i) for i in range(num_people(action))]
-    rng = rng_for(seed, "performance", setup, name[8:])
-    poses = perform(action, people, rng)
-    cast = [(person.body, pose) for person, pose in zip(people, poses, strict=True)]
-    return kinect.stage(cast, replication, rng)
+    # a performer has the same partner in every recording
+    people = [person(seed, performer, index) for index in range(num_people(action))]
+    return play(action, people, rng_for(seed, "performance", setup, name[8:]), replication)
 
 
 def encode(recording: Recording) -> bytes:
@@ -320,11 +264,6 @@ def _spoil(content: bytes, kind: str, rng: np.random.Generator) -> bytes:
     return b"\r\n".join(lines)
 
 
-def _choose_damaged(names: list[str], share: float, seed: int) -> dict[str, str]:
-    order = rng_for(seed, "damaged", *names).permutation(len(names))[: round(share * len(names))]
-    return {names[i]: DAMAGES[turn % len(DAMAGES)] for turn, i in enumerate(order)}
-
-
 def _performers(count: int) -> list[int]:
     """Performers of both sides of X-Sub, two of training to one of test while there are."""
     train, test = list(X_SUB_TRAIN), list(_X_SUB_TEST)
@@ -333,11 +272,6 @@ def _performers(count: int) -> list[int]:
         side = test if test and (len(order) % 3 == 1 or not train) else train
         order.append(side.pop(0))
     return order
-
-
-def _person(seed: int, performer: str, index: int) -> Person:
-    """The performer (0), or the partner (1), who is the performer's own in every recording."""
-    return Person.draw(rng_for(seed, "person", performer, str(index)))
 
 
 @cache

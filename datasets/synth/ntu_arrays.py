@@ -1,4 +1,4 @@
-"""The made-up people of NTU RGB+D as other toolkits hand them on: PYSKL's pickles in space and in
+"""The synthetic people of NTU RGB+D as other toolkits hand them on: PYSKL's pickles in space and in
 pixels, CTR-GCN's `.npz` and 2s-AGCN's `.npy`.
 
 Tracks are written as they are after cleaning: nobody lost, one or two people. The people and their
@@ -7,26 +7,27 @@ performances are those of the `.skeleton` files of the same seed.
 
 from __future__ import annotations
 
-import io
 import pickle
 import zipfile
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.synth import Summary
+from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.synth.damage import deal_damage
+from aclnet.datasets.synth.filming import coco, filmed
 from aclnet.datasets.synth.ntu import (
     X_SUB_TRAIN,
     choose_names,
     synthesise_scene,
     synthesise_tracks,
 )
-from aclnet.datasets.synth.recordings import write_file
-from aclnet.datasets.synth.scenes import coco, filmed, rng_for
-from aclnet.datasets.synth.video import damages_of, spoil
+from aclnet.datasets.synth.pyskl import annotate_all, write_pickle
+from aclnet.datasets.synth.request import Request, Summary
+from aclnet.datasets.synth.seeding import rng_for
+from aclnet.datasets.synth.writing import npy, write_errors, write_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.synth import Generate
+    from aclnet.datasets.spec.progress import Progress
     from aclnet.datasets.synth.body import FloatArray
+    from aclnet.datasets.synth.pyskl import Annotation
+    from aclnet.datasets.synth.request import Generate
 
-    Annotate = Callable[[str, int], dict[str, Any]]
+    Annotate = Callable[[str, int], Annotation]
     """What an annotation of a recording has, by name and seed, besides its id and label."""
 
 FRAMES = 300
@@ -55,42 +58,35 @@ _WIDTH, _HEIGHT = 1920, 1080
 
 def _pickle(
     folder: Path,
+    request: Request,
+    progress: Progress = silent,
     *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
     dataset: str,
     file: str,
     annotate: Annotate,
 ) -> Summary:
     """A `Generate` once `dataset`, `file` and `annotate` are given: one of PYSKL's pickles."""
-    names = choose_names(sequences, subjects, seed)
-    spoilt = damages_of(names, damage, seed)
-    annotations = []
-    for done, name in enumerate(names, start=1):
-        annotation = {"frame_dir": name, "label": _label(name), **annotate(name, seed)}
-        if name in spoilt:
-            spoil(annotation, spoilt[name])
-        annotations.append(annotation)
-        progress(done, len(names))
+
+    def labelled(name: str) -> Annotation:
+        return {"frame_dir": name, "label": _label(name), **annotate(name, request.seed)}
+
+    names = choose_names(request)
+    annotations, damaged = annotate_all(request, names, labelled, progress)
     split = {
         f"{protocol}_{side}": chosen
         for protocol in ("xsub", _SECOND[dataset])
         for side, chosen in zip(("train", "val"), _sides(names, protocol), strict=True)
     }
-    content = pickle.dumps({"split": split, "annotations": annotations}, protocol=4)
-    write_file(folder / f"{dataset}_{file}.pkl", content)
-    return Summary(len(names), tuple(sorted(spoilt)))
+    write_pickle(folder / f"{dataset}_{file}.pkl", split, annotations)
+    return Summary(len(names), damaged)
 
 
-def _in_space(name: str, seed: int) -> dict[str, Any]:
+def _in_space(name: str, seed: int) -> Annotation:
     tracks = synthesise_tracks(name, seed=seed)
     return {"keypoint": tracks.astype(np.float16), "total_frames": tracks.shape[1]}
 
 
-def _in_pixels(name: str, seed: int) -> dict[str, Any]:
+def _in_pixels(name: str, seed: int) -> Annotation:
     scene = synthesise_scene(name, seed=seed)
     pixels, score = filmed(coco(scene), _WIDTH, _HEIGHT, rng_for(seed, "film", name))
     return {
@@ -105,59 +101,49 @@ def _in_pixels(name: str, seed: int) -> dict[str, Any]:
 # Arrays
 
 
-@dataclass(frozen=True, slots=True)
 class _Rows:
-    """Recordings as rows of equal size; damage is `not finite`, `empty` or `label`, in turn."""
+    """Recordings as rows of equal size, some of them damaged."""
 
-    seed: int
-    damaged: dict[str, str]
-    make: Callable[[FloatArray], NDArray[np.float32]]
-
-    @classmethod
-    def choose(
-        cls, names: list[str], seed: int, damage: float, make: Callable[[FloatArray], Any]
-    ) -> _Rows:
+    def __init__(
+        self,
+        request: Request,
+        progress: Progress,
+        make: Callable[[FloatArray], NDArray[np.float32]],
+    ) -> None:
+        self.names = choose_names(request)
         kinds = ("not finite", "empty", "label")
-        picked = damages_of(names, damage, seed)
-        damaged = {name: kinds[turn % len(kinds)] for turn, name in enumerate(picked)}
-        return cls(seed, damaged, make)
+        self.damaged = deal_damage(request.seed, request.damage, self.names, kinds, self.names)
+        self._seed, self._progress, self._make = request.seed, progress, make
+        self._made = 0
 
-    def row(self, name: str) -> NDArray[np.float32]:
-        row = self.make(synthesise_tracks(name, seed=self.seed))
+    def row(self, name: str) -> bytes:
+        """The values of a recording; counts it."""
+        row = self._make(synthesise_tracks(name, seed=self._seed))
         if self.damaged.get(name) == "not finite":
             row.reshape(-1)[0] = np.nan
         elif self.damaged.get(name) == "empty":
             row[:] = 0
-        return row
+        self._made += 1
+        self._progress("write", self._made, len(self.names))
+        return row.tobytes()
 
     def label(self, name: str) -> int:
-        """-1 where it is spoilt."""
+        """-1 where it is damaged."""
         return -1 if self.damaged.get(name) == "label" else _label(name)
 
     @property
-    def summary(self) -> tuple[str, ...]:
-        return tuple(sorted(self.damaged))
+    def summary(self) -> Summary:
+        return Summary(len(self.names), self.damaged)
 
 
-def _ctr(
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
-    dataset: str,
-) -> Summary:
+def _ctr(folder: Path, request: Request, progress: Progress = silent, *, dataset: str) -> Summary:
     """A `Generate` once `dataset` is given: the `.npz` of X-Sub."""
-    names = choose_names(sequences, subjects, seed)
-    rows = _Rows.choose(names, seed, damage, partial(_ctr_row, twice=dataset == "ntu120"))
-    counted = _counted(names, progress)
+    rows = _Rows(request, progress, partial(_ctr_row, twice=dataset == "ntu120"))
     path = folder / _CTR_NAMES[dataset]
-    try:
+    with write_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
         with zipfile.ZipFile(path, "w") as archive:
-            for side, chosen in zip(("train", "test"), _sides(names, "xsub"), strict=True):
+            for side, chosen in zip(("train", "test"), _sides(rows.names, "xsub"), strict=True):
                 # the scripts go through the subjects, and through the names of each
                 chosen.sort(key=lambda name: (name[8:12], name))
                 one_hot = np.zeros((len(chosen), _CLASSES[dataset]))
@@ -167,12 +153,9 @@ def _ctr(
                 with archive.open(_member(f"x_{side}"), "w", force_zip64=True) as file:
                     file.write(_header((len(chosen), FRAMES, 150)))
                     for name in chosen:
-                        file.write(rows.row(name).tobytes())
-                        counted(name)
-                archive.writestr(_member(f"y_{side}"), _npy(one_hot))
-    except OSError as error:
-        raise AclnetError(f"cannot write {path}: {error.strerror}") from error
-    return Summary(len(names), rows.summary)
+                        file.write(rows.row(name))
+                archive.writestr(_member(f"y_{side}"), npy(one_hot))
+    return rows.summary
 
 
 def _ctr_row(tracks: FloatArray, *, twice: bool) -> NDArray[np.float32]:
@@ -186,33 +169,19 @@ def _ctr_row(tracks: FloatArray, *, twice: bool) -> NDArray[np.float32]:
     return row.reshape(FRAMES, 150)
 
 
-def _agcn(
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
-) -> Summary:
+def _agcn(folder: Path, request: Request, progress: Progress = silent) -> Summary:
     """A `Generate`: the folder `xsub` of 2s-AGCN."""
-    names = choose_names(sequences, subjects, seed)
-    rows = _Rows.choose(names, seed, damage, _agcn_row)
-    counted = _counted(names, progress)
-    for side, chosen in zip(("train", "val"), _sides(names, "xsub"), strict=True):
+    rows = _Rows(request, progress, _agcn_row)
+    for side, chosen in zip(("train", "val"), _sides(rows.names, "xsub"), strict=True):
         labels = [rows.label(name) for name in chosen]
         pair = ([f"{name}.skeleton" for name in chosen], labels)
         write_file(folder / "xsub" / f"{side}_label.pkl", pickle.dumps(pair, protocol=4))
         path = folder / "xsub" / f"{side}_data_joint.npy"
-        try:
-            with path.open("wb") as file:
-                file.write(_header((len(chosen), 3, FRAMES, 25, 2)))
-                for name in chosen:
-                    file.write(rows.row(name).tobytes())
-                    counted(name)
-        except OSError as error:
-            raise AclnetError(f"cannot write {path}: {error.strerror}") from error
-    return Summary(len(names), rows.summary)
+        with write_errors(path), path.open("wb") as file:
+            file.write(_header((len(chosen), 3, FRAMES, 25, 2)))
+            for name in chosen:
+                file.write(rows.row(name))
+    return rows.summary
 
 
 def _agcn_row(tracks: FloatArray) -> NDArray[np.float32]:
@@ -248,30 +217,14 @@ def _label(name: str) -> int:
     return int(name[17:20]) - 1
 
 
-def _counted(names: list[str], progress: Callable[[int, int], None]) -> Callable[[str], None]:
-    left = set(names)
-
-    def count(name: str) -> None:
-        left.remove(name)
-        progress(len(names) - len(left), len(names))
-
-    return count
-
-
 def _member(name: str) -> zipfile.ZipInfo:
     return zipfile.ZipInfo(f"{name}.npy")  # with no time of its own
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
-    file = io.BytesIO()
+    file = BytesIO()
     facts = {"descr": "<f4", "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, facts)
-    return file.getvalue()
-
-
-def _npy(array: NDArray[Any]) -> bytes:
-    file = io.BytesIO()
-    np.save(file, array)
     return file.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""Made-up people in the forms of PKU-MMD: long recordings with lists of actions, and a pickle.
+"""Synthetic people in the forms of PKU-MMD: long recordings with lists of actions, and a pickle.
 
 A video is filmed by three cameras at once. A few actions follow one another in it, with pauses in
 which people stand still or nobody is there.
@@ -6,26 +6,31 @@ which people stand still or nobody is there.
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
 from itertools import chain, islice, zip_longest
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.synth import Summary, check_range
-from aclnet.datasets.synth.recordings import text_rows, write_file, write_recordings
-from aclnet.datasets.synth.scenes import act, rng_for, sensed
+from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.synth.acting import ENCOUNTERS, SINGLE_MOVEMENTS, act
+from aclnet.datasets.synth.damage import deal_damage
+from aclnet.datasets.synth.kinect import sensed
+from aclnet.datasets.synth.pyskl import write_pickle
+from aclnet.datasets.synth.request import Request, Summary
+from aclnet.datasets.synth.seeding import rng_for
+from aclnet.datasets.synth.writing import FileForm, text_rows, write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.synth import Generate
+    from aclnet.datasets.spec.progress import Progress
     from aclnet.datasets.synth.body import FloatArray
+    from aclnet.datasets.synth.pyskl import Annotation
+    from aclnet.datasets.synth.request import Generate
 
 CAMERAS = {"L": 1, "M": 2, "R": 3}
 _TEST = range(291, 335)
@@ -33,12 +38,13 @@ _TRAIN = [v for v in range(2, 365) if v not in _TEST and v not in range(247, 251
 _CLASSES = 51
 _PAIRS = (12, 14, 16, 18, 21, 24, 26, 27)
 """Labels, from 1, of actions of two persons."""
-_SINGLE_MOVEMENTS, _ENCOUNTERS = 12, 4
 _ACTIONS = 6
 """In one video; the originals have some twenty."""
 _PAUSE = 12
 _RECORDINGS = "Data/PKU_Skeleton_Renew"
 _LISTS = "Label/Train_Label_PKU_final"
+_DAMAGES = ("not finite", "frame count", "joint count")
+"""Kinds of damage of an annotation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +65,9 @@ def video(seed: int, number: int, subjects: int, count: int) -> tuple[FloatArray
     who = f"p{number % subjects}"
     pieces, actions, frames = [], [], 0
     for turn, label in enumerate(labels.tolist()):
-        movement = (label - 1) % _SINGLE_MOVEMENTS
+        movement = (label - 1) % SINGLE_MOVEMENTS
         if label in _PAIRS:
-            movement = _SINGLE_MOVEMENTS + _PAIRS.index(label) % _ENCOUNTERS
+            movement = SINGLE_MOVEMENTS + _PAIRS.index(label) % ENCOUNTERS
         scene = act(seed, who, movement, f"{number} {turn}", partner=f"{who}+")
         if len(scene) == 1:
             scene = np.concatenate([scene, np.full_like(scene, np.nan)])
@@ -95,56 +101,49 @@ class _Set:
         return recording(self.seed, scene, name), actions
 
 
-def _choose(sequences: int, subjects: int, seed: int) -> _Set:
+def _choose(request: Request) -> _Set:
     """Recordings whose actions are `sequences` together, of both sides of X-Sub in turn."""
-    check_range("subjects", subjects, 1, 10**6)
+    request.require_subjects()
     turns = chain.from_iterable(zip_longest(_TRAIN, _TEST))
     actions: dict[str, int] = {}
-    left = sequences
-    for number in islice((v for v in turns if v is not None), sequences):
+    left = request.sequences
+    for number in islice((v for v in turns if v is not None), left):
         each = min(_ACTIONS, max(1, left // len(CAMERAS)))
         for view in CAMERAS:
             if left >= each:
                 actions[f"{number:04}-{view}"] = each
                 left -= each
-    return _Set(seed, subjects, actions)
+    return _Set(request.seed, request.subjects, actions)
 
 
-def _text(
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
-) -> Summary:
-    """Recordings, lists of actions and splits; whole recordings are spoilt."""
-    chosen = _choose(sequences, subjects, seed)
+def _text(folder: Path, request: Request, progress: Progress = silent) -> Summary:
+    """Recordings, lists of actions and splits. Damage is of whole recordings."""
+    chosen = _choose(request)
 
-    def make(path: str) -> FloatArray:
-        name = PurePosixPath(path).stem
+    def record(_: int, name: str) -> FloatArray:
         values, actions = chosen.of(name)
         lines = "".join(f"{a.label},{a.start},{a.end},2\n" for a in actions)
         write_file(folder / _LISTS / f"{name}.txt", lines.encode())
         return values
 
-    paths = [f"{_RECORDINGS}/{name}.txt" for name in chosen.actions]
-    summary = write_recordings(
-        folder,
-        paths,
-        make,
+    form = FileForm(
+        lambda _: {f"{_RECORDINGS}/{name}.txt": name for name in chosen.actions},
+        record,
         lambda _, values: text_rows(values.reshape(len(values), -1)),
-        seed=seed,
-        damage=damage,
-        progress=progress,
+        beside=lambda _: _split_files(),
     )
+    written = form(folder, request, progress)
+    return Summary(sum(chosen.actions.values()), written.damaged)
+
+
+def _split_files() -> dict[str, bytes]:
+    found = {}
     for protocol, sides in _splits().items():
         train, test = (", ".join(names) + ", " for names in sides)
         # the misspelling is theirs
         text = f"Training videos: \n{train}\nValidataion videos: \n{test}\n"
-        write_file(folder / "Split" / f"cross-{protocol}.txt", text.encode())
-    return Summary(sum(chosen.actions.values()), summary.damaged)
+        found[f"Split/cross-{protocol}.txt"] = text.encode()
+    return found
 
 
 def _splits() -> dict[str, tuple[list[str], list[str]]]:
@@ -163,44 +162,32 @@ def _splits() -> dict[str, tuple[list[str], list[str]]]:
     }
 
 
-def _pickle(
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
-) -> Summary:
-    """`pku_mmd.pkl` of ACLNet's authors: the actions cut out, in PYSKL's form; some are spoilt."""
-    check_range("damage", damage, 0, 1)
-    chosen = _choose(sequences, subjects, seed)
-    annotations: list[dict[str, Any]] = []
+def _pickle(folder: Path, request: Request, progress: Progress = silent) -> Summary:
+    """`pku_mmd.pkl` of ACLNet's authors: the actions cut out, in PYSKL's form; some damaged."""
+    chosen = _choose(request)
+    annotations: dict[str, Annotation] = {}
     for done, name in enumerate(chosen.actions, start=1):
         values, actions = chosen.of(name)
         joints = values.reshape(len(values), 2, 25, 3).swapaxes(0, 1).astype(np.float16)
-        annotations += [
-            _annotation(f"{name}-{number:03}", action, joints)
-            for number, action in enumerate(actions, start=1)
-        ]
-        progress(done, len(chosen.actions))
-    order = rng_for(seed, "damaged").permutation(len(annotations))
-    spoilt = order[: round(damage * len(annotations))].tolist()
-    for turn, index in enumerate(spoilt):
-        _spoil(annotations[index], turn)
-    ids = [annotation["frame_dir"] for annotation in annotations]
+        for number, action in enumerate(actions, start=1):
+            sample_id = f"{name}-{number:03}"
+            annotations[sample_id] = _annotation(sample_id, action, joints)
+        progress("write", done, len(chosen.actions))
+    ids = [*annotations]
+    damaged = deal_damage(request.seed, request.damage, ids, _DAMAGES, key=())
+    for sample_id, kind in damaged.items():
+        _spoil(annotations[sample_id], kind)
     split = {}
     for protocol, sides in _splits().items():
         for side, names in zip(("train", "val"), sides, strict=True):
             members = set(names)
             found = [i for i in ids if i.rpartition("-")[0] in members]
             split[f"x{protocol.removesuffix('ject')}_{side}"] = found
-    content = pickle.dumps({"split": split, "annotations": annotations}, protocol=4)
-    write_file(folder / "pku_mmd.pkl", content)
-    return Summary(len(annotations), tuple(sorted(ids[index] for index in spoilt)))
+    write_pickle(folder / "pku_mmd.pkl", split, [*annotations.values()])
+    return Summary(len(annotations), damaged)
 
 
-def _annotation(sample_id: str, action: Action, joints: NDArray[np.float16]) -> dict[str, Any]:
+def _annotation(sample_id: str, action: Action, joints: NDArray[np.float16]) -> Annotation:
     keypoint = joints[:, action.start - 1 : action.end]
     keypoint = keypoint[keypoint.any(axis=(1, 2, 3))]
     return {
@@ -211,11 +198,10 @@ def _annotation(sample_id: str, action: Action, joints: NDArray[np.float16]) -> 
     }
 
 
-def _spoil(annotation: dict[str, Any], turn: int) -> None:
-    kind = turn % 3
-    if kind == 0:
+def _spoil(annotation: Annotation, kind: str) -> None:
+    if kind == "not finite":
         annotation["keypoint"][0, 0, 0, 0] = np.nan
-    elif kind == 1:
+    elif kind == "frame count":
         annotation["total_frames"] += 1
     else:
         annotation["keypoint"] = annotation["keypoint"][:, :, :-1]

@@ -1,4 +1,4 @@
-"""Made-up people to be recognised again: text files of four datasets, arrays of all five.
+"""Synthetic people to be recognised again: text files of four datasets, arrays of all five.
 
 Each person stands or walks past a Kinect; what tells people apart is how they are built and how
 they walk.
@@ -8,24 +8,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.synth import Summary, check_range
+from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.synth.acting import person
 from aclnet.datasets.synth.body import solve, turn_about_y
-from aclnet.datasets.synth.recordings import DAMAGES, spoil, text_rows, write_file, write_recordings
-from aclnet.datasets.synth.scenes import KINECT_V1, person, rng_for, sensed
+from aclnet.datasets.synth.damage import DAMAGES, deal_damage
+from aclnet.datasets.synth.kinect import KINECT_V1, sensed
+from aclnet.datasets.synth.request import Request, Summary
+from aclnet.datasets.synth.seeding import rng_for
 from aclnet.datasets.synth.walk import Burden, gait, stand, walk
+from aclnet.datasets.synth.writing import FileForm, npy, text_rows, write_file, write_frames
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from aclnet.datasets.synth import Generate
+    from aclnet.datasets.spec.progress import Progress
     from aclnet.datasets.synth.body import FloatArray
+    from aclnet.datasets.synth.request import Generate
 
 _OPENPOSE = (3, 2, 8, 9, 10, 4, 5, 6, 16, 17, 18, 12, 13, 14)
 """The joints of CASIA-B in space among the 25 of Kinect v2."""
@@ -114,48 +117,38 @@ def recording(dataset: str, take: Take, seed: int) -> FloatArray:
     return sensed(seed, scene[None], 1, name)[0, :, list(made.joints)].swapaxes(0, 1).round(6)
 
 
-def takes(dataset: str, sequences: int, subjects: int) -> list[Take]:
-    """At most so many recordings, shared out over people and sides."""
+def takes(dataset: str, request: Request) -> list[Take]:
+    """The recordings of a request, shared out over people and sides."""
     made = _SETS[dataset]
-    check_range("subjects", subjects, 1, made.subjects)
+    request.require_subjects(1, made.subjects)
     found = []
     for number, side in product(range(max(made.sides.values())), made.sides):
         azimuth = 45.0 * number - 90 if dataset == "ks20" else 0.0
-        for subject in range(subjects):
+        for subject in range(request.subjects):
             # of CASIA-B one half trains, the other is tested
             takes_part = dataset != "casia-b-3d" or (side == "train") == (subject % 2 == 0)
             if number < made.sides[side] and takes_part:
                 found.append(Take(subject, side, number, azimuth))
-    return sorted(found[:sequences])
+    return sorted(found[: request.sequences])
 
 
-def _arrays(
-    dataset: str,
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
-) -> Summary:
-    """Arrays of windows. A spoilt recording has one that is not finite."""
-    check_range("damage", damage, 0, 1)
-    made, found = _SETS[dataset], takes(dataset, sequences, subjects)
-    order = rng_for(seed, "damaged", dataset).permutation(len(found))[: round(damage * len(found))]
+def _arrays(dataset: str, folder: Path, request: Request, progress: Progress = silent) -> Summary:
+    """Arrays of windows. A damaged recording has one window that is not finite."""
+    made, found = _SETS[dataset], takes(dataset, request)
+    kinds = deal_damage(request.seed, request.damage, found, ["not finite"], [dataset])
     windows: dict[str, list[tuple[int, FloatArray]]] = {side: [] for side in made.sides}
-    spoilt = []
-    for done, take in enumerate(found):
-        cut = _windows(recording(dataset, take, seed), made, take.side)
-        if done in order:
-            spoilt.append(f"{take.side} {len(windows[take.side])}")
+    damaged = {}
+    for done, take in enumerate(found, start=1):
+        cut = _windows(recording(dataset, take, request.seed), made, take.side)
+        if take in kinds:
+            damaged[f"{take.side} {len(windows[take.side])}"] = kinds[take]
             cut[0][0, 0, 0] = np.nan
         windows[take.side] += [(take.subject, window) for window in cut]
-        progress(done + 1, len(found))
+        progress("write", done, len(found))
     for side, entries in windows.items():
         if entries:
             _write_arrays(folder, dataset, side, entries)
-    return Summary(len(found), tuple(spoilt))
+    return Summary(len(found), damaged)
 
 
 def _windows(joints: FloatArray, made: _Set, side: str) -> list[FloatArray]:
@@ -189,60 +182,32 @@ def _write_arrays(
     prefix = "" if side == "train" else "t_"
     for axis, letter in enumerate("xyz"):
         rows = joints[..., axis].reshape(-1, joints.shape[2])
-        _save(where / f"{prefix}source_{letter}{ending}", rows)
+        write_file(where / f"{prefix}source_{letter}{ending}", npy(rows))
     ids = {int(label): np.flatnonzero(labels == label).tolist() for label in np.unique(labels)}
-    _save(where / f"frame_id{ending}", labels)
-    write_file(where / f"ids{ending}", _pickled(ids))
-
-
-def _save(path: Path, values: FloatArray) -> None:
-    stream = BytesIO()
-    np.save(stream, values)
-    write_file(path, stream.getvalue())
-
-
-def _pickled(ids: dict[int, list[int]]) -> bytes:
-    """As numpy saves a dict."""
-    stream = BytesIO()
-    np.save(stream, np.array(ids, dtype=object), allow_pickle=True)
-    return stream.getvalue()
+    write_file(where / f"frame_id{ending}", npy(labels))
+    write_file(where / f"ids{ending}", npy(np.array(ids, dtype=object)))
 
 
 def _frame_files(
-    dataset: str,
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
+    dataset: str, folder: Path, request: Request, progress: Progress = silent
 ) -> Summary:
-    """BIWI, IAS-Lab and KS20: a file a frame. One frame of a spoilt recording is."""
-    check_range("damage", damage, 0, 1)
-    found = takes(dataset, sequences, subjects)
-    order = rng_for(seed, "damaged", dataset).permutation(len(found))[: round(damage * len(found))]
-    kinds = {int(place): DAMAGES[turn % len(DAMAGES)] for turn, place in enumerate(order)}
-    spoilt = []
-    for done, take in enumerate(found):
-        joints = recording(dataset, take, seed)
-        rng = rng_for(seed, "damage", *map(str, take))
-        bad = int(rng.integers(len(joints))) if done in kinds else -1
-        for frame, values in enumerate(joints):
-            path = _frame_path(dataset, take, frame)
-            encode = partial(_frame, dataset, _is_lost(take, frame))
-            content = encode(values[None])
-            if frame == bad:
-                content = spoil(values[None], kinds[done], encode, rng)
-                spoilt.append(path)
-            write_file(folder / path, content)
-        progress(done + 1, len(found))
-    return Summary(len(found), tuple(sorted(spoilt)))
-
-
-def _is_lost(take: Take, frame: int) -> bool:
-    """Is a joint not tracked? In a few frames of every recording."""
-    return (frame + take.subject) % 15 == 7
+    """BIWI, IAS-Lab and KS20: one file for each frame. Damage is of one frame."""
+    found = takes(dataset, request)
+    kinds = deal_damage(request.seed, request.damage, found, DAMAGES, [dataset])
+    damaged = {}
+    for done, take in enumerate(found, start=1):
+        bad = write_frames(
+            folder,
+            recording(dataset, take, request.seed),
+            partial(_frame_path, dataset, take),
+            partial(_frame, dataset, take),
+            kinds.get(take),
+            rng_for(request.seed, "damage", *map(str, take)),
+        )
+        if bad:
+            damaged[bad] = kinds[take]
+        progress("write", done, len(found))
+    return Summary(len(found), damaged)
 
 
 def _frame_path(dataset: str, take: Take, frame: int) -> str:
@@ -261,12 +226,14 @@ def _frame_path(dataset: str, take: Take, frame: int) -> str:
     return f"{folders[take.side]}/{who}/{frame:06}-a_{33 * frame}_skel.txt"
 
 
-def _frame(dataset: str, is_lost: bool, values: FloatArray) -> bytes:
+def _frame(dataset: str, take: Take, frame: int, values: FloatArray) -> bytes:
+    """File of one frame (1, V, 3). In a few frames of every recording a joint is not tracked."""
     joints = values[0]
     numbers = np.arange(len(joints))
     if dataset == "ks20":
         return text_rows(np.column_stack([numbers, joints]), ",")
     pixels = 320 + 525 * joints[:, :2] / joints[:, 2:]
+    is_lost = (frame + take.subject) % 15 == 7
     state = np.where((numbers == 7) & is_lost, 0, 2)
     ends = np.column_stack([np.maximum(numbers - 1, 0), numbers])
     turn = np.tile([0.0, 0.0, 0.0, 1.0], (len(joints), 1))
@@ -274,33 +241,16 @@ def _frame(dataset: str, is_lost: bool, values: FloatArray) -> bytes:
     return text_rows(np.column_stack(columns), ",")
 
 
-def _kgbd_files(
-    folder: Path,
-    *,
-    sequences: int,
-    subjects: int,
-    seed: int,
-    damage: float,
-    progress: Callable[[int, int], None],
-) -> Summary:
-    """KGBD: a file a recording, which is on no side yet."""
+def _kgbd_paths(request: Request) -> dict[str, Take]:
+    """A file for each recording, which is on no side yet."""
     before = {"train": 1, "gallery": 3, "probe": 5}
-    paths = {
+    return {
         f"Person{take.subject + 1:03}/{before[take.side] + take.number}.txt": take
-        for take in takes("kgbd", sequences, subjects)
+        for take in takes("kgbd", request)
     }
-    return write_recordings(
-        folder,
-        [*paths],
-        lambda path: recording("kgbd", paths[path], seed),
-        lambda _, joints: _kgbd_lines(joints),
-        seed=seed,
-        damage=damage,
-        progress=progress,
-    )
 
 
-def _kgbd_lines(joints: FloatArray) -> bytes:
+def _kgbd_lines(_: Take, joints: FloatArray) -> bytes:
     lines = [
         f"{name};{';'.join(f'{value:.7g}' for value in frame[joint])}\n"
         for frame in joints.tolist()
@@ -315,4 +265,5 @@ FORMS: dict[str, dict[str, Generate]] = {
 }
 for _dataset in ("biwi", "ias-lab", "ks20"):
     FORMS[_dataset] = {"text": partial(_frame_files, _dataset), **FORMS[_dataset]}
-FORMS["kgbd"] = {"text": _kgbd_files, **FORMS["kgbd"]}
+_kgbd = FileForm(_kgbd_paths, lambda seed, take: recording("kgbd", take, seed), _kgbd_lines)
+FORMS["kgbd"] = {"text": _kgbd, **FORMS["kgbd"]}

@@ -9,7 +9,7 @@ import numpy as np
 
 from aclnet.datasets.synth.body import SIDES, Pose, rest_hand
 from aclnet.datasets.synth.motion import drift
-from aclnet.datasets.synth.scenes import rng_for
+from aclnet.datasets.synth.seeding import rng_for
 
 if TYPE_CHECKING:
     from aclnet.datasets.synth.body import FloatArray, Proportions

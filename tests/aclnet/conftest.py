@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from aclnet.datasets.store.store import Store
-from aclnet.datasets.synth import gait, reid
-from aclnet.datasets.synth.recordings import write_file
+from aclnet.datasets.synth import Request, gait, reid
+from aclnet.datasets.synth.writing import write_file
 from aclnet.runs.config import Config, build_config
 from aclnet.runs.history import KINDS
 from aclnet.runs.scores import Scores
@@ -183,8 +183,7 @@ def gait_store(prepare_raw, tmp_path_factory) -> Store:
 def reid_raw(tmp_path_factory) -> Path:
     """Four made-up people of IAS-Lab, with a recording on each of three sides."""
     folder = tmp_path_factory.mktemp("reid") / "raw"
-    options = {"sequences": 12, "subjects": 4, "seed": 0, "damage": 0.0}
-    reid.FORMS["ias-lab"]["text"](folder, **options, progress=lambda *_: None)
+    reid.FORMS["ias-lab"]["text"](folder, Request(sequences=12, subjects=4, seed=0))
     return folder
 
 

@@ -11,6 +11,7 @@ def test_files_are_written_and_counted(aclnet, tmp_path):
     told = json.loads(result.out)
     assert told["sequences"] == len(list((tmp_path / "raw").glob("*.skeleton"))) == 12
     assert len(told["damaged"]) == 2
+    assert told["damaged"] == sorted(told["damaged"])
     assert "12/12" in result.err
 
 

@@ -17,7 +17,7 @@ from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
-from aclnet.datasets.synth import get_generator
+from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.ntu import synthesise_tracks
 
 NAMES = {
@@ -209,7 +209,7 @@ def test_changed_and_cut_files_are_sequences_or_refused(
 
 def test_made_up_people_arrive_in_the_store(tmp_path: Path, prepare_raw):
     get_generator("ntu60", "agcn")(
-        tmp_path, sequences=24, subjects=4, seed=2, damage=0.125, progress=lambda *_: None
+        tmp_path, Request(sequences=24, subjects=4, seed=2, damage=0.125)
     )
     report = prepare_raw(tmp_path, tmp_path / "a.zarr")
     assert (report.samples, report.rejections) == (21, {"damaged": 2, "no person": 1})

@@ -18,7 +18,7 @@ from aclnet.datasets.readers.casia_b import parse_id
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
-from aclnet.datasets.synth import get_generator
+from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.gait import recording
 
 if TYPE_CHECKING:
@@ -226,9 +226,7 @@ def test_any_changed_table_is_sequences_and_rejections(folder: Path, data: st.Da
 def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[str, ...]]:
     folder = tmp_path_factory.mktemp("casia")
     generate = get_generator("casia-b", "csv")
-    summary = generate(
-        folder, sequences=48, subjects=6, seed=4, damage=0.1, progress=lambda *_: None
-    )
+    summary = generate(folder, Request(sequences=48, subjects=6, seed=4, damage=0.1))
     return folder, summary.damaged
 
 

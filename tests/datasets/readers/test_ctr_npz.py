@@ -21,7 +21,7 @@ from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.protocols import check_counts, sides
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
-from aclnet.datasets.synth import get_generator
+from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.ntu import choose_names, synthesise_tracks
 from aclnet.pipelines.steps.normalise import normalise
 
@@ -277,14 +277,13 @@ def test_any_bytes_are_refused(folder: Path, content: bytes):
     ("dataset", "file"), [("ntu60", "NTU60_CS.npz"), ("ntu120", "NTU120_CSub.npz")]
 )
 def test_made_up_people_arrive_in_the_store(tmp_path: Path, prepare_raw, dataset, file):
-    get_generator(dataset, "ctr")(
-        tmp_path, sequences=24, subjects=4, seed=2, damage=0.125, progress=lambda *_: None
-    )
+    request = Request(sequences=24, subjects=4, seed=2, damage=0.125)
+    get_generator(dataset, "ctr")(tmp_path, request)
     report = prepare_raw(tmp_path / file, tmp_path / "c.zarr", dataset=dataset)
     assert (report.samples, report.rejections) == (21, {"damaged": 2, "no person": 1})
     store = aclnet.open_store(tmp_path / "c.zarr")
     assert store.protocols == ["xsub"]
-    names = choose_names(24, 4, 2)
+    names = choose_names(request)
     trains = [n for n in names if int(n[9:12]) in (1, 2, 4, 5, 8)]
     in_file = sorted(trains, key=lambda n: (n[8:12], n))
     pairs = 0

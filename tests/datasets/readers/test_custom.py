@@ -19,6 +19,7 @@ from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
 from aclnet.datasets.store.store import Store
+from aclnet.datasets.synth import Request
 from aclnet.datasets.synth.custom import FORMS
 
 if TYPE_CHECKING:
@@ -397,7 +398,7 @@ def test_mediapipe_in_pixels_needs_the_size_of_the_image(tmp_path):
 
 def generate(folder: Path, form: str, **options):
     given_ones = {"sequences": 12, "subjects": 4, "seed": 1, "damage": 0.0}
-    FORMS["custom"][form](folder, **{**given_ones, **options}, progress=lambda *_: None)
+    FORMS["custom"][form](folder, Request(**{**given_ones, **options}))
     return folder
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import aclnet
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
-from aclnet.datasets.synth import get_generator
+from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.gait import recording
 
 SPEC = get_dataset("casia-b")
@@ -180,7 +180,7 @@ def test_changed_bytes_are_a_sequence_or_a_rejection(folder: Path, path: str, da
 def test_a_made_up_set_through_prepare_out_of_a_zip(form: str, prepare_raw, tmp_path: Path):
     raw = tmp_path / "raw"
     summary = get_generator("casia-b", form)(
-        raw, sequences=24, subjects=3, seed=2, damage=0.25, progress=lambda *_: None
+        raw, Request(sequences=24, subjects=3, seed=2, damage=0.25)
     )
     with zipfile.ZipFile(tmp_path / "poses.zip", "w") as archive:
         for file in sorted(raw.rglob("*.*")):

@@ -15,7 +15,7 @@ from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.protocols import sides
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
-from aclnet.datasets.synth import get_generator
+from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.msr_action3d import recording
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def test_odd_subjects_train_and_subsets_leave_other_actions_out():
 
 def test_made_up_recordings_arrive_in_the_store(tmp_path: Path, prepare_raw):
     summary = get_generator("msr-action3d")(
-        tmp_path / "raw", sequences=30, subjects=4, seed=1, damage=1 / 6, progress=lambda *_: None
+        tmp_path / "raw", Request(sequences=30, subjects=4, seed=1, damage=1 / 6)
     )
     files = [file for file in (tmp_path / "raw").rglob("*") if file.is_file()]
     with zipfile.ZipFile(tmp_path / "r.zip", "w") as archive:

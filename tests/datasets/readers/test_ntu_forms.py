@@ -17,7 +17,7 @@ from aclnet.datasets.readers.pyskl import PysklSource
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.sequence import SkeletonSequence
-from aclnet.datasets.synth import all_forms, get_generator
+from aclnet.datasets.synth import Request, all_forms, get_generator
 from aclnet.datasets.synth.ntu import encode, synthesise, synthesise_tracks
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ READERS = {
 
 
 def made_up(folder: Path, dataset: str, form: str, damage: float = 0.0, seed: int = 1) -> Path:
-    options = {"sequences": 10, "subjects": 4, "seed": seed, "damage": damage}
-    summary = get_generator(dataset, form)(folder, **options, progress=lambda *_: None)
+    request = Request(sequences=10, subjects=4, seed=seed, damage=damage)
+    summary = get_generator(dataset, form)(folder, request)
     assert (summary.sequences, len(summary.damaged)) == (10, round(10 * damage))
     name = FILES[form]
     return folder / (name[dataset] if isinstance(name, dict) else name.format(dataset))

@@ -15,7 +15,7 @@ from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.protocols import sides
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
-from aclnet.datasets.synth import get_generator
+from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.nw_ucla import recording
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def test_the_third_view_is_tested():
 
 def test_made_up_recordings_arrive_in_the_store(tmp_path: Path, prepare_raw):
     summary = get_generator("nw-ucla")(
-        tmp_path / "raw", sequences=40, subjects=2, seed=4, damage=0.25, progress=lambda *_: None
+        tmp_path / "raw", Request(sequences=40, subjects=2, seed=4, damage=0.25)
     )
     with zipfile.ZipFile(tmp_path / "all_sqe.zip", "w") as archive:
         for file in (tmp_path / "raw" / "all_sqe").iterdir():

@@ -17,7 +17,7 @@ from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.protocols import sides
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
-from aclnet.datasets.synth import get_generator
+from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.pkummd import recording, video
 
 if TYPE_CHECKING:
@@ -231,9 +231,7 @@ def test_split_files_decide(tmp_path: Path):
 
 
 def test_the_split_files_of_the_set_are_compared_with_the_published_counts(tmp_path: Path):
-    get_generator("pkummd")(
-        tmp_path, sequences=3, subjects=1, seed=0, damage=0, progress=lambda *_: None
-    )
+    get_generator("pkummd")(tmp_path, Request(sequences=3, subjects=1, seed=0))
     source = get_dataset("pkummd").open(tmp_path)
     assert source.splits()["xview_val"] == ["0002-M-001"]
     published = {p.name: p.published for p in source.spec.protocols}
@@ -282,7 +280,7 @@ def test_any_bytes_are_sequences_or_rejections(folder: Path, data: st.DataObject
 
 def test_made_up_recordings_arrive_in_the_store(tmp_path: Path, prepare_raw):
     summary = get_generator("pkummd")(
-        tmp_path / "raw", sequences=38, subjects=2, seed=6, damage=0.15, progress=lambda *_: None
+        tmp_path / "raw", Request(sequences=38, subjects=2, seed=6, damage=0.15)
     )
     archives = tmp_path / "archives"
     archives.mkdir()
@@ -312,9 +310,9 @@ def test_made_up_recordings_arrive_in_the_store(tmp_path: Path, prepare_raw):
 
 
 def test_the_made_up_pickle_has_the_same_actions(tmp_path: Path, prepare_raw):
-    arguments = {"sequences": 20, "subjects": 2, "seed": 6, "progress": lambda *_: None}
-    get_generator("pkummd", "text")(tmp_path / "text", damage=0, **arguments)
-    get_generator("pkummd", "pyskl")(tmp_path / "pyskl", damage=0, **arguments)
+    request = Request(sequences=20, subjects=2, seed=6)
+    get_generator("pkummd", "text")(tmp_path / "text", request)
+    get_generator("pkummd", "pyskl")(tmp_path / "pyskl", request)
     prepare_raw(tmp_path / "text", tmp_path / "t.zarr", dataset="pkummd")
     prepare_raw(tmp_path / "pyskl", tmp_path / "p.zarr", dataset="pkummd")
     of_text, of_pickle = (aclnet.open_store(tmp_path / f"{n}.zarr") for n in "tp")
@@ -331,7 +329,7 @@ def test_the_made_up_pickle_has_the_same_actions(tmp_path: Path, prepare_raw):
 
 def test_spoilt_entries_of_the_made_up_pickle_are_rejected(tmp_path: Path, prepare_raw):
     summary = get_generator("pkummd", "pyskl")(
-        tmp_path, sequences=20, subjects=2, seed=6, damage=0.2, progress=lambda *_: None
+        tmp_path, Request(sequences=20, subjects=2, seed=6, damage=0.2)
     )
     report = prepare_raw(tmp_path, tmp_path / "p.zarr", dataset="pkummd")
     assert report.rejections == {"damaged": 4}

@@ -16,7 +16,7 @@ from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
-from aclnet.datasets.synth import get_generator
+from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.reid import recording, takes
 
 if TYPE_CHECKING:
@@ -214,16 +214,15 @@ SETS = {
 @pytest.mark.parametrize("dataset", SETS)
 def test_a_made_up_set_through_prepare_out_of_a_zip(dataset: str, prepare_raw, tmp_path: Path):
     raw = tmp_path / "raw"
-    summary = get_generator(dataset, "arrays")(
-        raw, sequences=6, subjects=2, seed=1, damage=0.25, progress=lambda *_: None
-    )
+    request = Request(sequences=6, subjects=2, seed=1, damage=0.25)
+    summary = get_generator(dataset, "arrays")(raw, request)
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
         for file in sorted(raw.rglob("*.npy")):
             archive.write(file, file.relative_to(raw))
     report = prepare_raw(tmp_path / "set.zip", tmp_path / "r.zarr", dataset=dataset)
     assert sum(report.rejections.values()) == len(summary.damaged) > 0
     store = aclnet.open_store(tmp_path / "r.zarr")
-    written = takes(dataset, 6, 2)
+    written = takes(dataset, request)
     meant = [(take, recording(dataset, take, 1)) for take in written]
     frames = 40 if dataset == "casia-b-3d" else 6
     centre = store.layout.normalise_centre
@@ -246,9 +245,7 @@ def test_a_made_up_set_through_prepare_out_of_a_zip(dataset: str, prepare_raw, t
 
 
 def test_settings_of_casia_b_in_space(prepare_raw, tmp_path: Path):
-    get_generator("casia-b-3d")(
-        tmp_path / "raw", sequences=20, subjects=4, seed=0, damage=0, progress=lambda *_: None
-    )
+    get_generator("casia-b-3d")(tmp_path / "raw", Request(sequences=20, subjects=4, seed=0))
     prepare_raw(tmp_path / "raw", tmp_path / "c.zarr", dataset="casia-b-3d")
     store = aclnet.open_store(tmp_path / "c.zarr")
     assert store.protocols == ["n-n", "b-b", "c-c", "c-n", "b-n"]

@@ -14,7 +14,7 @@ import aclnet
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
-from aclnet.datasets.synth import get_generator
+from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.reid import recording, takes
 
 if TYPE_CHECKING:
@@ -248,14 +248,13 @@ PROTOCOLS = {
 @pytest.mark.parametrize("dataset", ["biwi", "ias-lab", "kgbd", "ks20"])
 def test_a_made_up_set_through_prepare_out_of_a_zip(dataset: str, prepare_raw, tmp_path: Path):
     raw, count = tmp_path / "raw", 12
-    summary = get_generator(dataset, "text")(
-        raw, sequences=count, subjects=3, seed=1, damage=0.2, progress=lambda *_: None
-    )
+    request = Request(sequences=count, subjects=3, seed=1, damage=0.2)
+    summary = get_generator(dataset, "text")(raw, request)
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
         for file in sorted(raw.rglob("*.txt")):
             archive.write(file, f"set/{file.relative_to(raw)}")
     report = prepare_raw(tmp_path / "set.zip", tmp_path / "r.zarr", dataset=dataset)
-    written = takes(dataset, count, 3)
+    written = takes(dataset, request)
     assert summary.sequences == len(written)
     assert report.samples == len(written) - len(summary.damaged)
     store = aclnet.open_store(tmp_path / "r.zarr")

@@ -15,7 +15,7 @@ from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.protocols import sides
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
-from aclnet.datasets.synth import get_generator
+from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.sbu import recording
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def test_each_set_is_tested_in_one_fold_and_trains_in_the_others():
 
 def test_made_up_recordings_arrive_in_the_store(tmp_path: Path, prepare_raw):
     summary = get_generator("sbu")(
-        tmp_path / "raw", sequences=30, subjects=3, seed=2, damage=1 / 6, progress=lambda *_: None
+        tmp_path / "raw", Request(sequences=30, subjects=3, seed=2, damage=1 / 6)
     )
     archives = tmp_path / "archives"
     archives.mkdir()

@@ -9,7 +9,7 @@ from scipy.io import loadmat
 
 import aclnet
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.synth import get_generator
+from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.utd_mhad import JOINTS, recording
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ RENAMED = {"SpineBase": "HipCenter", "SpineMid": "Spine", "SpineShoulder": "Shou
 
 def generate(folder: Path, **changes: float):
     arguments = {"sequences": 24, "subjects": 3, "seed": 5, "damage": 0.0} | changes
-    return get_generator("utd-mhad")(folder, progress=lambda *_: None, **arguments)
+    return get_generator("utd-mhad")(folder, Request(**arguments))
 
 
 def test_files_hold_what_is_meant(tmp_path: Path):

@@ -10,7 +10,7 @@ import aclnet
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store.summary import summarise
-from aclnet.datasets.synth import get_generator
+from aclnet.datasets.synth import Request, get_generator
 from aclnet.exchange.export_store import FORMATS, export_store
 from aclnet.pipelines.inputs.augment import AugmentSpec
 from aclnet.pipelines.inputs.occlusion import Drop
@@ -29,7 +29,7 @@ def gait(tmp_path_factory: pytest.TempPathFactory):
     """Twelve recordings of three walkers, one of whom is tested."""
     folder = tmp_path_factory.mktemp("gait")
     generate = get_generator("casia-b", "csv")
-    generate(folder, sequences=12, subjects=3, seed=1, damage=0, progress=lambda *_: None)
+    generate(folder, Request(sequences=12, subjects=3, seed=1))
     return folder
 
 

@@ -11,6 +11,7 @@ import pytest
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
+from aclnet.datasets.synth import Request
 from aclnet.datasets.synth.custom import FORMS
 from aclnet.pipelines.prepare.check import check
 from aclnet.pipelines.prepare.executor import open_executor
@@ -213,18 +214,16 @@ def test_nothing_usable_is_told_with_its_reasons():
 @pytest.mark.parametrize("form", ["csv", "openpose"])
 def test_damage_of_a_generated_folder_is_found_and_nothing_else(tmp_path, form):
     summary = FORMS["custom"][form](
-        tmp_path, sequences=24, subjects=4, seed=1, damage=0.25, progress=lambda *_: None
+        tmp_path, Request(sequences=24, subjects=4, seed=1, damage=0.25)
     )
     found = checked(get_dataset("custom").open(tmp_path))
     assert {p.kind for p in found.problems} == {"damaged"}
-    assert sorted(p.path for p in found.problems) == list(summary.damaged)
+    assert sorted(p.path for p in found.problems) == sorted(summary.damaged)
     assert (found.recordings, found.usable) == (24, 18)
 
 
 def test_workers_find_the_same(tmp_path):
-    FORMS["custom"]["csv"](
-        tmp_path, sequences=12, subjects=4, seed=1, damage=0.5, progress=lambda *_: None
-    )
+    FORMS["custom"]["csv"](tmp_path, Request(sequences=12, subjects=4, seed=1, damage=0.5))
     source = get_dataset("custom").open(tmp_path)
     with open_executor(workers=1) as run:
         found = check(source, PrepareOptions(), run, lambda *_: None)

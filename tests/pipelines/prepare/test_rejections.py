@@ -16,7 +16,7 @@ from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.protocols import by_column
 from aclnet.datasets.spec.sequence import Rejection
-from aclnet.datasets.synth.ntu import generate
+from aclnet.datasets.synth.ntu import sample_names, write_skeletons
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +24,11 @@ def damaged(tmp_path_factory, prepare_raw):
     """A folder with files of every kind of damage and other oddities, prepared."""
     folder = tmp_path_factory.mktemp("damaged")
     raw = folder / "raw"
-    damages = generate(
-        raw, seed=3, actions=(1, 10), subjects=3, cameras=1, replications=1, damage=1.0
-    ).damaged
-    made = generate(folder / "sound", seed=3, actions=(1,), subjects=4, cameras=2, replications=1)
-    sound = [name for name in made.names if name not in damages]
+    names = sample_names(actions=(1, 10), subjects=3, cameras=1, replications=1)
+    damages = write_skeletons(raw, names, seed=3, damage=1.0).damaged
+    names = sample_names(actions=(1,), subjects=4, cameras=2, replications=1)
+    write_skeletons(folder / "sound", names, seed=3)
+    sound = [name for name in names if name not in damages]
     listed = min(unusable("ntu60"))
     copies = [*sound, listed, "notes", "S018C001P001R001A001", f"copy/{sound[0]}"]
     (raw / "copy").mkdir()

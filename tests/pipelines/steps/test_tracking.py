@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.sequence import SkeletonSequence
+from aclnet.datasets.synth import Request
 from aclnet.datasets.synth.kinetics import FORMS
 from aclnet.pipelines.steps.clean import two_by_score
 from aclnet.pipelines.steps.tracking import MAX_DISTANCE, MAX_GAP, _same, two_tracks
@@ -141,7 +142,7 @@ def test_the_assignment_is_the_cheapest_one(rng: np.random.Generator, before: in
 def test_made_up_actors_are_followed(tmp_path):
     """Whom the list has in turn first and second is one track afterwards: few and small jumps."""
     generate = FORMS["kinetics"]["json"]
-    generate(tmp_path, sequences=16, subjects=2, seed=1, damage=0, progress=lambda *_: None)
+    generate(tmp_path, Request(sequences=16, subjects=2, seed=1))
     source = get_dataset("kinetics").open(tmp_path)
 
     def largest_step(sequence: SkeletonSequence) -> float:

@@ -1,4 +1,4 @@
-"""What the generators of small files have in common."""
+"""What all generators have in common, and damage."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import pytest
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.sequence import SkeletonSequence
-from aclnet.datasets.synth import get_generator
-from aclnet.datasets.synth.recordings import DAMAGES, spoil, text_rows
+from aclnet.datasets.synth import Request, all_forms, get_generator
+from aclnet.datasets.synth.damage import DAMAGES, spoil
+from aclnet.datasets.synth.writing import text_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-each_form = pytest.mark.parametrize(
-    ("dataset", "form"),
-    [
-        ("pkummd", "text"),
-        ("pkummd", "pyskl"),
-        ("nw-ucla", "json"),
-        ("msr-action3d", "text"),
-        ("sbu", "text"),
-        ("utd-mhad", "mat"),
-    ],
-)
+FORMS = [(dataset, form) for dataset, forms in all_forms().items() for form in forms]
+IN_METRES = [
+    ("pkummd", "text"),
+    ("pkummd", "pyskl"),
+    ("nw-ucla", "json"),
+    ("msr-action3d", "text"),
+    ("sbu", "text"),
+    ("utd-mhad", "mat"),
+]
+each_form = pytest.mark.parametrize(("dataset", "form"), FORMS)
 
 
 def generate(folder: Path, dataset: str, form: str, **changes: float):
-    arguments = {"sequences": 10, "subjects": 3, "seed": 5, "damage": 0.0} | changes
-    return get_generator(dataset, form)(folder, progress=lambda *_: None, **arguments)
+    arguments = {"sequences": 8, "subjects": 3, "seed": 5, "damage": 0.0} | changes
+    return get_generator(dataset, form)(folder, Request(**arguments))
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -40,7 +40,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 @each_form
-def test_the_same_arguments_give_the_same_bytes(tmp_path: Path, dataset: str, form: str):
+def test_equal_requests_give_the_same_bytes(tmp_path: Path, dataset: str, form: str):
     for folder in ("a", "b"):
         generate(tmp_path / folder, dataset, form, damage=0.5)
     generate(tmp_path / "c", dataset, form, damage=0.5, seed=6)
@@ -49,9 +49,9 @@ def test_the_same_arguments_give_the_same_bytes(tmp_path: Path, dataset: str, fo
     assert found != contents(tmp_path / "c")
 
 
-@each_form
+@pytest.mark.parametrize(("dataset", "form"), IN_METRES)
 def test_all_that_is_not_damaged_can_be_read(tmp_path: Path, dataset: str, form: str):
-    summary = generate(tmp_path, dataset, form)
+    summary = generate(tmp_path, dataset, form, sequences=10)
     source = get_dataset(dataset).open(tmp_path)
     items, rejections = source.scan()
     assert not summary.damaged
@@ -72,10 +72,19 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, dataset: str, f
 
 @each_form
 def test_values_out_of_range_are_told(tmp_path: Path, dataset: str, form: str):
-    with pytest.raises(AclnetError, match="damage is 2"):
-        generate(tmp_path, dataset, form, damage=2)
-    with pytest.raises(AclnetError, match="subjects is 0"):
-        generate(tmp_path, dataset, form, subjects=0)
+    for what, value in (("damage", 2), ("subjects", 0), ("sequences", 0)):
+        with pytest.raises(AclnetError, match=f"{what} is {value}: give a number from"):
+            generate(tmp_path, dataset, form, **{what: value})
+    assert not any(tmp_path.iterdir())
+
+
+@each_form
+def test_recordings_are_counted(tmp_path: Path, dataset: str, form: str):
+    calls: list[tuple[str, int, int]] = []
+    request = Request(sequences=8, subjects=3, seed=5)
+    get_generator(dataset, form)(tmp_path, request, lambda *step: calls.append(step))
+    assert calls == [("write", done, len(calls)) for done in range(1, 1 + len(calls))]
+    assert calls
 
 
 def test_damages_are_of_the_kinds_they_are_called():
