@@ -1,7 +1,7 @@
 """The whole chain on made-up people: raw files, store, training, families, occlusion bench.
 
 Three steps, so that whoever calls them can show each one's progress: `make_store`, `train_on`,
-`find`. What is there already is not made again.
+`measure`. What is there already is not made again.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def train_on(
     return train(fabric, store, config, monitor)
 
 
-def find(run: Run, store: Store, progress: Progress) -> Findings:
+def measure(run: Run, store: Store, progress: Progress) -> Findings:
     """Families, and accuracy clean and with parts missing."""
     corruptions = [Drop.of(drop, store.layout) for drop in DROPS]
     name, occlusion = occlusion_bench(run, store, corruptions, progress=progress)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import json_option, print_json, progress_bars, screen, table
+from aclnet.cli import options
+from aclnet.cli.console import print_json, progress_bars, screen, table
+from aclnet.cli.opening import choose_recipe, open_store, with_protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path), required=False)
-@click.option("--recipe", help="A shipped recipe or a .toml file. [default: the dataset's]")
-@click.option("--protocol", help="Which split of the store. [default: its first]")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As model.size=tiny.")
+@options.store_argument
+@options.recipe
+@options.protocol
+@options.settings
 @click.option("--seconds", type=click.FloatRange(0.1), default=5.0, help="Of each part.")
-@click.option("--accelerator", default="auto", help="cpu, cuda, ...")
-@json_option
+@options.accelerator
+@options.as_json
 def command(
     store: Path | None,
     recipe: str | None,
@@ -29,17 +34,12 @@ def command(
     """Say what this machine reads, feeds and trains of STORE (the newest by default) per second,
     how well an epoch is shuffled, and what to change."""
     from aclnet.bench import bench
-    from aclnet.datasets.discovery import newest_store
-    from aclnet.datasets.store.store import Store
     from aclnet.runs.config import build_config
-    from aclnet.runs.recipes import default_recipe
     from aclnet.training.launch import make_fabric
 
-    opened = Store(store or newest_store(Path()))
-    tested_on = protocol or opened.default_protocol
-    recipe = recipe or default_recipe(opened.name, tested_on, opened.coordinates)
-    chosen = [*([f"data.protocol={protocol}"] if protocol else []), *settings]
-    config = build_config(recipe, chosen)
+    opened = open_store(store)
+    recipe = choose_recipe(recipe, opened, protocol)
+    config = build_config(recipe, with_protocol(settings, protocol))
     fabric = make_fabric(config, accelerator, "1")
     with progress_bars() as update:
         found = bench(fabric, opened, config, seconds=seconds, progress=update)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import json_option, percent, print_json, table
+from aclnet.cli import options
+from aclnet.cli.console import percent, print_json, table
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()
-@click.argument("runs", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("runs", type=options.PATH, nargs=-1, required=True)
 @click.option(
     "--with",
     "others",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     multiple=True,
     required=True,
     help="A run to compare with; as many as RUNS, paired in order.",
 )
 @click.option("--scores", help="Name of a file in scores/. [default: of the protocol's test split]")
-@json_option
+@options.as_json
 def command(
     runs: tuple[Path, ...], others: tuple[Path, ...], scores: str | None, as_json: bool
 ) -> None:

@@ -21,32 +21,6 @@ if TYPE_CHECKING:
 screen = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 """Progress and remarks; results go to stdout."""
 
-MODALITY = click.Choice(["j", "b", "k", "jm", "bm", "km"])
-"""As `aclnet.pipelines.inputs.features.MODALITIES`, which takes long to import."""
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-
-
-class CommaList(click.ParamType):  # type: ignore[type-arg]  # older click has no arguments
-    """Values of one kind, as `0,1,2`, none of them twice."""
-
-    def __init__(self, kind: click.ParamType[Any]) -> None:
-        self.kind = kind
-        self.name = f"{kind.name},..."
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - text, or a default that is a list already
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> list[Any]:
-        if not isinstance(value, str):
-            return list(value)
-        found = [self.kind.convert(part.strip(), param, ctx) for part in value.split(",")]
-        if len(set(found)) < len(found):
-            self.fail(f"{value!r} names one twice", param, ctx)
-        return found
-
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aclnet.cli.console import json_option, print_json, table
+from aclnet.cli import options
+from aclnet.cli.console import print_json, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name", required=False)
-@json_option
+@options.as_json
 def command(name: str | None, as_json: bool) -> None:
     """List the datasets that `aclnet prepare` knows, or tell all about dataset NAME."""
     from aclnet.datasets.registry import all_datasets, get_dataset

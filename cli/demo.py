@@ -7,21 +7,22 @@ from pathlib import Path
 
 import click
 
+from aclnet.cli import options
 from aclnet.cli.console import progress_bars, screen
-from aclnet.cli.scoring import show_accuracy
+from aclnet.cli.tables import show_accuracy
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), default=Path("demo"))
+@click.argument("folder", type=options.PATH, default=Path("demo"))
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--subjects", type=click.IntRange(2, 40), default=10, show_default=True)
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As optim.epochs=30.")
+@options.settings
 def command(folder: Path, seed: int, subjects: int, settings: tuple[str, ...]) -> None:
     """Make up people in NTU's raw format below FOLDER and take them through the whole chain."""
     from aclnet.cli.families import show_families
     from aclnet.cli.monitors import TrainingScreen
     from aclnet.cli.occlusion_bench import show_bench
-    from aclnet.demo import People, find, make_store, train_on
+    from aclnet.demo import People, make_store, measure, train_on
     from aclnet.evaluation.figures import draw_affinity, draw_bench
     from aclnet.runs.config import build_config
 
@@ -34,7 +35,7 @@ def command(folder: Path, seed: int, subjects: int, settings: tuple[str, ...]) -
     with TrainingScreen(epochs) as training:
         run = train_on(store, training, seed=seed, settings=settings)
     with progress_bars() as update:
-        found = find(run, store, update)
+        found = measure(run, store, update)
     config = run.config
     show_accuracy(f"{run.protocol} test", found.scores.result(), config.data.clips, config.select)
     show_families(found.families)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aclnet.cli.console import json_option, percent, print_json, screen, table
+from aclnet.cli import options
+from aclnet.cli.console import percent, print_json, screen, table
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
 _SHOWN = 5
@@ -26,8 +28,8 @@ _SHOWN = 5
     metavar="FILE.pkl:SPLIT",
     help="Whose scores pickles hold: a split of PYSKL annotations, or a text file of ids.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Write the fused scores to an .npz.")
-@json_option
+@click.option("--out", type=options.PATH, help="Write the fused scores to an .npz.")
+@options.as_json
 def command(
     runs: tuple[str, ...],
     weights: str | None,
@@ -49,8 +51,8 @@ def command(
         Ensemble,
         best_stream,
         class_gains,
-        class_names,
         fuse,
+        member_class_names,
         open_members,
         report,
         search_on_validation,
@@ -70,7 +72,7 @@ def command(
         ensembles.append(Ensemble("given", _numbers(weights)))
     found = report(members, ensembles)
     fused = fuse(members, ensembles[-1].weights)
-    gains = class_gains(best_stream(members).scores, fused, class_names(members))
+    gains = class_gains(best_stream(members).scores, fused, member_class_names(members))
     if out:
         fused.save(out)
         gains.to_csv(out.with_suffix(".per_class.csv"), index=False)

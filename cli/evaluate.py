@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import json_option, percent, print_json, progress_bars, screen, table
-from aclnet.cli.recognising import show_recognition
-from aclnet.cli.scoring import open_run, scoring_options, show_accuracy, which_weights
+from aclnet.cli import options
+from aclnet.cli.console import percent, print_json, progress_bars, screen, table
+from aclnet.cli.opening import open_run_and_store
+from aclnet.cli.tables import show_accuracy, show_recognition, which_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,18 +20,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--embedding",
-    type=click.Choice(["pooled", "contrastive", "both"]),
-    help="What probes and gallery are compared by. [default: the run's]",
-)
-@click.option("--metric", type=click.Choice(["cosine", "euclidean"]), help="[default: the run's]")
+@options.embedding
+@options.metric
 @click.option("--flip/--no-flip", default=None, help="With the mirror image of each sequence too.")
 @click.option(
     "--published", is_flag=True, help="Of re-ID: also as the published code counts, defects kept."
 )
-@scoring_options
-@json_option
+@options.scoring
+@options.as_json
 def command(
     run: Path | None,
     embedding: str | None,
@@ -54,7 +51,7 @@ def command(
     from aclnet.evaluation.scorer import Scorer
     from aclnet.runs.inference import Pass
 
-    opened, data = open_run(run, store)
+    opened, data = open_run_and_store(run, store)
     task = opened.config.task
     if published and task != "reid":
         raise click.UsageError(f"--published is of re-identification; this run's task is {task}")

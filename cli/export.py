@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from aclnet.cli import options
 from aclnet.cli.console import progress_bars, screen
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aclnet.runs.run import Run
 
 # as FORMATS in `aclnet.exchange.export_run` and `.export_store`, which take long to import
 _OF_RUNS, _OF_STORES = ("official", "safetensors", "embeddings"), ("pyskl", "npz", "hdf5")
-_PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("path", metavar="[STORE|RUN]", type=_PATH, required=False)
+@click.argument("path", metavar="[STORE|RUN]", type=options.PATH, required=False)
 @click.option("--to", type=click.Choice([*_OF_STORES, *_OF_RUNS]), required=True)
-@click.option("--out", type=_PATH, help="The file. [default: beside STORE, in RUN]")
+@click.option("--out", type=options.PATH, help="The file. [default: beside STORE, in RUN]")
 @click.option("--protocol", help="For npz: which one. [default: the store's first]")
-@click.option("--store", type=_PATH, help="For embeddings: of which store. [default: the run's]")
 @click.option(
-    "--embedding",
-    type=click.Choice(["pooled", "contrastive", "both"]),
-    help="For embeddings: which. [default: the run's]",
+    "--store", type=options.PATH, help="For embeddings: of which store. [default: the run's]"
 )
+@options.embedding
 @click.option("--windows", is_flag=True, help="For embeddings: a row a window, not a sequence.")
 def command(
     path: Path | None,
@@ -46,8 +45,8 @@ def command(
     embeddings a vector a sequence of a store, in an .npz or .h5 file.
     """
     from aclnet.datasets.store.store import Store
+    from aclnet.exchange.export_run import default_file as run_file
     from aclnet.exchange.export_run import export, opened
-    from aclnet.exchange.export_run import file_of as run_file
     from aclnet.exchange.export_store import export_store, file_of
 
     if to != "embeddings" and (store or embedding or windows):

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 
-from aclnet.cli.console import json_option, print_json, print_table, screen
+from aclnet.cli import options
+from aclnet.cli.console import print_json, print_table, screen
+from aclnet.cli.opening import open_run
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from aclnet.evaluation.family_table import FamilyTable
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path), required=False)
+@options.run_argument
 @click.option("--epoch", type=click.IntRange(1), help="After which epoch. [default: the last]")
 @click.option("--scores", help="From the confusions of a file in scores/, as xsub-test, instead.")
-@json_option
+@options.as_json
 def command(run: Path | None, epoch: int | None, scores: str | None, as_json: bool) -> None:
     """Show the motion families of RUN (the newest below this folder by default).
 
@@ -26,14 +29,12 @@ def command(run: Path | None, epoch: int | None, scores: str | None, as_json: bo
     ones; its size sets the temperature of the loss between them. An imported run has none of its
     training: its families come from the confusions on the test split.
     """
-    from aclnet.datasets.discovery import newest_run
     from aclnet.evaluation.family_table import families_of_scores, family_table
     from aclnet.evaluation.figures import draw_affinity
-    from aclnet.runs.run import Run
 
     if epoch and scores:
         raise click.UsageError("--epoch and --scores both say which confusions: give one")
-    opened = Run(run or newest_run(Path()))
+    opened = open_run(run)
     if scores or opened.imported:
         found = families_of_scores(opened, scores)
     else:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import json_option, print_json, progress_bars, screen, table
+from aclnet.cli import options
+from aclnet.cli.console import print_json, progress_bars, screen, table
 
-_PATH = click.Path(path_type=Path)
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()
-@click.argument("run", type=_PATH)
+@click.argument("run", type=options.PATH)
 @click.argument("probes", metavar="PROBE...", nargs=-1, required=True)
-@click.option("--gallery", type=_PATH, required=True, help="The store with those who are known.")
+@click.option(
+    "--gallery", type=options.PATH, required=True, help="The store with those who are known."
+)
 @click.option("--side", help="Of the gallery, as gait/gallery. [default: all of it]")
 @click.option(
     "--threshold",
@@ -22,8 +26,8 @@ _PATH = click.Path(path_type=Path)
     help="Who is further is unknown. [default: chosen by the run on people it held out]",
 )
 @click.option("--top", type=click.IntRange(1), default=3, help="People a probe. [default: 3]")
-@click.option("--accelerator", default="auto", help="cpu, cuda, ...")
-@json_option
+@options.accelerator
+@options.as_json
 def command(
     run: Path,
     probes: tuple[str, ...],

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import MODALITY, json_option, print_json, screen
+from aclnet.cli import options
+from aclnet.cli.console import print_json, screen
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=options.PATH)
 @click.option("--dataset", required=True, help="What it was trained on: ntu60, kinetics, ...")
-@click.option("--modality", type=MODALITY, required=True)
+@click.option("--modality", type=options.MODALITY, required=True)
 @click.option("--protocol", help="As xview. [default: the dataset's first]")
 @click.option(
     "--classes",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="Class names, a line each. [default: the dataset's first ones]",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="The run. [default: below ./runs]")
-@json_option
+@click.option("--out", type=options.PATH, help="The run. [default: below ./runs]")
+@options.as_json
 def command(
     file: Path,
     dataset: str,

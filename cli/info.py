@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import json_option, print_json, table
+from aclnet.cli import options
+from aclnet.cli.console import print_json, table
+from aclnet.cli.opening import open_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path), required=False)
-@json_option
+@options.store_argument
+@options.as_json
 def command(store: Path | None, as_json: bool) -> None:
     """Show what STORE holds (the newest below this folder by default)."""
-    from aclnet.datasets.discovery import newest_store
-    from aclnet.datasets.store.store import Store
     from aclnet.datasets.store.summary import summarise
 
-    opened = Store(store or newest_store(Path()))
+    opened = open_store(store)
     summary = summarise(opened)
     if as_json:
         print_json(summary)

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import json_option, print_json, progress_bars, screen, table
-from aclnet.cli.scoring import open_run, scoring_options, which_weights
+from aclnet.cli import options
+from aclnet.cli.console import print_json, progress_bars, screen, table
+from aclnet.cli.opening import open_run_and_store
+from aclnet.cli.tables import which_weights
+from aclnet.pipelines.choices import Missing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,16 +22,16 @@ if TYPE_CHECKING:
 @click.option("--drop", "drops", multiple=True, required=True, help="Parts or joints, + joins.")
 @click.option(
     "--missing",
-    type=click.Choice(["centre", "camera", "feature"]),
+    type=options.choice(Missing),
     default="centre",
     help="Where missing joints are: at the body's centre, at the camera, or without features.",
 )
-@scoring_options
-@json_option
+@options.scoring
+@options.as_json
 def command(
     run: Path | None,
     drops: tuple[str, ...],
-    missing: str,
+    missing: Missing,
     store: Path | None,
     split: str | None,
     clips: int | None,
@@ -44,8 +47,8 @@ def command(
     from aclnet.evaluation.occlusion_bench import occlusion_bench
     from aclnet.pipelines.inputs.occlusion import Drop
 
-    opened, data = open_run(run, store)
-    corruptions = [Drop.of(drop, data.layout, missing) for drop in drops]  # type: ignore[arg-type]
+    opened, data = open_run_and_store(run, store)
+    corruptions = [Drop.of(drop, data.layout, missing) for drop in drops]
     with progress_bars() as update:
         name, rows = occlusion_bench(
             opened, data, corruptions, split, clips=clips, accelerator=accelerator, progress=update

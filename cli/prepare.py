@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import json_option, print_json, progress_bars, screen, table
+from aclnet.cli import options
+from aclnet.cli.console import print_json, progress_bars, screen, table
+from aclnet.pipelines.choices import BodySize, StoredType
 
 if TYPE_CHECKING:
     from aclnet.datasets.spec.protocols import SideCount
@@ -24,8 +26,8 @@ _SHOWN = 20
 
 @click.command()
 @click.argument("dataset")
-@click.option("--raw", type=click.Path(path_type=Path), help="Raw recordings: a folder or a file.")
-@click.option("--out", type=click.Path(path_type=Path), help="The store. [default: DATASET.zarr]")
+@click.option("--raw", type=options.PATH, help="Raw recordings: a folder or a file.")
+@click.option("--out", type=options.PATH, help="The store. [default: DATASET.zarr]")
 @click.option(
     "--workers",
     type=click.IntRange(0),
@@ -54,14 +56,12 @@ _SHOWN = 20
 @click.option("--align", is_flag=True, help="Turn bodies upright and to the front.")
 @click.option(
     "--normalise",
-    type=click.Choice(["default", "height", "directions"]),
+    type=options.choice(BodySize),
     default="default",
     help="Take the size of bodies out, by their height or the length of each bone.",
     show_default=True,
 )
-@click.option(
-    "--dtype", type=click.Choice(["float32", "int16"]), default="float32", show_default=True
-)
+@click.option("--dtype", type=options.choice(StoredType), default="float32", show_default=True)
 @click.option(
     "--augment", default="", help="Stored variants, for example rotate=0.2,limb-mask=0.2."
 )
@@ -77,7 +77,7 @@ _SHOWN = 20
     "--reader", help="For `custom`: package.module:function that opens --raw, see docs/custom.md."
 )
 @click.option("--check", is_flag=True, help="Convert nothing; say all that is wrong with the data.")
-@json_option
+@options.as_json
 def command(
     dataset: str,
     raw: Path | None,

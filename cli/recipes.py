@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import MODALITY, json_option, print_json, screen, table
+from aclnet.cli import options
+from aclnet.cli.console import print_json, screen, table
 
 if TYPE_CHECKING:
-    from aclnet.runs.recipes import About
+    from aclnet.runs.recipes import RecipeEntry
 
 _TABLES = {
     "official": "Hyper-parameters of ACLNet's released code (published: best epoch on test)",
@@ -19,8 +20,8 @@ _TABLES = {
 
 @click.command()
 @click.argument("name", required=False)
-@click.option("--modality", type=MODALITY)
-@json_option
+@click.option("--modality", type=options.MODALITY)
+@options.as_json
 def command(name: str | None, modality: str | None, as_json: bool) -> None:
     """List the recipes, or print all settings that recipe NAME comes to, for one modality."""
     if name:
@@ -57,7 +58,7 @@ def _list(*, as_json: bool) -> None:
     screen.print(f"for no dataset in particular: {', '.join(sorted(others))}")
 
 
-def _row(about: About) -> list[str]:
+def _row(about: RecipeEntry) -> list[str]:
     published = ", ".join(f"{what} {value:g}" for what, value in about.published.items())
     reproduced = f"yes ({about.record})" if about.record else "not yet"
     return [about.name, about.title, published, reproduced]

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from math import isnan
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import CommaList, json_option, print_json, screen, table
-from aclnet.cli.scoring import which_weights
+from aclnet.cli import options
+from aclnet.cli.console import print_json, screen, table
+from aclnet.cli.opening import choose_recipe, open_store, with_protocol
+from aclnet.cli.tables import which_weights
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from aclnet.training.sweep import Sweep
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path), required=False)
-@click.option("--recipe", help="A shipped recipe or a .toml file. [default: the dataset's]")
+@options.store_argument
+@options.recipe
 @click.option(
     "--grid",
     "grids",
@@ -30,26 +33,24 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--seeds",
-    type=CommaList(click.IntRange(0)),
+    type=options.CommaList(click.IntRange(0)),
     default="0,1,2",
     show_default=True,
     metavar="N,...",
     help="Every setting is trained with each.",
 )
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="For all settings.")
-@click.option("--protocol", help="Which split of the store. [default: its first]")
-@click.option("--split", type=click.Path(path_type=Path), help="CSV with columns id, split.")
+@options.settings
+@options.protocol
+@options.split_file
 @click.option(
     "--folds", type=click.IntRange(2), help="Test on so many folds of the training subjects."
 )
-@click.option("--select", type=click.Choice(["last", "val", "test"]), help="Which weights count.")
+@options.select
 @click.option("--jobs", type=click.IntRange(1), default=1, help="Runs at once, a device each.")
-@click.option("--accelerator", default="auto", help="cpu, cuda, ...")
-@click.option(
-    "--out", type=click.Path(path_type=Path), help="Of runs and tables. [default: by the store]"
-)
+@options.accelerator
+@click.option("--out", type=options.PATH, help="Of runs and tables. [default: by the store]")
 @click.option("--report", is_flag=True, help="Train nothing, show what is finished.")
-@json_option
+@options.as_json
 def command(
     store: Path | None,
     recipe: str | None,
@@ -57,7 +58,7 @@ def command(
     seeds: list[int],
     settings: tuple[str, ...],
     protocol: str | None,
-    split: Path | None,
+    split_file: Path | None,
     folds: int | None,
     select: str | None,
     jobs: int,
@@ -76,24 +77,20 @@ def command(
     again.
     """
     from aclnet.cli.monitors import JobsScreen
-    from aclnet.datasets.discovery import newest_store
-    from aclnet.datasets.store.store import Store
-    from aclnet.runs.recipes import default_recipe
     from aclnet.training.jobs import failed, train_jobs
     from aclnet.training.sweep import plan_sweep, write_results
 
-    if split and (protocol or folds):
+    if split_file and (protocol or folds):
         raise click.UsageError("--split says who trains, as --protocol and --folds do: give one")
-    opened = Store(store or newest_store(Path()))
+    opened = open_store(store)
     sweep = plan_sweep(
         opened,
-        recipe
-        or default_recipe(opened.name, protocol or opened.default_protocol, opened.coordinates),
+        choose_recipe(recipe, opened, protocol),
         grids,
         seeds,
-        settings=[*([f"data.protocol={protocol}"] if protocol else []), *settings],
+        settings=with_protocol(settings, protocol),
         select=select,
-        split_file=split,
+        split_file=split_file,
         folds=folds,
         out=out,
     )
@@ -111,7 +108,7 @@ def command(
         )
     else:
         _show(sweep, rows)
-        if not split and not folds:
+        if not split_file and not folds:
             screen.print("measured on the test: choose settings on --folds, not by this table")
         screen.print(f"tables and figure: {sweep.folder}")
     if failures:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import json_option, print_json, progress_bars, screen
+from aclnet.cli import options
+from aclnet.cli.console import print_json, progress_bars, screen
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command()
 @click.argument("dataset")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=options.PATH)
 @click.option("--form", help="Which of its forms, see `aclnet datasets`. [default: its first]")
 @click.option("--sequences", type=int, default=120, show_default=True, help="At most so many.")
 @click.option("--subjects", type=int, default=10, show_default=True, help="Different people.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--damage", type=float, default=0.0, help="Share of recordings that are damaged.")
-@json_option
+@options.as_json
 def command(
     dataset: str,
     folder: Path,

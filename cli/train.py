@@ -2,64 +2,55 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli.console import (
-    MODALITY,
-    CommaList,
-    json_option,
-    percent,
-    print_json,
-    screen,
-    table,
-)
-from aclnet.cli.recognising import show_recognition
-from aclnet.cli.scoring import show_accuracy, which_weights
+from aclnet.cli import options
+from aclnet.cli.console import percent, print_json, screen, table
+from aclnet.cli.opening import choose_recipe, open_store, with_protocol
+from aclnet.cli.tables import show_accuracy, show_recognition, which_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from aclnet.datasets.store.store import Store
     from aclnet.runs.config import Config
     from aclnet.runs.run import Run
     from aclnet.training.jobs import Job
 
-_MODALITIES = CommaList(MODALITY)
-
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path), required=False)
-@click.option("--recipe", help="A shipped recipe or a .toml file. [default: the dataset's]")
-@click.option("--protocol", help="Which split of the store. [default: its first]")
+@options.store_argument
+@options.recipe
+@options.protocol
 @click.option(
     "--modality",
     "modalities",
-    type=_MODALITIES,
+    type=options.CommaList(options.MODALITY),
     default=[],
     metavar="M,...",
     help="Of j, b, k, jm, bm, km; several: a run each. [default: the recipe's]",
 )
 @click.option("--seed", type=click.IntRange(0), help="Of weights, order and augmentation.")
-@click.option("--select", type=click.Choice(["last", "val", "test"]), help="Which weights count.")
-@click.option("--split", type=click.Path(path_type=Path), help="CSV with columns id, split.")
+@options.select
+@options.split_file
 @click.option("--fold", help="As 2/4: test on a fold of the training subjects, train on the rest.")
-@click.option("--init-from", type=click.Path(path_type=Path), help="Start from a run's weights.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="As optim.epochs=30.")
+@click.option("--init-from", type=options.PATH, help="Start from a run's weights.")
+@options.settings
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="The run; of several, the folder they are put in by name. [default: beside the store]",
 )
 @click.option("--fresh", is_flag=True, help="Train again what was trained before.")
 @click.option(
     "--jobs", type=click.IntRange(1), default=1, help="Modalities at once, a device each."
 )
-@click.option("--accelerator", default="auto", help="cpu, cuda, ...")
+@options.accelerator
 @click.option("--devices", default="auto", help="How many, for one modality.")
-@json_option
+@options.as_json
 def command(
     store: Path | None,
     recipe: str | None,
@@ -67,7 +58,7 @@ def command(
     modalities: list[str],
     seed: int | None,
     select: str | None,
-    split: Path | None,
+    split_file: Path | None,
     fold: str | None,
     init_from: Path | None,
     settings: tuple[str, ...],
@@ -83,24 +74,20 @@ def command(
     Stopped anywhere, the same command goes on and ends with the same weights.
     """
     from aclnet.cli.monitors import TrainingScreen
-    from aclnet.datasets.discovery import newest_store
-    from aclnet.datasets.store.store import Store
     from aclnet.runs.config import build_config
-    from aclnet.runs.recipes import default_recipe
     from aclnet.runs.splits import Fold
     from aclnet.training.jobs import plan_job
     from aclnet.training.launch import make_fabric, train
 
-    if split and (protocol or fold):
+    if split_file and (protocol or fold):
         raise click.UsageError("--split says who trains, as --protocol and --fold do: give one")
     if len(modalities) > 1 and devices not in ("auto", "1"):
         raise click.UsageError("several modalities train on a device each: --jobs, not --devices")
     if jobs > 1 and len(modalities) < 2:
         raise click.UsageError("--jobs is for several modalities")
-    opened = Store(store or newest_store(Path()))
-    tested_on = "" if split else protocol or opened.default_protocol
-    recipe = recipe or default_recipe(opened.name, tested_on, opened.coordinates)
-    chosen = [*([f"data.protocol={protocol}"] if protocol else []), *settings]
+    opened = open_store(store)
+    recipe = choose_recipe(recipe, opened, "" if split_file else protocol)
+    chosen = with_protocol(settings, protocol)
     streams = [[f"data.modality={modality}"] for modality in modalities] or [[]]
     configs = [
         build_config(recipe, [*chosen, *stream], seed=seed, select=select) for stream in streams
@@ -113,7 +100,7 @@ def command(
                 opened,
                 config,
                 out,
-                split_file=split,
+                split_file=split_file,
                 fold=tested,
                 init_from=init_from,
                 fresh=fresh,
@@ -133,7 +120,7 @@ def command(
             config,
             progress,
             out=out,
-            split_file=split,
+            split_file=split_file,
             fold=tested,
             init_from=init_from,
             fresh=fresh,

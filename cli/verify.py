@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
-from aclnet.cli.console import json_option, print_json, progress_bars, screen
+from aclnet.cli import options
+from aclnet.cli.console import print_json, progress_bars, screen
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path), required=False)
-@json_option
+@options.store_argument
+@options.as_json
 def command(store: Path | None, as_json: bool) -> None:
     """Read and decode all of STORE against its manifest; exit status 1 where it is damaged.
 

@@ -120,11 +120,11 @@ def check_members(members: Sequence[Member]) -> None:
             )
     runs = [member for member in members if member.run]
     for one in runs[1:]:
-        if class_names([one]) != class_names(runs[:1]):
+        if member_class_names([one]) != member_class_names(runs[:1]):
             raise AclnetError(f"{runs[0].name} and {one.name} were trained on other classes")
 
 
-def class_names(members: Sequence[Member]) -> list[str]:
+def member_class_names(members: Sequence[Member]) -> list[str]:
     """Of the first run; where all members are files, numbers from 0."""
     for member in members:
         if member.run:
@@ -242,7 +242,7 @@ def standard_ensembles(members: Sequence[Member]) -> list[Ensemble]:
     return found
 
 
-def describe(members: Sequence[Member], ensemble: Ensemble) -> str:
+def name_of(members: Sequence[Member], ensemble: Ensemble) -> str:
     """As `modalities j, b`, or `3 seeds of j`, or both: `2 seeds of j + 2 seeds of b`."""
     chosen = [m for m, weight in zip(members, ensemble.weights, strict=True) if weight]
     streams = list(dict.fromkeys(member.modality for member in chosen))
@@ -297,7 +297,7 @@ def _row(members: Sequence[Member], ensemble: Ensemble, best: Member) -> dict[st
     only_stream, only_ensemble, p = mcnemar(best.scores.correct, fused.correct)
     chosen = [m for m, weight in zip(members, ensemble.weights, strict=True) if weight]
     return {
-        "name": describe(members, ensemble),
+        "name": name_of(members, ensemble),
         "kind": ensemble.kind,
         "weights": list(ensemble.weights),
         "modalities": dict(Counter(member.modality or "unknown" for member in chosen)),

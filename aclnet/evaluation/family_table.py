@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class FamilyMember:
     """A class of another one's family."""
 
     name: str
@@ -34,7 +34,7 @@ class Family:
     """One class and those it is contrasted with."""
 
     name: str
-    members: list[Member]
+    members: list[FamilyMember]
     """Most often confused first."""
     temperature: float
 
@@ -170,10 +170,10 @@ def counted_confusions(run: Run, epoch: int) -> NDArray[np.float64]:
 
 def _members(
     member: NDArray[np.bool_], both: NDArray[np.float64], names: list[str]
-) -> list[Member]:
+) -> list[FamilyMember]:
     chosen = np.flatnonzero(member)
     ranked = chosen[np.argsort(-both[chosen], kind="stable")]
-    return [Member(names[b], round(float(both[b]), 2)) for b in ranked]
+    return [FamilyMember(names[b], round(float(both[b]), 2)) for b in ranked]
 
 
 def _order(affinity: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.wording import first_of
 from aclnet.models.folding import fold_batch_norms
 from aclnet.retrieval.embedder import Embedder
 from aclnet.retrieval.recognition import Recogniser, chance
@@ -54,7 +55,7 @@ def score(
     if strange:
         raise AclnetError(
             f"{store.path}: the scores of {len(strange)} samples are not finite, first "
-            f"{', '.join(strange[:5])}; their input is not, or the weights are not"
+            f"{first_of(strange)}; their input is not, or the weights are not"
         )
     return Scores.sorted(ids, scores, labels)
 
@@ -166,7 +167,7 @@ class Scorer:
 
 
 def _classes(names: list[str]) -> str:
-    return f"{len(names)}: {', '.join(names[:2])}, ..."
+    return f"{len(names)}: {first_of(names, 2)}"
 
 
 def _split(

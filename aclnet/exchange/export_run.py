@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
 
 def export(run: Run, to: str, out: Path) -> None:
-    """Writes the network that a run resulted in to `out`, in one of `FORMATS`.
+    """Writes the network that a run resulted in to `out`, in one of `RUN_FORMS`.
 
     AclnetError where `out` is there already or cannot be written, and where the network is none
     that the format can hold.
     """
-    _, write = FORMATS[to]
+    _, write = RUN_FORMS[to]
     with new_file(out) as temporary:
         write(run, temporary)
 
@@ -107,9 +107,9 @@ def _write_arrays(path: Path, ending: str, arrays: dict[str, NDArray[Any]], abou
             )
 
 
-def file_of(run: Run, to: str) -> Path:
+def default_file(run: Run, to: str) -> Path:
     """Where an export goes that was told no place: into the run."""
-    ending = EMBEDDINGS[0] if to == "embeddings" else FORMATS[to][0]
+    ending = EMBEDDINGS[0] if to == "embeddings" else RUN_FORMS[to][0]
     return run.path / f"{run.name}{ending}"
 
 
@@ -121,7 +121,7 @@ def opened(path: Path | None, to: str, protocol: str | None = None) -> Store | R
     if to in store_forms.FORMATS:
         if path is not None and (path / "run.json").is_file():
             raise AclnetError(
-                f"{path} is a run; it becomes {_any_of([*FORMATS, 'embeddings'])}, not {to}"
+                f"{path} is a run; it becomes {_any_of([*RUN_FORMS, 'embeddings'])}, not {to}"
             )
         return Store(path or newest_store(Path()))
     if path is not None and (path / manifest.NAME).is_file():
@@ -174,7 +174,7 @@ def _about(run: Run) -> dict[str, Any]:
     }
 
 
-FORMATS: dict[str, tuple[str, Callable[[Run, Path], None]]] = {
+RUN_FORMS: dict[str, tuple[str, Callable[[Run, Path], None]]] = {
     "official": (".pth", _official),
     "safetensors": (".safetensors", _safetensors),
 }

@@ -22,9 +22,10 @@ from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.protocols import OWN
+from aclnet.datasets.spec.wording import first_of
 from aclnet.losses.contrast import WIDTH
 from aclnet.models.aclnet import SUBSETS, ACLNet
-from aclnet.pipelines.steps.normalise import recipe_name
+from aclnet.pipelines.steps.normalise import normalisation_name
 from aclnet.runs.config import PRESETS, build_config
 from aclnet.runs.recipes import default_recipe
 from aclnet.runs.record import ImportRecord, RunRecord, SplitRecord, environment
@@ -44,7 +45,6 @@ _NAMES = {
 }
 """Prefixes there, and those of `aclnet.runs.network.Network`; the second wins over the first."""
 _THEIRS = {ours: theirs for theirs, ours in _NAMES.items()}
-_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def import_official(
             dataset=spec.name,
             layout=layout,
             channels=official.in_channels,
-            normalisation=recipe_name(layout, coordinates=spec.dimensions),
+            normalisation=normalisation_name(layout, coordinates=spec.dimensions),
             class_names=names,
             split=SplitRecord(protocol=protocol),
             init_from=None,
@@ -242,10 +242,9 @@ def _check(path: Path, weights: dict[str, Tensor], expected: dict[str, torch.Siz
         if name in weights and weights[name].shape != shape
     ]
     if problems:
-        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise AclnetError(
             f"{path} is not of ACLNet's or DG-STGCN's network with {SUBSETS} subsets: "
-            f"{'; '.join(problems[:_SHOWN])}{more}"
+            f"{first_of(problems, 3, '; ')}"
         )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aclnet.retrieval.ranking import Embeddings
-    from aclnet.runs.config import Metric
+    from aclnet.runs.choices import Metric
 
 _MEASURES = ("rank1", "rank5", "mAP", "mINP")
 
@@ -40,9 +40,6 @@ class GaitResult:
     is; probes without a match are mistakes."""
     mean: dict[str, float]
     """The same of all conditions: the mean of those that have one."""
-    views_known: bool
-    """False where some recording does not tell its view (camera -1). These count as a view of
-    their own, which is identical to none: nothing is left out of it."""
 
     def by_view(self) -> pd.DataFrame:
         """rank-1: a row a condition, a column a probe view; mean over the other gallery views."""
@@ -58,12 +55,10 @@ def evaluate_gait(probe: Embeddings, gallery: Embeddings, metric: Metric) -> Gai
     rows = {name: _condition(part) for name, part in cells.groupby("condition")}
     columns = [*_MEASURES, "rank1_all_views", "rank1_theirs"]
     conditions = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
-    cameras = np.concatenate([probe.camera, gallery.camera])
     return GaitResult(
         cells=cells,
         conditions=conditions.rename_axis("condition"),
         mean={name: float(conditions[name].mean()) for name in columns},
-        views_known=bool((cameras != UNKNOWN_VIEW).all()),
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.runs.config import Metric
+    from aclnet.runs.choices import Metric
 
 UNKNOWN_VIEW = -1
 """Camera of a recording that does not tell its view."""

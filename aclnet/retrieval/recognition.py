@@ -19,10 +19,12 @@ from aclnet.runs.scores import Scores
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from aclnet.datasets.spec.source import Task
     from aclnet.datasets.store.store import Store
     from aclnet.retrieval.embedder import Embedder
     from aclnet.retrieval.ranking import Embeddings, Ranking
-    from aclnet.runs.config import Config, Metric, Task
+    from aclnet.runs.choices import Metric
+    from aclnet.runs.config import Config
 
 FIGURES = ("rank1", "rank5", "rank10", "mAP", "mINP")
 """What retrieval is measured by, shares of 1."""

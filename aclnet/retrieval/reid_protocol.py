@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aclnet.retrieval.ranking import Embeddings
-    from aclnet.runs.config import Metric
+    from aclnet.runs.choices import Metric
 
 _BATCH = 256
 _RANKS = (1, 5, 10)

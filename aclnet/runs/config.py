@@ -12,9 +12,12 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.source import Task
 from aclnet.losses.settings import OFFICIAL, ContrastSettings
+from aclnet.pipelines.choices import Modality
 from aclnet.pipelines.inputs.augment import AugmentSpec
 from aclnet.pipelines.inputs.features import MODALITIES
+from aclnet.runs.choices import Embedding, Metric, Select
 from aclnet.runs.recipes import load_recipe, merge, recipe_name
 
 if TYPE_CHECKING:
@@ -22,10 +25,6 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-Modality = Literal["j", "b", "k", "jm", "bm", "km"]
-Task = Literal["action", "gait", "reid"]
-Embedding = Literal["pooled", "contrastive", "both"]
-Metric = Literal["cosine", "euclidean"]
 PRESETS = {"paper": 96, "small": 32, "tiny": 16}
 """Base widths of the network."""
 
@@ -142,8 +141,7 @@ class RetrievalConfig(_Section):
     """How a sequence is compared with known ones, where that is how it is recognised."""
 
     embedding: Embedding = "pooled"
-    """What stands for it: activations before the classifier, the unit vector that the contrastive
-    losses compare, or both joined, as unit vectors."""
+    """What stands for it."""
     metric: Metric = "cosine"
     flip: bool = False
     """The mean of the embeddings of a sequence and of its mirror image."""
@@ -164,8 +162,8 @@ class Config(_Section):
     recipe: str = "default"
     settings: Literal["default", "official"] = "default"
     seed: int = Field(default=0, ge=0, lt=1 << 32)
-    select: Literal["last", "val", "test"] = "last"
-    """Which weights are the result: the last, or the best on held-out training data or on test."""
+    select: Select = "last"
+    """Which weights are the result."""
     task: Task = "action"
     """What is recognised: actions; people by their gait, tested across views; people again
     (re-identification). People are tested by retrieval: who of a gallery is nearest to a probe?"""

@@ -13,6 +13,7 @@ from scipy.stats import binomtest
 
 from aclnet.datasets.formats.atomic import replacing
 from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.wording import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -174,7 +175,7 @@ def check_same_ids(a: NDArray[np.str_], b: NDArray[np.str_], what: str) -> None:
     """AclnetError that names ids, of `what`, that only one of two lists without repetition has."""
     first, second = set(a.tolist()), set(b.tolist())
     differing = [
-        f"{len(only)} in the {side} only ({', '.join(sorted(only)[:3])}{', ...' * (len(only) > 3)})"
+        f"{len(only)} in the {side} only ({first_of(sorted(only), 3)})"
         for side, only in (("first", first - second), ("second", second - first))
         if only
     ]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.wording import first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from aclnet.runs.inputs import Inputs
 
 _SUMS = ("loss", "cross_entropy", "inter", "intra", "triplet", "accuracy", "in_family")
-_NAMED = 5
-"""Samples that a message names."""
 
 
 class _Seen(NamedTuple):
@@ -116,14 +115,14 @@ class EpochMeter:
         unusable = store.column("id")[first.samples[~first.usable.cpu().numpy()]].tolist()
         if unusable:
             return (
-                f"{store.path}: the loss is not finite, because the input of {_some(unusable)} is "
-                "not; leave such samples out with --split, or prepare them again. "
+                f"{store.path}: the loss is not finite, because the input of {first_of(unusable)} "
+                "is not; leave such samples out with --split, or prepare them again. "
                 "The last checkpoint is from before"
             )
         strange = store.column("id")[first.samples[~first.finite.cpu().numpy()]].tolist()
         return (
-            f"the loss is not finite for {_some(strange)}, though their input is; lower optim.lr, "
-            "or set optim.precision=32-true. The last checkpoint is from before"
+            f"the loss is not finite for {first_of(strange)}, though their input is; lower "
+            "optim.lr, or set optim.precision=32-true. The last checkpoint is from before"
         )
 
     @property
@@ -169,8 +168,3 @@ def figures(sums: Tensor, samples: int) -> dict[str, float]:
     """Means over an epoch's samples, by name."""
     means = (sums / max(samples, 1)).tolist()
     return dict(zip(_SUMS, means, strict=True))
-
-
-def _some(ids: list[str]) -> str:
-    named = ", ".join(ids[:_NAMED])
-    return named if len(ids) <= _NAMED else f"{named} and {len(ids) - _NAMED} more"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.spec.wording import first_of
 from aclnet.datasets.store import manifest, zarr_io
 from aclnet.datasets.store.codec import content_hash
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from aclnet.datasets.spec.progress import Progress
 
-_SHOWN = 5
 _NAMES_SAMPLES = (
     zarr_io.METADATA,
     zarr_io.shard_file("samples/id", 0, 1),
@@ -89,5 +89,4 @@ def _ids_by_shard(path: Path) -> dict[int, list[str]]:
 def _named(ids: list[str] | None) -> str:
     if ids is None:
         return ""
-    shown = ", ".join(ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")
-    return f" ({len(ids)} samples: {shown})"
+    return f" ({len(ids)} samples: {first_of(ids)})"

@@ -7,18 +7,19 @@ their motion from one frame to the next.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 
 from aclnet.datasets.spec.errors import AclnetError
+from aclnet.pipelines.choices import Modality
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from aclnet.datasets.spec.layouts import Layout
 
-MODALITIES = ("j", "b", "k", "jm", "bm", "km")
+MODALITIES = get_args(Modality)
 
 
 def needs_following(modality: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from aclnet.datasets.spec.layouts import Layout
-
-Missing = Literal["centre", "camera", "feature"]
-MISSING: tuple[Missing, ...] = get_args(Missing)
+    from aclnet.pipelines.choices import Missing
 
 
 class Corruption(Protocol):

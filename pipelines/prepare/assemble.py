@@ -19,7 +19,7 @@ from aclnet.datasets.store.contents import INDEX, KEYPOINT, PRESENT, SCORE
 from aclnet.pipelines.prepare import shards
 from aclnet.pipelines.steps import convert
 from aclnet.pipelines.steps.clean import step_of
-from aclnet.pipelines.steps.normalise import recipe_name
+from aclnet.pipelines.steps.normalise import normalisation_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -158,7 +158,9 @@ def _attributes(
     spec, options = task.spec, task.options
     layout = get_layout(spec.layout)
     coordinates = table.columns["centre"].shape[1]
-    recipe = recipe_name(layout, align=options.align, coordinates=coordinates, by=options.normalise)
+    normalisation = task.source.normalisation() or normalisation_name(
+        layout, align=options.align, coordinates=coordinates, by=options.normalise
+    )
     sizes: dict[str, dict[str, int]] = {}
     for name, mask in sides.items():
         protocol, side = name.split("/")
@@ -173,7 +175,7 @@ def _attributes(
         units=spec.units,
         class_names=list(spec.class_names),
         cleaning=step_of(task.source, track=options.track) or "none",
-        normalisation=task.source.normalisation() or recipe,
+        normalisation=normalisation,
         options=options.model_dump(),
         protocols=sizes,
         protocol_classes={p.name: p.num_classes for p in spec.protocols if p.num_classes},

@@ -18,6 +18,7 @@ from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.progress import silent
 from aclnet.datasets.spec.sequence import Rejection
+from aclnet.datasets.spec.wording import first_of
 from aclnet.pipelines.prepare.plan import batches
 from aclnet.pipelines.prepare.samples import clean_sequence
 from aclnet.pipelines.prepare.sides import split_masks
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 _LARGEST_METRES = 100.0
 _LEAST_PIXELS = 2.0
 _COLUMNS = ("label", "subject", "camera", "setup", "replication", "condition")
-_EXAMPLES = 3
 
 
 class Problem(NamedTuple):
@@ -273,7 +273,8 @@ def _of_sides(
     for name, ids in source.splits().items():
         lost = sorted(set(ids) - known)
         if lost:
-            text = f"split {name} names {len(lost)} recordings that are not there: {_few(lost)}"
+            absent = first_of(lost, 3)
+            text = f"split {name} names {len(lost)} recordings that are not there: {absent}"
             yield Problem("sides", "", None, text)
     found = {name: int(mask.sum()) for name, mask in masks.items()}
     checked.counts = protocols.check_counts(source.spec.protocols, found)
@@ -302,8 +303,3 @@ def _of_protocols(masks: dict[str, NDArray[np.bool_]]) -> Iterator[Problem]:
     if not sides:
         text = "nothing tells which recordings train and which are tested"
         yield Problem("sides", "", None, text)
-
-
-def _few(names: list[str]) -> str:
-    rest = ", ..." if len(names) > _EXAMPLES else ""
-    return ", ".join(names[:_EXAMPLES]) + rest

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aclnet.pipelines.steps.normalise import By
+from aclnet.pipelines.choices import BodySize, StoredType
 
 if TYPE_CHECKING:
     from aclnet.datasets.spec.source import Source
@@ -27,10 +27,10 @@ class PrepareOptions(BaseModel):
     """So much of a recording's frames must have a person left, or it is rejected."""
     align: bool = False
     """Turn every sequence so that its first spine points to +z and its shoulders to +x."""
-    normalise: By = "default"
+    normalise: BodySize = "default"
     """Take the size of bodies out, by their height or by the length of every bone, see
     `aclnet.pipelines.steps.body_size`."""
-    dtype: Literal["float32", "int16"] = "float32"
+    dtype: StoredType = "float32"
     """int16 is fixed point (`aclnet.datasets.store.store.encode_int16`), with its scale and its
     largest error in the attributes of `frames/keypoint`."""
     augment: str = ""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store import manifest
 from aclnet.pipelines.prepare.sides import own_sides
-from aclnet.pipelines.steps.normalise import recipe_name
+from aclnet.pipelines.steps.normalise import normalisation_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def plan_hash(spec: DatasetSpec, source: Source, items: list[Item], options: Pre
 
     AclnetError where the sequences cannot be normalised as the options want it.
     """
-    recipe = recipe_name(
+    recipe = normalisation_name(
         get_layout(spec.layout),
         align=options.align,
         coordinates=spec.dimensions,

@@ -22,9 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aclnet.datasets.spec.layouts import Layout
+    from aclnet.pipelines.choices import BodySize
 
-By = Literal["default", "height", "directions"]
-"""What sequences are normalised by besides their place in the room."""
 
 NORMALISATION = "centre-first-frame/1"
 NORMALISATION_ALIGNED = "centre-first-frame-aligned/1"
@@ -36,7 +35,6 @@ DIRECTIONS_ALIGNED = "bone-directions-aligned/1"
 _RULES = {"height": body_size.by_height, "directions": body_size.bone_directions}
 _BLOCK = 4096  # frames in double precision at a time
 
-_ZERO = 1e-8  # PYSKL's: what numpy.isclose takes for zero
 _ON_ORIGIN = 1e-9  # in any unit: keeps a joint that lies on the origin apart from a missing one
 _DEGENERATE = 1e-6  # metres, or sine of an angle, below which a direction means nothing
 _X = np.array([1.0, 0.0, 0.0])
@@ -64,8 +62,8 @@ class Normalised(NamedTuple):
     """(M,) the person that each row was before; scores and body ids follow it."""
 
 
-def recipe_name(
-    layout: Layout, *, align: bool = False, coordinates: int = 3, by: By = "default"
+def normalisation_name(
+    layout: Layout, *, align: bool = False, coordinates: int = 3, by: BodySize = "default"
 ) -> str:
     """Name of what `normalise` does to sequences of a layout, for the store to record.
 
@@ -95,21 +93,13 @@ def is_sizeless(recipe: str) -> bool:
     return recipe in (HEIGHT, DIRECTIONS, DIRECTIONS_ALIGNED)
 
 
-def presence_from_zeros(keypoint: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """(M, T) presence, guessed from (M, T, V, C): a person whose joints all lie at zero is absent.
-
-    Only for sources that do not tell presence, as PYSKL pickles.
-    """
-    return np.asarray((np.abs(keypoint) > _ZERO).any(axis=(2, 3)))
-
-
 def normalise(
     keypoint: NDArray[np.float32],
     present: NDArray[np.bool_],
     layout: Layout,
     *,
     align: bool = False,
-    by: By = "default",
+    by: BodySize = "default",
 ) -> Normalised:
     """Centre, and with `align` turn, one sequence of M persons; then take body size out.
 

@@ -10,7 +10,7 @@ import pytest
 
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.synth.motion import FAMILIES
-from aclnet.demo import People, compare_with_planted, find, make_store, train_on
+from aclnet.demo import People, compare_with_planted, make_store, measure, train_on
 from aclnet.runs.scores import Scores
 
 FAMILY_OF = {a - 1: name for name, actions in FAMILIES.items() for a in actions}
@@ -53,7 +53,7 @@ def test_the_whole_chain_twice(tmp_path, recorder):
     def chain():
         report, store = make_store(tmp_path, lambda *a: told.append(a), people)
         run = train_on(store, recorder, settings=settings)
-        return report, run, find(run, store, lambda *a: told.append(a))
+        return report, run, measure(run, store, lambda *a: told.append(a))
 
     report, run, found = chain()
     assert not report.existed

@@ -16,7 +16,7 @@ from aclnet.datasets.spec.errors import AclnetError
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class RecipeEntry:
     """What a shipped recipe is for, as its `[about]` says."""
 
     name: str
@@ -31,10 +31,10 @@ class About:
     """Our own record of training with it."""
 
 
-def catalogue() -> list[About]:
+def catalogue() -> list[RecipeEntry]:
     """The shipped recipes that are for a dataset."""
     abouts = ((name, tomllib.loads(_text(name)).get("about")) for name in recipe_names())
-    return [About(name=name, **about) for name, about in abouts if about]
+    return [RecipeEntry(name=name, **about) for name, about in abouts if about]
 
 
 def recipe_names() -> list[str]:

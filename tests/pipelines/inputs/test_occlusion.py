@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,8 @@ from torch.testing import assert_close
 
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.pipelines.inputs.occlusion import MISSING, Drop
+from aclnet.pipelines.choices import Missing
+from aclnet.pipelines.inputs.occlusion import Drop
 from aclnet.pipelines.steps.normalise import denormalise
 
 LAYOUT = get_layout("nturgb+d")
@@ -27,7 +30,7 @@ def tracks():
     return x, origin, present
 
 
-@pytest.mark.parametrize("missing", MISSING)
+@pytest.mark.parametrize("missing", get_args(Missing))
 def test_other_joints_stay_and_the_input_is_left_alone(tracks, missing):
     x, origin, present = tracks
     before = x.clone()
@@ -76,7 +79,7 @@ def test_feature_clears_features_alone(tracks):
 
 
 def test_the_name_says_what_missing_means():
-    assert [Drop.of("hands", LAYOUT, missing).name for missing in MISSING] == [
+    assert [Drop.of("hands", LAYOUT, missing).name for missing in get_args(Missing)] == [
         "hands (centre)",
         "hands (camera)",
         "hands (feature)",

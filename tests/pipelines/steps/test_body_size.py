@@ -13,7 +13,7 @@ from aclnet.datasets.spec.layouts import get_layout, registry
 from aclnet.pipelines.inputs.augment import AugmentSpec, augment
 from aclnet.pipelines.steps import normalise as module
 from aclnet.pipelines.steps.body_size import bone_directions, by_height, outwards
-from aclnet.pipelines.steps.normalise import denormalise, is_sizeless, normalise, recipe_name
+from aclnet.pipelines.steps.normalise import denormalise, is_sizeless, normalisation_name, normalise
 
 COCO = get_layout("coco")
 SHOULDERS = [5, 6]
@@ -254,7 +254,7 @@ def test_the_mirror_image_is_that_of_the_mirrored_pixels(by):
     ],
 )
 def test_the_recipe_has_a_name(layout, options, name):
-    assert recipe_name(get_layout(layout), **options) == name
+    assert normalisation_name(get_layout(layout), **options) == name
     assert is_sizeless(name)
 
 
@@ -274,17 +274,17 @@ def test_the_other_recipes_keep_the_size():
 )
 def test_what_makes_no_sense_is_refused(layout, options, message):
     with pytest.raises(AclnetError, match=message):
-        recipe_name(get_layout(layout), **options)
+        normalisation_name(get_layout(layout), **options)
 
 
 def test_a_layout_must_have_what_a_rule_needs():
     plain = COCO.model_copy(update={"shoulders": None})
     with pytest.raises(AclnetError, match="layout coco names no shoulders"):
-        recipe_name(plain, coordinates=2, by="height")
+        normalisation_name(plain, coordinates=2, by="height")
     parents = (*COCO.bone_parent[:11], 11, *COCO.bone_parent[12:])
     forest = COCO.model_copy(update={"bone_parent": parents})
     with pytest.raises(AclnetError, match="no tree: `bone_parent` has the roots Nose, LHip"):
-        recipe_name(forest, coordinates=2, by="directions")
+        normalisation_name(forest, coordinates=2, by="directions")
 
 
 @pytest.mark.parametrize("name", registry())

@@ -1,11 +1,11 @@
-"""Tables of people recognised by retrieval, on the screen."""
+"""Tables of what networks can do, on the screen: accuracies, and people recognised."""
 
 from __future__ import annotations
 
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
-from aclnet.cli.console import screen, table
+from aclnet.cli.console import percent, screen, table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
     from aclnet.runs.config import Config
 
+_WEIGHTS = {
+    "last": "the last",
+    "val": "the best on held-out training data",
+    "test": "the best on the TEST set: optimistic",
+}
 _TITLES = {
     "gait": {
         "conditions": "rank-1 and others in %, mean over views other than the probe's",
@@ -37,6 +42,26 @@ _NAMES = {
     "gallery_condition": "gallery",
     "probe_view": "view",
 }
+
+
+def show_accuracy(title: str, result: Mapping[str, Any], clips: int, select: str) -> None:
+    """Prints `Scorer.result()`, made with so many clips a sample."""
+    rows = [
+        ["top-1", percent(result["top1"])],
+        ["95 % interval", f"{percent(result['top1_low'])} to {percent(result['top1_high'])}"],
+        ["top-5", percent(result["top5"])],
+        ["mean class accuracy", percent(result["mean_class"])],
+        ["samples, clips each", f"{result['samples']}, {clips}"],
+        ["weights", which_weights(select)],
+    ]
+    if "chance" in result:
+        rows.insert(1, ["chance", percent(result["chance"])])
+    table(title, ["", "value"], rows)
+
+
+def which_weights(select: str) -> str:
+    """What a table says of which weights are the result."""
+    return _WEIGHTS[select]
 
 
 def show_recognition(

@@ -1,0 +1,14 @@
+"""How messages put lists into words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def first_of(names: Sequence[str], shown: int = 5, separator: str = ", ") -> str:
+    """The first names and how many more there are, as `a, b and 3 more`."""
+    said = separator.join(names[:shown])
+    return said if len(names) <= shown else f"{said} and {len(names) - shown} more"
