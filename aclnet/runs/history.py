@@ -22,14 +22,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-KINDS: dict[str, tuple[int, str, float]] = {
-    "confusion/train": (2, "int64", -1),
-    "confusion/eval": (2, "int64", -1),
-    "affinity": (2, "float32", np.nan),
-    "family": (2, "bool", False),
-    "temperature": (1, "float32", np.nan),
+KINDS: dict[str, tuple[tuple[str, ...], str, float]] = {
+    "confusion/train": (("true_class", "predicted_class"), "int64", -1),
+    "confusion/eval": (("true_class", "predicted_class"), "int64", -1),
+    "affinity": (("class", "other_class"), "float32", np.nan),
+    "family": (("class", "other_class"), "bool", False),
+    "temperature": (("class",), "float32", np.nan),
 }
-"""Arrays of a row an epoch: class axes of a row, dtype, and the value before it is written."""
+"""Arrays of a row an epoch: names of a row's axes, each as long as there are classes, dtype, and
+the value before it is written."""
 
 
 class History:
@@ -46,7 +47,8 @@ class History:
         with replacing(self.path) as building:
             zarr_io.create_group(building, {"class_names": class_names})
             for name, (axes, dtype, fill) in KINDS.items():
-                zarr_io.create_epochs(building, name, epochs, (classes,) * axes, dtype, fill)
+                shape = (epochs, *(classes for _ in axes))
+                zarr_io.create_epochs(building, name, shape, dtype, fill, ("epoch", *axes))
 
     def write(self, epoch: int, rows: dict[str, NDArray[Any]]) -> None:
         """Sets rows of one epoch (from 0), by the array's name."""
@@ -63,7 +65,7 @@ class History:
 
     def write_prototypes(self, prototypes: NDArray[np.float32]) -> None:
         """The class prototypes (C, 256) at the end of training."""
-        zarr_io.create_column(self.path, "prototype", prototypes)
+        zarr_io.create_column(self.path, "prototype", prototypes, ("class", "feature"))
 
     def _array(self, name: str) -> Any:  # noqa: ANN401 - zarr's own type
         if not (self.path / name / "zarr.json").is_file():

@@ -38,6 +38,15 @@ KEYPOINT, PRESENT, INDEX, SCORE = (
     "frames/index",
     "frames/score",
 )
+AXES = {
+    KEYPOINT: ("row", "joint", "coordinate"),
+    PRESENT: ("row",),
+    INDEX: ("row",),
+    SCORE: ("row", "joint"),
+    "samples/centre": ("sample", "coordinate"),
+    "samples/rotation": ("sample", "coordinate", "raw_coordinate"),
+}
+"""Names of the dimensions of arrays; that of other columns and of masks is `sample`."""
 
 
 class StoreContents:

@@ -54,8 +54,12 @@ def create_frames(
     row_shape: tuple[int, ...],
     dtype: str,
     fill: float,
+    axes: tuple[str, ...],
 ) -> None:
-    """An array of `shards` x `shard_rows` rows, one file a shard, inner chunks of about 1 MB."""
+    """An array of `shards` x `shard_rows` rows, one file a shard, inner chunks of about 1 MB.
+
+    `axes` names its dimensions, as xarray wants it.
+    """
     row_bytes = int(np.prod(row_shape, dtype=int)) * np.dtype(dtype).itemsize
     chunk_rows = shard_rows
     while chunk_rows % 2 == 0 and chunk_rows * row_bytes > _CHUNK_BYTES:
@@ -68,12 +72,13 @@ def create_frames(
         dtype=dtype,
         compressors=_CODECS,
         fill_value=fill,
+        dimension_names=axes,
         # A shard that is absent must mean damage, never "all fill".
         config={"write_empty_chunks": True},
     )
 
 
-def create_column(path: Path, name: str, values: NDArray[Any]) -> None:
+def create_column(path: Path, name: str, values: NDArray[Any], axes: tuple[str, ...]) -> None:
     """A small array written in one piece; strings become variable-length UTF-8."""
     text = values.dtype.kind in "UO"
     array = zarr.open_group(path, mode="r+").create_array(
@@ -82,6 +87,7 @@ def create_column(path: Path, name: str, values: NDArray[Any]) -> None:
         chunks=tuple(max(1, int(n)) for n in values.shape),
         dtype=str if text else values.dtype,
         compressors=_CODECS,
+        dimension_names=axes,
         config={"write_empty_chunks": True},
         overwrite=True,  # a killed preparation writes its columns again
     )
@@ -90,16 +96,17 @@ def create_column(path: Path, name: str, values: NDArray[Any]) -> None:
 
 
 def create_epochs(
-    path: Path, name: str, epochs: int, row_shape: tuple[int, ...], dtype: str, fill: float
+    path: Path, name: str, shape: tuple[int, ...], dtype: str, fill: float, axes: tuple[str, ...]
 ) -> None:
     """An array of one row an epoch, one chunk a row."""
     zarr.open_group(path, mode="r+").create_array(
         name,
-        shape=(epochs, *row_shape),
-        chunks=(1, *row_shape),
+        shape=shape,
+        chunks=(1, *shape[1:]),
         dtype=dtype,
         compressors=_CODECS,
         fill_value=fill,
+        dimension_names=axes,
     )
 
 

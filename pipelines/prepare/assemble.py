@@ -15,7 +15,7 @@ from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store import manifest, zarr_io
 from aclnet.datasets.store.attributes import StoreAttributes
 from aclnet.datasets.store.codec import INT16_FILL
-from aclnet.datasets.store.contents import INDEX, KEYPOINT, PRESENT, SCORE
+from aclnet.datasets.store.contents import AXES, INDEX, KEYPOINT, PRESENT, SCORE
 from aclnet.pipelines.prepare import shards
 from aclnet.pipelines.steps import convert
 from aclnet.pipelines.steps.clean import step_of
@@ -111,6 +111,7 @@ def _create_arrays(
             row_shape=row_shape,
             dtype=dtype,
             fill=INT16_FILL if dtype == "int16" else shards.FILL[name],
+            axes=AXES[name],
         )
     write_json(marker, {"arrays": job.arrays})
 
@@ -134,9 +135,10 @@ def _write_columns(
     for name, values in {**table.columns, "start": packing.start}.items():
         narrow = values.dtype.kind == "i" and name != "start"
         column = values.astype(np.int32) if narrow else values
-        zarr_io.create_column(store, f"samples/{name}", column[order])
+        axes = AXES.get(f"samples/{name}", ("sample",))
+        zarr_io.create_column(store, f"samples/{name}", column[order], axes)
     for name, mask in sides.items():
-        zarr_io.create_column(store, f"splits/{name}", mask[order])
+        zarr_io.create_column(store, f"splits/{name}", mask[order], ("sample",))
 
 
 def _write_rejections(path: Path, rejections: list[Rejection]) -> None:
