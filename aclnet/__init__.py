@@ -13,28 +13,54 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from aclnet.datasets.spec.errors import AclnetError
+    from aclnet.datasets.store.plan import Share
     from aclnet.datasets.store.store import Store
     from aclnet.loader import StreamDataset
-    from aclnet.pipelines.inputs.sampling import ClipSampling, UniformSampling
+    from aclnet.pipelines.inputs.sampling import (
+        ClipSampling,
+        ConsecutiveClips,
+        ConsecutiveSampling,
+        UniformSampling,
+        WindowSampling,
+    )
 
 _HERE = Path(__file__).parent
 if not (_HERE / "datasets").is_dir():
     # in a checkout datasets/, pipelines/ and cli/ lie beside this folder; in a wheel, inside
     __path__.append(str(_HERE.parent))
 
-__all__ = ["ClipSampling", "StreamDataset", "UniformSampling", "open_store"]
+__all__ = [
+    "AclnetError",
+    "ClipSampling",
+    "ConsecutiveClips",
+    "ConsecutiveSampling",
+    "Share",
+    "Store",
+    "StreamDataset",
+    "UniformSampling",
+    "WindowSampling",
+    "open_store",
+]
 
+_SAMPLING = "aclnet.pipelines.inputs.sampling"
 _MODULES = {
-    "ClipSampling": "aclnet.pipelines.inputs.sampling",
+    "AclnetError": "aclnet.datasets.spec.errors",
+    "ClipSampling": _SAMPLING,
+    "ConsecutiveClips": _SAMPLING,
+    "ConsecutiveSampling": _SAMPLING,
+    "Share": "aclnet.datasets.store.plan",
+    "Store": "aclnet.datasets.store.store",
     "StreamDataset": "aclnet.loader",
-    "UniformSampling": "aclnet.pipelines.inputs.sampling",
+    "UniformSampling": _SAMPLING,
+    "WindowSampling": _SAMPLING,
 }
 
 
 def open_store(path: str | Path) -> Store:
     """Opens a finished store for reading.
 
-    Raises aclnet.datasets.spec.errors.AclnetError where there is none, or a visibly damaged one.
+    Raises AclnetError where there is none, or a visibly damaged one.
     """
     from aclnet.datasets.store.store import Store
 

@@ -8,7 +8,7 @@ import click
 
 from aclnet.cli import options
 from aclnet.cli.console import print_json, progress_bars, screen, table
-from aclnet.cli.opening import choose_recipe, open_store, with_protocol
+from aclnet.cli.finding import choose_recipe, find_store, with_protocol
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def command(
     from aclnet.runs.config import build_config
     from aclnet.training.launch import make_fabric
 
-    opened = open_store(store)
+    opened = find_store(store)
     recipe = choose_recipe(recipe, opened, protocol)
     config = build_config(recipe, with_protocol(settings, protocol))
     fabric = make_fabric(config, accelerator, "1")

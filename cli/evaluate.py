@@ -8,7 +8,7 @@ import click
 
 from aclnet.cli import options
 from aclnet.cli.console import percent, print_json, progress_bars, screen, table
-from aclnet.cli.opening import open_run_and_store
+from aclnet.cli.finding import find_run_and_store
 from aclnet.cli.tables import show_accuracy, show_recognition, which_weights
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def command(
     from aclnet.evaluation.scorer import Scorer
     from aclnet.runs.inference import Pass
 
-    opened, data = open_run_and_store(run, store)
+    opened, data = find_run_and_store(run, store)
     task = opened.config.task
     if published and task != "reid":
         raise click.UsageError(f"--published is of re-identification; this run's task is {task}")

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from aclnet.cli import options
 from aclnet.cli.console import print_json, print_table, screen
-from aclnet.cli.opening import open_run
+from aclnet.cli.finding import find_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ def command(run: Path | None, epoch: int | None, scores: str | None, as_json: bo
 
     if epoch and scores:
         raise click.UsageError("--epoch and --scores both say which confusions: give one")
-    opened = open_run(run)
+    opened = find_run(run)
     if scores or opened.imported:
         found = families_of_scores(opened, scores)
     else:

@@ -8,7 +8,7 @@ import click
 
 from aclnet.cli import options
 from aclnet.cli.console import print_json, table
-from aclnet.cli.opening import open_store
+from aclnet.cli.finding import find_store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ def command(store: Path | None, as_json: bool) -> None:
     """Show what STORE holds (the newest below this folder by default)."""
     from aclnet.datasets.store.summary import summarise
 
-    opened = open_store(store)
+    opened = find_store(store)
     summary = summarise(opened)
     if as_json:
         print_json(summary)

@@ -10,7 +10,7 @@ import click
 
 from aclnet.cli import options
 from aclnet.cli.console import print_json, progress_bars, screen, table
-from aclnet.cli.opening import open_run_and_store
+from aclnet.cli.finding import find_run_and_store
 from aclnet.cli.tables import which_weights
 from aclnet.pipelines.choices import Missing
 
@@ -47,7 +47,7 @@ def command(
     from aclnet.evaluation.occlusion_bench import occlusion_bench
     from aclnet.pipelines.inputs.occlusion import Drop
 
-    opened, data = open_run_and_store(run, store)
+    opened, data = find_run_and_store(run, store)
     corruptions = [Drop.of(drop, data.layout, missing) for drop in drops]
     with progress_bars() as update:
         name, rows = occlusion_bench(

@@ -9,7 +9,7 @@ import click
 
 from aclnet.cli import options
 from aclnet.cli.console import print_json, screen, table
-from aclnet.cli.opening import choose_recipe, open_store, with_protocol
+from aclnet.cli.finding import choose_recipe, find_store, with_protocol
 from aclnet.cli.tables import which_weights
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def command(
 
     if split_file and (protocol or folds):
         raise click.UsageError("--split says who trains, as --protocol and --folds do: give one")
-    opened = open_store(store)
+    opened = find_store(store)
     sweep = plan_sweep(
         opened,
         choose_recipe(recipe, opened, protocol),

@@ -8,7 +8,7 @@ import click
 
 from aclnet.cli import options
 from aclnet.cli.console import percent, print_json, screen, table
-from aclnet.cli.opening import choose_recipe, open_store, with_protocol
+from aclnet.cli.finding import choose_recipe, find_store, with_protocol
 from aclnet.cli.tables import show_accuracy, show_recognition, which_weights
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def command(
         raise click.UsageError("several modalities train on a device each: --jobs, not --devices")
     if jobs > 1 and len(modalities) < 2:
         raise click.UsageError("--jobs is for several modalities")
-    opened = open_store(store)
+    opened = find_store(store)
     recipe = choose_recipe(recipe, opened, "" if split_file else protocol)
     chosen = with_protocol(settings, protocol)
     streams = [[f"data.modality={modality}"] for modality in modalities] or [[]]

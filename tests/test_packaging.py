@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("aclnet", "datasets", "pipelines", "cli")
 
 
-def package_of(folder: Path) -> str:
-    first, *rest = folder.relative_to(ROOT).parts
-    return ".".join([*(["aclnet"] if first != "aclnet" else []), first, *rest])
+def _load_tool():
+    spec = importlib.util.spec_from_file_location("imports", ROOT / "tools" / "imports.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-@cache
-def modules() -> dict[str, Path]:
-    """Every module of the project by its name."""
-    found = {}
-    for top in FOLDERS:
-        for file in (ROOT / top).rglob("*.py"):
-            package = package_of(file.parent)
-            found[package if file.stem == "__init__" else f"{package}.{file.stem}"] = file
-    return found
+imports = _load_tool()
+modules = imports.modules
 
 
 def test_every_folder_with_modules_is_a_package():
@@ -86,31 +80,28 @@ def test_import_aclnet_is_light(tmp_path):
     assert not heavy & set(loaded)
 
 
-def imported(file: Path) -> set[str]:
-    """Names of aclnet that a file imports, for type checking alone among them."""
-    names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{file}: relative import"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.partition(".")[0] == "aclnet"}
+def test_no_import_leads_to_a_later_room():
+    """Those for type checking and inside functions among them."""
+    assert imports.wrong_ways() == []
 
 
-LAYERS = ("aclnet.datasets", "aclnet.pipelines", "aclnet", "aclnet.cli")
-"""Each may import itself and what stands before it."""
+def test_there_is_no_circle_of_imports():
+    assert imports.circle() == []
 
 
-def layer(name: str) -> int:
-    sub = ".".join(name.split(".")[:2])
-    return LAYERS.index(sub) if sub in LAYERS else LAYERS.index("aclnet")
+def test_every_import_is_absolute():
+    for file in modules().values():
+        for node in ast.walk(ast.parse(file.read_text())):
+            assert not isinstance(node, ast.ImportFrom) or node.level == 0, file
 
 
-@pytest.mark.parametrize("name", sorted(modules()))
-def test_dependencies_point_one_way(name):
-    wrong = {other for other in imported(modules()[name]) if layer(other) > layer(name)}
-    assert not wrong
+def test_the_rooms_are_the_folders():
+    folders = {name for name, file in modules().items() if file.name == "__init__.py"}
+    assert set(imports.ROOMS) - folders == {"aclnet.pipelines.choices"}
+    assert {".".join(name.split(".")[:3]) for name in folders} <= {
+        *imports.ROOMS,
+        "aclnet.runs.recipes",
+    }
 
 
 def test_zarr_and_dask_are_called_in_one_module_each():

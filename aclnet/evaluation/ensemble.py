@@ -242,7 +242,7 @@ def standard_ensembles(members: Sequence[Member]) -> list[Ensemble]:
     return found
 
 
-def name_of(members: Sequence[Member], ensemble: Ensemble) -> str:
+def ensemble_name(members: Sequence[Member], ensemble: Ensemble) -> str:
     """As `modalities j, b`, or `3 seeds of j`, or both: `2 seeds of j + 2 seeds of b`."""
     chosen = [m for m, weight in zip(members, ensemble.weights, strict=True) if weight]
     streams = list(dict.fromkeys(member.modality for member in chosen))
@@ -297,7 +297,7 @@ def _row(members: Sequence[Member], ensemble: Ensemble, best: Member) -> dict[st
     only_stream, only_ensemble, p = mcnemar(best.scores.correct, fused.correct)
     chosen = [m for m, weight in zip(members, ensemble.weights, strict=True) if weight]
     return {
-        "name": name_of(members, ensemble),
+        "name": ensemble_name(members, ensemble),
         "kind": ensemble.kind,
         "weights": list(ensemble.weights),
         "modalities": dict(Counter(member.modality or "unknown" for member in chosen)),

@@ -21,7 +21,7 @@ _OFFICIAL_NEIGHBOURS = 10
 _OFFICIAL_OVERLAP = 5
 _COLDEST, _MIDDLE, _HOTTEST = 0.1, 0.5, 1.0
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class FamilySettings(BaseModel):
@@ -36,17 +36,17 @@ class FamilySettings(BaseModel):
     mode: Literal["default", "official"] = "default"
     source: Literal["train", "val"] = "train"
     """Whose confusions are counted."""
-    start: Share = 0.2
+    start: Fraction = 0.2
     """Fraction of the epochs after which counting starts."""
     neighbours: Annotated[int, Field(ge=1)] | None = None
     """k, the size of a direct set; None: a sixth of the classes, 3 to 10 (official: 10)."""
     overlap: Annotated[int, Field(ge=1)] | None = None
     """Shared neighbours that relate two classes; None: half of k, at least 2 (official: 5)."""
-    decay: Share = 0.9
+    decay: Fraction = 0.9
     """What is left of the counts from one epoch to the next."""
     min_count: Annotated[float, Field(ge=0)] = 2
     """Confusions, both ways together, below which a pair does not qualify."""
-    min_share: Share = 0.01
+    min_share: Fraction = 0.01
     """Likewise as a share of the samples of the rarer of the two classes."""
     temperature: Literal["linear", "steps"] | Annotated[float, Field(gt=0)] = "linear"
     """Growth with the size of the family from k on, or one temperature for all."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from aclnet.datasets.spec.sequence import Rejection
     from aclnet.pipelines.prepare.fragments import FragmentTable
-    from aclnet.pipelines.prepare.plan import Preparation
+    from aclnet.pipelines.prepare.preparation import Preparation
 
 REJECTED = "rejected.csv"
 _UNFINISHED = (".partial", atomic.SUFFIX)
@@ -119,10 +119,10 @@ def _create_arrays(
 def _write_shards(
     jobs: list[shards.ShardJob], task: Preparation
 ) -> list[tuple[manifest.Shard, float]]:
-    missing = [job for job in jobs if not shards.is_done(job)]
+    missing = [job for job in jobs if not shards.shard_is_done(job)]
     done = len(jobs) - len(missing)
     task.progress("write", done, len(jobs))
-    for _ in task.execute(shards.write_shard, missing):
+    for _ in task.execute(shards.make_shard, missing):
         done += 1
         task.progress("write", done, len(jobs))
     return [shards.read_receipt(job.work, job.number) for job in jobs]

@@ -19,7 +19,7 @@ from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.progress import silent
 from aclnet.datasets.spec.sequence import Rejection
 from aclnet.datasets.spec.wording import first_of
-from aclnet.pipelines.prepare.plan import batches
+from aclnet.pipelines.prepare.preparation import batches
 from aclnet.pipelines.prepare.samples import clean_sequence
 from aclnet.pipelines.prepare.sides import split_masks
 from aclnet.pipelines.steps.convert import with_layout

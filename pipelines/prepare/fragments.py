@@ -81,7 +81,7 @@ def fragment_folder(work: Path, number: int) -> Path:
     return work / "fragments" / f"{number:06d}"
 
 
-def is_done(job: FragmentJob) -> bool:
+def fragment_is_done(job: FragmentJob) -> bool:
     """Was the fragment made before?"""
     return (fragment_folder(job.work, job.number) / _TABLE).is_file()
 

@@ -99,7 +99,7 @@ def receipt_file(work: Path, number: int) -> Path:
     return work / "shards" / f"{number:06d}.json"
 
 
-def is_done(job: ShardJob) -> bool:
+def shard_is_done(job: ShardJob) -> bool:
     """Was the shard written before, by the same plan, and is it still there?"""
     try:
         receipt = json.loads(receipt_file(job.work, job.number).read_text())
@@ -111,7 +111,7 @@ def is_done(job: ShardJob) -> bool:
     return receipt["plan"] == job.plan and sound
 
 
-def write_shard(job: ShardJob) -> int:
+def make_shard(job: ShardJob) -> int:
     """Gathers, writes and describes one shard; returns its number."""
     store = store_folder(job.work)
     blocks, files, error = {}, {}, 0.0

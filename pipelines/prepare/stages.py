@@ -22,7 +22,7 @@ from aclnet.datasets.store import manifest
 from aclnet.datasets.store.store import Store
 from aclnet.pipelines.prepare import fragments
 from aclnet.pipelines.prepare.assemble import assemble
-from aclnet.pipelines.prepare.plan import Preparation, batches, plan_hash
+from aclnet.pipelines.prepare.preparation import Preparation, batches, plan_hash
 from aclnet.pipelines.prepare.sides import split_masks
 from aclnet.pipelines.steps import convert
 from aclnet.pipelines.steps.clean import step_of
@@ -262,7 +262,7 @@ def _make_fragments(task: Preparation, items: list[Item]) -> None:
         fragments.FragmentJob(number, task.work, task.spec, task.source, batch, task.options)
         for number, batch in enumerate(batches(items))
     ]
-    missing = [job for job in jobs if not fragments.is_done(job)]
+    missing = [job for job in jobs if not fragments.fragment_is_done(job)]
     total, rejected = len(items), 0
     done = total - sum(len(job.items) for job in missing)
     task.progress("read", done, total)

@@ -19,9 +19,9 @@ from aclnet.evaluation.ensemble import (
     best_stream,
     check_members,
     class_gains,
+    ensemble_name,
     fuse,
     log_loss,
-    name_of,
     open_members,
     report,
     search_on_validation,
@@ -153,7 +153,7 @@ def test_an_ensemble_says_what_it_is_of(make_run):
     }
 
     def of(*names: str) -> str:
-        return name_of([members[n] for n in names], Ensemble("equal", (1.0,) * len(names)))
+        return ensemble_name([members[n] for n in names], Ensemble("equal", (1.0,) * len(names)))
 
     assert of("j0", "b0") == "modalities j, b"
     assert of("j0", "j1", "j2") == "3 seeds of j"
@@ -161,17 +161,17 @@ def test_an_ensemble_says_what_it_is_of(make_run):
     assert of("j0", "b0", "b1", "km1") == "j + 2 seeds of b + km"
     files = random_members("j", "b", "j", None, None)
     assert (
-        name_of(files, Ensemble("given", (1, 1, 1, 0, 2)))
+        ensemble_name(files, Ensemble("given", (1, 1, 1, 0, 2)))
         == "2 runs of j + b + 1 of unknown modality"
     )
-    assert name_of(files, Ensemble("given", (0, 3, 1, 0, 0))) == "modalities b, j"
-    assert name_of(files, Ensemble("given", (1, 0, 0, 0, 0))) == "j"
+    assert ensemble_name(files, Ensemble("given", (0, 3, 1, 0, 0))) == "modalities b, j"
+    assert ensemble_name(files, Ensemble("given", (1, 0, 0, 0, 0))) == "j"
 
 
 def test_runs_of_one_seed_are_no_seeds(make_run):
     runs = [make_run(name, "j", 4, random_scores(0)) for name in ("one", "two")]
     members = open_members([str(run.path) for run in runs])
-    assert name_of(members, standard_ensembles(members)[-1]) == "2 runs of j"
+    assert ensemble_name(members, standard_ensembles(members)[-1]) == "2 runs of j"
 
 
 def test_members_are_opened_from_runs_and_files(make_run, tmp_path):

@@ -19,7 +19,7 @@ from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.verify import verify
 from aclnet.pipelines.prepare import executor as executors
-from aclnet.pipelines.prepare import plan as planning
+from aclnet.pipelines.prepare import preparation
 from aclnet.pipelines.prepare import stages as preparing
 from aclnet.pipelines.prepare.executor import open_executor
 from aclnet.pipelines.prepare.options import PrepareOptions
@@ -51,7 +51,7 @@ def test_local_workers_and_a_scheduler_give_the_same_bytes(
 ):
     from aclnet.cli.main import main
 
-    monkeypatch.setattr(planning, "_BATCH_ITEMS", 20)
+    monkeypatch.setattr(preparation, "_BATCH_ITEMS", 20)
     monkeypatch.chdir(tmp_path)
     Path("raw").symlink_to(people)
     command = ["prepare", "ntu60", "--raw", "raw", "--out"]
@@ -150,14 +150,14 @@ def test_other_files_are_another_store(few, few_store, prepare_raw, tmp_path, ch
 @pytest.fixture
 def small_batches(monkeypatch) -> None:
     """The killed commands work in batches of three."""
-    monkeypatch.setattr(planning, "_BATCH_ITEMS", 3)
+    monkeypatch.setattr(preparation, "_BATCH_ITEMS", 3)
 
 
 KILLER = """
 import importlib, os, signal, sys
 from aclnet.cli.main import main
-from aclnet.pipelines.prepare import plan
-plan._BATCH_ITEMS = 3
+from aclnet.pipelines.prepare import preparation
+preparation._BATCH_ITEMS = 3
 place, text, count, when = sys.argv[1:5]
 module, _, name = place.partition(":")
 owner = importlib.import_module(module)
@@ -188,7 +188,7 @@ MOMENTS = {
     "between the arrays": ("aclnet.datasets.store.zarr_io:create_frames", "", 2, "before"),
     "in a shard's file": ("pathlib:Path.replace", "keypoint/c/4", 1, "before"),
     "in a receipt": ("pathlib:Path.replace", "shards/000003.json", 1, "before"),
-    "after some shards": ("aclnet.pipelines.prepare.shards:write_shard", "", 5, "after"),
+    "after some shards": ("aclnet.pipelines.prepare.shards:make_shard", "", 5, "after"),
     "in a column": ("pathlib:Path.replace", "samples/label/c", 1, "before"),
     "before the metadata are gathered": (
         "aclnet.datasets.store.zarr_io:consolidate",
@@ -239,7 +239,7 @@ def test_killed_with_all_options_on_it_ends_the_same_too(few, tmp_path, prepare_
     command = ["prepare", "ntu60", "--raw", str(few), "--out", str(tmp_path / "b.zarr")]
     command += ["--dtype", "int16", "--augment", "rotate=0.2", "--variants", "1"]
     killed(MOMENTS["before the rename"], *command)
-    monkeypatch.setattr(planning, "_BATCH_ITEMS", 3)  # which must not matter to the result
+    monkeypatch.setattr(preparation, "_BATCH_ITEMS", 3)  # which must not matter to the result
     assert prepare_raw(few, tmp_path / "b.zarr", **options).resumed
     assert manifest_of(tmp_path / "a.zarr") == manifest_of(tmp_path / "b.zarr")
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aclnet.runs.run import Run
 
 
-def open_store(path: Path | None) -> Store:
+def find_store(path: Path | None) -> Store:
     """The store at `path`, or the newest below this folder. AclnetError where there is none."""
     from aclnet.datasets.discovery import newest_store
     from aclnet.datasets.store.store import Store
@@ -20,7 +20,7 @@ def open_store(path: Path | None) -> Store:
     return Store(path or newest_store(Path()))
 
 
-def open_run(path: Path | None) -> Run:
+def find_run(path: Path | None) -> Run:
     """The run at `path`, or the newest below this folder. AclnetError where there is none."""
     from aclnet.datasets.discovery import newest_run
     from aclnet.runs.run import Run
@@ -28,14 +28,14 @@ def open_run(path: Path | None) -> Run:
     return Run(path or newest_run(Path()))
 
 
-def open_run_and_store(run: Path | None, store: Path | None) -> tuple[Run, Store]:
-    """A run as of `open_run`, and the store to score it on.
+def find_run_and_store(run: Path | None, store: Path | None) -> tuple[Run, Store]:
+    """A run as of `find_run`, and the store to score it on.
 
     Says so where the run has not been trained to its end. AclnetError where one is not there.
     """
     from aclnet.datasets.store.store import Store
 
-    opened = open_run(run)
+    opened = find_run(run)
     if not opened.finished:
         screen.print(
             f"run {opened.path} is not finished: its last checkpoint counts; `aclnet train` goes on"
