@@ -12,8 +12,8 @@ from aclnet.datasets.formats.atomic import write_json
 from aclnet.datasets.store import keyed_random, manifest, zarr_io
 from aclnet.datasets.store.codec import content_hash, decode_int16, encode_int16
 from aclnet.datasets.store.contents import INDEX, KEYPOINT, PRESENT, SCORE
+from aclnet.pipelines.prepare import samples
 from aclnet.pipelines.prepare.fragments import fragment_rows
-from aclnet.pipelines.prepare.samples import MAX_ROWS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ def choose_shard_rows(rows: NDArray[np.int64], sides: list[NDArray[np.bool_]]) -
     smallest = min((int(rows[side].sum()) for side in sides if side.any()), default=int(rows.sum()))
     wanted = max(smallest // _SHARDS_PER_SIDE, int(rows.sum()) // _MANY_SHARDS, 1)
     longest = 1 << (int(rows.max()) - 1).bit_length()
-    return min(MAX_ROWS, max(longest, 1 << (wanted.bit_length() - 1)))
+    return min(samples.MAX_ROWS, max(longest, 1 << (wanted.bit_length() - 1)))
 
 
 def pack(

@@ -10,7 +10,7 @@ import pytest
 
 from aclnet.cli.export import command
 from aclnet.datasets.store.store import Store
-from aclnet.exchange.export_run import FORMATS as RUN_FORMATS
+from aclnet.exchange.export_run import RUN_FORMS
 from aclnet.exchange.export_store import FORMATS as STORE_FORMATS
 
 
@@ -25,7 +25,7 @@ def here(made_up_store, tmp_path, monkeypatch):
 def test_the_choice_is_of_all_forms():
     (option,) = [p for p in command.params if p.name == "to"]
     assert isinstance(option.type, click.Choice)
-    assert list(option.type.choices) == [*STORE_FORMATS, *RUN_FORMATS, "embeddings"]
+    assert list(option.type.choices) == [*STORE_FORMATS, *RUN_FORMS, "embeddings"]
 
 
 @pytest.mark.parametrize(

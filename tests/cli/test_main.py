@@ -95,7 +95,7 @@ def test_wrong_usage_ends_with_status_2(arguments, capsys):
 
 
 def test_modalities_are_those_of_the_features():
-    from aclnet.cli.console import MODALITY
+    from aclnet.cli.options import MODALITY
     from aclnet.pipelines.inputs.features import MODALITIES
 
     assert tuple(MODALITY.choices) == MODALITIES

@@ -41,7 +41,7 @@ def test_other_samples_are_named():
     with pytest.raises(AclnetError, match=message):
         compare([same, same], [same, other])
     less = scores("11", "ab")
-    with pytest.raises(AclnetError, match=r"samples: 6 in the first only \(c, d, e, \.\.\.\)$"):
+    with pytest.raises(AclnetError, match=r"samples: 6 in the first only \(c, d, e and 3 more\)$"):
         compare([same], [less])
 
 

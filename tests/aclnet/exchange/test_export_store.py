@@ -19,7 +19,7 @@ from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
 from aclnet.datasets.store import store as stores
 from aclnet.exchange.export_store import FORMATS, export_store, file_of
-from aclnet.pipelines.prepare import fragments
+from aclnet.pipelines.prepare import samples
 from aclnet.pipelines.prepare.executor import open_executor
 from aclnet.pipelines.prepare.options import PrepareOptions
 from aclnet.pipelines.prepare.stages import prepare
@@ -130,7 +130,7 @@ def make_store(people_store, people, pixel_store, pixel_pickle, prepare_raw, tmp
 def store(request, make_store, monkeypatch) -> Store:
     """A store of the kind that the test is parametrised with."""
     if request.param == "cut":
-        monkeypatch.setattr(fragments, "MAX_ROWS", 64)
+        monkeypatch.setattr(samples, "MAX_ROWS", 64)
     return make_store(request.param, request)
 
 
@@ -171,7 +171,7 @@ def assert_same_samples(found: Store, expected: Store, theirs: dict[str, int]) -
     for name in columns:
         np.testing.assert_array_equal(found.column(name)[a], expected.column(name)[b], err_msg=name)
     for name in ("title", "layout", "units", "class_names", "normalisation", "coordinates"):
-        assert found.attributes[name] == expected.attributes[name]
+        assert getattr(found.attributes, name) == getattr(expected.attributes, name)
 
 
 @pytest.mark.parametrize("to", ["pyskl", "hdf5"])
@@ -216,7 +216,7 @@ def test_fixed_point_stays_what_it_is(make_store, request, tmp_path, prepare_raw
 
 
 def test_the_kinds_are_what_they_are_called(make_store, request, monkeypatch):
-    monkeypatch.setattr(fragments, "MAX_ROWS", 64)
+    monkeypatch.setattr(samples, "MAX_ROWS", 64)
     cut = make_store("cut", request)
     pieces = cut.column("id") != cut.column("original")
     assert pieces.any()
@@ -367,7 +367,7 @@ def test_an_hdf5_file_tells_all_by_its_schema(store, tmp_path):
         for name, mask in store.splits.items():
             np.testing.assert_array_equal(file["splits"][name][...], mask)
         assert file["class_names"].asstr()[...].tolist() == store.class_names
-        assert json.loads(file["layout"].asstr()[()]) == store.attributes.layout
+        assert json.loads(file["layout"].asstr()[()]) == store.layout.model_dump(mode="json")
         assert file.attrs["dataset"] == store.name
         assert file.attrs["units"] == store.attributes.units
 

@@ -12,7 +12,6 @@ import torch
 
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store.plan import Share
-from aclnet.evaluation.scorer import retrieval_of
 from aclnet.exchange.export_run import export_embeddings
 from aclnet.pipelines.inputs.occlusion import Drop
 from aclnet.pipelines.inputs.sampling import ConsecutiveClips
@@ -30,7 +29,7 @@ FIELDS = ("ids", "vectors", "label", "condition", "camera")
 @cache
 def embedder_of(run, store, *, frames=None, **retrieval):
     data = run.config.data.model_copy(update={"frames": frames} if frames else {})
-    changes = {"data": data, "retrieval": retrieval_of(run, **retrieval)}
+    changes = {"data": data, "retrieval": run.config.retrieval.changed(**retrieval)}
     return Embedder.of_run(run, store, run.config.model_copy(update=changes), CPU)
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.evaluation.scorer import Scorer, retrieval_of
+from aclnet.evaluation.scorer import Scorer
 from aclnet.pipelines.inputs.occlusion import Drop
 from aclnet.retrieval.embedder import Embedder
 from aclnet.retrieval.gait_protocol import evaluate_gait
@@ -374,7 +374,7 @@ def test_how_probes_are_compared_can_be_changed(tested):
         ({"metric": None, "flip": False}, ""),
         ({"metric": "euclidean"}, "-euclidean"),
     ):
-        retrieval = retrieval_of(run, **changes)
+        retrieval = run.config.retrieval.changed(**changes)
         scorer = Scorer(run, store, retrieval=retrieval, accelerator="cpu")
         assert scorer.name == f"{run.protocol}-probe{words}"
     found = scorer.recognise()

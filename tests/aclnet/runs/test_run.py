@@ -149,8 +149,8 @@ def test_a_configuration_that_was_changed_by_hand(copied_run):
 def test_checkpoints_are_replaced_whole(copied_run, monkeypatch):
     before = copied_run.checkpoint("last").read_bytes()
 
-    def die(state, stream):
-        stream.write(b"half a check")
+    def die(state, path):
+        path.write_bytes(b"half a check")
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

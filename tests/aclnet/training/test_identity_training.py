@@ -50,7 +50,7 @@ def test_batches_are_of_classes_and_clips_of_frames_in_a_row(train_quickly, tmp_
 
     def spy(self, *arguments):
         batch = gather(self, *arguments)
-        seen[self._shuffle].append(batch)
+        seen[self.options.shuffle].append(batch)
         return batch
 
     monkeypatch.setattr(Stream, "_gather", spy)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import aclnet
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store import zarr_io
-from aclnet.datasets.store.store import content_hash
+from aclnet.datasets.store.codec import content_hash
 
 
 def test_columns_are_those_of_plain_zarr_and_read_only(people_store):

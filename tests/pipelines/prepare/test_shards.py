@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from aclnet.datasets.spec.sequence import SkeletonSequence
-from aclnet.datasets.store.store import INT16_FILL, decode_int16, encode_int16
-from aclnet.pipelines.prepare import fragments, shards
+from aclnet.datasets.store.codec import INT16_FILL, decode_int16, encode_int16
+from aclnet.pipelines.prepare import samples, shards
 from aclnet.pipelines.prepare.assemble import int16_scale
 
 
@@ -84,7 +84,7 @@ def test_a_tiny_side_does_not_cut_a_large_store_into_thousands_of_files():
 def test_shards_of_a_large_set_are_full_size():
     rows = np.full(150_000, 90)
     half = np.arange(len(rows)) % 2 == 0
-    assert shards.choose_shard_rows(rows, [half, ~half]) == fragments.MAX_ROWS
+    assert shards.choose_shard_rows(rows, [half, ~half]) == samples.MAX_ROWS
 
 
 @given(plans())
@@ -107,8 +107,8 @@ def test_pieces_fit_a_shard_and_make_up_the_sequence(persons, frames, limit):
         score=keypoint[..., 0],
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fragments, "MAX_ROWS", limit)
-        pieces = list(fragments._cut(whole))
+        patch.setattr(samples, "MAX_ROWS", limit)
+        pieces = list(samples._cut(whole))
     assert all(piece.present.size <= limit for piece in pieces)
     for name, axis in (("keypoint", 1), ("present", 1), ("frame_index", 0), ("score", 1)):
         joined = np.concatenate([getattr(piece, name) for piece in pieces], axis=axis)

@@ -13,10 +13,10 @@ from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
-from aclnet.pipelines.prepare import fragments
+from aclnet.pipelines.prepare import samples
 from aclnet.pipelines.prepare.executor import open_executor
-from aclnet.pipelines.prepare.fragments import own_sides
 from aclnet.pipelines.prepare.options import PrepareOptions
+from aclnet.pipelines.prepare.sides import own_sides
 from aclnet.pipelines.prepare.stages import prepare
 from aclnet.pipelines.steps.normalise import normalise
 
@@ -59,7 +59,7 @@ def prepared(source: MadeUp, out: Path, **options):
 
 
 def test_a_sequence_longer_than_a_shard_becomes_linked_samples(tmp_path, monkeypatch):
-    monkeypatch.setattr(fragments, "MAX_ROWS", 17)
+    monkeypatch.setattr(samples, "MAX_ROWS", 17)
     long, short = sequence("long#1", persons=3, frames=11), sequence("short")
     report, store = prepared(MadeUp([long, short]), tmp_path / "l.zarr")
     assert report.cut == 1
@@ -75,7 +75,7 @@ def test_a_sequence_longer_than_a_shard_becomes_linked_samples(tmp_path, monkeyp
 
 
 def test_pieces_of_a_sequence_count_as_one_recording(tmp_path, monkeypatch):
-    monkeypatch.setattr(fragments, "MAX_ROWS", 4)
+    monkeypatch.setattr(samples, "MAX_ROWS", 4)
     long = sequence("a", frames=11)
     long.subject, long.camera = 1, 1
     report, store = prepared(MadeUp([long]), tmp_path / "l.zarr")
