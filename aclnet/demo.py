@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.metrics import average_precision_score
 
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.store import Store
@@ -92,7 +92,7 @@ def make_store(
         )
     with executor() as run_jobs:
         report = prepare(
-            get_dataset("ntu60").open(raw),
+            open_raw(get_dataset("ntu60"), raw),
             out,
             PrepareOptions(),
             run_jobs,

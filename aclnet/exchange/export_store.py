@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import h5py
 import numpy as np
 
+from aclnet.datasets.exports import MARK
 from aclnet.datasets.exports import npz as npz_form
-from aclnet.datasets.exports.description import MARK, Description
+from aclnet.datasets.exports.description import Description
 from aclnet.datasets.exports.hdf5 import FRAMES, NUMBERS, TEXTS, USER_BLOCK, VECTORS, seal
 from aclnet.datasets.exports.npz import NpzDescription
 from aclnet.datasets.readers.ctr_npz import NUM_PERSONS, SIDES

@@ -1,27 +1,19 @@
-"""Files that `aclnet export` made of stores: every dataset takes its own back as raw data."""
+"""What a file that `aclnet export` made of a store says of it."""
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from aclnet.datasets.formats.files import UNSOUND
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from aclnet.datasets.spec.source import DatasetSpec, Source
-
-MARK = "aclnet"
-"""Key of the description in a pickle, the first one of the file; its array's name in a `.npz`;
-first word of an HDF5 file."""
-_FIRST_BYTES = 64
+    from aclnet.datasets.spec.source import DatasetSpec
 
 
 class Description(BaseModel):
@@ -72,44 +64,6 @@ class Description(BaseModel):
             units=self.units,
             class_names=self.class_names,
         )
-
-
-def opener(raw: Path) -> Callable[[DatasetSpec, Path], Source] | None:
-    """What opens `raw` where it is an export, told by its name and what it begins with or lists;
-    else None.
-    """
-    if not raw.is_file():
-        return None
-    if raw.suffix.lower() in (".h5", ".hdf5"):
-        from aclnet.datasets.exports.hdf5 import open_hdf5
-
-        return open_hdf5
-    if raw.suffix.lower() == ".pkl" and MARK.encode() in _beginning(raw):
-        from aclnet.datasets.readers.pyskl import open_exported
-
-        return open_exported
-    if raw.suffix.lower() == ".npz" and f"{MARK}.npy" in _members(raw):
-        from aclnet.datasets.exports.npz import open_exported_npz
-
-        return open_exported_npz
-    return None
-
-
-def _beginning(raw: Path) -> bytes:
-    try:
-        with raw.open("rb") as file:
-            return file.read(_FIRST_BYTES)
-    except OSError as error:
-        raise AclnetError(f"{raw} cannot be read: {error.strerror}") from None
-
-
-def _members(raw: Path) -> list[str]:
-    """What a zip lists; nothing where it is none, as those who read other `.npz` files say."""
-    try:
-        with zipfile.ZipFile(raw) as archive:
-            return archive.namelist()
-    except (OSError, *UNSOUND):
-        return []
 
 
 def _known(layout: str, path: Path) -> str:

@@ -41,7 +41,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import h5py
 import numpy as np
 
-from aclnet.datasets.exports.description import MARK, Description
+from aclnet.datasets.exports import MARK
+from aclnet.datasets.exports.description import Description
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, SkeletonSequence

@@ -32,7 +32,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from aclnet.datasets.exports.description import MARK, Description
+from aclnet.datasets.exports import MARK
+from aclnet.datasets.exports.description import Description
 from aclnet.datasets.formats.files import UNSOUND
 from aclnet.datasets.formats.npy_rows import NpyRows, open_npz
 from aclnet.datasets.readers.ctr_npz import NUM_PERSONS, PLACE, SIDES, UNSURE, labels_of

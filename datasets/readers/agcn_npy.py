@@ -23,11 +23,12 @@ import numpy as np
 
 from aclnet.datasets.formats.npy_rows import NpyRows, open_npy
 from aclnet.datasets.formats.unpickle import load_pickle
+from aclnet.datasets.readers.items import unique_items
 from aclnet.datasets.readers.ntu import with_columns
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, unique_items
+from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from aclnet.datasets.formats.files import folder_of, read_file, walk_files
+from aclnet.datasets.readers.items import unique_items
 from aclnet.datasets.readers.rows import parse_rows
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.protocols import Protocol
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, unique_items
+from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,9 +16,10 @@ import numpy as np
 
 from aclnet.datasets.formats.files import read_file
 from aclnet.datasets.readers.casia_b import NUM_JOINTS, parse_id, to_sequence
+from aclnet.datasets.readers.items import items_by_path
 from aclnet.datasets.readers.keypoint_json import load
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, items_by_path
+from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

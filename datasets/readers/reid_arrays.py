@@ -26,11 +26,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from aclnet.datasets.formats.files import read_file, walk_files
+from aclnet.datasets.readers.items import unique_items
 from aclnet.datasets.readers.reid_text import KGBD_ORDER
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, unique_items
+from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

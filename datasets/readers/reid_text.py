@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from aclnet.datasets.formats.files import read_file, walk_files
+from aclnet.datasets.readers.items import unique_items
 from aclnet.datasets.readers.rows import parse_rows
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, unique_items
+from aclnet.datasets.spec.source import Item, Source
 from aclnet.datasets.store import keyed_random
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aclnet.datasets.formats.files import read_file
+from aclnet.datasets.readers.items import items_by_path
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, items_by_path
+from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.spec.source import class_names
+from aclnet.datasets.spec.source import read_class_names
 from aclnet.datasets.synth import Summary, check_range
 from aclnet.datasets.synth.motion import MOVEMENTS
 from aclnet.datasets.synth.recordings import spoil, write_file, write_recordings
@@ -55,7 +55,7 @@ def _write_index(
     folder: Path, clips: Iterable[tuple[str, int, int]], subjects: int, suffix: str, toml: str
 ) -> None:
     """The last quarter of the subjects is tested."""
-    names = class_names("ntu120")
+    names = read_class_names("ntu120")
     numbers = tuple(MOVEMENTS)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import aclnet
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
@@ -463,4 +463,4 @@ def test_another_dataset_does_not_take_it(people_store, to, tmp_path):
     file = tmp_path / f"x{FORMATS[to][0]}"
     export_store(aclnet.open_store(people_store), to, file)
     with pytest.raises(AclnetError, match="is of the dataset ntu60, not utd-mhad"):
-        get_dataset("utd-mhad").open(file)
+        open_raw(get_dataset("utd-mhad"), file)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import aclnet
 from aclnet.datasets.readers.agcn_npy import AgcnSource
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
@@ -50,7 +50,7 @@ def write(folder: Path, end: str = "_data_joint.npy", **changes: object) -> None
 
 
 def source_of(folder: Path, dataset: str = "ntu60") -> AgcnSource:
-    source = get_dataset(dataset).open(folder)
+    source = open_raw(get_dataset(dataset), folder)
     assert isinstance(source, AgcnSource)
     return pickle.loads(pickle.dumps(source))  # noqa: S301 - workers get it so
 
@@ -104,7 +104,7 @@ def test_folders_of_several_protocols_hold_the_same_recordings(tmp_path: Path):
     write(tmp_path / "xsub")
     write(tmp_path / "xview")
     with pytest.raises(AclnetError, match="holds arrays of xsub and xview, each of all recordings"):
-        get_dataset("ntu60").open(tmp_path)
+        open_raw(get_dataset("ntu60"), tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import aclnet
 from aclnet.datasets.readers import casia_csv
 from aclnet.datasets.readers.casia_b import parse_id
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.synth import get_generator
@@ -39,7 +39,7 @@ def write(folder: Path, lines: list[str], file: str = "poses.csv") -> None:
 
 
 def read_all(root: Path) -> tuple[dict[str, SkeletonSequence | Rejection], list[Rejection]]:
-    source = SPEC.open(root)
+    source = open_raw(SPEC, root)
     items, rejections = source.scan()
     return {item.sample_id: source.read(item) for item in items}, rejections
 
@@ -178,7 +178,7 @@ def test_tables_of_another_kind_and_in_archives(tmp_path: Path):
 
 def test_a_table_that_changes_meanwhile_is_no_other_sequence(tmp_path: Path):
     write(tmp_path, [row(FIRST, 0), row(SECOND, 0)])
-    source = SPEC.open(tmp_path)
+    source = open_raw(SPEC, tmp_path)
     items, _ = source.scan()
     write(tmp_path, [row(SECOND, 0), row(FIRST, 0)])
     for item in items:
@@ -193,7 +193,7 @@ def test_a_table_that_changes_meanwhile_is_no_other_sequence(tmp_path: Path):
 
 def test_a_source_is_read_in_another_process(tmp_path: Path):
     write(tmp_path, [row(FIRST, 0)])
-    source = pickle.loads(pickle.dumps(SPEC.open(tmp_path)))  # noqa: S301
+    source = pickle.loads(pickle.dumps(open_raw(SPEC, tmp_path)))  # noqa: S301
     casia_csv._tables.cache_clear()
     assert isinstance(source.read(source.scan()[0][0]), SkeletonSequence)
 
@@ -201,7 +201,7 @@ def test_a_source_is_read_in_another_process(tmp_path: Path):
 def test_a_folder_without_any_form_is_the_users_mistake(tmp_path: Path):
     (tmp_path / "readme.txt").write_text("")
     with pytest.raises(AclnetError, match="holds nothing of CASIA-B gait; give GaitGraph's"):
-        SPEC.open(tmp_path)
+        open_raw(SPEC, tmp_path)
 
 
 @pytest.fixture(scope="module")

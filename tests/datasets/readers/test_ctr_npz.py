@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import aclnet
 from aclnet.datasets.readers.ctr_npz import CtrNpzSource
 from aclnet.datasets.readers.ntu import parse_name, usable
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.protocols import check_counts, sides
@@ -61,7 +61,7 @@ def save(path: Path, *, compressed: bool = False, **changes: np.ndarray) -> dict
 
 
 def source_of(path: Path, dataset: str = "ntu60") -> CtrNpzSource:
-    source = get_dataset(dataset).open(path)
+    source = open_raw(get_dataset(dataset), path)
     assert isinstance(source, CtrNpzSource)
     return pickle.loads(pickle.dumps(source))  # noqa: S301 - workers get it so
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from aclnet.datasets.readers import ntu
 from aclnet.datasets.readers.ntu import NtuSource, parse_name, unusable
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
@@ -359,7 +359,7 @@ def test_lists_of_unusable_recordings():
 
 def test_sources_and_items_travel_to_workers(tmp_path: Path):
     touch(tmp_path, "S001C001P001R001A001.skeleton")
-    source = pickle.loads(pickle.dumps(get_dataset("ntu60").open(tmp_path)))  # noqa: S301
+    source = pickle.loads(pickle.dumps(open_raw(get_dataset("ntu60"), tmp_path)))  # noqa: S301
     items, _ = source.scan()
     assert pickle.loads(pickle.dumps(items)) == items  # noqa: S301
     assert len({*items}) == 1
@@ -367,6 +367,6 @@ def test_sources_and_items_travel_to_workers(tmp_path: Path):
 
 def test_missing_folders_are_the_users_mistake(tmp_path: Path):
     with pytest.raises(AclnetError, match=r"nowhere is not there.*ntu60_3danno\.pkl"):
-        get_dataset("ntu60").open(tmp_path / "nowhere")
+        open_raw(get_dataset("ntu60"), tmp_path / "nowhere")
     with pytest.raises(AclnetError, match="nowhere cannot be read"):
         NtuSource(get_dataset("ntu60"), tmp_path / "nowhere").scan()

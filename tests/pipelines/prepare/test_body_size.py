@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import aclnet
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store.summary import summarise
 from aclnet.datasets.synth import get_generator
@@ -55,7 +55,7 @@ def test_a_store_is_what_the_rule_gives(by, gait, stores):
     store = stores[by]
     assert store.attributes["normalisation"] == NAMES[by]
     assert summarise(store)["facts"]["normalisation"] == NAMES[by]
-    source = get_dataset("casia-b").open(gait)
+    source = open_raw(get_dataset("casia-b"), gait)
     items = source.scan()[0]
     assert len(items) == 12
     for item in items:
