@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 import click
 
 from aclnet.cli.console import progress, screen
+from aclnet.datasets.exports.forms import STORE_FORMS
 
 if TYPE_CHECKING:
     from aclnet.runs.run import Run
 
-# as FORMATS in `aclnet.exchange.export_run` and `.export_store`, which take long to import
-_OF_RUNS, _OF_STORES = ("official", "safetensors", "embeddings"), ("pyskl", "npz", "hdf5")
+# as FORMATS in `aclnet.exchange.export_run`, which takes long to import
+_OF_RUNS = ("official", "safetensors", "embeddings")
 _PATH = click.Path(path_type=Path)
 
 
 @click.command()
 @click.argument("path", metavar="[STORE|RUN]", type=_PATH, required=False)
-@click.option("--to", type=click.Choice([*_OF_STORES, *_OF_RUNS]), required=True)
+@click.option("--to", type=click.Choice([*STORE_FORMS, *_OF_RUNS]), required=True)
 @click.option("--out", type=_PATH, help="The file. [default: beside STORE, in RUN]")
 @click.option("--protocol", help="For npz: which one. [default: the store's first]")
 @click.option("--store", type=_PATH, help="For embeddings: of which store. [default: the run's]")
@@ -48,13 +49,13 @@ def command(
     from aclnet.datasets.store.store import Store
     from aclnet.exchange.export_run import export, opened
     from aclnet.exchange.export_run import file_of as run_file
-    from aclnet.exchange.export_store import export_store, file_of
+    from aclnet.exchange.export_store import default_file, export_store
 
     if to != "embeddings" and (store or embedding or windows):
         raise click.UsageError("--store, --embedding and --windows are for embeddings")
     source = opened(path, to, protocol)
     if isinstance(source, Store):
-        file = out or file_of(source, to, protocol)
+        file = out or default_file(source, to, protocol)
         remarks = [f"the store {source.path}", *export_store(source, to, file, protocol)]
     elif to == "embeddings":
         file = out or run_file(source, to)

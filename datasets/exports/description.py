@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aclnet.datasets.spec.source import DatasetSpec
+    from aclnet.datasets.store.store import Store
 
 
 class Description(BaseModel):
@@ -64,6 +65,20 @@ class Description(BaseModel):
             units=self.units,
             class_names=self.class_names,
         )
+
+
+def description_of(store: Store, file_layout: str = "") -> Description:
+    """What an export of a store says of it; `file_layout` of its joints where it is another."""
+    return Description(
+        dataset=store.name,
+        title=store.attributes["title"],
+        layout=store.layout.name,
+        file_layout=file_layout or store.layout.name,
+        units=store.attributes["units"],
+        scored=store.has_score,
+        normalisation=store.attributes["normalisation"],
+        class_names=tuple(store.class_names),
+    )
 
 
 def _known(layout: str, path: Path) -> str:

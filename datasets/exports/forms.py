@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
     from aclnet.datasets.spec.source import DatasetSpec, Source
 
+STORE_FORMS = {"pyskl": (".pkl",), "npz": (".npz",), "hdf5": (".h5", ".hdf5")}
+"""Endings by form, the customary one first. `pyskl` is PYSKL's pickle, with keys more that it does
+not know; `npz` CTR-GCN's arrays of one protocol, with arrays more; `hdf5` all of the store: see the
+module of each beside this one."""
 _FIRST_BYTES = 64
 
 
@@ -24,18 +28,18 @@ def export_opener(raw: Path) -> Callable[[DatasetSpec, Path], Source] | None:
     """
     if not raw.is_file():
         return None
-    if raw.suffix.lower() in (".h5", ".hdf5"):
+    if raw.suffix.lower() in STORE_FORMS["hdf5"]:
         from aclnet.datasets.exports.hdf5 import open_hdf5
 
         return open_hdf5
     if raw.suffix.lower() == ".pkl" and MARK.encode() in _beginning(raw):
-        from aclnet.datasets.readers.pyskl import open_exported
+        from aclnet.datasets.exports.pyskl import open_pyskl
 
-        return open_exported
+        return open_pyskl
     if raw.suffix.lower() == ".npz" and f"{MARK}.npy" in _members(raw):
-        from aclnet.datasets.exports.npz import open_exported_npz
+        from aclnet.datasets.exports.npz import open_npz_export
 
-        return open_exported_npz
+        return open_npz_export
     return None
 
 

@@ -32,6 +32,7 @@ damaged metadata make that crash the whole process. So what other software wrote
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -42,7 +43,8 @@ import h5py
 import numpy as np
 
 from aclnet.datasets.exports import MARK
-from aclnet.datasets.exports.description import Description
+from aclnet.datasets.exports.description import Description, description_of
+from aclnet.datasets.exports.recordings import splits_of
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, SkeletonSequence
@@ -55,22 +57,76 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aclnet.datasets.spec.source import DatasetSpec
+    from aclnet.datasets.store.store import Store
 
-TEXTS = ("id", "original", "condition", "source")
-NUMBERS = (
+_TEXTS = ("id", "original", "condition", "source")
+_NUMBERS = (
     "label", "subject", "camera", "setup", "replication", "width", "height", "variant", "n_persons",
     "n_frames", "start",
 )  # fmt: skip
-VECTORS = ("centre", "rotation")
+_VECTORS = ("centre", "rotation")
 """Columns by what they hold: text, a whole number, an array."""
-FRAMES = {"keypoint": "float32", "present": "bool", "index": "int32", "score": "float32"}
+_FRAMES = {"keypoint": "float32", "present": "bool", "index": "int32", "score": "float32"}
 """Arrays of rows and their dtypes."""
 
-USER_BLOCK = 512
+_USER_BLOCK = 512
 """Bytes before HDF5's own."""
 _ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError)
 """What h5py raises where something is not there, or of another kind."""
+_CHUNK = 2048  # rows: 600 kB of 25 joints
 _CACHE = 32 << 20  # bytes of decoded chunks: neighbours share one
+
+
+def write_hdf5(store: Store, path: Path) -> list[str]:
+    """Writes all of a store; returns what is left out, which is nothing."""
+    persons, frames = (store.column(n).astype(np.int64) for n in ("n_persons", "n_frames"))
+    rows = persons * frames
+    start = np.cumsum(rows) - rows
+    description = description_of(store)
+    with h5py.File(path, "w", userblock_size=_USER_BLOCK) as file:
+        for name, value in description.model_dump(exclude={"class_names"}).items():
+            file.attrs[name] = value
+        _add(file, "class_names", store.class_names)
+        file["layout"] = json.dumps(store.layout.model_dump(mode="json"))
+        for name in (*_TEXTS, *_NUMBERS, *_VECTORS):
+            _add(file, f"samples/{name}", start if name == "start" else store.column(name))
+        file.create_group("splits", track_order=True)
+        for name, mask in splits_of(store).items():
+            _add(file, f"splits/{name}", mask)
+        _add_frames(file, store, int(rows.sum()))
+    seal(path)
+    return []
+
+
+def _add(file: h5py.File, name: str, values: Any) -> None:  # noqa: ANN401 - an array or a list
+    values = np.asarray(values)
+    text = values.dtype.kind not in "biuf"
+    dtype = h5py.string_dtype() if text else values.dtype
+    file.create_dataset(name, data=values.tolist() if text else values, dtype=dtype)
+
+
+def _add_frames(file: h5py.File, store: Store, total: int) -> None:
+    joints = store.layout.num_joints
+    shapes = {"keypoint": (joints, store.coordinates), "score": (joints,)}
+    arrays = {
+        name: file.create_dataset(
+            f"frames/{name}",
+            shape=(total, *shapes.get(name, ())),
+            dtype=dtype,
+            chunks=(min(total, _CHUNK), *shapes.get(name, ())),
+            compression="gzip",
+            compression_opts=1,
+            shuffle=True,
+        )
+        for name, dtype in _FRAMES.items()
+        if name != "score" or store.has_score
+    }
+    done = 0
+    for block in store.packed_rows():
+        size = len(block["present"])
+        for name, array in arrays.items():
+            array[done : done + size] = block[name]
+        done += size
 
 
 def seal(path: Path) -> None:
@@ -94,7 +150,7 @@ class Hdf5Source(Source):
 
     def fingerprint(self) -> str:
         with self.root.open("rb") as file:
-            return hashlib.sha256(file.read(USER_BLOCK)).hexdigest()
+            return hashlib.sha256(file.read(_USER_BLOCK)).hexdigest()
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         table = _table(self.root)
@@ -168,12 +224,12 @@ class Hdf5Source(Source):
         joints = get_layout(self.spec.layout).num_joints
         shapes = {"keypoint": (joints, self.spec.dimensions), "score": (joints,)}
         found: dict[str, NDArray[Any]] = {}
-        for name in FRAMES if table.description.scored else [n for n in FRAMES if n != "score"]:
+        for name in _FRAMES if table.description.scored else [n for n in _FRAMES if n != "score"]:
             shape = shapes.get(name, ())
             try:
                 array = _dataset(_file(self.root), f"frames/{name}")
-                if array.dtype != FRAMES[name] or array.shape[1:] != shape:
-                    raise DamageError(f"`frames/{name}` is not (rows, {shape}) {FRAMES[name]}")
+                if array.dtype != _FRAMES[name] or array.shape[1:] != shape:
+                    raise DamageError(f"`frames/{name}` is not (rows, {shape}) {_FRAMES[name]}")
                 if not (start >= 0 and persons >= 1 and frames >= 1 and start + rows <= len(array)):
                     raise DamageError(f"`frames/{name}` has no rows {start} to {start + rows}")
                 block = array[start : start + rows]
@@ -215,10 +271,10 @@ def _table_of_version(path: Path, mtime_ns: int, size: int) -> _Table:
 def _read_table(path: Path, file: h5py.File, description: Description) -> _Table:
     coordinates = 2 if description.units == "px" else 3
     shapes = {"centre": (coordinates,), "rotation": (coordinates, coordinates)}
-    texts = {name: _text(file, f"samples/{name}") for name in TEXTS}
+    texts = {name: _text(file, f"samples/{name}") for name in _TEXTS}
     count = len(texts["id"])
-    numbers = {name: _column(file, f"samples/{name}", (count,), "iu") for name in NUMBERS}
-    vectors = {n: _column(file, f"samples/{n}", (count, *shapes[n]), "f") for n in VECTORS}
+    numbers = {name: _column(file, f"samples/{name}", (count,), "iu") for name in _NUMBERS}
+    vectors = {n: _column(file, f"samples/{n}", (count, *shapes[n]), "f") for n in _VECTORS}
     splits = {
         f"{protocol}/{side}": _column(file, f"splits/{protocol}/{side}", (count,), "b")
         for protocol in file["splits"]
@@ -302,7 +358,7 @@ _opened: dict[tuple[Path, int, int, int], h5py.File] = {}
 
 def _open_sealed(path: Path) -> h5py.File:
     with path.open("rb") as file:
-        begin = file.read(USER_BLOCK)
+        begin = file.read(_USER_BLOCK)
     if not begin.startswith(_seal("").strip()):
         raise AclnetError(f"{path} is no file of `aclnet export --to hdf5`")
     if begin != _seal(_digest(path)):
@@ -311,10 +367,10 @@ def _open_sealed(path: Path) -> h5py.File:
 
 
 def _seal(digest: str) -> bytes:
-    return f"{MARK} export 1, sha256 {digest}".encode().ljust(USER_BLOCK)
+    return f"{MARK} export 1, sha256 {digest}".encode().ljust(_USER_BLOCK)
 
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        file.seek(USER_BLOCK)
+        file.seek(_USER_BLOCK)
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,12 +17,12 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from aclnet.datasets.formats.npy_rows import NpyRows, open_npy
-from aclnet.datasets.formats.unpickle import load_pickle
+from aclnet.datasets.formats.unpickle import is_integer, load_pickle
 from aclnet.datasets.readers.items import unique_items
 from aclnet.datasets.readers.ntu import with_columns
 from aclnet.datasets.spec.errors import AclnetError
@@ -135,7 +135,7 @@ class AgcnSource(Source):
     def _label(self, side: _Side, row: int) -> int:
         label = side.labels[row] if row < len(side.labels) else None
         num_classes = len(self.spec.class_names)
-        if not _is_integer(label) or not 0 <= label < num_classes:
+        if not is_integer(label) or not 0 <= label < num_classes:
             raise DamageError(f"its label is {label!r}, 0 to {num_classes - 1} is expected"[:120])
         return int(label)
 
@@ -202,7 +202,3 @@ def _sample_id(name: object) -> str:
 
 def _row(path: str) -> int:
     return int(path.rpartition("/")[2])
-
-
-def _is_integer(value: object) -> TypeGuard[int]:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aclnet.datasets.readers.pyskl import ExportedPickle, PysklSource
+from aclnet.datasets.exports.pyskl import ExportedPickle
+from aclnet.datasets.readers.pyskl import PysklSource
 from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
