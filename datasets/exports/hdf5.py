@@ -36,7 +36,6 @@ import json
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
@@ -45,6 +44,7 @@ import numpy as np
 from aclnet.datasets.exports import MARK
 from aclnet.datasets.exports.description import Description, description_of
 from aclnet.datasets.exports.recordings import splits_of
+from aclnet.datasets.formats.caches import cached_by_file, version_of
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, SkeletonSequence
@@ -255,12 +255,8 @@ class _Table(NamedTuple):
     """Of each id, its first one."""
 
 
+@cached_by_file(maxsize=4)
 def _table(path: Path) -> _Table:
-    return _table_of_version(path, *_version(path))
-
-
-@lru_cache(maxsize=4)
-def _table_of_version(path: Path, mtime_ns: int, size: int) -> _Table:
     with _damage(path):
         file = _file(path)
         values = {name: _plain(value) for name, value in file.attrs.items()}
@@ -332,18 +328,9 @@ def _damage(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _version(path: Path) -> tuple[int, int]:
-    """What makes a changed file another one."""
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
-    return stat.st_mtime_ns, stat.st_size
-
-
 def _file(path: Path) -> h5py.File:
     # a forked process must not share HDF5's state with its parent
-    key = (path, *_version(path), os.getpid())
+    key = (path, version_of(path), os.getpid())
     if key not in _opened:
         for file in _opened.values():
             file.close()  # else HDF5 would take a file that was written over for the one it knows
@@ -352,13 +339,16 @@ def _file(path: Path) -> h5py.File:
     return _opened[key]
 
 
-_opened: dict[tuple[Path, int, int, int], h5py.File] = {}
+_opened: dict[tuple[Path, tuple[int, int], int], h5py.File] = {}
 """The file that was read last: opening it for each sequence would take longer than reading that."""
 
 
 def _open_sealed(path: Path) -> h5py.File:
-    with path.open("rb") as file:
-        begin = file.read(_USER_BLOCK)
+    try:
+        with path.open("rb") as file:
+            begin = file.read(_USER_BLOCK)
+    except OSError as error:
+        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
     if not begin.startswith(_seal("").strip()):
         raise AclnetError(f"{path} is no file of `aclnet export --to hdf5`")
     if begin != _seal(_digest(path)):

@@ -23,12 +23,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import zipfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -39,6 +37,7 @@ from pydantic import Field
 from aclnet.datasets.exports import MARK
 from aclnet.datasets.exports.description import Description, description_of
 from aclnet.datasets.exports.recordings import left_out_variants, recordings
+from aclnet.datasets.formats.caches import cached_by_file
 from aclnet.datasets.formats.files import UNSOUND
 from aclnet.datasets.formats.npy_rows import NpyRows, open_npz
 from aclnet.datasets.readers.ctr_npz import NUM_PERSONS, PLACE, SIDES, UNSURE, labels_of
@@ -198,7 +197,7 @@ def _frames_by_recording(store: Store, mask: NDArray[np.bool_]) -> list[int]:
 
 def open_npz_export(spec: DatasetSpec, raw: Path) -> ExportedNpz:
     """A file of `aclnet export`; AclnetError where it is none, or another dataset's."""
-    source = ExportedNpz(_describe(raw, *_version(raw)).spec(spec, raw), raw)
+    source = ExportedNpz(_describe(raw).spec(spec, raw), raw)
     source.arrays()
     return source
 
@@ -295,20 +294,16 @@ class ExportedNpz(Source):
 
     @property
     def _description(self) -> _NpzDescription:
-        return _describe(self.root, *_version(self.root))
+        return _describe(self.root)
 
     def arrays(self) -> dict[str, dict[str, NpyRows]]:
         """By side and name; AclnetError where one is not there or not what it should be."""
         joints = get_layout(self.spec.layout).num_joints
-        # a forked process must not share the file's position with its parent
-        return _open(
-            self.root, *_version(self.root), joints, self.spec.dimensions, process=os.getpid()
-        )
+        return _open(self.root, joints, self.spec.dimensions)
 
 
-@lru_cache(maxsize=4)
-def _describe(path: Path, mtime_ns: int, size: int) -> _NpzDescription:
-    """`mtime_ns` and `size` make a changed file another key."""
+@cached_by_file(maxsize=4)
+def _describe(path: Path) -> _NpzDescription:
     try:
         values = json.loads(_texts(open_npz(path, MARK, text=True), 0, 1)[0])
     except (DamageError, ValueError, RecursionError):
@@ -316,11 +311,9 @@ def _describe(path: Path, mtime_ns: int, size: int) -> _NpzDescription:
     return _NpzDescription.parse(path, values)
 
 
-@lru_cache(maxsize=1)
-def _open(
-    path: Path, mtime_ns: int, size: int, joints: int, coordinates: int, process: int
-) -> dict[str, dict[str, NpyRows]]:
-    description = _describe(path, mtime_ns, size)
+@cached_by_file(per_process=True)
+def _open(path: Path, joints: int, coordinates: int) -> dict[str, dict[str, NpyRows]]:
+    description = _describe(path)
     frames = _frame_arrays(joints, coordinates, scored=description.scored)
     sides = {}
     for side in SIDES:
@@ -376,11 +369,3 @@ def _checksums(path: Path) -> str:
     except (OSError, *UNSOUND) as error:
         raise AclnetError(f"{path} cannot be read ({error}); export it again") from None
     return hashlib.sha256(repr(members).encode()).hexdigest()
-
-
-def _version(path: Path) -> tuple[int, int]:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
-    return stat.st_mtime_ns, stat.st_size

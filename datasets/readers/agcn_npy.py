@@ -15,15 +15,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from aclnet.datasets.formats.caches import cached_by_file, version_of
 from aclnet.datasets.formats.npy_rows import NpyRows, open_npy
 from aclnet.datasets.formats.unpickle import is_integer, load_pickle
 from aclnet.datasets.readers.items import unique_items
+from aclnet.datasets.readers.joints import presence
 from aclnet.datasets.readers.ntu import with_columns
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
@@ -96,14 +97,12 @@ class AgcnSource(Source):
             label = self._label(side, int(place[3]))
             values = side.rows.read(int(place[3]))[0].transpose(3, 1, 2, 0)
             keypoint, score = self._joints(values, place[1])
+            present = presence(keypoint)
         except AclnetError as error:
             return Rejection(item.path, None, str(error))
         except DamageError as damage:
             return damage.at(item.path)
-        present = np.asarray(keypoint.any(axis=(2, 3)))
         kept = np.flatnonzero(present.any(axis=0))
-        if not len(kept):
-            return Rejection(item.path, None, "no person in any frame", "no person")
         in_pixels = score is not None
         sequence = SkeletonSequence(
             sample_id=item.sample_id,
@@ -148,15 +147,13 @@ class AgcnSource(Source):
         if file is None:
             raise AclnetError(f"{self.root} holds no {side}{_UPWARDS}")
         label_file = self.root / f"{side}_label.pkl"
-        try:
-            versions = tuple(path.stat().st_mtime_ns for path in (file, label_file))
-        except OSError as error:
+        if not label_file.is_file():
             raise AclnetError(
-                f"{error.filename} cannot be read: {error.strerror}; it has the names and labels "
+                f"{label_file} cannot be read: there is no such file; it has the names and labels "
                 f"of {file.name}"
-            ) from None
+            )
         joints = get_layout(self.spec.source_layout).num_joints
-        return _open(file, label_file, joints, versions)
+        return _open(file, label_file, version_of(label_file), joints)
 
 
 class _Side(NamedTuple):
@@ -169,8 +166,9 @@ class _Side(NamedTuple):
     """N classes, unchecked."""
 
 
-@lru_cache(maxsize=len(_SIDES))
-def _open(file: Path, label_file: Path, joints: int, versions: tuple[int, ...]) -> _Side:
+@cached_by_file(maxsize=len(_SIDES))
+def _open(file: Path, label_file: Path, label_version: tuple[int, int], joints: int) -> _Side:
+    """`label_version` makes a changed file of labels another key."""
     rows = open_npy(file)
     shape = rows.shape
     if len(shape) != 5 or (shape[1], shape[3]) != (_CHANNELS, joints) or rows.dtype.kind != "f":

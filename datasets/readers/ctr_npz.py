@@ -13,15 +13,15 @@ by name within each subject, camera or setup.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aclnet.datasets.formats.caches import cached_by_file
 from aclnet.datasets.formats.npy_rows import NpyRows, open_npz
+from aclnet.datasets.readers.joints import presence
 from aclnet.datasets.readers.ntu import parse_name, usable, with_columns
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
@@ -74,18 +74,18 @@ class CtrNpzSource(Source):
         if place is None:
             return Rejection(item.path, None, "the path is not of the form FILE/x_train/ROW")
         side, row = place[1], int(place[2])
-        arrays = self._arrays()
         try:
+            arrays = self._arrays()
             label = int(labels_of(arrays[f"y_{side}"].read(row))[0])
             if label == UNSURE:
                 raise DamageError(f"row {row} of y_{side} is not one-hot")
             keypoint = self._keypoint(arrays[f"x_{side}"].read(row)[0])
+            present = presence(keypoint)
+        except AclnetError as error:
+            return Rejection(item.path, None, str(error))
         except DamageError as damage:
             return damage.at(item.path)
-        present = np.asarray(keypoint.any(axis=(2, 3)))
         kept = np.flatnonzero(present.any(axis=0))
-        if not len(kept):
-            return Rejection(item.path, None, "no person in any frame", "no person")
         sequence = SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=keypoint[:, kept],
@@ -107,28 +107,17 @@ class CtrNpzSource(Source):
         return persons[:1] if (persons[0] == persons[1]).all() else persons
 
     def _arrays(self) -> dict[str, NpyRows]:
-        version = self._version()
-        return _open(version, os.getpid())
+        return _open(self.root, _Dataset(self.spec.name, self.spec))
 
     def _index(self) -> _Index:
-        return _make_index(self._version())
-
-    def _version(self) -> _Version:
-        try:
-            stat = self.root.stat()
-        except OSError as error:
-            raise AclnetError(f"{self.root} cannot be read: {error.strerror}") from None
-        return _Version(self.root, self.spec.name, stat.st_mtime_ns, stat.st_size, self.spec)
+        return _make_index(self.root, _Dataset(self.spec.name, self.spec))
 
 
 @dataclass(frozen=True, slots=True)
-class _Version:
-    """A file, read as a dataset; changed, it is another one."""
+class _Dataset:
+    """What a file is read as; a spec cannot be the key of a cache, its name can."""
 
-    path: Path
-    dataset: str
-    mtime_ns: int
-    size: int
+    name: str
     spec: DatasetSpec = field(compare=False)
 
 
@@ -140,10 +129,10 @@ class _Index:
     """Are they the names of the recordings?"""
 
 
-@lru_cache(maxsize=1)
-def _open(version: _Version, process: int) -> dict[str, NpyRows]:
-    """The four arrays; a forked process must not share the file's position with its parent."""
-    path, spec = version.path, version.spec
+@cached_by_file(per_process=True)
+def _open(path: Path, dataset: _Dataset) -> dict[str, NpyRows]:
+    """The four arrays."""
+    spec = dataset.spec
     arrays = {f"{a}_{side}": open_npz(path, f"{a}_{side}") for a in "xy" for side in SIDES}
     width = NUM_PERSONS * get_layout(spec.source_layout).num_joints * 3
     classes = len(spec.class_names)
@@ -159,14 +148,14 @@ def _open(version: _Version, process: int) -> dict[str, NpyRows]:
     return arrays
 
 
-@lru_cache(maxsize=1)
-def _make_index(version: _Version) -> _Index:
-    arrays = _open(version, os.getpid())
+@cached_by_file()
+def _make_index(path: Path, dataset: _Dataset) -> _Index:
+    arrays = _open(path, dataset)
     try:
         labels = {side: _all_labels(arrays[f"y_{side}"]) for side in SIDES}
     except DamageError as damage:
-        raise AclnetError(f"{version.path}: {damage.reason}; fetch it again") from None
-    names = _recovered(version.spec, labels)
+        raise AclnetError(f"{path}: {damage.reason}; fetch it again") from None
+    names = _recovered(dataset.spec, labels)
     if names:
         return _Index(names, named=True)
     numbered = {

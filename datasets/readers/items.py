@@ -1,16 +1,58 @@
-"""What readers share: items of what lies below a root."""
+"""What readers share: sources of a kind, and items of what lies below a root."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import time
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
-from aclnet.datasets.formats.files import walk_files
-from aclnet.datasets.spec.sequence import Rejection
-from aclnet.datasets.spec.source import Item
+from aclnet.datasets.formats.files import read_file, walk_files
+from aclnet.datasets.spec.sequence import DamageError, Rejection
+from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    from aclnet.datasets.spec.sequence import SkeletonSequence
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource(Source):
+    """Raw data in which every item is a file of its own."""
+
+    max_bytes: ClassVar[int]
+    """Well above any real file of the kind, see `read_file`."""
+
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
+        try:
+            return self.parse(item, read_file(self.root, item.path, self.max_bytes))
+        except DamageError as damage:
+            return damage.at(item.path)
+
+    @abstractmethod
+    def parse(self, item: Item, data: bytes) -> SkeletonSequence:
+        """The sequence of an item out of its file; DamageError where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSource(Source):
+    """Raw data that are gone through once for each opening, in every process."""
+
+    opened: int = field(default_factory=time.time_ns)
+    """Names this opening, for the cache of what was found."""
+
+
+def known_numbers(pattern: re.Pattern[str], name: str, most: tuple[int, ...]) -> list[int] | None:
+    """The numbers in a name, each from 1 to the `most` that the dataset has; None otherwise."""
+    match = pattern.fullmatch(name)
+    if match is None:
+        return None
+    numbers = [int(digits) for digits in match.groups()]
+    known = all(1 <= number <= last for number, last in zip(numbers, most, strict=True))
+    return numbers if known else None
 
 
 def unique_items(found: Iterable[Item]) -> tuple[list[Item], list[Rejection]]:

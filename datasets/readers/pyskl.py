@@ -19,18 +19,19 @@ annotation has `frame_dir` (its id), `label`, `total_frames` and its joints in o
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from aclnet.datasets.formats.caches import cached_by_file
 from aclnet.datasets.formats.files import walk_files
 from aclnet.datasets.formats.unpickle import is_integer, load_pickle
-from aclnet.datasets.readers.ntu import parse_name
+from aclnet.datasets.readers.joints import as_float32
+from aclnet.datasets.readers.ntu import with_columns
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
+from aclnet.datasets.spec.sequence import DamageError, NobodyError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ class PysklSource(Source):
                 annotation = annotation | _entry(self.root.parent / item.path, item.sample_id)
             joints = self._joints(annotation)
             label = self._label(annotation)
+            if not joints.present.any():
+                raise NobodyError
         except AclnetError as error:
             return Rejection(self.root.name, None, str(error))
         except KeyError:
@@ -114,8 +117,6 @@ class PysklSource(Source):
         except DamageError as damage:
             return self._rejection(item, damage.reason, damage.kind)
         present = joints.present
-        if not present.any():
-            return self._rejection(item, "no person in any frame", "no person")
         joints.keypoint[~present] = 0
         if joints.score is not None:
             joints.score[~present] = 0
@@ -131,13 +132,7 @@ class PysklSource(Source):
             height=height,
             source=self.root.name,
         )
-        name = parse_name(item.sample_id)
-        if name is not None:
-            sequence.subject = name.subject
-            sequence.camera = name.camera
-            sequence.setup = name.setup
-            sequence.replication = name.replication
-        return sequence
+        return with_columns(sequence)
 
     def _joints(self, annotation: dict[Any, Any]) -> Joints:
         if _dimensions(annotation) == 5 - self.dimensions:
@@ -290,11 +285,7 @@ def numbers_of(
     if not fits or 0 in raw.shape:
         wanted = ", ".join(map(str, expected))
         raise DamageError(f"`{name}` is {raw.shape}, ({wanted}) is expected")
-    with np.errstate(over="ignore"):
-        values: NDArray[np.float32] = raw.astype(np.float32)
-    if not np.isfinite(values).all():
-        raise DamageError(f"`{name}` has values that are not finite")
-    return values
+    return as_float32(raw, f"`{name}`")
 
 
 def _kpfile(sample_id: str, annotation: dict[Any, Any]) -> str | None:
@@ -313,20 +304,14 @@ def _with_file_sizes(items: list[Item], files: Iterable[_Kpfile]) -> list[Item]:
 
 def _entry(path: Path, sample_id: str) -> dict[str, Any]:
     """What a kpfile has of a sample; AclnetError and DamageError where that is nothing."""
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
-    content = _load_kpfile(path, stat.st_mtime_ns, stat.st_size)
+    content = _load_kpfile(path)
     entry = content.get(sample_id, content) if isinstance(content, dict) else None
     if not isinstance(entry, dict) or "keypoint" not in entry:
         raise DamageError(f"{path.name} has no `keypoint` of it")
     return {"keypoint": entry["keypoint"]}
 
 
-@lru_cache(maxsize=1)
-def _load_kpfile(path: Path, mtime_ns: int, size: int) -> Any:  # noqa: ANN401 - whatever it holds
-    return load_pickle(path)
+_load_kpfile = cached_by_file()(load_pickle)
 
 
 def _image(annotation: dict[Any, Any]) -> tuple[int, int]:
@@ -347,17 +332,9 @@ class _Content(NamedTuple):
     """What the file holds besides."""
 
 
+@cached_by_file()  # such a file takes a gigabyte
 def load(path: Path) -> _Content:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
-    return _load_version(path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=1)  # such a file takes a gigabyte
-def _load_version(path: Path, mtime_ns: int, size: int) -> _Content:
-    """`mtime_ns` and `size` make a changed file another key."""
+    """What a pickle holds; AclnetError where it is none of PYSKL's."""
     raw = load_pickle(path)
     if isinstance(raw, list):
         raw = {"annotations": raw, "split": {}}

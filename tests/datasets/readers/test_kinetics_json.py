@@ -207,11 +207,11 @@ def test_what_is_there_says_which_form_it_is(tmp_path: Path):
     write(tmp_path / "both" / f"val/{ID}.json", clip([person()]))
     write(tmp_path / "json" / f"val/{ID}.json", clip([person()]))
     write(tmp_path / "own.pickle", b"")
-    opener = get_dataset("kinetics").open
+    spec = get_dataset("kinetics")
     for name, is_json in (("both", False), ("json", True), ("own.pickle", False)):
-        assert isinstance(opener(tmp_path / name), KineticsJsonSource) is is_json
+        assert isinstance(open_raw(spec, tmp_path / name), KineticsJsonSource) is is_json
     with pytest.raises(AclnetError, match=r"\.json is not a folder or a zip of one; give the one"):
-        opener(tmp_path / f"json/val/{ID}.json")
+        open_raw(spec, tmp_path / f"json/val/{ID}.json")
 
 
 def test_an_id_that_is_there_twice(tmp_path: Path):

@@ -186,7 +186,7 @@ def test_files_that_cannot_be_read_are_rejected(tmp_path: Path, monkeypatch: pyt
     missing = NtuSource(get_dataset("ntu60"), tmp_path).read(Item(STEM, FILE, 0))
     assert isinstance(missing, Rejection)
     assert "cannot be read" in missing.reason
-    monkeypatch.setattr(ntu, "_MAX_BYTES", 10)
+    monkeypatch.setattr(NtuSource, "max_bytes", 10)
     assert "longer than 10 bytes" in rejected(tmp_path, text(TWO_BODIES)).reason
 
 

@@ -1,0 +1,34 @@
+"""Arrays of joints as readers make them: finite numbers, and who is there in which frame."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aclnet.datasets.spec.sequence import DamageError, NobodyError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def as_float32(values: NDArray[Any], what: str) -> NDArray[np.float32]:
+    """The numbers as float32; DamageError where `what` has some that are not finite then."""
+    with np.errstate(over="ignore"):
+        converted: NDArray[np.float32] = values.astype(np.float32)
+    if not np.isfinite(converted).all():
+        raise DamageError(f"{what} has values that are not finite")
+    return converted
+
+
+def presence(
+    keypoint: NDArray[Any], *, where: str = "", line: int | None = None
+) -> NDArray[np.bool_]:
+    """(M, T) of (M, T, V, C): persons are there in the frames in which not all of them is zero.
+
+    NobodyError, with the place, where nobody ever is.
+    """
+    present = np.asarray(keypoint.any(axis=(2, 3)))
+    if not present.any():
+        raise NobodyError(where, line)
+    return present
