@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import aclnet
 from aclnet.datasets.registry import get_dataset, open_raw
@@ -153,27 +151,6 @@ def test_json_under_other_names_is_told(tmp_path: Path):
     save(tmp_path, "001-nm-09-000.json", b"[]")
     _, rejections = open_raw(SPEC, tmp_path).scan()
     assert [(r.path, r.kind) for r in rejections] == [("001-nm-09-000.json", "unknown name")]
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("gait")
-
-
-@given(data=st.data())
-@pytest.mark.parametrize("path", [PICKLE, JSON])
-def test_changed_bytes_are_a_sequence_or_a_rejection(folder: Path, path: str, data: st.DataObject):
-    content = pickle.dumps(poses(2))
-    if path == JSON:
-        content = json.dumps([person(f"{t}.jpg", v) for t, v in enumerate(poses(2))]).encode()
-    begin, end = sorted(data.draw(st.tuples(*[st.integers(0, len(content))] * 2)))
-    save(
-        folder / path[-3:], path, content[:begin] + data.draw(st.binary(max_size=9)) + content[end:]
-    )
-    result = read(folder / path[-3:])
-    assert isinstance(result, SkeletonSequence | Rejection)
-    if isinstance(result, SkeletonSequence):
-        assert np.isfinite(result.keypoint).all()
 
 
 @pytest.mark.parametrize("form", ["opengait", "json"])

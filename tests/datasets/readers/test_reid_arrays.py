@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import zipfile
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import aclnet
 from aclnet.datasets.registry import get_dataset, open_raw
@@ -184,26 +181,6 @@ def test_casia_b_in_space_has_no_other_form(tmp_path: Path):
     (tmp_path / "a.txt").write_text("")
     with pytest.raises(AclnetError, match=r"nothing of CASIA-B re-ID.*CASIA_B_match"):
         open_raw(get_dataset("casia-b-3d"), tmp_path)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("arrays")
-    save(root, some_windows(1), [0])
-    return root
-
-
-@given(data=st.data())
-def test_changed_bytes_are_sequences_and_rejections(folder: Path, data: st.DataObject):
-    stream = BytesIO()
-    np.save(stream, some_windows(1)[..., 0].reshape(6, 20))
-    whole = stream.getvalue()
-    begin, end = sorted(data.draw(st.tuples(*[st.integers(0, 160)] * 2)))
-    changed = whole[:begin] + data.draw(st.binary(max_size=30)) + whole[end:]
-    (folder / TRAIN / "source_x_BIWI_6.npy").write_bytes(changed)
-    found, _ = read_all(open_raw(get_dataset("biwi"), folder))
-    for result in found.values():
-        assert isinstance(result, SkeletonSequence | Rejection)
 
 
 SETS = {

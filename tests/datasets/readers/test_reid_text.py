@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import aclnet
 from aclnet.datasets.registry import get_dataset, open_raw
@@ -210,33 +208,11 @@ def test_a_cycle_of_ks20_is_on_one_side_in_all_views(tmp_path: Path):
         assert names[0] == names[1]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("reid")
-
-
 WHOLE = {
     "biwi": ("Training/001/1_skel.txt", kinect_frame(1)),
     "ks20": ("frontal/gc1_1_1.txt", ks20_frame(1)),
     "kgbd": ("Person001/1.txt", kgbd_frame(1)),
 }
-
-
-@given(data=st.data())
-@pytest.mark.parametrize("dataset", WHOLE)
-def test_changed_files_are_a_sequence_or_a_rejection(
-    folder: Path, dataset: str, data: st.DataObject
-):
-    path, content = WHOLE[dataset]
-    whole = content.encode()
-    begin, end = sorted(data.draw(st.tuples(*[st.integers(0, len(whole))] * 2)))
-    save(folder / dataset, {path: ""})
-    changed = whole[:begin] + data.draw(st.binary(max_size=30)) + whole[end:]
-    (folder / dataset / path).write_bytes(changed)
-    (result,) = read_all(open_raw(get_dataset(dataset), folder / dataset))[0].values()
-    assert isinstance(result, SkeletonSequence | Rejection)
-    if isinstance(result, SkeletonSequence):
-        assert np.isfinite(result.keypoint).all()
 
 
 PROTOCOLS = {
