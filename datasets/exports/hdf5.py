@@ -43,7 +43,7 @@ import numpy as np
 
 from aclnet.datasets.exports import MARK
 from aclnet.datasets.exports.description import Description, description_of
-from aclnet.datasets.exports.recordings import splits_of
+from aclnet.datasets.exports.recordings import splits_of, with_facts
 from aclnet.datasets.formats.caches import cached_by_file, version_of
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
@@ -193,21 +193,13 @@ class Hdf5Source(Source):
         frames = self._frames(table, number["start"], number["n_persons"], number["n_frames"])
         if (frames["index"] != frames["index"][0]).any():
             raise DamageError("its persons have frames of different numbers")
-        return SkeletonSequence(
+        sequence = SkeletonSequence(
             sample_id=text["id"],
             keypoint=frames["keypoint"],
             label=number["label"],
             present=frames["present"],
             frame_index=frames["index"][0],
             score=frames.get("score"),
-            subject=number["subject"],
-            camera=number["camera"],
-            setup=number["setup"],
-            replication=number["replication"],
-            condition=text["condition"],
-            width=number["width"],
-            height=number["height"],
-            source=text["source"],
             prepared=Prepared(
                 centre=table.vectors["centre"][n],
                 rotation=table.vectors["rotation"][n],
@@ -215,6 +207,7 @@ class Hdf5Source(Source):
                 variant=number["variant"],
             ),
         )
+        return with_facts(sequence, number | text)
 
     def _frames(
         self, table: _Table, start: int, persons: int, frames: int

@@ -36,15 +36,16 @@ from pydantic import Field
 
 from aclnet.datasets.exports import MARK
 from aclnet.datasets.exports.description import Description, description_of
-from aclnet.datasets.exports.recordings import left_out_variants, recordings
+from aclnet.datasets.exports.recordings import left_out_variants, recordings, with_facts
 from aclnet.datasets.formats.caches import cached_by_file
 from aclnet.datasets.formats.files import UNSOUND
 from aclnet.datasets.formats.npy_rows import NpyRows, open_npz
-from aclnet.datasets.readers.ctr_npz import NUM_PERSONS, PLACE, SIDES, UNSURE, labels_of
+from aclnet.datasets.readers.ctr_npz import NUM_PERSONS, SIDES, UNSURE, labels_of, side_and_row
+from aclnet.datasets.readers.items import ItemSource
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source
+from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,7 +204,7 @@ def open_npz_export(spec: DatasetSpec, raw: Path) -> ExportedNpz:
 
 
 @dataclass(frozen=True, slots=True)
-class ExportedNpz(Source):
+class ExportedNpz(ItemSource):
     """One protocol of a store, `root`, read row by row; an item's path is `FILE/x_train/ROW`."""
 
     def normalisation(self) -> str:
@@ -230,18 +231,9 @@ class ExportedNpz(Source):
     def splits(self) -> dict[str, list[str]]:
         return {f"{self._description.protocol}_{side}": list(self._ids(side)) for side in SIDES}
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
-        place = PLACE.fullmatch(item.path)
-        if place is None:
-            return Rejection(item.path, None, "the path is not of the form FILE/x_train/ROW")
-        try:
-            return self._sequence(self.arrays()[place[1]], int(place[2]))
-        except AclnetError as error:
-            return Rejection(item.path, None, str(error))
-        except DamageError as damage:
-            return damage.at(item.path)
-
-    def _sequence(self, arrays: dict[str, NpyRows], row: int) -> SkeletonSequence:
+    def sequence(self, item: Item) -> SkeletonSequence:
+        side, row = side_and_row(item)
+        arrays = self.arrays()[side]
         label = int(labels_of(arrays["y"].read(row))[0])
         if label == UNSURE:
             raise DamageError(f"row {row} of y is not one-hot")
@@ -264,23 +256,16 @@ class ExportedNpz(Source):
             score = tracks(_finite(arrays, "score", row))
         elif self._description.scored:
             score = np.ascontiguousarray(x[..., -1])
-        return SkeletonSequence(
+        sequence = SkeletonSequence(
             sample_id=text["id"],
             keypoint=np.ascontiguousarray(x[..., : self.spec.dimensions]),
             label=label,
             present=tracks(arrays["present"].read(row)[0].view(np.uint8) != 0),
             frame_index=arrays["frame_index"].read(row)[0, :frames].copy(),
             score=score,
-            subject=number["subject"],
-            camera=number["camera"],
-            setup=number["setup"],
-            replication=number["replication"],
-            width=number["width"],
-            height=number["height"],
-            condition=text["condition"],
-            source=text["source"],
             prepared=Prepared(vector["centre"], vector["rotation"], original=text["id"]),
         )
+        return with_facts(sequence, number | text)
 
     def _ids(self, side: str) -> Iterator[str]:
         """Sample ids of a side, row by row; AclnetError where they are not to be read."""

@@ -1,19 +1,24 @@
-"""What the writers of exports share: the recordings and the splits of a store."""
+"""What exports share: the recordings and the splits of a store, and what is said of each."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
     from aclnet.datasets.spec.sequence import SkeletonSequence
     from aclnet.datasets.store.store import Store
+
+
+_FACTS = (
+    "subject", "camera", "setup", "replication", "condition", "width", "height", "source"
+)  # fmt: skip
 
 
 def splits_of(store: Store) -> dict[str, NDArray[np.bool_]]:
@@ -49,6 +54,11 @@ def _joined(pieces: list[SkeletonSequence], sample_id: str) -> SkeletonSequence:
         frame_index=np.concatenate([piece.frame_index for piece in pieces]),
         score=np.concatenate(scores, axis=1) if scores else None,
     )
+
+
+def with_facts(sequence: SkeletonSequence, facts: Mapping[str, Any]) -> SkeletonSequence:
+    """The sequence with those of the facts that every form keeps of it."""
+    return replace(sequence, **{name: facts[name] for name in _FACTS})
 
 
 def left_out_variants(store: Store) -> list[str]:

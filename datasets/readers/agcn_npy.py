@@ -23,13 +23,13 @@ import numpy as np
 from aclnet.datasets.formats.caches import cached_by_file, version_of
 from aclnet.datasets.formats.npy_rows import NpyRows, open_npy
 from aclnet.datasets.formats.unpickle import is_integer, load_pickle
-from aclnet.datasets.readers.items import unique_items
-from aclnet.datasets.readers.joints import presence
+from aclnet.datasets.readers.items import ItemSource, unique_items
+from aclnet.datasets.readers.joints import presence, without_filling
 from aclnet.datasets.readers.ntu import with_columns
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source
+from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ def agcn_folders(root: Path, names: list[str]) -> list[Path]:
 
 
 @dataclass(frozen=True, slots=True)
-class AgcnSource(Source):
+class AgcnSource(ItemSource):
     """A folder of one side or both, read row by row; an item's path is `FILE/ROW`.
 
     What its samples are (metres; or pixels with scores) follows from the spec's layout and units.
@@ -88,34 +88,27 @@ class AgcnSource(Source):
         """Both scripts take persons by their place in the lists of frames."""
         return False
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
+    def sequence(self, item: Item) -> SkeletonSequence:
         place = _PLACE.fullmatch(item.path)
         if place is None:
-            return Rejection(item.path, None, "the path is not of the form FILE/ROW")
-        try:
-            side = self._side(place[2])
-            label = self._label(side, int(place[3]))
-            values = side.rows.read(int(place[3]))[0].transpose(3, 1, 2, 0)
-            keypoint, score = self._joints(values, place[1])
-            present = presence(keypoint)
-        except AclnetError as error:
-            return Rejection(item.path, None, str(error))
-        except DamageError as damage:
-            return damage.at(item.path)
-        kept = np.flatnonzero(present.any(axis=0))
+            raise DamageError("the path is not of the form FILE/ROW")
+        side = self._side(place[2])
+        label = self._label(side, int(place[3]))
+        values = side.rows.read(int(place[3]))[0].transpose(3, 1, 2, 0)
+        keypoint, score = self._joints(values, place[1])
         in_pixels = score is not None
         sequence = SkeletonSequence(
             sample_id=item.sample_id,
-            keypoint=keypoint[:, kept],
+            keypoint=keypoint,
             label=label,
-            present=present[:, kept],
-            frame_index=kept.astype(np.int32),
-            score=None if score is None else score[:, kept],
+            present=presence(keypoint),
+            frame_index=np.arange(keypoint.shape[1], dtype=np.int32),
+            score=score,
             width=WIDTH * in_pixels,
             height=HEIGHT * in_pixels,
             source=item.path,
         )
-        return with_columns(sequence)
+        return with_columns(without_filling(sequence))
 
     def _joints(
         self, values: NDArray[np.floating[Any]], file: str

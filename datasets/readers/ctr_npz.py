@@ -21,12 +21,13 @@ import numpy as np
 
 from aclnet.datasets.formats.caches import cached_by_file
 from aclnet.datasets.formats.npy_rows import NpyRows, open_npz
-from aclnet.datasets.readers.joints import presence
+from aclnet.datasets.readers.items import ItemSource
+from aclnet.datasets.readers.joints import presence, without_filling
 from aclnet.datasets.readers.ntu import parse_name, usable, with_columns
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import DatasetSpec, Item, Source
+from aclnet.datasets.spec.source import DatasetSpec, Item
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,15 +40,14 @@ _GROUPED_BY = {"xsub": "subject", "xview": "camera", "xset": "setup"}
 """What the samples of a protocol are in the order of, before that of their names."""
 _CALLED = {"cs": "xsub", "csub": "xsub", "cv": "xview", "cset": "xset"}
 """Protocols by the last word of a file's name."""
-PLACE = re.compile(r".*/x_(train|test)/(\d{1,9})", re.ASCII | re.DOTALL)
-"""An item's path, its side and its row."""
+_PLACE = re.compile(r".*/x_(train|test)/(\d{1,9})", re.ASCII | re.DOTALL)
 _CHUNK = 4096
 UNSURE = -1
 """Class of a row that is not one-hot."""
 
 
 @dataclass(frozen=True, slots=True)
-class CtrNpzSource(Source):
+class CtrNpzSource(ItemSource):
     """One file, `root`, read row by row; an item's path is `FILE/x_train/ROW`."""
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
@@ -69,32 +69,22 @@ class CtrNpzSource(Source):
         prefix = f"{protocol}_" if known else ""
         return {f"{prefix}{side}": list(ids) for side, ids in index.ids.items()}
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
-        place = PLACE.fullmatch(item.path)
-        if place is None:
-            return Rejection(item.path, None, "the path is not of the form FILE/x_train/ROW")
-        side, row = place[1], int(place[2])
-        try:
-            arrays = self._arrays()
-            label = int(labels_of(arrays[f"y_{side}"].read(row))[0])
-            if label == UNSURE:
-                raise DamageError(f"row {row} of y_{side} is not one-hot")
-            keypoint = self._keypoint(arrays[f"x_{side}"].read(row)[0])
-            present = presence(keypoint)
-        except AclnetError as error:
-            return Rejection(item.path, None, str(error))
-        except DamageError as damage:
-            return damage.at(item.path)
-        kept = np.flatnonzero(present.any(axis=0))
+    def sequence(self, item: Item) -> SkeletonSequence:
+        side, row = side_and_row(item)
+        arrays = self._arrays()
+        label = int(labels_of(arrays[f"y_{side}"].read(row))[0])
+        if label == UNSURE:
+            raise DamageError(f"row {row} of y_{side} is not one-hot")
+        keypoint = self._keypoint(arrays[f"x_{side}"].read(row)[0])
         sequence = SkeletonSequence(
             sample_id=item.sample_id,
-            keypoint=keypoint[:, kept],
+            keypoint=keypoint,
             label=label,
-            present=present[:, kept],
-            frame_index=kept.astype(np.int32),
+            present=presence(keypoint),
+            frame_index=np.arange(keypoint.shape[1], dtype=np.int32),
             source=item.path,
         )
-        return with_columns(sequence)
+        return with_columns(without_filling(sequence))
 
     def _keypoint(self, row: NDArray[np.float32]) -> NDArray[np.float32]:
         """(M, T, V, 3): both persons, or one who is there twice."""
@@ -111,6 +101,14 @@ class CtrNpzSource(Source):
 
     def _index(self) -> _Index:
         return _make_index(self.root, _Dataset(self.spec.name, self.spec))
+
+
+def side_and_row(item: Item) -> tuple[str, int]:
+    """Where an item is, by its path; DamageError where that does not tell."""
+    place = _PLACE.fullmatch(item.path)
+    if place is None:
+        raise DamageError("the path is not of the form FILE/x_train/ROW")
+    return place[1], int(place[2])
 
 
 @dataclass(frozen=True, slots=True)

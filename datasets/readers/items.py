@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from aclnet.datasets.formats.files import read_file, walk_files
+from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.sequence import DamageError, Rejection
 from aclnet.datasets.spec.source import Item, Source
 
@@ -20,17 +21,31 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class FileSource(Source):
+class ItemSource(Source):
+    """Raw data whose items are rejected by their own paths."""
+
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
+        try:
+            return self.sequence(item)
+        except AclnetError as error:
+            return Rejection(item.path, None, str(error))
+        except DamageError as damage:
+            return damage.at(item.path)
+
+    @abstractmethod
+    def sequence(self, item: Item) -> SkeletonSequence:
+        """The sequence of an item; DamageError or AclnetError where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource(ItemSource):
     """Raw data in which every item is a file of its own."""
 
     max_bytes: ClassVar[int]
     """Well above any real file of the kind, see `read_file`."""
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
-        try:
-            return self.parse(item, read_file(self.root, item.path, self.max_bytes))
-        except DamageError as damage:
-            return damage.at(item.path)
+    def sequence(self, item: Item) -> SkeletonSequence:
+        return self.parse(item, read_file(self.root, item.path, self.max_bytes))
 
     @abstractmethod
     def parse(self, item: Item, data: bytes) -> SkeletonSequence:

@@ -23,7 +23,7 @@ import numpy as np
 
 from aclnet.datasets.formats.files import read_file, walk_files
 from aclnet.datasets.formats.npy import parse_npy
-from aclnet.datasets.readers.items import ListedSource, unique_items
+from aclnet.datasets.readers.items import ItemSource, ListedSource, unique_items
 from aclnet.datasets.readers.joints import presence
 from aclnet.datasets.readers.reid_text import KGBD_ORDER
 from aclnet.datasets.spec.errors import AclnetError
@@ -53,7 +53,7 @@ _MAX_BYTES = 2**29
 
 
 @dataclass(frozen=True, slots=True)
-class ReidArraysSource(ListedSource):
+class ReidArraysSource(ItemSource, ListedSource):
     """A folder or archive with the windows of one length."""
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
@@ -77,15 +77,12 @@ class ReidArraysSource(ListedSource):
         items, doubles = unique_items(found)
         return items, rejections + doubles
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
+    def sequence(self, item: Item) -> SkeletonSequence:
         side, _, number = item.sample_id.rpartition("/")
         try:
-            windows = self._windows(item.path)
-            return self._sequence(item, side, windows, int(number))
+            return self._sequence(item, side, self._windows(item.path), int(number))
         except (ValueError, IndexError):
-            return Rejection(item.path, None, f"there is no window {item.sample_id}")
-        except DamageError as damage:
-            return damage.at(item.path)
+            raise DamageError(f"there is no window {item.sample_id}") from None
 
     def _side(self, path: str) -> str | None:
         folder = PurePosixPath(path).parent.name.lower()
