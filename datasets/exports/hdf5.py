@@ -77,6 +77,13 @@ _CHUNK = 2048  # rows: 600 kB of 25 joints
 _CACHE = 32 << 20  # bytes of decoded chunks: neighbours share one
 
 
+def _row_shapes(joints: int, coordinates: int, *, scored: bool) -> dict[str, tuple[int, ...]]:
+    """Shape of one row of each array of rows."""
+    shapes: dict[str, tuple[int, ...]] = {"keypoint": (joints, coordinates)}
+    shapes |= {"present": (), "index": ()}
+    return shapes | {"score": (joints,)} if scored else shapes
+
+
 def write_hdf5(store: Store, path: Path) -> list[str]:
     """Writes all of a store; returns what is left out, which is nothing."""
     persons, frames = (store.column(n).astype(np.int64) for n in ("n_persons", "n_frames"))
@@ -106,20 +113,18 @@ def _add(file: h5py.File, name: str, values: Any) -> None:  # noqa: ANN401 - an 
 
 
 def _add_frames(file: h5py.File, store: Store, total: int) -> None:
-    joints = store.layout.num_joints
-    shapes = {"keypoint": (joints, store.coordinates), "score": (joints,)}
+    shapes = _row_shapes(store.layout.num_joints, store.coordinates, scored=store.has_score)
     arrays = {
         name: file.create_dataset(
             f"frames/{name}",
-            shape=(total, *shapes.get(name, ())),
-            dtype=dtype,
-            chunks=(min(total, _CHUNK), *shapes.get(name, ())),
+            shape=(total, *shape),
+            dtype=_FRAMES[name],
+            chunks=(min(total, _CHUNK), *shape),
             compression="gzip",
             compression_opts=1,
             shuffle=True,
         )
-        for name, dtype in _FRAMES.items()
-        if name != "score" or store.has_score
+        for name, shape in shapes.items()
     }
     done = 0
     for block in store.packed_rows():
@@ -215,10 +220,9 @@ class Hdf5Source(Source):
         """(M, T, ...) of each array of rows."""
         rows = persons * frames
         joints = get_layout(self.spec.layout).num_joints
-        shapes = {"keypoint": (joints, self.spec.dimensions), "score": (joints,)}
+        scored = table.description.scored
         found: dict[str, NDArray[Any]] = {}
-        for name in _FRAMES if table.description.scored else [n for n in _FRAMES if n != "score"]:
-            shape = shapes.get(name, ())
+        for name, shape in _row_shapes(joints, self.spec.dimensions, scored=scored).items():
             try:
                 array = _dataset(_file(self.root), f"frames/{name}")
                 if array.dtype != _FRAMES[name] or array.shape[1:] != shape:
