@@ -85,7 +85,10 @@ def _parse_name(stem: str) -> _Name | None:
 
 def _keypoint(data: bytes, label: int) -> NDArray[np.float32]:
     """(1, T, V, 3) of a file; its label, if it tells one, must be that of its name."""
-    content = parse_json(data)
+    try:
+        content = parse_json(data)
+    except DamageError as damage:
+        raise DamageError(damage.reason) from None  # without a line: such a file is one
     if not isinstance(content, dict) or not isinstance(content.get("skeletons"), list):
         raise DamageError("an object with `skeletons` is expected")
     told = content.get("label", label + 1)
