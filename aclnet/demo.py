@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aclnet.datasets.formats.atomic import write_json
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth.motion import FAMILIES
@@ -96,7 +96,7 @@ def make_store(
         )
     with open_executor() as execute:
         report = prepare(
-            get_dataset("ntu60").open(raw),
+            open_raw(get_dataset("ntu60"), raw),
             out,
             PrepareOptions(),
             execute,

@@ -12,7 +12,7 @@ from measure import Row, alternate, command
 from peers import network_input, read_skeleton
 
 import aclnet
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.pipelines.inputs.augment import AugmentSpec
 from aclnet.pipelines.inputs.sampling import ClipSampling, UniformSampling
@@ -44,7 +44,7 @@ def rows(folder: Path, rounds: int) -> Iterator[Row]:
 
 
 def _parse(files: list[Path], rounds: int) -> Row:
-    source = get_dataset("ntu60").open(files[0].parent)
+    source = open_raw(get_dataset("ntu60"), files[0].parent)
     chosen = {file.stem: file for file in files[::5]}
     items = [item for item in source.scan()[0] if item.sample_id in chosen]
 

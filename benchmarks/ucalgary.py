@@ -24,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from aclnet.cli.progress import JobsProgress
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.store.store import Store
 from aclnet.evaluation.scorer import Scorer
 from aclnet.pipelines.prepare.executor import open_executor
@@ -105,7 +105,7 @@ def _link(raw: Path, folder: Path) -> None:
 def _store(work: Path, options: PrepareOptions) -> Store:
     out = work / f"{options.normalise}{'-aligned' if options.align else ''}.zarr"
     with open_executor() as execute:
-        source = get_dataset("custom").open((work / "raw").resolve())
+        source = open_raw(get_dataset("custom"), (work / "raw").resolve())
         prepare(source, out, options, execute)
     return Store(out)
 

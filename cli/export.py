@@ -8,19 +8,20 @@ import click
 
 from aclnet.cli import options
 from aclnet.cli.console import progress_bars, screen
+from aclnet.datasets.exports.forms import STORE_FORMS
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from aclnet.runs.run import Run
 
-# as FORMATS in `aclnet.exchange.export_run` and `.export_store`, which take long to import
-_OF_RUNS, _OF_STORES = ("official", "safetensors", "embeddings"), ("pyskl", "npz", "hdf5")
+# as RUN_FORMS in `aclnet.exchange.export_run`, which takes long to import
+_OF_RUNS = ("official", "safetensors", "embeddings")
 
 
 @click.command()
 @click.argument("path", metavar="[STORE|RUN]", type=options.PATH, required=False)
-@click.option("--to", type=click.Choice([*_OF_STORES, *_OF_RUNS]), required=True)
+@click.option("--to", type=click.Choice([*STORE_FORMS, *_OF_RUNS]), required=True)
 @click.option("--out", type=options.PATH, help="The file. [default: beside STORE, in RUN]")
 @click.option("--protocol", help="For npz: which one. [default: the store's first]")
 @click.option(
@@ -47,13 +48,13 @@ def command(
     from aclnet.datasets.store.store import Store
     from aclnet.exchange.export_run import default_file as run_file
     from aclnet.exchange.export_run import export, opened
-    from aclnet.exchange.export_store import export_store, file_of
+    from aclnet.exchange.export_store import default_file, export_store
 
     if to != "embeddings" and (store or embedding or windows):
         raise click.UsageError("--store, --embedding and --windows are for embeddings")
     source = opened(path, to, protocol)
     if isinstance(source, Store):
-        file = out or file_of(source, to, protocol)
+        file = out or default_file(source, to, protocol)
         remarks = [f"the store {source.path}", *export_store(source, to, file, protocol)]
     elif to == "embeddings":
         file = out or run_file(source, to)

@@ -149,11 +149,12 @@ def command(
 
 def _open(spec: DatasetSpec, raw: Path, reader: str | None, layout: str) -> Source:
     from aclnet.datasets.readers.user_function import open_with
+    from aclnet.datasets.registry import open_raw
     from aclnet.datasets.spec.errors import AclnetError
 
     if reader is None:
         # where raw data do not tell their joints' layout, the one that is asked for is theirs
-        return (spec if spec.layout else replace(spec, layout=layout)).open(raw)
+        return open_raw(spec if spec.layout else replace(spec, layout=layout), raw)
     if spec.name != "custom":
         raise AclnetError(f"--reader opens data of your own: `aclnet prepare custom --raw {raw}`")
     return open_with(reader, raw)

@@ -13,9 +13,16 @@ from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
+from aclnet.datasets.exports.forms import export_opener
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.source import DatasetSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from aclnet.datasets.spec.source import Source
 
 GROUP = "aclnet.datasets"
 
@@ -52,6 +59,17 @@ def all_datasets() -> dict[str, DatasetSpec]:
             raise AclnetError(f"{point.value} adds a dataset {spec.name!r}, which there is already")
         found[spec.name] = spec
     return found
+
+
+def open_raw(spec: DatasetSpec, raw: Path) -> Source:
+    """A dataset's raw data at a path, which may be an export of its store.
+
+    AclnetError where there are none.
+    """
+    if not raw.exists():
+        forms = "; or ".join(spec.about.forms)
+        raise AclnetError(f"{raw} is not there; {spec.title} is read from {forms}")
+    return (export_opener(raw) or spec.opener)(spec, raw.absolute())
 
 
 @cache

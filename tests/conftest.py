@@ -76,7 +76,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def prepare_raw():
     """Prepares raw recordings in this process: `prepare_raw(raw, out, dataset=..., **options)`."""
-    from aclnet.datasets.registry import get_dataset
+    from aclnet.datasets.registry import get_dataset, open_raw
     from aclnet.pipelines.prepare.executor import open_executor
     from aclnet.pipelines.prepare.options import PrepareOptions
     from aclnet.pipelines.prepare.stages import prepare
@@ -90,7 +90,7 @@ def prepare_raw():
         **options: Any,
     ) -> Report:
         spec = get_dataset(dataset) if isinstance(dataset, str) else dataset
-        source = spec.open(raw)
+        source = open_raw(spec, raw)
         chosen = PrepareOptions(**options)
         with open_executor() as run:
             return prepare(source, out, chosen, run, lambda *_: None, overwrite=overwrite)

@@ -11,11 +11,11 @@ import h5py
 import numpy as np
 
 from aclnet.datasets.discovery import newest_run, newest_store
+from aclnet.datasets.exports.forms import STORE_FORMS
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.progress import silent
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.store import Store
-from aclnet.exchange import export_store as store_forms
 from aclnet.exchange.export_store import new_file
 from aclnet.exchange.official import write_official
 from aclnet.retrieval.embedder import Embedder
@@ -118,14 +118,14 @@ def opened(path: Path | None, to: str, protocol: str | None = None) -> Store | R
 
     AclnetError where there is none, one of the other kind, or a `protocol` for a run.
     """
-    if to in store_forms.FORMATS:
+    if to in STORE_FORMS:
         if path is not None and (path / "run.json").is_file():
             raise AclnetError(
                 f"{path} is a run; it becomes {_any_of([*RUN_FORMS, 'embeddings'])}, not {to}"
             )
         return Store(path or newest_store(Path()))
     if path is not None and (path / manifest.NAME).is_file():
-        raise AclnetError(f"{path} is a store; it becomes {_any_of(store_forms.FORMATS)}, not {to}")
+        raise AclnetError(f"{path} is a store; it becomes {_any_of(STORE_FORMS)}, not {to}")
     if protocol is not None:
         raise AclnetError("--protocol is for stores that become npz; a run has one already")
     return Run(path or newest_run(Path()))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.protocols import Protocol
-from aclnet.datasets.spec.source import About, DatasetSpec, Source
+from aclnet.datasets.spec.source import DatasetSpec, Provenance, Source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +63,7 @@ DATASETS = (
         units="px",
         class_names=tuple(f"{subject:03}" for subject in range(1, 1 + _SUBJECTS)),
         opener=_open,
-        about=About(
+        about=Provenance(
             home="http://www.cbsr.ia.ac.cn/english/Gait%20Databases.asp",
             terms="see its page; poses: GaitGraph (github.com/tteepe/GaitGraph), OpenGait",
             size="",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aclnet.datasets.spec.source import About, DatasetSpec, Source
+from aclnet.datasets.spec.source import DatasetSpec, Provenance, Source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ DATASETS = (
         units="m",
         class_names=(),
         opener=_open,
-        about=About(
+        about=Provenance(
             home="docs/custom.md",
             terms="yours",
             size="",

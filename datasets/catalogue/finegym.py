@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aclnet.datasets.spec.source import About, DatasetSpec, Source, class_names
+from aclnet.datasets.spec.source import DatasetSpec, Provenance, Source, read_class_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,9 +23,9 @@ DATASETS = (
         layout="coco_new",
         raw_layout="coco",
         units="px",
-        class_names=class_names("finegym"),
+        class_names=read_class_names("finegym"),
         opener=_open,
-        about=About(
+        about=Provenance(
             home="https://github.com/kennymckormick/pyskl/blob/main/tools/data/README.md",
             terms="skeletons of public videos; annotations CC BY-NC 4.0",
             size="",

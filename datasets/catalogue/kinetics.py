@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from aclnet.datasets.spec.source import About, DatasetSpec, Source, class_names
+from aclnet.datasets.spec.source import DatasetSpec, Provenance, Source, read_class_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,9 +33,9 @@ DATASETS = (
         layout="coco_new",
         raw_layout="coco",
         units="px",
-        class_names=class_names("kinetics"),
+        class_names=read_class_names("kinetics"),
         opener=_open,
-        about=About(
+        about=Provenance(
             home="https://github.com/kennymckormick/pyskl/blob/main/tools/data/README.md",
             terms="skeletons of public videos; ask their authors",
             size="",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aclnet.datasets.spec.protocols import Protocol, by_column
-from aclnet.datasets.spec.source import About, DatasetSpec, Source, class_names
+from aclnet.datasets.spec.source import DatasetSpec, Provenance, Source, read_class_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,9 +46,9 @@ DATASETS = (
         title="MSR-Action3D",
         layout="kinect_v1",
         units="m",
-        class_names=class_names("msr-action3d"),
+        class_names=read_class_names("msr-action3d"),
         opener=_open,
-        about=About(
+        about=Provenance(
             home="https://sites.google.com/view/wanqingli/data-sets/msr-action3d",
             terms="see its page",
             size="",

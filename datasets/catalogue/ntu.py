@@ -14,7 +14,7 @@ import numpy as np
 from aclnet.datasets.formats.files import walk_files
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.protocols import Protocol, by_column
-from aclnet.datasets.spec.source import About, DatasetSpec, Source, class_names
+from aclnet.datasets.spec.source import DatasetSpec, Provenance, Source, read_class_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -106,9 +106,9 @@ DATASETS = (
         title="NTU RGB+D 60",
         layout="nturgb+d",
         units="m",
-        class_names=class_names("ntu120")[:60],
+        class_names=read_class_names("ntu120")[:60],
         opener=_open,
-        about=About(
+        about=Provenance(
             home=_HOME,
             terms=_TERMS,
             size="5.8 GB (skeletons)",
@@ -131,9 +131,9 @@ DATASETS = (
         title="NTU RGB+D 120",
         layout="nturgb+d",
         units="m",
-        class_names=class_names("ntu120"),
+        class_names=read_class_names("ntu120"),
         opener=_open,
-        about=About(
+        about=Provenance(
             home=_HOME,
             terms=_TERMS,
             size="5.8 GB and 4.5 GB (skeletons, two archives)",

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aclnet.datasets.spec.protocols import by_column
-from aclnet.datasets.spec.source import About, DatasetSpec, Source, class_names
+from aclnet.datasets.spec.source import DatasetSpec, Provenance, Source, read_class_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,9 +26,9 @@ DATASETS = (
         title="NW-UCLA",
         layout="kinect_v1",
         units="m",
-        class_names=class_names("nw-ucla"),
+        class_names=read_class_names("nw-ucla"),
         opener=_open,
-        about=About(
+        about=Provenance(
             home="https://github.com/Uason-Chen/CTR-GCN",
             terms="see its page",
             size="",

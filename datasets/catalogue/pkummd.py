@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aclnet.datasets.spec.source import About, DatasetSpec, Source, class_names
+from aclnet.datasets.spec.source import DatasetSpec, Provenance, Source, read_class_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,9 +30,9 @@ DATASETS = (
         title="PKU-MMD",
         layout="nturgb+d",
         units="m",
-        class_names=class_names("pkummd"),
+        class_names=read_class_names("pkummd"),
         opener=_open,
-        about=About(
+        about=Provenance(
             home="https://struct002.github.io/PKUMMD/",
             terms="non-commercial research; nothing to sign",
             size="",

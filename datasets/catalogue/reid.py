@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.protocols import Protocol
-from aclnet.datasets.spec.source import About, DatasetSpec, Source
+from aclnet.datasets.spec.source import DatasetSpec, Provenance, Source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +60,7 @@ DATASETS = (
         units="m",
         class_names=_names(range(50)),
         opener=_open,
-        about=About(
+        about=Provenance(
             home="http://robotics.dei.unipd.it/reid/index.php/downloads",
             terms="see its page",
             size="",
@@ -83,7 +83,7 @@ DATASETS = (
         units="m",
         class_names=tuple(map(str, range(11))),
         opener=_open,
-        about=About(
+        about=Provenance(
             home="http://robotics.dei.unipd.it/reid/index.php/downloads",
             terms="see its page",
             size="",
@@ -106,7 +106,7 @@ DATASETS = (
         units="m",
         class_names=_names(range(1, 165)),
         opener=_open,
-        about=About(
+        about=Provenance(
             home="https://www.researchgate.net/publication/275023745",
             terms="see its page",
             size="",
@@ -123,7 +123,7 @@ DATASETS = (
         units="m",
         class_names=tuple(map(str, _KS20_BODIES)),
         opener=_open,
-        about=About(
+        about=Provenance(
             home="https://github.com/Kali-Hac/TranSG",
             terms=_REQUEST,
             size="",
@@ -140,7 +140,7 @@ DATASETS = (
         units="m",
         class_names=_names(range(1, 125)),
         opener=_open,
-        about=About(
+        about=Provenance(
             home="https://github.com/Kali-Hac/TranSG",
             terms=_REQUEST,
             size="",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aclnet.datasets.spec.protocols import Protocol
-from aclnet.datasets.spec.source import About, DatasetSpec, Source, class_names
+from aclnet.datasets.spec.source import DatasetSpec, Provenance, Source, read_class_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,9 +47,9 @@ DATASETS = (
         title="SBU Kinect Interaction",
         layout="sbu",
         units="m",
-        class_names=class_names("sbu"),
+        class_names=read_class_names("sbu"),
         opener=_open,
-        about=About(
+        about=Provenance(
             home="http://vision.cs.stonybrook.edu/~kiwon/Datasets/SBU_Kinect_Interactions/README.txt",
             terms="see its page",
             size="",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from aclnet.datasets.spec.protocols import by_column
-from aclnet.datasets.spec.source import About, DatasetSpec, Source, class_names
+from aclnet.datasets.spec.source import DatasetSpec, Provenance, Source, read_class_names
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,9 +25,9 @@ DATASETS = (
         title="UTD-MHAD",
         layout="utd_mhad",
         units="m",
-        class_names=class_names("utd-mhad"),
+        class_names=read_class_names("utd-mhad"),
         opener=_open,
-        about=About(
+        about=Provenance(
             home="https://personal.utdallas.edu/~kehtar/UTD-MHAD.html",
             terms="open download",
             size="",

@@ -1,27 +1,20 @@
-"""Files that `aclnet export` made of stores: every dataset takes its own back as raw data."""
+"""What a file that `aclnet export` made of a store says of it."""
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from aclnet.datasets.formats.files import UNSOUND
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-    from aclnet.datasets.spec.source import DatasetSpec, Source
-
-MARK = "aclnet"
-"""Key of the description in a pickle, the first one of the file; its array's name in a `.npz`;
-first word of an HDF5 file."""
-_FIRST_BYTES = 64
+    from aclnet.datasets.spec.source import DatasetSpec
+    from aclnet.datasets.store.store import Store
 
 
 class Description(BaseModel):
@@ -74,42 +67,18 @@ class Description(BaseModel):
         )
 
 
-def opener(raw: Path) -> Callable[[DatasetSpec, Path], Source] | None:
-    """What opens `raw` where it is an export, told by its name and what it begins with or lists;
-    else None.
-    """
-    if not raw.is_file():
-        return None
-    if raw.suffix.lower() in (".h5", ".hdf5"):
-        from aclnet.datasets.exports.hdf5 import open_hdf5
-
-        return open_hdf5
-    if raw.suffix.lower() == ".pkl" and MARK.encode() in _beginning(raw):
-        from aclnet.datasets.readers.pyskl import open_exported
-
-        return open_exported
-    if raw.suffix.lower() == ".npz" and f"{MARK}.npy" in _members(raw):
-        from aclnet.datasets.exports.npz import open_exported_npz
-
-        return open_exported_npz
-    return None
-
-
-def _beginning(raw: Path) -> bytes:
-    try:
-        with raw.open("rb") as file:
-            return file.read(_FIRST_BYTES)
-    except OSError as error:
-        raise AclnetError(f"{raw} cannot be read: {error.strerror}") from None
-
-
-def _members(raw: Path) -> list[str]:
-    """What a zip lists; nothing where it is none, as those who read other `.npz` files say."""
-    try:
-        with zipfile.ZipFile(raw) as archive:
-            return archive.namelist()
-    except (OSError, *UNSOUND):
-        return []
+def description_of(store: Store, file_layout: str = "") -> Description:
+    """What an export of a store says of it; `file_layout` of its joints where it is another."""
+    return Description(
+        dataset=store.name,
+        title=store.attributes.title,
+        layout=store.layout.name,
+        file_layout=file_layout or store.layout.name,
+        units=store.attributes.units,
+        scored=store.has_score,
+        normalisation=store.attributes.normalisation,
+        class_names=tuple(store.class_names),
+    )
 
 
 def _known(layout: str, path: Path) -> str:

@@ -32,16 +32,19 @@ damaged metadata make that crash the whole process. So what other software wrote
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import h5py
 import numpy as np
 
-from aclnet.datasets.exports.description import MARK, Description
+from aclnet.datasets.exports import MARK
+from aclnet.datasets.exports.description import Description, description_of
+from aclnet.datasets.exports.recordings import splits_of, with_facts
+from aclnet.datasets.formats.caches import cached_by_file, version_of
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, SkeletonSequence
@@ -54,22 +57,81 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aclnet.datasets.spec.source import DatasetSpec
+    from aclnet.datasets.store.store import Store
 
-TEXTS = ("id", "original", "condition", "source")
-NUMBERS = (
+_TEXTS = ("id", "original", "condition", "source")
+_NUMBERS = (
     "label", "subject", "camera", "setup", "replication", "width", "height", "variant", "n_persons",
     "n_frames", "start",
 )  # fmt: skip
-VECTORS = ("centre", "rotation")
+_VECTORS = ("centre", "rotation")
 """Columns by what they hold: text, a whole number, an array."""
-FRAMES = {"keypoint": "float32", "present": "bool", "index": "int32", "score": "float32"}
+_FRAMES = {"keypoint": "float32", "present": "bool", "index": "int32", "score": "float32"}
 """Arrays of rows and their dtypes."""
 
-USER_BLOCK = 512
+_USER_BLOCK = 512
 """Bytes before HDF5's own."""
 _ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError)
 """What h5py raises where something is not there, or of another kind."""
+_CHUNK = 2048  # rows: 600 kB of 25 joints
 _CACHE = 32 << 20  # bytes of decoded chunks: neighbours share one
+
+
+def _row_shapes(joints: int, coordinates: int, *, scored: bool) -> dict[str, tuple[int, ...]]:
+    """Shape of one row of each array of rows."""
+    shapes: dict[str, tuple[int, ...]] = {"keypoint": (joints, coordinates)}
+    shapes |= {"present": (), "index": ()}
+    return shapes | {"score": (joints,)} if scored else shapes
+
+
+def write_hdf5(store: Store, path: Path) -> list[str]:
+    """Writes all of a store; returns what is left out, which is nothing."""
+    persons, frames = (store.column(n).astype(np.int64) for n in ("n_persons", "n_frames"))
+    rows = persons * frames
+    start = np.cumsum(rows) - rows
+    description = description_of(store)
+    with h5py.File(path, "w", userblock_size=_USER_BLOCK) as file:
+        for name, value in description.model_dump(exclude={"class_names"}).items():
+            file.attrs[name] = value
+        _add(file, "class_names", store.class_names)
+        file["layout"] = json.dumps(store.layout.model_dump(mode="json"))
+        for name in (*_TEXTS, *_NUMBERS, *_VECTORS):
+            _add(file, f"samples/{name}", start if name == "start" else store.column(name))
+        file.create_group("splits", track_order=True)
+        for name, mask in splits_of(store).items():
+            _add(file, f"splits/{name}", mask)
+        _add_frames(file, store, int(rows.sum()))
+    seal(path)
+    return []
+
+
+def _add(file: h5py.File, name: str, values: Any) -> None:  # noqa: ANN401 - an array or a list
+    values = np.asarray(values)
+    text = values.dtype.kind not in "biuf"
+    dtype = h5py.string_dtype() if text else values.dtype
+    file.create_dataset(name, data=values.tolist() if text else values, dtype=dtype)
+
+
+def _add_frames(file: h5py.File, store: Store, total: int) -> None:
+    shapes = _row_shapes(store.layout.num_joints, store.coordinates, scored=store.has_score)
+    arrays = {
+        name: file.create_dataset(
+            f"frames/{name}",
+            shape=(total, *shape),
+            dtype=_FRAMES[name],
+            chunks=(min(total, _CHUNK), *shape),
+            compression="gzip",
+            compression_opts=1,
+            shuffle=True,
+        )
+        for name, shape in shapes.items()
+    }
+    done = 0
+    for block in store.packed_rows():
+        size = len(block["present"])
+        for name, array in arrays.items():
+            array[done : done + size] = block[name]
+        done += size
 
 
 def seal(path: Path) -> None:
@@ -93,7 +155,7 @@ class Hdf5Source(Source):
 
     def fingerprint(self) -> str:
         with self.root.open("rb") as file:
-            return hashlib.sha256(file.read(USER_BLOCK)).hexdigest()
+            return hashlib.sha256(file.read(_USER_BLOCK)).hexdigest()
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         table = _table(self.root)
@@ -136,21 +198,13 @@ class Hdf5Source(Source):
         frames = self._frames(table, number["start"], number["n_persons"], number["n_frames"])
         if (frames["index"] != frames["index"][0]).any():
             raise DamageError("its persons have frames of different numbers")
-        return SkeletonSequence(
+        sequence = SkeletonSequence(
             sample_id=text["id"],
             keypoint=frames["keypoint"],
             label=number["label"],
             present=frames["present"],
             frame_index=frames["index"][0],
             score=frames.get("score"),
-            subject=number["subject"],
-            camera=number["camera"],
-            setup=number["setup"],
-            replication=number["replication"],
-            condition=text["condition"],
-            width=number["width"],
-            height=number["height"],
-            source=text["source"],
             prepared=Prepared(
                 centre=table.vectors["centre"][n],
                 rotation=table.vectors["rotation"][n],
@@ -158,6 +212,7 @@ class Hdf5Source(Source):
                 variant=number["variant"],
             ),
         )
+        return with_facts(sequence, number | text)
 
     def _frames(
         self, table: _Table, start: int, persons: int, frames: int
@@ -165,14 +220,13 @@ class Hdf5Source(Source):
         """(M, T, ...) of each array of rows."""
         rows = persons * frames
         joints = get_layout(self.spec.layout).num_joints
-        shapes = {"keypoint": (joints, self.spec.dimensions), "score": (joints,)}
+        scored = table.description.scored
         found: dict[str, NDArray[Any]] = {}
-        for name in FRAMES if table.description.scored else [n for n in FRAMES if n != "score"]:
-            shape = shapes.get(name, ())
+        for name, shape in _row_shapes(joints, self.spec.dimensions, scored=scored).items():
             try:
                 array = _dataset(_file(self.root), f"frames/{name}")
-                if array.dtype != FRAMES[name] or array.shape[1:] != shape:
-                    raise DamageError(f"`frames/{name}` is not (rows, {shape}) {FRAMES[name]}")
+                if array.dtype != _FRAMES[name] or array.shape[1:] != shape:
+                    raise DamageError(f"`frames/{name}` is not (rows, {shape}) {_FRAMES[name]}")
                 if not (start >= 0 and persons >= 1 and frames >= 1 and start + rows <= len(array)):
                     raise DamageError(f"`frames/{name}` has no rows {start} to {start + rows}")
                 block = array[start : start + rows]
@@ -198,12 +252,8 @@ class _Table(NamedTuple):
     """Of each id, its first one."""
 
 
+@cached_by_file(maxsize=4)
 def _table(path: Path) -> _Table:
-    return _table_of_version(path, *_version(path))
-
-
-@lru_cache(maxsize=4)
-def _table_of_version(path: Path, mtime_ns: int, size: int) -> _Table:
     with _damage(path):
         file = _file(path)
         values = {name: _plain(value) for name, value in file.attrs.items()}
@@ -214,10 +264,10 @@ def _table_of_version(path: Path, mtime_ns: int, size: int) -> _Table:
 def _read_table(path: Path, file: h5py.File, description: Description) -> _Table:
     coordinates = 2 if description.units == "px" else 3
     shapes = {"centre": (coordinates,), "rotation": (coordinates, coordinates)}
-    texts = {name: _text(file, f"samples/{name}") for name in TEXTS}
+    texts = {name: _text(file, f"samples/{name}") for name in _TEXTS}
     count = len(texts["id"])
-    numbers = {name: _column(file, f"samples/{name}", (count,), "iu") for name in NUMBERS}
-    vectors = {n: _column(file, f"samples/{n}", (count, *shapes[n]), "f") for n in VECTORS}
+    numbers = {name: _column(file, f"samples/{name}", (count,), "iu") for name in _NUMBERS}
+    vectors = {n: _column(file, f"samples/{n}", (count, *shapes[n]), "f") for n in _VECTORS}
     splits = {
         f"{protocol}/{side}": _column(file, f"splits/{protocol}/{side}", (count,), "b")
         for protocol in file["splits"]
@@ -275,18 +325,9 @@ def _damage(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _version(path: Path) -> tuple[int, int]:
-    """What makes a changed file another one."""
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
-    return stat.st_mtime_ns, stat.st_size
-
-
 def _file(path: Path) -> h5py.File:
     # a forked process must not share HDF5's state with its parent
-    key = (path, *_version(path), os.getpid())
+    key = (path, version_of(path), os.getpid())
     if key not in _opened:
         for file in _opened.values():
             file.close()  # else HDF5 would take a file that was written over for the one it knows
@@ -295,13 +336,16 @@ def _file(path: Path) -> h5py.File:
     return _opened[key]
 
 
-_opened: dict[tuple[Path, int, int, int], h5py.File] = {}
+_opened: dict[tuple[Path, tuple[int, int], int], h5py.File] = {}
 """The file that was read last: opening it for each sequence would take longer than reading that."""
 
 
 def _open_sealed(path: Path) -> h5py.File:
-    with path.open("rb") as file:
-        begin = file.read(USER_BLOCK)
+    try:
+        with path.open("rb") as file:
+            begin = file.read(_USER_BLOCK)
+    except OSError as error:
+        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
     if not begin.startswith(_seal("").strip()):
         raise AclnetError(f"{path} is no file of `aclnet export --to hdf5`")
     if begin != _seal(_digest(path)):
@@ -310,10 +354,10 @@ def _open_sealed(path: Path) -> h5py.File:
 
 
 def _seal(digest: str) -> bytes:
-    return f"{MARK} export 1, sha256 {digest}".encode().ljust(USER_BLOCK)
+    return f"{MARK} export 1, sha256 {digest}".encode().ljust(_USER_BLOCK)
 
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        file.seek(USER_BLOCK)
+        file.seek(_USER_BLOCK)
         return hashlib.file_digest(file, "sha256").hexdigest()

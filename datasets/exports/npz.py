@@ -16,62 +16,69 @@ both, V joints, C coordinates; two persons, zeros where there are fewer, and aft
 | `id_SIDE`, `condition_SIDE`, `source_SIDE` | (N,) text | |
 | `centre_SIDE`, `rotation_SIDE` | (N, C), (N, C, C) float32 | camera = x @ rotation + centre |
 
-`aclnet` (1,) text, the first array, is a `NpzDescription` as JSON.
+`aclnet` (1,) text, the first array, is a `_NpzDescription` as JSON.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
+import shutil
 import zipfile
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from pydantic import Field
 
-from aclnet.datasets.exports.description import MARK, Description
+from aclnet.datasets.exports import MARK
+from aclnet.datasets.exports.description import Description, description_of
+from aclnet.datasets.exports.recordings import left_out_variants, recordings, with_facts
+from aclnet.datasets.formats.caches import cached_by_file
 from aclnet.datasets.formats.files import UNSOUND
 from aclnet.datasets.formats.npy_rows import NpyRows, open_npz
-from aclnet.datasets.readers.ctr_npz import NUM_PERSONS, PLACE, SIDES, UNSURE, labels_of
+from aclnet.datasets.readers.ctr_npz import NUM_PERSONS, SIDES, UNSURE, labels_of, side_and_row
+from aclnet.datasets.readers.items import ItemSource
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source
+from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from aclnet.datasets.spec.source import DatasetSpec
+    from aclnet.datasets.store.store import Store
 
-TEXTS = ("id", "condition", "source")
-NUMBERS = (
+    Arrays = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
+    """dtype and shape of arrays, by their names."""
+
+_TEXTS = ("id", "condition", "source")
+_NUMBERS = (
     "subject", "camera", "setup", "replication", "width", "height", "n_persons", "n_frames",
 )  # fmt: skip
-VECTORS = ("centre", "rotation")
+_VECTORS = ("centre", "rotation")
 """Columns by what they hold: text, a whole number, an array."""
 _MAX_IDS = 2**28  # bytes: of a million recordings, 64 characters each
 _BLOCK = 2**24  # bytes
 
 
-class NpzDescription(Description):
+class _NpzDescription(Description):
     """What a file says of itself."""
 
     protocol: str = Field(pattern="^[^/]+$")
     """The one whose sides it holds."""
 
 
-def frame_arrays(
-    joints: int, coordinates: int, *, scored: bool
-) -> dict[str, tuple[np.dtype[Any], tuple[int, ...]]]:
+def _frame_arrays(joints: int, coordinates: int, *, scored: bool) -> Arrays:
     """dtype, and shape of one frame's values, of the arrays of frames by their names."""
     channels = 3 if scored else coordinates
-    arrays: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
+    arrays: Arrays = {
         "x": (np.dtype("<f4"), (NUM_PERSONS * joints * channels,)),
         "present": (np.dtype("?"), (NUM_PERSONS,)),
         "frame_index": (np.dtype("<i4"), ()),
@@ -81,15 +88,123 @@ def frame_arrays(
     return arrays
 
 
-def open_exported_npz(spec: DatasetSpec, raw: Path) -> ExportedNpz:
+def write_npz(store: Store, path: Path, protocol: str) -> list[str]:
+    """Writes one protocol of a store; returns what is left out.
+
+    Memory is bounded by a shard and the longest recording. AclnetError where a recording has more
+    persons than there is room for.
+    """
+    masks = {side: store.mask(f"{protocol}/{side}") for side in SIDES}
+    chosen = (masks["train"] | masks["test"]) & (store.column("variant") == 0)
+    persons, frames = store.column("n_persons")[chosen], _frames_by_recording(store, chosen)
+    if persons.max(initial=0) > NUM_PERSONS:
+        crowd = store.column("id")[chosen][persons.argmax()]
+        raise AclnetError(
+            f"{store.path}: {crowd} has {persons.max()} persons, npz has room for {NUM_PERSONS}; "
+            "export to pyskl or hdf5"
+        )
+    description = _NpzDescription(**description_of(store).model_dump(), protocol=protocol)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        _add_member(archive, MARK, np.array([description.model_dump_json()]))
+        for side in SIDES:
+            _write_side(archive, store, protocol, side, max(frames, default=0))
+    left_out = int((store.column("variant") == 0).sum()) - int(chosen.sum())
+    remarks = left_out_variants(store)
+    if left_out:
+        remarks.append(f"{left_out} samples on neither side of {protocol} are left out")
+    return remarks
+
+
+def _write_side(
+    archive: zipfile.ZipFile, store: Store, protocol: str, side: str, longest: int
+) -> None:
+    mask = store.mask(f"{protocol}/{side}")
+    count = len(np.unique(store.column("original")[mask & (store.column("variant") == 0)]))
+    arrays = _frame_arrays(store.layout.num_joints, store.coordinates, scored=store.has_score)
+    members = {name: (dtype, (count, longest, *shape)) for name, (dtype, shape) in arrays.items()}
+    row_of, frames = [], []
+    with ExitStack() as stack:
+        # an archive takes one array at a time: the smaller ones wait in files
+        folder = Path(str(archive.filename)).parent
+        waiting = {n: stack.enter_context(TemporaryFile(dir=folder)) for n in arrays if n != "x"}
+        with _member(archive, f"x_{side}", *members["x"]) as file:
+            for row, sequence in recordings(store, mask):
+                for name, values in _rows_of(sequence, longest, arrays).items():
+                    waiting.get(name, file).write(values.tobytes())
+                row_of.append(row)
+                frames.append(len(sequence.frame_index))
+        for name, rows in waiting.items():
+            rows.seek(0)
+            with _member(archive, f"{name}_{side}", *members[name]) as file:
+                shutil.copyfileobj(rows, file)
+    columns = _columns_of(store, protocol, np.array(row_of, np.int64))
+    columns["n_frames"] = np.array(frames, "<i4")  # of all pieces together
+    for name, values in columns.items():
+        _add_member(archive, f"{name}_{side}", values)
+
+
+def _rows_of(sequence: SkeletonSequence, longest: int, arrays: Arrays) -> dict[str, NDArray[Any]]:
+    """(longest, ...) of each array of frames: a frame's first person, then its second."""
+    persons, frames = sequence.present.shape
+    tracks = {"x": sequence.keypoint, "present": sequence.present}
+    if sequence.score is not None and "score" in arrays:
+        tracks["score"] = sequence.score
+    elif sequence.score is not None:
+        tracks["x"] = np.concatenate([sequence.keypoint, sequence.score[..., None]], axis=-1)
+    rows = {name: np.zeros((longest, *shape), dtype) for name, (dtype, shape) in arrays.items()}
+    rows["frame_index"][:frames] = sequence.frame_index
+    for name, values in tracks.items():
+        of_persons = rows[name].reshape(longest, NUM_PERSONS, -1)
+        of_persons[:frames, :persons] = values.reshape(persons, frames, -1).swapaxes(0, 1)
+    return rows
+
+
+def _columns_of(store: Store, protocol: str, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Values of recordings, each by its (first) row in `samples`."""
+    classes = np.eye(len(store.classes_of(protocol)), dtype="<f4")
+    others = ("condition", "source", *_VECTORS)
+    return {
+        "y": classes[store.column("label")[rows]],
+        "id": store.column("original")[rows],
+        **{name: store.column(name)[rows].astype("<i4") for name in _NUMBERS},
+        **{name: store.column(name)[rows] for name in others},
+    }
+
+
+def _add_member(archive: zipfile.ZipFile, name: str, values: NDArray[Any]) -> None:
+    with _member(archive, name, values.dtype, values.shape) as file:
+        file.write(values.tobytes())
+
+
+@contextmanager
+def _member(
+    archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> Iterator[BinaryIO]:
+    """A stream into an array of the archive, to be given its values in C order."""
+    described = {
+        "descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape
+    }  # fmt: skip
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+        np.lib.format.write_array_header_1_0(file, described)
+        yield file  # type: ignore[misc]  # it can all that is needed
+
+
+def _frames_by_recording(store: Store, mask: NDArray[np.bool_]) -> list[int]:
+    """Frames of each recording of a mask, its pieces together."""
+    _, recording = np.unique(store.column("original")[mask], return_inverse=True)
+    frames = np.bincount(recording, weights=store.column("n_frames")[mask])
+    return frames.astype(int).tolist()  # type: ignore[no-any-return]
+
+
+def open_npz_export(spec: DatasetSpec, raw: Path) -> ExportedNpz:
     """A file of `aclnet export`; AclnetError where it is none, or another dataset's."""
-    source = ExportedNpz(_describe(raw, *_version(raw)).spec(spec, raw), raw)
+    source = ExportedNpz(_describe(raw).spec(spec, raw), raw)
     source.arrays()
     return source
 
 
 @dataclass(frozen=True, slots=True)
-class ExportedNpz(Source):
+class ExportedNpz(ItemSource):
     """One protocol of a store, `root`, read row by row; an item's path is `FILE/x_train/ROW`."""
 
     def normalisation(self) -> str:
@@ -116,24 +231,15 @@ class ExportedNpz(Source):
     def splits(self) -> dict[str, list[str]]:
         return {f"{self._description.protocol}_{side}": list(self._ids(side)) for side in SIDES}
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
-        place = PLACE.fullmatch(item.path)
-        if place is None:
-            return Rejection(item.path, None, "the path is not of the form FILE/x_train/ROW")
-        try:
-            return self._sequence(self.arrays()[place[1]], int(place[2]))
-        except AclnetError as error:
-            return Rejection(item.path, None, str(error))
-        except DamageError as damage:
-            return damage.at(item.path)
-
-    def _sequence(self, arrays: dict[str, NpyRows], row: int) -> SkeletonSequence:
+    def sequence(self, item: Item) -> SkeletonSequence:
+        side, row = side_and_row(item)
+        arrays = self.arrays()[side]
         label = int(labels_of(arrays["y"].read(row))[0])
         if label == UNSURE:
             raise DamageError(f"row {row} of y is not one-hot")
-        text = {name: _texts(arrays[name], row, 1)[0] for name in TEXTS}
-        number = {name: int(arrays[name].read(row)[0]) for name in NUMBERS}
-        vector = {name: _finite(arrays, name, row) for name in VECTORS}
+        text = {name: _texts(arrays[name], row, 1)[0] for name in _TEXTS}
+        number = {name: int(arrays[name].read(row)[0]) for name in _NUMBERS}
+        vector = {name: _finite(arrays, name, row) for name in _VECTORS}
         persons, frames = number["n_persons"], number["n_frames"]
         longest = arrays["x"].shape[1]
         if not (1 <= persons <= NUM_PERSONS and 1 <= frames <= longest):
@@ -150,23 +256,16 @@ class ExportedNpz(Source):
             score = tracks(_finite(arrays, "score", row))
         elif self._description.scored:
             score = np.ascontiguousarray(x[..., -1])
-        return SkeletonSequence(
+        sequence = SkeletonSequence(
             sample_id=text["id"],
             keypoint=np.ascontiguousarray(x[..., : self.spec.dimensions]),
             label=label,
             present=tracks(arrays["present"].read(row)[0].view(np.uint8) != 0),
             frame_index=arrays["frame_index"].read(row)[0, :frames].copy(),
             score=score,
-            subject=number["subject"],
-            camera=number["camera"],
-            setup=number["setup"],
-            replication=number["replication"],
-            width=number["width"],
-            height=number["height"],
-            condition=text["condition"],
-            source=text["source"],
             prepared=Prepared(vector["centre"], vector["rotation"], original=text["id"]),
         )
+        return with_facts(sequence, number | text)
 
     def _ids(self, side: str) -> Iterator[str]:
         """Sample ids of a side, row by row; AclnetError where they are not to be read."""
@@ -179,44 +278,38 @@ class ExportedNpz(Source):
             raise AclnetError(f"{self.root}/id_{side}: {damage.reason}; export it again") from None
 
     @property
-    def _description(self) -> NpzDescription:
-        return _describe(self.root, *_version(self.root))
+    def _description(self) -> _NpzDescription:
+        return _describe(self.root)
 
     def arrays(self) -> dict[str, dict[str, NpyRows]]:
         """By side and name; AclnetError where one is not there or not what it should be."""
         joints = get_layout(self.spec.layout).num_joints
-        # a forked process must not share the file's position with its parent
-        return _open(
-            self.root, *_version(self.root), joints, self.spec.dimensions, process=os.getpid()
-        )
+        return _open(self.root, joints, self.spec.dimensions)
 
 
-@lru_cache(maxsize=4)
-def _describe(path: Path, mtime_ns: int, size: int) -> NpzDescription:
-    """`mtime_ns` and `size` make a changed file another key."""
+@cached_by_file(maxsize=4)
+def _describe(path: Path) -> _NpzDescription:
     try:
         values = json.loads(_texts(open_npz(path, MARK, text=True), 0, 1)[0])
     except (DamageError, ValueError, RecursionError):
         values = None
-    return NpzDescription.parse(path, values)
+    return _NpzDescription.parse(path, values)
 
 
-@lru_cache(maxsize=1)
-def _open(
-    path: Path, mtime_ns: int, size: int, joints: int, coordinates: int, process: int
-) -> dict[str, dict[str, NpyRows]]:
-    description = _describe(path, mtime_ns, size)
-    frames = frame_arrays(joints, coordinates, scored=description.scored)
+@cached_by_file(per_process=True)
+def _open(path: Path, joints: int, coordinates: int) -> dict[str, dict[str, NpyRows]]:
+    description = _describe(path)
+    frames = _frame_arrays(joints, coordinates, scored=description.scored)
     sides = {}
     for side in SIDES:
-        names = ("y", *frames, *NUMBERS, *VECTORS)
+        names = ("y", *frames, *_NUMBERS, *_VECTORS)
         arrays = {name: open_npz(path, f"{name}_{side}") for name in names}
-        arrays |= {name: open_npz(path, f"{name}_{side}", text=True) for name in TEXTS}
+        arrays |= {name: open_npz(path, f"{name}_{side}", text=True) for name in _TEXTS}
         count, longest = (*arrays["x"].shape, 0)[:2]
-        expected: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {
+        expected: Arrays = {
             **{name: (dtype, (longest, *shape)) for name, (dtype, shape) in frames.items()},
-            **{name: (np.dtype("<i4"), ()) for name in NUMBERS},
-            **{name: (arrays[name].dtype, ()) for name in TEXTS},
+            **{name: (np.dtype("<i4"), ()) for name in _NUMBERS},
+            **{name: (arrays[name].dtype, ()) for name in _TEXTS},
             "centre": (np.dtype("<f4"), (coordinates,)),
             "rotation": (np.dtype("<f4"), (coordinates, coordinates)),
             "y": (np.dtype("<f4"), (arrays["y"].row_bytes // 4,)),
@@ -261,11 +354,3 @@ def _checksums(path: Path) -> str:
     except (OSError, *UNSOUND) as error:
         raise AclnetError(f"{path} cannot be read ({error}); export it again") from None
     return hashlib.sha256(repr(members).encode()).hexdigest()
-
-
-def _version(path: Path) -> tuple[int, int]:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
-    return stat.st_mtime_ns, stat.st_size

@@ -10,9 +10,9 @@ import os
 import struct
 import zipfile
 import zlib
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from aclnet.datasets.formats.caches import cached_by_file
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.sequence import DamageError
 
@@ -73,6 +73,11 @@ def walk_files(root: Path) -> Iterator[tuple[str, int]]:
             ) from None
 
 
+def file_on_disk(root: Path, path: str) -> Path:
+    """The file that `walk_files` lists, or the archive that it is in."""
+    return _split(folder_of(root), path)[0]
+
+
 def read_file(root: Path, path: str, limit: int) -> bytes:
     """Content of a file that `walk_files` lists.
 
@@ -124,14 +129,8 @@ def _split(folder: Path, path: str) -> tuple[Path, str, str]:
     return folder / path, "", ""
 
 
+@cached_by_file(maxsize=4, per_process=True)  # listing a large archive takes a second
 def _open_zip(file: Path) -> zipfile.ZipFile:
-    stat = file.stat()
-    # a forked process must not share the file's position with its parent
-    return _open_version(file, stat.st_mtime_ns, stat.st_size, os.getpid())
-
-
-@lru_cache(maxsize=4)  # listing a large archive takes a second
-def _open_version(file: Path, mtime_ns: int, size: int, process: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(file)
 
 

@@ -12,7 +12,7 @@ import math
 import pickle
 import re
 from io import BytesIO
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -74,6 +74,11 @@ def numpy_scalars() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]
         (_scalar, "numpy.core.multiarray.scalar"),
         (_scalar, "numpy._core.multiarray.scalar"),
     ]
+
+
+def is_integer(value: object) -> TypeGuard[int]:
+    """Is a value out of a pickle a whole number, Python's or numpy's?"""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 class _ForbiddenError(Exception):

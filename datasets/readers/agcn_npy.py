@@ -15,19 +15,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from aclnet.datasets.formats.caches import cached_by_file, version_of
 from aclnet.datasets.formats.npy_rows import NpyRows, open_npy
-from aclnet.datasets.formats.unpickle import load_pickle
+from aclnet.datasets.formats.unpickle import is_integer, load_pickle
+from aclnet.datasets.readers.items import ItemSource, unique_items
+from aclnet.datasets.readers.joints import presence, without_filling
 from aclnet.datasets.readers.ntu import with_columns
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, unique_items
+from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +55,7 @@ def agcn_folders(root: Path, names: list[str]) -> list[Path]:
 
 
 @dataclass(frozen=True, slots=True)
-class AgcnSource(Source):
+class AgcnSource(ItemSource):
     """A folder of one side or both, read row by row; an item's path is `FILE/ROW`.
 
     What its samples are (metres; or pixels with scores) follows from the spec's layout and units.
@@ -86,36 +88,27 @@ class AgcnSource(Source):
         """Both scripts take persons by their place in the lists of frames."""
         return False
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
+    def sequence(self, item: Item) -> SkeletonSequence:
         place = _PLACE.fullmatch(item.path)
         if place is None:
-            return Rejection(item.path, None, "the path is not of the form FILE/ROW")
-        try:
-            side = self._side(place[2])
-            label = self._label(side, int(place[3]))
-            values = side.rows.read(int(place[3]))[0].transpose(3, 1, 2, 0)
-            keypoint, score = self._joints(values, place[1])
-        except AclnetError as error:
-            return Rejection(item.path, None, str(error))
-        except DamageError as damage:
-            return damage.at(item.path)
-        present = np.asarray(keypoint.any(axis=(2, 3)))
-        kept = np.flatnonzero(present.any(axis=0))
-        if not len(kept):
-            return Rejection(item.path, None, "no person in any frame", "no person")
+            raise DamageError("the path is not of the form FILE/ROW")
+        side = self._side(place[2])
+        label = self._label(side, int(place[3]))
+        values = side.rows.read(int(place[3]))[0].transpose(3, 1, 2, 0)
+        keypoint, score = self._joints(values, place[1])
         in_pixels = score is not None
         sequence = SkeletonSequence(
             sample_id=item.sample_id,
-            keypoint=keypoint[:, kept],
+            keypoint=keypoint,
             label=label,
-            present=present[:, kept],
-            frame_index=kept.astype(np.int32),
-            score=None if score is None else score[:, kept],
+            present=presence(keypoint),
+            frame_index=np.arange(keypoint.shape[1], dtype=np.int32),
+            score=score,
             width=WIDTH * in_pixels,
             height=HEIGHT * in_pixels,
             source=item.path,
         )
-        return with_columns(sequence)
+        return with_columns(without_filling(sequence))
 
     def _joints(
         self, values: NDArray[np.floating[Any]], file: str
@@ -134,7 +127,7 @@ class AgcnSource(Source):
     def _label(self, side: _Side, row: int) -> int:
         label = side.labels[row] if row < len(side.labels) else None
         num_classes = len(self.spec.class_names)
-        if not _is_integer(label) or not 0 <= label < num_classes:
+        if not is_integer(label) or not 0 <= label < num_classes:
             raise DamageError(f"its label is {label!r}, 0 to {num_classes - 1} is expected"[:120])
         return int(label)
 
@@ -147,15 +140,13 @@ class AgcnSource(Source):
         if file is None:
             raise AclnetError(f"{self.root} holds no {side}{_UPWARDS}")
         label_file = self.root / f"{side}_label.pkl"
-        try:
-            versions = tuple(path.stat().st_mtime_ns for path in (file, label_file))
-        except OSError as error:
+        if not label_file.is_file():
             raise AclnetError(
-                f"{error.filename} cannot be read: {error.strerror}; it has the names and labels "
+                f"{label_file} cannot be read: there is no such file; it has the names and labels "
                 f"of {file.name}"
-            ) from None
+            )
         joints = get_layout(self.spec.source_layout).num_joints
-        return _open(file, label_file, joints, versions)
+        return _open(file, label_file, version_of(label_file), joints)
 
 
 class _Side(NamedTuple):
@@ -168,8 +159,9 @@ class _Side(NamedTuple):
     """N classes, unchecked."""
 
 
-@lru_cache(maxsize=len(_SIDES))
-def _open(file: Path, label_file: Path, joints: int, versions: tuple[int, ...]) -> _Side:
+@cached_by_file(maxsize=len(_SIDES))
+def _open(file: Path, label_file: Path, label_version: tuple[int, int], joints: int) -> _Side:
+    """`label_version` makes a changed file of labels another key."""
     rows = open_npy(file)
     shape = rows.shape
     if len(shape) != 5 or (shape[1], shape[3]) != (_CHANNELS, joints) or rows.dtype.kind != "f":
@@ -201,7 +193,3 @@ def _sample_id(name: object) -> str:
 
 def _row(path: str) -> int:
     return int(path.rpartition("/")[2])
-
-
-def _is_integer(value: object) -> TypeGuard[int]:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)

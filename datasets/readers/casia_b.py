@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from aclnet.datasets.readers.joints import presence
 from aclnet.datasets.spec.sequence import DamageError, SkeletonSequence
 
 if TYPE_CHECKING:
@@ -50,6 +51,13 @@ def parse_id(sample_id: str) -> Recording | None:
     return found if known and found.view in _VIEWS else None
 
 
+def name_in(path: str, pattern: re.Pattern[str]) -> str | None:
+    """`sss-cc-nn-vvv`, the groups of a path; None where the dataset has no such recording."""
+    match = pattern.fullmatch(path)
+    name = "-".join(match.groups()) if match else ""
+    return name if parse_id(name) else None
+
+
 def to_sequence(
     item: Item, poses: NDArray[Any], frame_index: NDArray[np.int32]
 ) -> SkeletonSequence:
@@ -66,9 +74,7 @@ def to_sequence(
         frame = int(frame_index[np.argmin(in_range.all(axis=(1, 2)))])
         raise DamageError(f"frame {frame} has a value that is not finite or out of range")
     joints = poses.astype(np.float32)[None]
-    present = (joints[..., :2] != 0).any(axis=(2, 3))
-    if not present.any():
-        raise DamageError("no person in any frame", kind="no person")
+    present = presence(joints[..., :2])
     return SkeletonSequence(
         sample_id=item.sample_id,
         keypoint=np.ascontiguousarray(joints[..., :2]),

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,9 +19,10 @@ import numpy as np
 
 from aclnet.datasets.formats.files import folder_of, walk_files
 from aclnet.datasets.readers.casia_b import NUM_JOINTS, parse_id, to_sequence
+from aclnet.datasets.readers.items import ListedSource, unique_items
 from aclnet.datasets.readers.rows import parse_rows
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, unique_items
+from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,11 +35,8 @@ _MOST_TOLD = 1000  # rejected rows of one table
 
 
 @dataclass(frozen=True, slots=True)
-class CasiaCsvSource(Source):
+class CasiaCsvSource(ListedSource):
     """One table, or a folder of several at any depth."""
-
-    opened: int = field(default_factory=time.time_ns)
-    """Names this opening: the tables are gone through once for it in every process."""
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         found: list[Item] = []

@@ -13,20 +13,21 @@ by name within each subject, camera or setup.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aclnet.datasets.formats.caches import cached_by_file
 from aclnet.datasets.formats.npy_rows import NpyRows, open_npz
+from aclnet.datasets.readers.items import ItemSource
+from aclnet.datasets.readers.joints import presence, without_filling
 from aclnet.datasets.readers.ntu import parse_name, usable, with_columns
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import DatasetSpec, Item, Source
+from aclnet.datasets.spec.source import DatasetSpec, Item
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,15 +40,14 @@ _GROUPED_BY = {"xsub": "subject", "xview": "camera", "xset": "setup"}
 """What the samples of a protocol are in the order of, before that of their names."""
 _CALLED = {"cs": "xsub", "csub": "xsub", "cv": "xview", "cset": "xset"}
 """Protocols by the last word of a file's name."""
-PLACE = re.compile(r".*/x_(train|test)/(\d{1,9})", re.ASCII | re.DOTALL)
-"""An item's path, its side and its row."""
+_PLACE = re.compile(r".*/x_(train|test)/(\d{1,9})", re.ASCII | re.DOTALL)
 _CHUNK = 4096
 UNSURE = -1
 """Class of a row that is not one-hot."""
 
 
 @dataclass(frozen=True, slots=True)
-class CtrNpzSource(Source):
+class CtrNpzSource(ItemSource):
     """One file, `root`, read row by row; an item's path is `FILE/x_train/ROW`."""
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
@@ -69,32 +69,22 @@ class CtrNpzSource(Source):
         prefix = f"{protocol}_" if known else ""
         return {f"{prefix}{side}": list(ids) for side, ids in index.ids.items()}
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
-        place = PLACE.fullmatch(item.path)
-        if place is None:
-            return Rejection(item.path, None, "the path is not of the form FILE/x_train/ROW")
-        side, row = place[1], int(place[2])
+    def sequence(self, item: Item) -> SkeletonSequence:
+        side, row = side_and_row(item)
         arrays = self._arrays()
-        try:
-            label = int(labels_of(arrays[f"y_{side}"].read(row))[0])
-            if label == UNSURE:
-                raise DamageError(f"row {row} of y_{side} is not one-hot")
-            keypoint = self._keypoint(arrays[f"x_{side}"].read(row)[0])
-        except DamageError as damage:
-            return damage.at(item.path)
-        present = np.asarray(keypoint.any(axis=(2, 3)))
-        kept = np.flatnonzero(present.any(axis=0))
-        if not len(kept):
-            return Rejection(item.path, None, "no person in any frame", "no person")
+        label = int(labels_of(arrays[f"y_{side}"].read(row))[0])
+        if label == UNSURE:
+            raise DamageError(f"row {row} of y_{side} is not one-hot")
+        keypoint = self._keypoint(arrays[f"x_{side}"].read(row)[0])
         sequence = SkeletonSequence(
             sample_id=item.sample_id,
-            keypoint=keypoint[:, kept],
+            keypoint=keypoint,
             label=label,
-            present=present[:, kept],
-            frame_index=kept.astype(np.int32),
+            present=presence(keypoint),
+            frame_index=np.arange(keypoint.shape[1], dtype=np.int32),
             source=item.path,
         )
-        return with_columns(sequence)
+        return with_columns(without_filling(sequence))
 
     def _keypoint(self, row: NDArray[np.float32]) -> NDArray[np.float32]:
         """(M, T, V, 3): both persons, or one who is there twice."""
@@ -107,28 +97,25 @@ class CtrNpzSource(Source):
         return persons[:1] if (persons[0] == persons[1]).all() else persons
 
     def _arrays(self) -> dict[str, NpyRows]:
-        version = self._version()
-        return _open(version, os.getpid())
+        return _open(self.root, _Dataset(self.spec.name, self.spec))
 
     def _index(self) -> _Index:
-        return _make_index(self._version())
+        return _make_index(self.root, _Dataset(self.spec.name, self.spec))
 
-    def _version(self) -> _Version:
-        try:
-            stat = self.root.stat()
-        except OSError as error:
-            raise AclnetError(f"{self.root} cannot be read: {error.strerror}") from None
-        return _Version(self.root, self.spec.name, stat.st_mtime_ns, stat.st_size, self.spec)
+
+def side_and_row(item: Item) -> tuple[str, int]:
+    """Where an item is, by its path; DamageError where that does not tell."""
+    place = _PLACE.fullmatch(item.path)
+    if place is None:
+        raise DamageError("the path is not of the form FILE/x_train/ROW")
+    return place[1], int(place[2])
 
 
 @dataclass(frozen=True, slots=True)
-class _Version:
-    """A file, read as a dataset; changed, it is another one."""
+class _Dataset:
+    """What a file is read as; a spec cannot be the key of a cache, its name can."""
 
-    path: Path
-    dataset: str
-    mtime_ns: int
-    size: int
+    name: str
     spec: DatasetSpec = field(compare=False)
 
 
@@ -140,10 +127,10 @@ class _Index:
     """Are they the names of the recordings?"""
 
 
-@lru_cache(maxsize=1)
-def _open(version: _Version, process: int) -> dict[str, NpyRows]:
-    """The four arrays; a forked process must not share the file's position with its parent."""
-    path, spec = version.path, version.spec
+@cached_by_file(per_process=True)
+def _open(path: Path, dataset: _Dataset) -> dict[str, NpyRows]:
+    """The four arrays."""
+    spec = dataset.spec
     arrays = {f"{a}_{side}": open_npz(path, f"{a}_{side}") for a in "xy" for side in SIDES}
     width = NUM_PERSONS * get_layout(spec.source_layout).num_joints * 3
     classes = len(spec.class_names)
@@ -159,14 +146,14 @@ def _open(version: _Version, process: int) -> dict[str, NpyRows]:
     return arrays
 
 
-@lru_cache(maxsize=1)
-def _make_index(version: _Version) -> _Index:
-    arrays = _open(version, os.getpid())
+@cached_by_file()
+def _make_index(path: Path, dataset: _Dataset) -> _Index:
+    arrays = _open(path, dataset)
     try:
         labels = {side: _all_labels(arrays[f"y_{side}"]) for side in SIDES}
     except DamageError as damage:
-        raise AclnetError(f"{version.path}: {damage.reason}; fetch it again") from None
-    names = _recovered(version.spec, labels)
+        raise AclnetError(f"{path}: {damage.reason}; fetch it again") from None
+    names = _recovered(dataset.spec, labels)
     if names:
         return _Index(names, named=True)
     numbered = {

@@ -17,10 +17,11 @@ from aclnet.datasets.formats.files import folder_of
 from aclnet.datasets.readers import keypoint_json
 from aclnet.datasets.readers.custom_files import read_recording, sound_joints, split_score
 from aclnet.datasets.readers.custom_index import FACTS, INDEX, SIDES, load_folder
+from aclnet.datasets.readers.items import ItemSource
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source
+from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,7 @@ _TRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class CustomSource(Source):
+class CustomSource(ItemSource):
     """A folder or archive with an index."""
 
     stamp: str
@@ -55,16 +56,13 @@ class CustomSource(Source):
         items = [Item(name, row.file, folder.sizes[row.file]) for name, row in folder.rows.items()]
         return sorted(items, key=lambda item: item.sample_id), folder.rejections
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
+    def sequence(self, item: Item) -> SkeletonSequence:
         row = self.folder.rows.get(item.sample_id)
         if row is None:
-            return Rejection(item.path, None, "no row of the index names it", "unknown name")
-        try:
-            layout = get_layout(self.spec.layout)
-            recording = read_recording(self.root, self.folder, row, layout, self.spec.units)
-            return self._sequence(row, recording, layout)
-        except DamageError as damage:
-            return damage.at(item.path)
+            raise DamageError("no row of the index names it", kind="unknown name")
+        layout = get_layout(self.spec.layout)
+        recording = read_recording(self.root, self.folder, row, layout, self.spec.units)
+        return self._sequence(row, recording, layout)
 
     def tracked(self) -> bool:
         return not self.listed

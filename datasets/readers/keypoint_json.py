@@ -6,13 +6,13 @@ frame by frame: person m of a result is the m-th that a frame lists, not one ide
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.spec.sequence import DamageError
+from aclnet.datasets.formats.json_text import parse_json
+from aclnet.datasets.spec.sequence import DamageError, NobodyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,22 +59,13 @@ LAYOUTS = {
 """Layouts of each tool by the number of joints."""
 
 
-def load(data: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """The content of a file; DamageError with the line where it is not JSON."""
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        raise DamageError(f"not JSON: {error}", line) from None
-
-
 def parse(data: bytes, units: Units | None = None) -> Poses:
     """The persons in a file of any of the tools but OpenPose, which writes a file a frame.
 
     units: of MediaPipe's landmarks, metres if not told. Raises DamageError where the file is none
     of theirs, or holds something that they do not write.
     """
-    content = load(data)
+    content = parse_json(data)
     if isinstance(content, dict):
         if "instance_info" in content:
             return mmpose(content["instance_info"])
@@ -85,7 +76,7 @@ def parse(data: bytes, units: Units | None = None) -> Poses:
     elif isinstance(content, list):
         first = next((frame for frame in content if frame), None)
         if first is None:
-            raise DamageError("no person in any frame", kind="no person")
+            raise NobodyError
         if isinstance(first, list) or (
             isinstance(first, dict) and first.keys() & {*_LANDMARKS.values()}
         ):
@@ -131,7 +122,7 @@ def openpose(contents: Iterable[tuple[int, bytes]]) -> Poses:
     for number, data in contents:
         where = f"frame {number}"
         try:
-            people = _value(load(data), "people", where)
+            people = _value(parse_json(data), "people", where)
         except DamageError as damage:
             raise DamageError(f"{where}: {damage.reason}") from None
         if not isinstance(people, list):
@@ -244,7 +235,7 @@ def _poses(tool: str, frames: Frames) -> Poses:
     """Arrays of the persons; DamageError where they are not alike, too many, or none."""
     persons = max(map(len, frames.values()), default=0)
     if not persons:
-        raise DamageError("no person in any frame", kind="no person")
+        raise NobodyError
     if persons > MAX_PERSONS:
         raise DamageError(f"{persons} persons in a frame, {MAX_PERSONS} at most are real")
     shape = next(people[0].shape for people in frames.values() if people)

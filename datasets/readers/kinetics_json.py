@@ -20,8 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,9 +28,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from aclnet.datasets.formats.files import read_file, walk_files
+from aclnet.datasets.readers.items import FileSource, ListedSource, unique_items
+from aclnet.datasets.readers.joints import presence
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, unique_items
+from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,6 @@ NUM_JOINTS = 18
 _NAME = re.compile(r"([\w-]{11})\.json", re.ASCII)
 _LABELS = re.compile(r"k(?:ine|ein)tics_(train|val)_label\.json")
 _NO_SKELETON = -1
-_MAX_BYTES = 16 << 20  # 1 MB holds ten persons in all of a clip's 300 frames
 _MAX_LABEL_BYTES = 256 << 20  # a clip takes some 100 bytes, and there are 246,534
 _MAX_PLACES = 300 * 200  # persons times frames
 _MAX_FRAME = 1 << 24
@@ -52,13 +52,11 @@ _LARGEST = 10.0  # coordinates of 1.10 and scores of 1.18 have been seen
 
 
 @dataclass(frozen=True, slots=True)
-class KineticsJsonSource(Source):
+class KineticsJsonSource(FileSource, ListedSource):
     """A folder or archive that holds one or both of the folders of clips, and their label files."""
 
-    opened: int = field(default_factory=time.time_ns)
-    """Names this opening: the folder is listed once for it in every process."""
-
     cleaned = False
+    max_bytes = 16 << 20  # 1 MB holds ten persons in all of a clip's 300 frames
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         listing = self._listing()
@@ -79,18 +77,13 @@ class KineticsJsonSource(Source):
         labels = json.dumps(self._listing().labels, sort_keys=True)
         return hashlib.sha256(labels.encode()).hexdigest()
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
+    def parse(self, item: Item, data: bytes) -> SkeletonSequence:
         """All persons of every frame, in the order of the file."""
-        try:
-            clip = _clip(read_file(self.root, item.path, _MAX_BYTES))
-            label = self._label(clip, item)
-            frame_index, persons = _frames(clip)
-            keypoint, score = _joints(frame_index, persons)
-        except DamageError as damage:
-            return damage.at(item.path)
-        present = (keypoint != 0).any(axis=(2, 3))
-        if not present.any():
-            return Rejection(item.path, None, "no person in any frame", "no person")
+        clip = _clip(data)
+        label = self._label(clip, item)
+        frame_index, persons = _frames(clip)
+        keypoint, score = _joints(frame_index, persons)
+        present = presence(keypoint)
         score[~present] = 0
         return SkeletonSequence(
             sample_id=item.sample_id,

@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.formats.files import read_file
+from aclnet.datasets.readers.items import FileSource, items_by_path, known_numbers
+from aclnet.datasets.readers.joints import presence
 from aclnet.datasets.readers.rows import parse_rows
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, items_by_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from aclnet.datasets.spec.source import Item
 
 NUM_JOINTS = 20
 NUM_CLASSES = 20
@@ -33,30 +35,27 @@ ORDER = (6, 3, 2, 19, 0, 7, 9, 11, 1, 8, 10, 12, 4, 13, 15, 17, 5, 14, 16, 18)
 """The line of a frame, from 0, that holds each joint of layout `kinect_v1`."""
 _ID = re.compile(r"a(\d\d)_s(\d\d)_e(\d\d)", re.ASCII)
 _FILE = re.compile(rf"({_ID.pattern})_skeleton3D\.txt", re.ASCII)
-_MAX_BYTES = 2**22  # a recording of a hundred frames takes 100 kB
+_MOST = (NUM_CLASSES, NUM_SUBJECTS, 99)  # actions, subjects, repetitions
 
 
 @dataclass(frozen=True, slots=True)
-class MsrAction3dSource(Source):
+class MsrAction3dSource(FileSource):
     """A folder or archive of the dataset's files in space, at any depth."""
+
+    max_bytes = 2**22  # a recording of a hundred frames takes 100 kB
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         expected = "MSR-Action3D in space (aXX_sYY_eZZ_skeleton3D.txt)"
         return items_by_path(self.root, _name_of, ".txt", expected)
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
-        numbers = _numbers(item.sample_id)
+    def parse(self, item: Item, data: bytes) -> SkeletonSequence:
+        numbers = known_numbers(_ID, item.sample_id, _MOST)
         if numbers is None:
-            return Rejection(item.path, None, "the id is not of the form aXX_sYY_eZZ")
+            raise DamageError("the id is not of the form aXX_sYY_eZZ")
         action, subject, replication = numbers
-        try:
-            joints = _joints(read_file(self.root, item.path, _MAX_BYTES))
-        except DamageError as damage:
-            return damage.at(item.path)
+        joints = _joints(data)
         keypoint = np.ascontiguousarray(joints[..., :3])
-        present = np.asarray(keypoint.any(axis=(2, 3)))
-        if not present.any():
-            return Rejection(item.path, None, "no person in any frame", "no person")
+        present = presence(keypoint)
         return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=keypoint,
@@ -72,17 +71,7 @@ class MsrAction3dSource(Source):
 
 def _name_of(path: str) -> str | None:
     match = _FILE.fullmatch(PurePosixPath(path).name)
-    return match[1] if match and _numbers(match[1]) else None
-
-
-def _numbers(sample_id: str) -> tuple[int, int, int] | None:
-    """Action, subject and repetition, from 1; None where the dataset has no such recording."""
-    match = _ID.fullmatch(sample_id)
-    if match is None:
-        return None
-    action, subject, replication = (int(digits) for digits in match.groups())
-    known = 1 <= action <= NUM_CLASSES and 1 <= subject <= NUM_SUBJECTS and replication >= 1
-    return (action, subject, replication) if known else None
+    return match[1] if match and known_numbers(_ID, match[1], _MOST) else None
 
 
 def _joints(data: bytes) -> NDArray[np.float32]:

@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.formats.files import read_file, walk_files
+from aclnet.datasets.formats.files import walk_files
+from aclnet.datasets.readers.items import FileSource, known_numbers
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source
+from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,7 +36,6 @@ _JOINT_FIELDS = 12
 _BLOCK_LINES = 2 + NUM_JOINTS  # one body in one frame: its fields, the joint count, the joints
 
 # No recording comes near these bounds; they keep a hostile file from filling the memory.
-_MAX_BYTES = 64 * 2**20
 _MAX_BODY_FRAMES = 2**18
 _MAX_METRES = 1e6
 
@@ -58,13 +58,8 @@ class Name(NamedTuple):
 
 def parse_name(stem: str) -> Name | None:
     """The numbers in `SsssCcccPpppRrrrAaaa`; None where NTU RGB+D 120 has no such recording."""
-    match = _STEM.fullmatch(stem)
-    if match is None:
-        return None
-    numbers = [int(digits) for digits in match.groups()]
-    if not all(1 <= number <= last for number, last in zip(numbers, _LAST, strict=True)):
-        return None
-    return Name(*numbers)
+    numbers = known_numbers(_STEM, stem, _LAST)
+    return None if numbers is None else Name(*numbers)
 
 
 def with_columns(sequence: SkeletonSequence) -> SkeletonSequence:
@@ -106,13 +101,14 @@ def usable(dataset: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class NtuSource(Source):
+class NtuSource(FileSource):
     """A folder or archive of `.skeleton` files, at any depth.
 
     One of the larger set serves `ntu60` too.
     """
 
     cleaned: ClassVar[bool] = False
+    max_bytes = 64 * 2**20
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         found: dict[str, Item] = {}
@@ -130,15 +126,11 @@ class NtuSource(Source):
         stems = (PurePosixPath(path).stem for path, _ in self._recordings())
         return sum(parse_name(stem) is not None and not self._is_inside(stem) for stem in stems)
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
+    def parse(self, item: Item, data: bytes) -> SkeletonSequence:
         name = parse_name(item.sample_id)
         if name is None:
-            return Rejection(item.path, None, "the name is not of the form SsssCcccPpppRrrrAaaa")
-        try:
-            data = read_file(self.root, item.path, _MAX_BYTES)
-            bodies = _gather(_parse_fast(data) or _parse_strict(data))
-        except DamageError as damage:
-            return damage.at(item.path)
+            raise DamageError("the name is not of the form SsssCcccPpppRrrrAaaa")
+        bodies = _gather(_parse_fast(data) or _parse_strict(data))
         return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=bodies.keypoint,

@@ -7,20 +7,22 @@ the sensor.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.formats.files import read_file
+from aclnet.datasets.formats.json_text import parse_json
+from aclnet.datasets.readers.items import FileSource, items_by_path
+from aclnet.datasets.readers.joints import as_float32, presence
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, items_by_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from aclnet.datasets.spec.source import Item
 
 NUM_JOINTS = 20
 ACTIONS = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)
@@ -28,32 +30,27 @@ ACTIONS = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)
 NUM_SUBJECTS = 10
 NUM_VIEWS = 3
 _NAME = re.compile(r"a(\d\d)_s(\d\d)_e(\d\d)_v(\d\d)", re.ASCII)
-_MAX_BYTES = 2**22  # the longest recording, 201 frames, takes 150 kB
 
 
 @dataclass(frozen=True, slots=True)
-class NwUclaSource(Source):
+class NwUclaSource(FileSource):
     """A folder or archive of the JSON files, at any depth."""
+
+    max_bytes = 2**22  # the longest recording, 201 frames, takes 150 kB
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         return items_by_path(self.root, _name_of, ".json", "NW-UCLA (aXX_sYY_eZZ_vNN.json)")
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
+    def parse(self, item: Item, data: bytes) -> SkeletonSequence:
         name = _parse_name(item.sample_id)
         if name is None:
-            return Rejection(item.path, None, "the id is not of the form aXX_sYY_eZZ_vNN")
-        try:
-            keypoint = _keypoint(read_file(self.root, item.path, _MAX_BYTES), name.label)
-        except DamageError as damage:
-            return damage.at(item.path)
-        present = np.asarray(keypoint.any(axis=(2, 3)))
-        if not present.any():
-            return Rejection(item.path, None, "no person in any frame", "no person")
+            raise DamageError("the id is not of the form aXX_sYY_eZZ_vNN")
+        keypoint = _keypoint(data, name.label)
         return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=keypoint,
             label=name.label,
-            present=present,
+            present=presence(keypoint),
             frame_index=np.arange(keypoint.shape[1], dtype=np.int32),
             subject=name.subject,
             camera=name.view,
@@ -89,9 +86,9 @@ def _parse_name(stem: str) -> _Name | None:
 def _keypoint(data: bytes, label: int) -> NDArray[np.float32]:
     """(1, T, V, 3) of a file; its label, if it tells one, must be that of its name."""
     try:
-        content: Any = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise DamageError(f"not JSON: {error}") from None
+        content = parse_json(data)
+    except DamageError as damage:
+        raise DamageError(damage.reason) from None  # without a line: such a file is one
     if not isinstance(content, dict) or not isinstance(content.get("skeletons"), list):
         raise DamageError("an object with `skeletons` is expected")
     told = content.get("label", label + 1)
@@ -105,8 +102,4 @@ def _keypoint(data: bytes, label: int) -> NDArray[np.float32]:
         raise DamageError("`skeletons` holds something else than numbers")
     if skeletons.ndim != 3 or skeletons.shape[1:] != (NUM_JOINTS, 3):
         raise DamageError(f"`skeletons` is {skeletons.shape}, (T, {NUM_JOINTS}, 3) is expected")
-    with np.errstate(over="ignore"):
-        keypoint = skeletons[None].astype(np.float32)
-    if not np.isfinite(keypoint).all():
-        raise DamageError("`skeletons` has values that are not finite")
-    return keypoint
+    return as_float32(skeletons[None], "`skeletons`")

@@ -16,18 +16,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.formats.files import folder_of, read_file, walk_files
+from aclnet.datasets.formats.caches import cached_by_file
+from aclnet.datasets.formats.files import file_on_disk, folder_of, read_file, walk_files
+from aclnet.datasets.readers.items import unique_items
+from aclnet.datasets.readers.joints import presence
 from aclnet.datasets.readers.rows import parse_rows
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.protocols import Protocol
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, unique_items
+from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,7 +117,7 @@ class PkuTextSource(Source):
         if match is None:
             return Rejection(item.path, None, "the id is not of the form XXXX-V-NNN")
         number = int(match[3])
-        frames = _recording(self.root, item.path, _version(self.root, item.path))
+        frames = _recording(file_on_disk(self.root, item.path), self.root, item.path)
         if isinstance(frames, Rejection):
             return replace(frames, reason=f"{frames.reason}; action {number} of it is lost")
         try:
@@ -128,9 +131,10 @@ class PkuTextSource(Source):
         except DamageError as damage:
             return damage.at(self._list(match[1]))
         keypoint = np.ascontiguousarray(frames[action.start : action.stop].swapaxes(0, 1))
-        present = np.asarray(keypoint.any(axis=(2, 3)))
-        if not present.any():
-            return Rejection(item.path, action.start + 1, "no person in any frame", "no person")
+        try:
+            present = presence(keypoint, line=action.start + 1)
+        except DamageError as damage:
+            return damage.at(item.path)
         return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=keypoint,
@@ -235,19 +239,9 @@ def _action(line: bytes, number: int, num_classes: int) -> _Action:
     return _Action(label - 1, start - 1, end)
 
 
-def _version(root: Path, path: str) -> tuple[int, int]:
-    """Time and size of the file, or of the archive that it is in."""
-    file = folder_of(root) / path
-    for place in (file, *file.parents):
-        if place.is_file():
-            stat = place.stat()
-            return stat.st_mtime_ns, stat.st_size
-    return 0, 0
-
-
-@lru_cache(maxsize=1)  # its actions are read one after another
-def _recording(root: Path, path: str, version: tuple[int, int]) -> NDArray[np.float32] | Rejection:
-    """(T, M, V, 3) of a whole recording; `version` makes a changed file another key."""
+@cached_by_file()  # its actions are read one after another
+def _recording(file: Path, root: Path, path: str) -> NDArray[np.float32] | Rejection:
+    """(T, M, V, 3) of a whole recording, which `file` holds."""
     try:
         rows = parse_rows(read_file(root, path, _MAX_BYTES), NUM_PERSONS * NUM_JOINTS * 3)
     except DamageError as damage:

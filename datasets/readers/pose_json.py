@@ -14,51 +14,48 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.formats.files import read_file
-from aclnet.datasets.readers.casia_b import NUM_JOINTS, parse_id, to_sequence
-from aclnet.datasets.readers.keypoint_json import load
-from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, items_by_path
+from aclnet.datasets.formats.json_text import parse_json
+from aclnet.datasets.readers.casia_b import NUM_JOINTS, name_in, to_sequence
+from aclnet.datasets.readers.items import FileSource, items_by_path
+from aclnet.datasets.spec.sequence import DamageError, NobodyError, Rejection, SkeletonSequence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from aclnet.datasets.spec.source import Item
 
 NUM_VALUES = 3 * NUM_JOINTS
 _PATH = re.compile(r"(?:.*/)?(\d{3})[-/](\w\w-\d\d)[-/](\d{3})(?:/[^/]+)?\.json", re.ASCII)
 _IMAGE = re.compile(r"(?:.*\D)?(\d{1,9})(?:\.[a-z]+)?", re.ASCII | re.DOTALL | re.IGNORECASE)
 _LAST_FRAME = 10**9 - 1
-_MAX_BYTES = 2**25  # a person takes 1 to 3 kB
 
 
 @dataclass(frozen=True, slots=True)
-class PoseJsonSource(Source):
+class PoseJsonSource(FileSource):
     """A folder or archive of the files, at any depth."""
+
+    max_bytes = 2**25  # a person takes 1 to 3 kB
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         return items_by_path(self.root, name_of, ".json", "CASIA-B (sss-cc-nn-vvv)")
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
-        try:
-            frames, poses = _poses(read_file(self.root, item.path, _MAX_BYTES))
-            return to_sequence(item, poses, frames)
-        except DamageError as damage:
-            return damage.at(item.path)
+    def parse(self, item: Item, data: bytes) -> SkeletonSequence:
+        frames, poses = _poses(data)
+        return to_sequence(item, poses, frames)
 
 
 def name_of(path: str) -> str | None:
     """`sss-cc-nn-vvv` of a path, None where the dataset has no such recording."""
-    match = _PATH.fullmatch(path)
-    name = "-".join(match.groups()) if match else ""
-    return name if parse_id(name) else None
+    return name_in(path, _PATH)
 
 
 def _poses(data: bytes) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Numbers of the frames (T,), ascending, and (T, 17, 3)."""
-    content = load(data)
+    content = parse_json(data)
     if not isinstance(content, list):
         raise DamageError(f"holds a {type(content).__name__}, a list of persons is expected")
     if not content:
-        raise DamageError("no person in any frame", kind="no person")
+        raise NobodyError
     best: dict[int, dict[str, Any]] = {}
     for place, person in enumerate(content):
         frame = _check(person, place)

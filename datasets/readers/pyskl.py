@@ -19,19 +19,19 @@ annotation has `frame_dir` (its id), `label`, `total_frames` and its joints in o
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.exports.description import Description
+from aclnet.datasets.formats.caches import cached_by_file
 from aclnet.datasets.formats.files import walk_files
-from aclnet.datasets.formats.unpickle import load_pickle
-from aclnet.datasets.readers.ntu import parse_name
+from aclnet.datasets.formats.unpickle import is_integer, load_pickle
+from aclnet.datasets.readers.joints import as_float32
+from aclnet.datasets.readers.ntu import with_columns
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, SkeletonSequence
+from aclnet.datasets.spec.sequence import DamageError, NobodyError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class PysklSource(Source):
         return self.spec.dimensions
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
-        content = _load(self.root)
+        content = load(self.root)
         self._refuse_other_dimensions(content.annotations)
         rejections = [Rejection(self.root.name, None, reason) for reason in content.refused]
         kpfiles = self._kpfiles(content.annotations)
@@ -91,10 +91,10 @@ class PysklSource(Source):
         return _with_file_sizes(items, kpfiles.values()), rejections
 
     def splits(self) -> dict[str, list[str]]:
-        return {name: list(ids) for name, ids in _load(self.root).splits.items()}
+        return {name: list(ids) for name, ids in load(self.root).splits.items()}
 
     def tracked(self) -> bool:
-        return not any("frame_inds" in entry for entry in _load(self.root).annotations.values())
+        return not any("frame_inds" in entry for entry in load(self.root).annotations.values())
 
     def with_boxes(self, box_thr: float, valid_ratio: float) -> Source:
         if self.tracked():
@@ -103,11 +103,13 @@ class PysklSource(Source):
 
     def read(self, item: Item) -> SkeletonSequence | Rejection:
         try:
-            annotation = _load(self.root).annotations[item.sample_id]
+            annotation = load(self.root).annotations[item.sample_id]
             if item.path:
                 annotation = annotation | _entry(self.root.parent / item.path, item.sample_id)
             joints = self._joints(annotation)
             label = self._label(annotation)
+            if not joints.present.any():
+                raise NobodyError
         except AclnetError as error:
             return Rejection(self.root.name, None, str(error))
         except KeyError:
@@ -115,8 +117,6 @@ class PysklSource(Source):
         except DamageError as damage:
             return self._rejection(item, damage.reason, damage.kind)
         present = joints.present
-        if not present.any():
-            return self._rejection(item, "no person in any frame", "no person")
         joints.keypoint[~present] = 0
         if joints.score is not None:
             joints.score[~present] = 0
@@ -132,34 +132,28 @@ class PysklSource(Source):
             height=height,
             source=self.root.name,
         )
-        name = parse_name(item.sample_id)
-        if name is not None:
-            sequence.subject = name.subject
-            sequence.camera = name.camera
-            sequence.setup = name.setup
-            sequence.replication = name.replication
-        return sequence
+        return with_columns(sequence)
 
-    def _joints(self, annotation: dict[Any, Any]) -> _Joints:
+    def _joints(self, annotation: dict[Any, Any]) -> Joints:
         if _dimensions(annotation) == 5 - self.dimensions:
             raise DamageError(f"the joints are not {self.dimensions}-D, as those of this dataset")
         if "frame_inds" in annotation:
             return self._unpacked(annotation)
         expected = ("M", "T", self.num_joints, self.dimensions)
-        keypoint = _numbers(annotation, "keypoint", expected)
+        keypoint = numbers_of(annotation, "keypoint", expected)
         frames = keypoint.shape[1]
         total_frames = annotation.get("total_frames")
-        if not _is_integer(total_frames) or total_frames != frames:
+        if not is_integer(total_frames) or total_frames != frames:
             raise DamageError(f"`total_frames` is {total_frames!r}, `keypoint` has {frames} frames")
         score = None
         if self.dimensions == 2:
-            score = _numbers(annotation, "keypoint_score", keypoint.shape[:3])
+            score = numbers_of(annotation, "keypoint_score", keypoint.shape[:3])
         present = np.abs(keypoint).max(axis=(2, 3)) > ABSENT
-        return _Joints(keypoint, score, present, np.arange(frames, dtype=np.int32))
+        return Joints(keypoint, score, present, np.arange(frames, dtype=np.int32))
 
-    def _unpacked(self, annotation: dict[Any, Any]) -> _Joints:
+    def _unpacked(self, annotation: dict[Any, Any]) -> Joints:
         """A row a person and frame, as persons by frames."""
-        rows = _numbers(annotation, "keypoint", ("N", self.num_joints, 3))
+        rows = numbers_of(annotation, "keypoint", ("N", self.num_joints, 3))
         numbers = annotation["frame_inds"]
         if not isinstance(numbers, np.ndarray) or numbers.dtype.kind not in "iu":
             raise DamageError("`frame_inds` is not an array of whole numbers")
@@ -182,16 +176,16 @@ class PysklSource(Source):
         # files count frames from 1
         index = (kept.astype(np.int64) - int(kept[0] > 0)).astype(np.int32)
         keypoint = np.ascontiguousarray(filled[..., :2])
-        return _Joints(keypoint, np.ascontiguousarray(filled[..., 2]), present, index)
+        return Joints(keypoint, np.ascontiguousarray(filled[..., 2]), present, index)
 
     def _sure_boxes(
         self, annotation: dict[Any, Any], numbers: NDArray[np.integer]
     ) -> NDArray[np.bool_]:
         """(N,) rows to keep; DamageError where these are of too few frames."""
-        score = _numbers(annotation, "box_score", numbers.shape)
+        score = numbers_of(annotation, "box_score", numbers.shape)
         sure: NDArray[np.bool_] = score >= np.float32(self.box_thr)
         frames, total = len(np.unique(numbers[sure])), annotation.get("total_frames")
-        if not _is_integer(total) or total < 1:
+        if not is_integer(total) or total < 1:
             raise DamageError(f"`total_frames` is {total!r}, a number of frames is expected")
         if not frames or frames < self.valid_ratio * total:
             raise DamageError(
@@ -237,7 +231,7 @@ class PysklSource(Source):
     def _label(self, annotation: dict[Any, Any]) -> int:
         label = annotation.get("label")
         num_classes = len(self.spec.class_names)
-        if not _is_integer(label) or not 0 <= label < num_classes:
+        if not is_integer(label) or not 0 <= label < num_classes:
             raise DamageError(f"`label` is {label!r}, 0 to {num_classes - 1} is expected")
         return int(label)
 
@@ -245,7 +239,7 @@ class PysklSource(Source):
         return Rejection(self.root.name, None, f"annotation {item.sample_id!r}: {reason}", kind)
 
 
-class _Joints(NamedTuple):
+class Joints(NamedTuple):
     keypoint: NDArray[np.float32]
     """(M, T, V, C)."""
     score: NDArray[np.float32] | None
@@ -274,85 +268,10 @@ def open_pickle(spec: DatasetSpec, raw: Path, expected: str) -> PysklSource:
 
 def pickle_dimensions(path: Path) -> int | None:
     """2 or 3 by the first annotation of a pickle that tells."""
-    return next(filter(None, map(_dimensions, _load(path).annotations.values())), None)
+    return next(filter(None, map(_dimensions, load(path).annotations.values())), None)
 
 
-class ExportedPickle(PysklSource):
-    """A pickle that `aclnet export` wrote; keys that PYSKL does not know carry all of the store.
-
-    An annotation has besides `present (M, T)`, `frame_index (T,)`, `subject`, `camera`, `setup`,
-    `replication`, `condition`, `source`, and `centre (C,)`, `rotation (C, C)` that lead back to
-    camera space; the file has `aclnet`, an `aclnet.datasets.exports.description.Description`.
-    """
-
-    __slots__ = ()
-
-    @property
-    def _description(self) -> Description:
-        return Description.parse(self.root, _load(self.root).aclnet)
-
-    def normalisation(self) -> str:
-        return self._description.normalisation
-
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
-        sequence = super().read(item)
-        if isinstance(sequence, Rejection):
-            return sequence
-        try:
-            return _completed(sequence, _load(self.root).annotations[item.sample_id])
-        except DamageError as damage:
-            return self._rejection(item, damage.reason)
-
-    def _joints(self, annotation: dict[Any, Any]) -> _Joints:
-        expected = ("M", "T", self.num_joints, self.dimensions)
-        keypoint = _numbers(annotation, "keypoint", expected)
-        scored = self._description.scored
-        score = _numbers(annotation, "keypoint_score", keypoint.shape[:3]) if scored else None
-        present = annotation.get("present")
-        if not isinstance(present, np.ndarray) or present.dtype != np.bool_:
-            raise DamageError("`present` is missing or not an array of truth values")
-        index = annotation.get("frame_index")
-        if not isinstance(index, np.ndarray) or index.dtype != np.int32:
-            raise DamageError("`frame_index` is missing or not an array of int32")
-        if (present.shape, index.shape) != (keypoint.shape[:2], keypoint.shape[1:2]):
-            raise DamageError(
-                f"`present` is {present.shape} and `frame_index` {index.shape}, "
-                f"`keypoint` {keypoint.shape}"
-            )
-        return _Joints(keypoint, score, present, index)
-
-    def _refuse_other_dimensions(self, annotations: dict[str, dict[Any, Any]]) -> None:
-        """The description says what they are, and each annotation is held against it."""
-
-
-def open_exported(spec: DatasetSpec, raw: Path) -> ExportedPickle:
-    """A pickle that `aclnet export` wrote; AclnetError where it is another dataset's."""
-    description = Description.parse(raw, _load(raw).aclnet)
-    return ExportedPickle(description.spec(spec, raw), raw)
-
-
-def _completed(sequence: SkeletonSequence, annotation: dict[Any, Any]) -> SkeletonSequence:
-    """With what an exported annotation carries besides; DamageError where that is not sound."""
-    for name in ("subject", "camera", "setup", "replication"):
-        value = annotation.get(name)
-        if not _is_integer(value) or not -(2**31) <= value < 2**31:
-            raise DamageError(f"`{name}` is {value!r}, a whole number is expected")
-        setattr(sequence, name, int(value))
-    for name in ("condition", "source"):
-        value = annotation.get(name)
-        if not isinstance(value, str):
-            raise DamageError(f"`{name}` is {value!r}, text is expected")
-        setattr(sequence, name, value)
-    coordinates = sequence.keypoint.shape[-1]
-    sequence.prepared = Prepared(
-        centre=_numbers(annotation, "centre", (coordinates,)),
-        rotation=_numbers(annotation, "rotation", (coordinates, coordinates)),
-        original=sequence.sample_id,
-    )
-    return sequence
-
-
-def _numbers(
+def numbers_of(
     annotation: dict[Any, Any], name: str, expected: tuple[int | str, ...]
 ) -> NDArray[np.float32]:
     """An array of an annotation; of `expected` axes, those with a letter may be of any length."""
@@ -366,11 +285,7 @@ def _numbers(
     if not fits or 0 in raw.shape:
         wanted = ", ".join(map(str, expected))
         raise DamageError(f"`{name}` is {raw.shape}, ({wanted}) is expected")
-    with np.errstate(over="ignore"):
-        values: NDArray[np.float32] = raw.astype(np.float32)
-    if not np.isfinite(values).all():
-        raise DamageError(f"`{name}` has values that are not finite")
-    return values
+    return as_float32(raw, f"`{name}`")
 
 
 def _kpfile(sample_id: str, annotation: dict[Any, Any]) -> str | None:
@@ -389,26 +304,20 @@ def _with_file_sizes(items: list[Item], files: Iterable[_Kpfile]) -> list[Item]:
 
 def _entry(path: Path, sample_id: str) -> dict[str, Any]:
     """What a kpfile has of a sample; AclnetError and DamageError where that is nothing."""
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
-    content = _load_kpfile(path, stat.st_mtime_ns, stat.st_size)
+    content = _load_kpfile(path)
     entry = content.get(sample_id, content) if isinstance(content, dict) else None
     if not isinstance(entry, dict) or "keypoint" not in entry:
         raise DamageError(f"{path.name} has no `keypoint` of it")
     return {"keypoint": entry["keypoint"]}
 
 
-@lru_cache(maxsize=1)
-def _load_kpfile(path: Path, mtime_ns: int, size: int) -> Any:  # noqa: ANN401 - whatever it holds
-    return load_pickle(path)
+_load_kpfile = cached_by_file()(load_pickle)
 
 
 def _image(annotation: dict[Any, Any]) -> tuple[int, int]:
     """Height and width in pixels, zeros where they are not told."""
     shape = annotation.get("img_shape")
-    if isinstance(shape, tuple | list) and len(shape) >= 2 and all(map(_is_integer, shape[:2])):
+    if isinstance(shape, tuple | list) and len(shape) >= 2 and all(map(is_integer, shape[:2])):
         return max(0, int(shape[0])), max(0, int(shape[1]))
     return 0, 0
 
@@ -419,21 +328,13 @@ class _Content(NamedTuple):
     splits: dict[str, list[str]]
     refused: list[str]
     """Why annotations have no sample id of their own."""
-    aclnet: Any
-    """What `aclnet export` says of its store; None in other files."""
+    others: dict[Any, Any]
+    """What the file holds besides."""
 
 
-def _load(path: Path) -> _Content:
-    try:
-        stat = path.stat()
-    except OSError as error:
-        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
-    return _load_version(path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=1)  # such a file takes a gigabyte
-def _load_version(path: Path, mtime_ns: int, size: int) -> _Content:
-    """`mtime_ns` and `size` make a changed file another key."""
+@cached_by_file()  # such a file takes a gigabyte
+def load(path: Path) -> _Content:
+    """What a pickle holds; AclnetError where it is none of PYSKL's."""
     raw = load_pickle(path)
     if isinstance(raw, list):
         raw = {"annotations": raw, "split": {}}
@@ -444,7 +345,8 @@ def _load_version(path: Path, mtime_ns: int, size: int) -> _Content:
         )
     annotations, refused = _by_id(raw["annotations"])
     splits = _checked_splits(path, raw.get("split"))
-    return _Content(annotations, splits, refused, raw.get("aclnet"))
+    others = {key: value for key, value in raw.items() if key not in ("annotations", "split")}
+    return _Content(annotations, splits, refused, others)
 
 
 def id_key(annotations: list[Any]) -> str:
@@ -481,10 +383,6 @@ def _checked_splits(path: Path, raw: object) -> dict[str, list[str]]:
 
 def _is_split(name: object, ids: object) -> bool:
     return isinstance(name, str) and isinstance(ids, list) and all(isinstance(i, str) for i in ids)
-
-
-def _is_integer(value: object) -> TypeGuard[int]:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _dimensions(annotation: dict[Any, Any]) -> int | None:

@@ -13,24 +13,23 @@ heavily: most of them are cut at every start, half a window apart, so that a fra
 from __future__ import annotations
 
 import re
-import time
-import warnings
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from io import BytesIO
-from math import prod
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from aclnet.datasets.formats.files import read_file, walk_files
+from aclnet.datasets.formats.npy import parse_npy
+from aclnet.datasets.readers.items import ItemSource, ListedSource, unique_items
+from aclnet.datasets.readers.joints import presence
 from aclnet.datasets.readers.reid_text import KGBD_ORDER
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, unique_items
+from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,11 +53,8 @@ _MAX_BYTES = 2**29
 
 
 @dataclass(frozen=True, slots=True)
-class ReidArraysSource(Source):
+class ReidArraysSource(ItemSource, ListedSource):
     """A folder or archive with the windows of one length."""
-
-    opened: int = field(default_factory=time.time_ns)
-    """Names this opening: arrays are loaded for it, a folder at a time, in every process."""
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         found: list[Item] = []
@@ -81,15 +77,12 @@ class ReidArraysSource(Source):
         items, doubles = unique_items(found)
         return items, rejections + doubles
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
+    def sequence(self, item: Item) -> SkeletonSequence:
         side, _, number = item.sample_id.rpartition("/")
         try:
-            windows = self._windows(item.path)
-            return self._sequence(item, side, windows, int(number))
+            return self._sequence(item, side, self._windows(item.path), int(number))
         except (ValueError, IndexError):
-            return Rejection(item.path, None, f"there is no window {item.sample_id}")
-        except DamageError as damage:
-            return damage.at(item.path)
+            raise DamageError(f"there is no window {item.sample_id}") from None
 
     def _side(self, path: str) -> str | None:
         folder = PurePosixPath(path).parent.name.lower()
@@ -109,14 +102,12 @@ class ReidArraysSource(Source):
             raise DamageError(f"window {number} has values that are not finite")
         if self.spec.name == "kgbd":  # the arrays have the order of the dataset's files
             joints = joints[:, list(KGBD_ORDER)]
-        present = joints.any(axis=(1, 2))
-        if not present.any():
-            raise DamageError(f"window {number}: no person in any frame", kind="no person")
+        present = presence(joints[None], where=f"window {number}: ")
         return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=joints[None].copy(),
             label=self.spec.class_names.index(person),
-            present=present[None],
+            present=present,
             frame_index=np.arange(len(joints), dtype=np.int32),
             subject=int(person),
             condition=side,
@@ -202,22 +193,7 @@ def _labels(values: NDArray[Any]) -> NDArray[np.int64]:
 
 def _array(root: Path, path: str) -> NDArray[Any]:
     """The numbers in a .npy file."""
-    data = read_file(root, path, _MAX_BYTES)
-    stream = BytesIO(data)
     try:
-        with warnings.catch_warnings(action="ignore"):  # of headers that Python 2 wrote
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0
-            if version != (1, 0):
-                read = np.lib.format.read_array_header_2_0
-            shape, is_fortran, dtype = read(stream)
-    except Exception as error:  # what is no header makes numpy raise about anything
-        reason = f"{PurePosixPath(path).name} is no .npy file: {type(error).__name__}"
-        raise DamageError(reason) from None
-    begin = stream.tell()
-    name = PurePosixPath(path).name
-    if dtype.kind not in "fiu":
-        raise DamageError(f"{name} holds {dtype}, numbers are expected")
-    if prod(shape) * dtype.itemsize != len(data) - begin or min(shape, default=0) < 0:
-        raise DamageError(f"{name} of shape {shape} does not fit its bytes (truncated?)")
-    return np.ndarray(shape, dtype, data, begin, order="F" if is_fortran else "C")
+        return parse_npy(read_file(root, path, _MAX_BYTES))
+    except DamageError as damage:
+        raise DamageError(f"{PurePosixPath(path).name}: {damage.reason}") from None

@@ -15,8 +15,7 @@ is not tracked (state 0) are left out, as in published work; the others keep the
 from __future__ import annotations
 
 import re
-import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,9 +23,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from aclnet.datasets.formats.files import read_file, walk_files
+from aclnet.datasets.readers.items import ListedSource, unique_items
 from aclnet.datasets.readers.rows import parse_rows
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, unique_items
+from aclnet.datasets.spec.source import Item
 from aclnet.datasets.store import keyed_random
 
 if TYPE_CHECKING:
@@ -82,11 +82,8 @@ class _Format:
 
 
 @dataclass(frozen=True, slots=True)
-class ReidTextSource(Source):
+class ReidTextSource(ListedSource):
     """A folder of one of the datasets, or its archive."""
-
-    opened: int = field(default_factory=time.time_ns)
-    """Names this opening: the folder is listed once for it in every process."""
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         found, unknown = _list(self.root, self.spec.name, self.opened)

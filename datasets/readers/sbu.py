@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.formats.files import read_file
+from aclnet.datasets.readers.items import FileSource, items_by_path
+from aclnet.datasets.readers.joints import presence
 from aclnet.datasets.readers.rows import parse_rows
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, items_by_path
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from aclnet.datasets.spec.source import Item
 
 NUM_PERSONS = 2
 NUM_JOINTS = 15
@@ -33,12 +35,13 @@ OFFSET = np.array([1.28, 0.96, 0.0])
 _FILE_NAME = "skeleton_pos.txt"
 _PATH = re.compile(rf"(?:.*/)?(s\d\ds\d\d)/(\d\d)/(\d\d\d)/{re.escape(_FILE_NAME)}", re.ASCII)
 _ID = re.compile(r"(s(\d\d)s\d\d)-(\d\d)-(\d\d\d)", re.ASCII)
-_MAX_BYTES = 2**22  # a recording of a hundred frames takes 100 kB
 
 
 @dataclass(frozen=True, slots=True)
-class SbuSource(Source):
+class SbuSource(FileSource):
     """A folder of the sets of recordings, or of their zips."""
+
+    max_bytes = 2**22  # a recording of a hundred frames takes 100 kB
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         expected = f"SBU (sXXsYY/CC/NNN/{_FILE_NAME})"
@@ -49,22 +52,16 @@ class SbuSource(Source):
         known = match and 1 <= int(match[2]) <= len(self.spec.class_names)
         return "-".join(match.groups()) if match and known else None
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
+    def parse(self, item: Item, data: bytes) -> SkeletonSequence:
         match = _ID.fullmatch(item.sample_id)
         if match is None or not 1 <= int(match[3]) <= len(self.spec.class_names):
-            return Rejection(item.path, None, "the id is not of the form sXXsYY-CC-NNN")
-        try:
-            keypoint = _keypoint(read_file(self.root, item.path, _MAX_BYTES))
-        except DamageError as damage:
-            return damage.at(item.path)
-        present = np.asarray(keypoint.any(axis=(2, 3)))
-        if not present.any():
-            return Rejection(item.path, None, "no person in any frame", "no person")
+            raise DamageError("the id is not of the form sXXsYY-CC-NNN")
+        keypoint = _keypoint(data)
         return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=keypoint,
             label=int(match[3]) - 1,
-            present=present,
+            present=presence(keypoint),
             frame_index=np.arange(keypoint.shape[1], dtype=np.int32),
             subject=int(match[2]),
             replication=int(match[4]),

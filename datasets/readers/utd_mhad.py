@@ -12,38 +12,41 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.formats.files import read_file
+from aclnet.datasets.readers.items import FileSource, items_by_path, known_numbers
+from aclnet.datasets.readers.joints import as_float32
 from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source, items_by_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
+    from aclnet.datasets.spec.source import Item
+
 NUM_JOINTS = 20
 NUM_CLASSES = 27
 NUM_SUBJECTS = 8
-_NAME = re.compile(r"(a(\d{1,2})_s(\d)_t(\d))_skeleton\.mat", re.ASCII)
+_ID = re.compile(r"a(\d{1,2})_s(\d)_t(\d)", re.ASCII)
+_FILE = re.compile(rf"({_ID.pattern})_skeleton\.mat", re.ASCII)
+_MOST = (NUM_CLASSES, NUM_SUBJECTS, 9)  # actions, subjects, trials
 _MAX_BYTES = 2**20  # the longest recording of the set takes 32 kB, 60 kB decompressed
 
 
 @dataclass(frozen=True, slots=True)
-class UtdMhadSource(Source):
+class UtdMhadSource(FileSource):
     """A folder or archive of the dataset's skeleton files, at any depth."""
+
+    max_bytes = _MAX_BYTES
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         return items_by_path(self.root, _name_of, ".mat", "UTD-MHAD (aA_sS_tT_skeleton.mat)")
 
-    def read(self, item: Item) -> SkeletonSequence | Rejection:
-        numbers = _numbers(item.sample_id)
+    def parse(self, item: Item, data: bytes) -> SkeletonSequence:
+        numbers = known_numbers(_ID, item.sample_id, _MOST)
         if numbers is None:
-            return Rejection(item.path, None, "the id is not of the form aA_sS_tT")
+            raise DamageError("the id is not of the form aA_sS_tT")
         action, subject, replication = numbers
-        try:
-            keypoint = _keypoint(read_file(self.root, item.path, _MAX_BYTES))
-        except DamageError as damage:
-            return damage.at(item.path)
+        keypoint = _keypoint(data)
         return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=keypoint,
@@ -57,18 +60,8 @@ class UtdMhadSource(Source):
 
 
 def _name_of(path: str) -> str | None:
-    match = _NAME.fullmatch(PurePosixPath(path).name)
-    return match[1] if match and _numbers(match[1]) else None
-
-
-def _numbers(sample_id: str) -> tuple[int, int, int] | None:
-    """Action, subject and trial, from 1; None where the dataset has no such recording."""
-    match = _NAME.fullmatch(f"{sample_id}_skeleton.mat")
-    if match is None:
-        return None
-    action, subject, trial = (int(digits) for digits in match.groups()[1:])
-    known = 1 <= action <= NUM_CLASSES and 1 <= subject <= NUM_SUBJECTS and trial >= 1
-    return (action, subject, trial) if known else None
+    match = _FILE.fullmatch(PurePosixPath(path).name)
+    return match[1] if match and known_numbers(_ID, match[1], _MOST) else None
 
 
 def _keypoint(data: bytes) -> NDArray[np.float32]:
@@ -78,11 +71,7 @@ def _keypoint(data: bytes) -> NDArray[np.float32]:
         skeleton = skeleton[..., None]
     if skeleton.ndim != 3 or skeleton.shape[:2] != (NUM_JOINTS, 3) or not skeleton.size:
         raise DamageError(f"`d_skel` is {skeleton.shape}, ({NUM_JOINTS}, 3, T) is expected")
-    with np.errstate(over="ignore"):
-        keypoint = np.ascontiguousarray(skeleton.transpose(2, 0, 1)[None], np.float32)
-    if not np.isfinite(keypoint).all():
-        raise DamageError("`d_skel` has values that are not finite")
-    return keypoint
+    return as_float32(np.ascontiguousarray(skeleton.transpose(2, 0, 1)[None]), "`d_skel`")
 
 
 # The MAT-file level 5 format, as far as arrays of real numbers go ("MAT-File Format", MathWorks).

@@ -89,3 +89,11 @@ class DamageError(Exception):
     def at(self, path: str) -> Rejection:
         """The rejection of the input at that path."""
         return Rejection(path, self.line, self.reason, self.kind)
+
+
+class NobodyError(DamageError):
+    """Nobody is there in any frame of a recording."""
+
+    def __init__(self, where: str = "", line: int | None = None) -> None:
+        """`where` in the file, in words that end in a blank."""
+        super().__init__(f"{where}no person in any frame", line, "no person")

@@ -1,8 +1,9 @@
 """The contract between raw data and everything else: what a dataset is, and what reads it.
 
-A dataset opens its raw data as a `Source`: `scan` lists what is there by names and sizes alone,
-`read` parses one item. Sources are small and picklable, so that any worker can read any item.
-Readers only parse; what a dataset needs beyond that is a step of `aclnet.pipelines.steps.clean`.
+`aclnet.datasets.registry.open_raw` opens raw data as a `Source`: `scan` lists what is there by
+names and sizes alone, `read` parses one item. Sources are small and picklable, so that any worker
+can read any item. Readers only parse; what a dataset needs beyond that is a step of
+`aclnet.pipelines.steps.clean`.
 """
 
 from __future__ import annotations
@@ -12,16 +13,14 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from aclnet.datasets.formats.files import walk_files
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Rejection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from pathlib import Path
 
     from aclnet.datasets.spec import protocols
-    from aclnet.datasets.spec.sequence import SkeletonSequence
+    from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 
 Task = Literal["action", "gait", "reid"]
 Units = Literal["m", "px"]
@@ -100,7 +99,7 @@ class Source(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class About:
+class Provenance:
     """What somebody who does not have the data yet wants to know."""
 
     home: str
@@ -128,7 +127,7 @@ class DatasetSpec:
     opener: Callable[[DatasetSpec, Path], Source]
     """Opens raw data, the path absolute. Raises AclnetError where it holds nothing of this
     dataset's kind. The source's own spec may differ in what depends on the form of the data."""
-    about: About
+    about: Provenance
     places: tuple[str, ...]
     """Where users put the raw data, relative to their data folder, likeliest first."""
     protocols: tuple[protocols.Protocol, ...] = ()
@@ -151,50 +150,8 @@ class DatasetSpec:
         """Layout of the sequences that its sources read."""
         return self.raw_layout or self.layout
 
-    def open(self, raw: Path) -> Source:
-        """Its raw data at a path; AclnetError where there are none."""
-        if not raw.exists():
-            forms = "; or ".join(self.about.forms)
-            raise AclnetError(f"{raw} is not there; {self.title} is read from {forms}")
-        from aclnet.datasets.exports.description import opener  # readers import this module
 
-        return (opener(raw) or self.opener)(self, raw.absolute())
-
-
-def class_names(dataset: str) -> tuple[str, ...]:
+def read_class_names(dataset: str) -> tuple[str, ...]:
     """Lines of `datasets/tables/<dataset>_classes.txt`."""
     table = files("aclnet.datasets.tables") / f"{dataset}_classes.txt"
     return tuple(table.read_text(encoding="utf-8").splitlines())
-
-
-def unique_items(found: Iterable[Item]) -> tuple[list[Item], list[Rejection]]:
-    """Items in the order of their ids; of several with one id the first by its path counts."""
-    items: dict[str, Item] = {}
-    doubles = []
-    for item in sorted(found, key=lambda item: (item.sample_id, item.path)):
-        first = items.setdefault(item.sample_id, item)
-        if first is not item:
-            reason = f"the same recording is at {first.path}"
-            doubles.append(Rejection(item.path, None, reason, "there twice"))
-    return list(items.values()), doubles
-
-
-def items_by_path(
-    root: Path, name_of: Callable[[str], str | None], suffix: str, expected: str
-) -> tuple[list[Item], list[Rejection]]:
-    """Items and rejections of a folder or archive whose files' paths tell what they are.
-
-    name_of: a sample's id of a path below the root, None where it is none. Of the others those that
-    end in `suffix` are rejected, as the path is not `expected`.
-    """
-    found: list[Item] = []
-    strange: list[Rejection] = []
-    for path, size in walk_files(root):
-        sample_id = name_of(path)
-        if sample_id is not None:
-            found.append(Item(sample_id, path, size))
-        elif path.endswith(suffix):
-            reason = f"the name is not one of {expected}"
-            strange.append(Rejection(path, None, reason, "unknown name"))
-    items, doubles = unique_items(found)
-    return items, strange + doubles

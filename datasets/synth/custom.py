@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from aclnet.datasets.spec.progress import silent
-from aclnet.datasets.spec.source import class_names
+from aclnet.datasets.spec.source import read_class_names
 from aclnet.datasets.synth.acting import act
 from aclnet.datasets.synth.damage import DAMAGES, deal_damage
 from aclnet.datasets.synth.filming import coco, filmed
@@ -71,7 +71,7 @@ def _stage(seed: int, clip: _Clip) -> FloatArray:
 
 
 def _index(request: Request, suffix: str = "", toml: str = "") -> dict[str, bytes]:
-    names, numbers = class_names("ntu120"), tuple(MOVEMENTS)
+    names, numbers = read_class_names("ntu120"), tuple(MOVEMENTS)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["id", "file", "label", "subject", "split", "width", "height"])

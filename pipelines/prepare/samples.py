@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
+from aclnet.datasets.spec.sequence import NobodyError, Rejection, SkeletonSequence
 from aclnet.datasets.store import keyed_random
 from aclnet.pipelines.prepare.sides import split_masks
 from aclnet.pipelines.steps.clean import CLEANERS, step_of
@@ -87,7 +87,7 @@ def clean_sequence(
     if result.prepared is None:
         result = _first_persons(result, spec.max_persons)
         if not result.present.any():
-            return Rejection(sequence.source, None, "no person in any frame")
+            return NobodyError().at(sequence.source)
         result = _without_absent(result)
     return convert(result, spec.raw_layout, spec.layout) if spec.raw_layout else result
 

@@ -111,11 +111,11 @@ READER = """
 from dataclasses import replace
 from pathlib import Path
 
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 
 
 def open_mine(raw: Path):
-    return replace(get_dataset("custom"), title="Mine").open(raw)
+    return open_raw(replace(get_dataset("custom"), title="Mine"), raw)
 """
 
 

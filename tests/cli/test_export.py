@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from aclnet.cli.export import command
+from aclnet.datasets.exports.forms import STORE_FORMS
 from aclnet.datasets.store.store import Store
 from aclnet.exchange.export_run import RUN_FORMS
-from aclnet.exchange.export_store import FORMATS as STORE_FORMATS
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def here(made_up_store, tmp_path, monkeypatch):
 def test_the_choice_is_of_all_forms():
     (option,) = [p for p in command.params if p.name == "to"]
     assert isinstance(option.type, click.Choice)
-    assert list(option.type.choices) == [*STORE_FORMATS, *RUN_FORMS, "embeddings"]
+    assert list(option.type.choices) == [*STORE_FORMS, *RUN_FORMS, "embeddings"]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_the_newest_store_goes_out(aclnet, here, to, file):
 def test_an_ending_that_prepare_would_not_know_is_refused(aclnet, here, to, file):
     answer = aclnet("export", "ntu60.zarr", "--to", to, "--out", file)
     assert answer.code == 2
-    assert f"call it x{STORE_FORMATS[to][0]}" in answer.words
+    assert f"call it x{STORE_FORMS[to][0]}" in answer.words
     assert not (here / file).exists()
 
 

@@ -1,8 +1,26 @@
-"""Copies of a store, to be damaged."""
+"""Copies of a store, to be damaged, and how damage is told."""
 
 import shutil
+from contextlib import contextmanager
 
 import pytest
+
+from aclnet.datasets.spec.errors import AclnetError
+
+
+@pytest.fixture(scope="session")
+def refusal_of():
+    """`with refusal_of(name):` passes over an AclnetError that names the file, and no other."""
+
+    @contextmanager
+    def passed_over(name: str):
+        try:
+            yield
+        except AclnetError as error:
+            if name not in str(error):
+                raise
+
+    return passed_over
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 import aclnet
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.exports.forms import STORE_FORMS
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
 from aclnet.datasets.store import store as stores
-from aclnet.exchange.export_store import FORMATS, export_store, file_of
+from aclnet.exchange.export_store import default_file, export_store
 from aclnet.pipelines.prepare import samples
 from aclnet.pipelines.prepare.executor import open_executor
 from aclnet.pipelines.prepare.options import PrepareOptions
@@ -177,8 +178,8 @@ def assert_same_samples(found: Store, expected: Store, theirs: dict[str, int]) -
 @pytest.mark.parametrize("to", ["pyskl", "hdf5"])
 @pytest.mark.parametrize("store", KINDS, indirect=True)
 def test_an_export_is_prepared_to_the_same_store(store, to, tmp_path, prepare_raw):
-    remarks = export_store(store, to, tmp_path / f"x{FORMATS[to][0]}")
-    prepare_raw(tmp_path / f"x{FORMATS[to][0]}", tmp_path / "b.zarr", dataset=store.name)
+    remarks = export_store(store, to, tmp_path / f"x{STORE_FORMS[to][0]}")
+    prepare_raw(tmp_path / f"x{STORE_FORMS[to][0]}", tmp_path / "b.zarr", dataset=store.name)
     back = aclnet.open_store(tmp_path / "b.zarr")
     lacks_variants = to == "pyskl" and store.column("variant").any()
     assert_same_store(back, store, originals=lacks_variants)
@@ -387,7 +388,7 @@ def test_rows_are_taken_from_the_store_a_shard_at_a_time(people_store, to, tmp_p
         return block
 
     monkeypatch.setattr(stores.Store, "_rows", counted)
-    export_store(store, to, tmp_path / f"x{FORMATS[to][0]}")
+    export_store(store, to, tmp_path / f"x{STORE_FORMS[to][0]}")
     assert len(store.manifest.shards) > 4
     assert max(size for *_, size in reads) <= store.shard_rows
     shards = [(name, shard) for name, shard, _ in reads]
@@ -411,10 +412,10 @@ def test_npz_is_written_row_by_row(people_store, tmp_path, monkeypatch):
     assert largest == store.column("n_frames").max() * 2 * 25 * 3 * 4
 
 
-@pytest.mark.parametrize("to", list(FORMATS))
+@pytest.mark.parametrize("to", list(STORE_FORMS))
 def test_a_file_is_whole_or_not_there(people_store, to, tmp_path, monkeypatch):
     store = aclnet.open_store(people_store)
-    file = tmp_path / f"x{FORMATS[to][0]}"
+    file = tmp_path / f"x{STORE_FORMS[to][0]}"
 
     def stopped(*_):
         raise KeyboardInterrupt
@@ -440,27 +441,27 @@ def test_only_npz_is_of_one_protocol(pixel_store, tmp_path):
 
 def test_files_lie_beside_their_store(people_store, monkeypatch):
     store = aclnet.open_store(people_store)
-    names = [file_of(store, to).name for to in FORMATS]
+    names = [default_file(store, to).name for to in STORE_FORMS]
     assert names == ["people.pkl", "people-xsub.npz", "people.h5"]
-    assert file_of(store, "npz", "xview") == people_store.parent / "people-xview.npz"
+    assert default_file(store, "npz", "xview") == people_store.parent / "people-xview.npz"
     monkeypatch.chdir(people_store)
-    assert file_of(aclnet.open_store("."), "hdf5") == people_store.parent / "people.h5"
+    assert default_file(aclnet.open_store("."), "hdf5") == people_store.parent / "people.h5"
 
 
 @pytest.mark.parametrize("options", [{"align": True}, {"augment": "rotate=0.1", "variants": 1}])
-@pytest.mark.parametrize("to", list(FORMATS))
+@pytest.mark.parametrize("to", list(STORE_FORMS))
 def test_an_exported_store_is_not_normalised_or_varied_again(
     people_store, to, options, tmp_path, prepare_raw
 ):
-    file = tmp_path / f"x{FORMATS[to][0]}"
+    file = tmp_path / f"x{STORE_FORMS[to][0]}"
     export_store(aclnet.open_store(people_store), to, file)
     with pytest.raises(AclnetError, match="is an exported store"):
         prepare_raw(file, tmp_path / "b.zarr", **options)
 
 
-@pytest.mark.parametrize("to", list(FORMATS))
+@pytest.mark.parametrize("to", list(STORE_FORMS))
 def test_another_dataset_does_not_take_it(people_store, to, tmp_path):
-    file = tmp_path / f"x{FORMATS[to][0]}"
+    file = tmp_path / f"x{STORE_FORMS[to][0]}"
     export_store(aclnet.open_store(people_store), to, file)
     with pytest.raises(AclnetError, match="is of the dataset ntu60, not utd-mhad"):
-        get_dataset("utd-mhad").open(file)
+        open_raw(get_dataset("utd-mhad"), file)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aclnet.datasets.exports.hdf5 import Hdf5Source, seal
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
@@ -44,7 +44,7 @@ def edited(exported, tmp_path):
             change(file)
         seal(copy)
         copy.replace(path)
-        return FINEGYM.open(path)
+        return open_raw(FINEGYM, path)
 
     return edit
 
@@ -60,7 +60,7 @@ def replace(file: h5py.File, name: str, values: object) -> None:
 
 
 def test_a_source_is_read_by_other_processes(exported, pixel_store):
-    source = pickle.loads(pickle.dumps(FINEGYM.open(exported)))  # noqa: S301
+    source = pickle.loads(pickle.dumps(open_raw(FINEGYM, exported)))  # noqa: S301
     items, rejections = source.scan()
     assert not rejections
     assert [item.sample_id for item in items] == pixel_store.column("id").tolist()
@@ -80,7 +80,7 @@ def test_a_changed_file_never_reaches_hdf5(exported, tmp_path_factory, place, bi
     path = tmp_path_factory.mktemp("changed") / "x.h5"
     path.write_bytes(data[:position] if cut else data)
     with pytest.raises(AclnetError, match=r"has other bytes than|is no file of"):
-        FINEGYM.open(path)
+        open_raw(FINEGYM, path)
 
 
 @given(data=st.binary(max_size=600))
@@ -88,14 +88,14 @@ def test_other_bytes_are_refused(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("bytes") / "x.h5"
     path.write_bytes(data)
     with pytest.raises(AclnetError, match="is no file of `aclnet export"):
-        FINEGYM.open(path)
+        open_raw(FINEGYM, path)
 
 
 def test_hdf5_of_other_software_is_refused(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file["keypoint"] = np.zeros(3)
     with pytest.raises(AclnetError, match="is no file of `aclnet export"):
-        FINEGYM.open(tmp_path / "x.h5")
+        open_raw(FINEGYM, tmp_path / "x.h5")
 
 
 def test_a_file_that_is_replaced_or_gone_is_noticed(exported, edited, tmp_path):

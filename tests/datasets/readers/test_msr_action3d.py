@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import aclnet
 from aclnet.datasets.readers.msr_action3d import ORDER, MsrAction3dSource
@@ -101,22 +99,6 @@ def test_damage_is_told_with_its_line(tmp_path: Path, lines: list[str], line: in
     assert isinstance(rejection, Rejection)
     assert (rejection.path, rejection.line) == (FILE, line)
     assert reason in rejection.reason
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("msr")
-
-
-@given(data=st.data())
-def test_cut_and_changed_files_are_a_sequence_or_a_rejection(folder: Path, data: st.DataObject):
-    whole = text(some_frames()).encode()
-    cut = data.draw(st.integers(0, len(whole)))
-    (folder / FILE).write_bytes(whole[:cut] + data.draw(st.binary(max_size=4)) + whole[cut + 4 :])
-    assert isinstance(read(folder), SkeletonSequence | Rejection)
-    (folder / FILE).write_bytes(whole[:cut])
-    result = read(folder)
-    assert isinstance(result, Rejection) or result.keypoint.shape[1] in (1, 2)
 
 
 def test_scan_sorts_the_folder_out(tmp_path: Path):

@@ -123,17 +123,6 @@ def test_any_content_is_a_sequence_or_a_rejection(folder: Path, data: object):
     assert isinstance(read(folder), SkeletonSequence | Rejection)
 
 
-@given(data=st.data())
-def test_a_cut_file_is_rejected_and_a_changed_one_no_crash(folder: Path, data: st.DataObject):
-    whole = json.dumps(content()).encode()
-    cut = data.draw(st.integers(0, len(whole) - 1))
-    (folder / FILE).write_bytes(whole[:cut])
-    assert isinstance(read(folder), Rejection)
-    changed = whole[:cut] + data.draw(st.binary(min_size=1, max_size=1)) + whole[cut + 1 :]
-    (folder / FILE).write_bytes(changed)
-    assert isinstance(read(folder), SkeletonSequence | Rejection)
-
-
 def test_scan_sorts_the_folder_out(tmp_path: Path):
     for path in (f"all_sqe/{FILE}", f"copy/{FILE}", "a07_s01_e00_v01.json", "a01_s11_e00_v01.json",
                  "a01_s01_e00_v04.json", "notes.json", "README.txt"):  # fmt: skip

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import aclnet
 from aclnet.datasets.readers import pku_text
 from aclnet.datasets.readers.pku_text import PkuTextSource
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.protocols import sides
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
@@ -49,7 +49,7 @@ def some_frames() -> np.ndarray:
 def opened(folder: Path, frames: np.ndarray | str, actions: str) -> PkuTextSource:
     write(folder, RECORDING, frames if isinstance(frames, str) else text(frames))
     write(folder, LIST, actions)
-    source = get_dataset("pkummd").open(folder)
+    source = open_raw(get_dataset("pkummd"), folder)
     assert isinstance(source, PkuTextSource)
     return source
 
@@ -186,11 +186,11 @@ def test_scan_sorts_the_folder_out(tmp_path: Path):
 def test_without_lists_or_with_two_folders_of_them_it_cannot_be_opened(tmp_path: Path):
     write(tmp_path, RECORDING, text(some_frames()))
     with pytest.raises(AclnetError, match=r"lists of actions are missing.*Train_Label_PKU_final"):
-        get_dataset("pkummd").open(tmp_path)
+        open_raw(get_dataset("pkummd"), tmp_path)
     write(tmp_path, LIST, "1,1,2,1")
     write(tmp_path, f"other/{LIST}", "1,1,2,1")
     with pytest.raises(AclnetError, match="are in Label/Train_Label_PKU_final and other/Label"):
-        get_dataset("pkummd").open(tmp_path)
+        open_raw(get_dataset("pkummd"), tmp_path)
 
 
 def masks_of(source: PkuTextSource, names: list[str]) -> dict[str, list[str]]:
@@ -232,7 +232,7 @@ def test_split_files_decide(tmp_path: Path):
 
 def test_the_split_files_of_the_set_are_compared_with_the_published_counts(tmp_path: Path):
     get_generator("pkummd")(tmp_path, Request(sequences=3, subjects=1, seed=0))
-    source = get_dataset("pkummd").open(tmp_path)
+    source = open_raw(get_dataset("pkummd"), tmp_path)
     assert source.splits()["xview_val"] == ["0002-M-001"]
     published = {p.name: p.published for p in source.spec.protocols}
     assert published == {"xsub": {"test": 2704}, "xview": {"test": 7188}}
@@ -254,7 +254,7 @@ def test_a_damaged_split_file_is_told(tmp_path: Path, content: str | bytes):
     write(tmp_path, SPLIT, content)
     write(tmp_path, LIST, "1,1,2,1")
     with pytest.raises(AclnetError, match=r"cross-subject\.txt.* remove it"):
-        get_dataset("pkummd").open(tmp_path)
+        open_raw(get_dataset("pkummd"), tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -272,7 +272,7 @@ def test_any_bytes_are_sequences_or_rejections(folder: Path, data: st.DataObject
     whole[spoilt] = junk + data.draw(st.sampled_from([content[:cut], content[cut:], b""]))
     write(folder, RECORDING, whole["recording"])
     write(folder, LIST, whole["list"])
-    source = get_dataset("pkummd").open(folder)
+    source = open_raw(get_dataset("pkummd"), folder)
     items, rejections = source.scan()
     assert items or rejections
     assert all(isinstance(source.read(item), SkeletonSequence | Rejection) for item in items)

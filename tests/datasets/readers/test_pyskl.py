@@ -11,7 +11,7 @@ import pytest
 
 from aclnet.datasets.formats.unpickle import load_pickle
 from aclnet.datasets.readers.pyskl import PysklSource
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item
@@ -165,7 +165,7 @@ def test_a_file_that_is_gone_or_replaced_is_noticed(tmp_path: Path):
 
 
 def test_the_pickle_of_the_real_recordings(goldens: Path):
-    opened = get_dataset("ntu60").open(goldens / "ntu_pyskl.pkl")
+    opened = open_raw(get_dataset("ntu60"), goldens / "ntu_pyskl.pkl")
     assert opened.cleaned
     opened = pickle.loads(pickle.dumps(opened))  # noqa: S301
     items, rejections = opened.scan()
@@ -333,7 +333,7 @@ def kinetics(tmp_path: Path) -> dict[str, np.ndarray]:
 
 
 def test_joints_are_found_in_their_files(kinetics: dict[str, np.ndarray], tmp_path: Path):
-    opened = get_dataset("kinetics").open(tmp_path)
+    opened = open_raw(get_dataset("kinetics"), tmp_path)
     items, rejections = opened.scan()
     # those of one file together
     assert [item.sample_id for item in items] == ["c", "d", "a", "b"]
@@ -349,7 +349,7 @@ def test_joints_are_found_in_their_files(kinetics: dict[str, np.ndarray], tmp_pa
 
 
 def test_joints_that_are_not_where_they_should_be(kinetics: dict[str, np.ndarray], tmp_path: Path):
-    opened = get_dataset("kinetics").open(tmp_path / "k400_hrnet.pkl")
+    opened = open_raw(get_dataset("kinetics"), tmp_path / "k400_hrnet.pkl")
     items, _ = opened.scan()
     file = tmp_path / items[0].path
     file.write_bytes(pickle.dumps({"d": {"keypoint": kinetics["d"][:1]}}))
@@ -366,7 +366,7 @@ def test_joints_that_are_not_where_they_should_be(kinetics: dict[str, np.ndarray
 
 
 def test_a_changed_kpfile_is_another_size(kinetics: dict[str, np.ndarray], tmp_path: Path):
-    opened = get_dataset("kinetics").open(tmp_path)
+    opened = open_raw(get_dataset("kinetics"), tmp_path)
     items, _ = opened.scan()
     first = {item.path: item for item in reversed(items)}
     for path, item in first.items():
@@ -386,7 +386,7 @@ def test_joints_in_a_file_a_clip(tmp_path: Path, name: str):
     (tmp_path / "kpfiles").mkdir()
     (tmp_path / "kpfiles" / "d.pkl").write_bytes(pickle.dumps({"keypoint": joints}))
     (tmp_path / "k400_hrnet.pkl").write_bytes(pickle.dumps([entry]))
-    opened = get_dataset("kinetics").open(tmp_path)
+    opened = open_raw(get_dataset("kinetics"), tmp_path)
     ((item,), rejections) = opened.scan()
     assert not rejections
     sequence = opened.read(item)
@@ -399,10 +399,12 @@ def test_kpfiles_in_an_archive_are_to_be_unpacked(kinetics: dict[str, np.ndarray
     with zipfile.ZipFile(tmp_path / "kpfiles.zip", "w") as archive:
         for file in folder.rglob("*.pkl"):
             archive.write(file, file.name)
-    assert all(".zip" not in item.path for item in get_dataset("kinetics").open(tmp_path).scan()[0])
+    assert all(
+        ".zip" not in item.path for item in open_raw(get_dataset("kinetics"), tmp_path).scan()[0]
+    )
     shutil.rmtree(folder)
     with pytest.raises(AclnetError, match="put the kpfiles there, unpacked"):
-        get_dataset("kinetics").open(tmp_path).scan()
+        open_raw(get_dataset("kinetics"), tmp_path).scan()
 
 
 def test_packed_rows_are_places_in_frames_lists(tmp_path: Path):

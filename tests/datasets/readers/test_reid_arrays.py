@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import zipfile
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import aclnet
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
@@ -61,7 +58,7 @@ def test_each_window_is_a_sequence(tmp_path: Path):
     save(tmp_path, windows, [0, 49, 7])
     still = "Datasets/BIWI/6/test_npy_data/Still"
     save(tmp_path, windows[:1] + 1, [7], folder=still, prefix="t_")
-    found, rejections = read_all(get_dataset("biwi").open(tmp_path))
+    found, rejections = read_all(open_raw(get_dataset("biwi"), tmp_path))
     assert sorted(found) == ["still/000000", "train/000000", "train/000001", "train/000002"]
     assert rejections == []
     # the official way of putting them together
@@ -83,7 +80,7 @@ def test_arrays_of_kgbd_have_the_order_of_its_files(tmp_path: Path):
     windows = np.ones((1, 6, 20, 3))
     windows[..., 1] = np.arange(20)
     save(tmp_path, windows, [3], folder="KGBD/6/test_npy_data/probe", name="KGBD", prefix="t_")
-    (sequence,) = read_all(get_dataset("kgbd").open(tmp_path))[0].values()
+    (sequence,) = read_all(open_raw(get_dataset("kgbd"), tmp_path))[0].values()
     assert isinstance(sequence, SkeletonSequence)
     joints = get_layout("kinect_v1").joints
     place = dict(zip(joints, sequence.keypoint[0, 0, :, 1].tolist(), strict=True))
@@ -100,7 +97,7 @@ def test_windows_that_make_no_sense_are_rejected_alone(tmp_path: Path):
     windows[2] = 0
     windows[4, 3] = 0
     save(tmp_path, windows, [0, 0, 0, 50, 1])
-    found, _ = read_all(get_dataset("biwi").open(tmp_path))
+    found, _ = read_all(open_raw(get_dataset("biwi"), tmp_path))
     reasons = [r.reason if isinstance(r, Rejection) else "" for r in found.values()]
     assert reasons == [
         "",
@@ -119,8 +116,12 @@ def test_windows_that_make_no_sense_are_rejected_alone(tmp_path: Path):
     [
         ("source_y_BIWI_6.npy", np.zeros((17, 20)), "(17, 20), (18, 20) is expected of 3 windows"),
         ("source_y_BIWI_6.npy", np.zeros((20, 18)), "(20, 18), (18, 20) is expected"),
-        ("source_z_BIWI_6.npy", np.zeros((18, 20), complex), "holds complex128"),
-        ("source_z_BIWI_6.npy", np.zeros((18, 20), object), "holds object"),
+        (
+            "source_z_BIWI_6.npy",
+            np.zeros((18, 20), complex),
+            "z_BIWI_6.npy: an array of complex128",
+        ),
+        ("source_z_BIWI_6.npy", np.zeros((18, 20), object), "_z_BIWI_6.npy: an array of object"),
         ("frame_id_BIWI_6.npy", np.zeros(4), "(24, 20) is expected of 4 windows"),
         ("frame_id_BIWI_6.npy", np.array([0, 0.5, 1]), "not whole"),
         ("frame_id_BIWI_6.npy", np.array([0, np.nan, 1]), "not finite"),
@@ -136,7 +137,7 @@ def test_arrays_that_do_not_fit_are_rejected(
 ):
     save(tmp_path, some_windows(), [0, 1, 2])
     np.save(tmp_path / TRAIN / file, values)
-    found, rejections = read_all(get_dataset("biwi").open(tmp_path))
+    found, rejections = read_all(open_raw(get_dataset("biwi"), tmp_path))
     assert found == {}
     assert rejections[0].path == f"{TRAIN}/source_x_BIWI_6.npy"
     assert reason in rejections[0].reason
@@ -147,10 +148,10 @@ def test_cut_and_missing_files_are_rejected(tmp_path: Path, cut: int):
     save(tmp_path, some_windows(), [0, 1, 2])
     file = tmp_path / TRAIN / "source_z_BIWI_6.npy"
     file.write_bytes(file.read_bytes()[:cut])
-    found, rejections = read_all(get_dataset("biwi").open(tmp_path))
+    found, rejections = read_all(open_raw(get_dataset("biwi"), tmp_path))
     assert (found, len(rejections)) == ({}, 1)
     file.unlink()
-    found, rejections = read_all(get_dataset("biwi").open(tmp_path))
+    found, rejections = read_all(open_raw(get_dataset("biwi"), tmp_path))
     assert "cannot be read" in rejections[0].reason
 
 
@@ -160,8 +161,8 @@ def test_several_lengths_of_windows_are_the_users_to_choose_from(tmp_path: Path)
     save(tmp_path, some_windows(2, 8), [0, 1], folder=eight)
     save(tmp_path, some_windows(), [0, 1, 2], folder="Datasets/KGBD/6/train_npy_data", name="KGBD")
     with pytest.raises(AclnetError, match=r"windows of 6, 8 frames; give the folder of one"):
-        get_dataset("biwi").open(tmp_path)
-    found, _ = read_all(get_dataset("biwi").open(tmp_path / "Datasets" / "BIWI" / "8"))
+        open_raw(get_dataset("biwi"), tmp_path)
+    found, _ = read_all(open_raw(get_dataset("biwi"), tmp_path / "Datasets" / "BIWI" / "8"))
     assert len(found) == 2
 
 
@@ -169,7 +170,7 @@ def test_folders_that_are_no_side_are_told(tmp_path: Path):
     save(tmp_path, some_windows(), [0, 1, 2])
     odd = "Datasets/BIWI/6/test_npy_data/view_018"
     save(tmp_path, some_windows(), [0, 1, 2], folder=odd, prefix="t_")
-    _, rejections = read_all(get_dataset("biwi").open(tmp_path))
+    _, rejections = read_all(open_raw(get_dataset("biwi"), tmp_path))
     assert [(r.path, r.kind) for r in rejections] == [
         (f"{odd}/t_source_x_BIWI_6.npy", "unknown name")
     ]
@@ -179,27 +180,7 @@ def test_folders_that_are_no_side_are_told(tmp_path: Path):
 def test_casia_b_in_space_has_no_other_form(tmp_path: Path):
     (tmp_path / "a.txt").write_text("")
     with pytest.raises(AclnetError, match=r"nothing of CASIA-B re-ID.*CASIA_B_match"):
-        get_dataset("casia-b-3d").open(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("arrays")
-    save(root, some_windows(1), [0])
-    return root
-
-
-@given(data=st.data())
-def test_changed_bytes_are_sequences_and_rejections(folder: Path, data: st.DataObject):
-    stream = BytesIO()
-    np.save(stream, some_windows(1)[..., 0].reshape(6, 20))
-    whole = stream.getvalue()
-    begin, end = sorted(data.draw(st.tuples(*[st.integers(0, 160)] * 2)))
-    changed = whole[:begin] + data.draw(st.binary(max_size=30)) + whole[end:]
-    (folder / TRAIN / "source_x_BIWI_6.npy").write_bytes(changed)
-    found, _ = read_all(get_dataset("biwi").open(folder))
-    for result in found.values():
-        assert isinstance(result, SkeletonSequence | Rejection)
+        open_raw(get_dataset("casia-b-3d"), tmp_path)
 
 
 SETS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -56,9 +58,7 @@ def test_the_first_wrong_line_is_told(text, line, reason):
 )
 def test_any_bytes_are_a_table_or_damage(data, separator):
     data = data.encode("latin-1") if isinstance(data, str) else data
-    try:
+    with suppress(DamageError):
         rows = parse_rows(data, 2, separator)
-    except DamageError:
-        return
-    assert rows.shape == (len(data.rstrip().split(b"\n")), 2)
-    assert np.isfinite(rows.astype(np.float32)).all()
+        assert rows.shape == (len(data.rstrip().split(b"\n")), 2)
+        assert np.isfinite(rows.astype(np.float32)).all()

@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import aclnet
 from aclnet.datasets.readers.sbu import SbuSource
@@ -92,21 +90,6 @@ def test_damage_is_told_with_its_line(tmp_path: Path, data: bytes, line: int, re
     assert isinstance(rejection, Rejection)
     assert (rejection.path, rejection.line) == (FILE, line)
     assert reason in rejection.reason
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("sbu")
-
-
-@given(data=st.data())
-def test_cut_and_changed_files_are_a_sequence_or_a_rejection(folder: Path, data: st.DataObject):
-    whole = text(np.arange(180).reshape(2, 90) / 180)
-    cut = data.draw(st.integers(0, len(whole)))
-    write(folder, whole[:cut] + data.draw(st.binary(max_size=4)) + whole[cut + 4 :])
-    assert isinstance(read(folder), SkeletonSequence | Rejection)
-    write(folder, data.draw(st.binary(max_size=30)))
-    assert isinstance(read(folder), Rejection)
 
 
 def test_scan_sorts_the_folder_out(tmp_path: Path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
 from aclnet.datasets.readers.utd_mhad import UtdMhadSource
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.protocols import check_counts, sides
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
@@ -157,11 +157,11 @@ def test_scan_sorts_the_folder_out(tmp_path: Path):
 
 def test_a_missing_folder_is_the_users_mistake(tmp_path: Path):
     with pytest.raises(AclnetError, match="nowhere is not there"):
-        get_dataset("utd-mhad").open(tmp_path / "nowhere")
+        open_raw(get_dataset("utd-mhad"), tmp_path / "nowhere")
 
 
 def test_the_real_set_is_complete(real_data: Path):
-    source = pickle.loads(pickle.dumps(get_dataset("utd-mhad").open(real_data / "utd_mhad")))  # noqa: S301
+    source = pickle.loads(pickle.dumps(open_raw(get_dataset("utd-mhad"), real_data / "utd_mhad")))  # noqa: S301
     items, rejections = source.scan()
     assert not rejections
     subjects = np.array([int(item.sample_id.split("_")[1][1:]) for item in items])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store.store import Store
@@ -230,7 +230,7 @@ def test_who_is_one_person_anyway_is_not_tracked(gym: Path, people, prepare_raw,
     for raw, dataset in ((gym, "finegym"), (people, "ntu60")):
         with pytest.raises(AclnetError, match="leave --track out"):
             prepare_raw(raw, tmp_path / "t.zarr", dataset=dataset, track=True)
-        source, options = get_dataset(dataset).open(raw), PrepareOptions(track=True)
+        source, options = open_raw(get_dataset(dataset), raw), PrepareOptions(track=True)
         with open_executor() as run, pytest.raises(AclnetError, match="leave --track out"):
             check(source, options, run, lambda *_: None)
     assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.datasets.synth import Request, all_forms, get_generator
@@ -52,7 +52,7 @@ def test_equal_requests_give_the_same_bytes(tmp_path: Path, dataset: str, form: 
 @pytest.mark.parametrize(("dataset", "form"), IN_METRES)
 def test_all_that_is_not_damaged_can_be_read(tmp_path: Path, dataset: str, form: str):
     summary = generate(tmp_path, dataset, form, sequences=10)
-    source = get_dataset(dataset).open(tmp_path)
+    source = open_raw(get_dataset(dataset), tmp_path)
     items, rejections = source.scan()
     assert not summary.damaged
     assert not rejections

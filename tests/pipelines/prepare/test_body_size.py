@@ -7,11 +7,12 @@ import pytest
 import torch
 
 import aclnet
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.exports.forms import STORE_FORMS
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store.summary import summarise
 from aclnet.datasets.synth import Request, get_generator
-from aclnet.exchange.export_store import FORMATS, export_store
+from aclnet.exchange.export_store import export_store
 from aclnet.pipelines.inputs.augment import AugmentSpec
 from aclnet.pipelines.inputs.occlusion import Drop
 from aclnet.pipelines.inputs.sampling import ClipSampling
@@ -55,7 +56,7 @@ def test_a_store_is_what_the_rule_gives(by, gait, stores):
     store = stores[by]
     assert store.attributes.normalisation == NAMES[by]
     assert summarise(store)["facts"]["normalisation"] == NAMES[by]
-    source = get_dataset("casia-b").open(gait)
+    source = open_raw(get_dataset("casia-b"), gait)
     items = source.scan()[0]
     assert len(items) == 12
     for item in items:
@@ -112,9 +113,9 @@ def test_nothing_leads_back_to_the_camera(by, stores):
 
 
 @each
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", STORE_FORMS)
 def test_exports_keep_the_recipe(by, form, stores, prepare_raw, tmp_path):
-    store, file = stores[by], tmp_path / f"e{FORMATS[form][0]}"
+    store, file = stores[by], tmp_path / f"e{STORE_FORMS[form][0]}"
     export_store(store, form, file)
     prepare_raw(file, tmp_path / "back.zarr", dataset="casia-b")
     back = aclnet.open_store(tmp_path / "back.zarr")

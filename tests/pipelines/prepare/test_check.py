@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.spec.source import Item, Source
 from aclnet.datasets.synth import Request
@@ -187,7 +187,7 @@ def test_counts_that_are_wrong_and_sides_that_are_empty(people):
     """All subjects on X-Sub's training side, and more of them than the whole set has."""
     spec = get_dataset("ntu60")
     fewer = tuple(replace(p, published={"train": 1, "test": 1}) for p in spec.protocols)
-    source = replace(spec, protocols=fewer).open(people)
+    source = open_raw(replace(spec, protocols=fewer), people)
     found = told(source)
     assert "sides| not the published samples: xsub/train: 54 of 1 (wrong)" in found
     assert sum(problem.startswith("empty class|") for problem in found) == 57
@@ -216,7 +216,7 @@ def test_damage_of_a_generated_folder_is_found_and_nothing_else(tmp_path, form):
     summary = FORMS["custom"][form](
         tmp_path, Request(sequences=24, subjects=4, seed=1, damage=0.25)
     )
-    found = checked(get_dataset("custom").open(tmp_path))
+    found = checked(open_raw(get_dataset("custom"), tmp_path))
     assert {p.kind for p in found.problems} == {"damaged"}
     assert sorted(p.path for p in found.problems) == sorted(summary.damaged)
     assert (found.recordings, found.usable) == (24, 18)
@@ -224,7 +224,7 @@ def test_damage_of_a_generated_folder_is_found_and_nothing_else(tmp_path, form):
 
 def test_workers_find_the_same(tmp_path):
     FORMS["custom"]["csv"](tmp_path, Request(sequences=12, subjects=4, seed=1, damage=0.5))
-    source = get_dataset("custom").open(tmp_path)
+    source = open_raw(get_dataset("custom"), tmp_path)
     with open_executor(workers=1) as run:
         found = check(source, PrepareOptions(), run, lambda *_: None)
     assert found == checked(source)

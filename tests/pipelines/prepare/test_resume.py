@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import aclnet
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.verify import verify
@@ -258,7 +258,7 @@ def test_done_fragments_and_shards_are_not_made_again(few, tmp_path, small_batch
         return run
 
     def go(run):
-        source = get_dataset("ntu60").open(few)
+        source = open_raw(get_dataset("ntu60"), few)
         out = tmp_path / "d.zarr"
         return prepare(source, out, PrepareOptions(), run, lambda *_: None)
 

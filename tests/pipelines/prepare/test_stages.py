@@ -12,7 +12,7 @@ import pytest
 import zarr
 
 import aclnet
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store.verify import verify
 from aclnet.pipelines.prepare.executor import open_executor
@@ -32,7 +32,7 @@ LAYOUT = get_layout("nturgb+d")
 
 def cleaned(raw: Path) -> dict[str, SkeletonSequence]:
     """Each recording by id, read and cleaned on its own."""
-    source = get_dataset("ntu60").open(raw)
+    source = open_raw(get_dataset("ntu60"), raw)
     items, _ = source.scan()
     return {item.sample_id: clean_ntu(source.read(item)) for item in items}
 
@@ -254,7 +254,7 @@ def test_real_ntu_files(real_data, tmp_path, prepare_raw):
 
 
 def test_real_utd_mhad(real_data, tmp_path):
-    source = get_dataset("utd-mhad").open(real_data / "utd_mhad")
+    source = open_raw(get_dataset("utd-mhad"), real_data / "utd_mhad")
     with open_executor() as run:
         report = prepare(source, tmp_path / "u.zarr", PrepareOptions(), run, lambda *_: None)
     assert {c.side: (c.found, c.verdict) for c in report.counts} == {
@@ -290,7 +290,7 @@ print(json.dumps([name for name in sys.modules if name.partition(".")[0] in ("to
 
 def test_a_store_of_pixels_is_what_the_steps_give(pixel_pickle, pixel_store):
     store = pixel_store
-    source = get_dataset("finegym").open(pixel_pickle)
+    source = open_raw(get_dataset("finegym"), pixel_pickle)
     assert (store.layout.name, store.coordinates, store.has_score) == ("coco_new", 2, True)
     assert store.attributes.normalisation == "none/1"
     assert store.protocols == ["own"]

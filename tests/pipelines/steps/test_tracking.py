@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.datasets.synth import Request
 from aclnet.datasets.synth.kinetics import FORMS
@@ -143,7 +143,7 @@ def test_made_up_actors_are_followed(tmp_path):
     """Whom the list has in turn first and second is one track afterwards: few and small jumps."""
     generate = FORMS["kinetics"]["json"]
     generate(tmp_path, Request(sequences=16, subjects=2, seed=1))
-    source = get_dataset("kinetics").open(tmp_path)
+    source = open_raw(get_dataset("kinetics"), tmp_path)
 
     def largest_step(sequence: SkeletonSequence) -> float:
         neck = sequence.keypoint[0, sequence.present[0], 1]
@@ -172,7 +172,7 @@ def test_two_by_score_chooses_frame_by_frame():
 
 def test_two_by_score_of_real_clips(real_data):
     """Against a loop over the frames of the files."""
-    source = get_dataset("kinetics").open(real_data / "kinetics_json")
+    source = open_raw(get_dataset("kinetics"), real_data / "kinetics_json")
     for item in source.scan()[0]:
         raw = source.read(item)
         assert isinstance(raw, SkeletonSequence)

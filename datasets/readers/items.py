@@ -1,0 +1,103 @@
+"""What readers share: sources of a kind, and items of what lies below a root."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from aclnet.datasets.formats.files import read_file, walk_files
+from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.sequence import DamageError, Rejection
+from aclnet.datasets.spec.source import Item, Source
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from aclnet.datasets.spec.sequence import SkeletonSequence
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSource(Source):
+    """Raw data whose items are rejected by their own paths."""
+
+    def read(self, item: Item) -> SkeletonSequence | Rejection:
+        try:
+            return self.sequence(item)
+        except AclnetError as error:
+            return Rejection(item.path, None, str(error))
+        except DamageError as damage:
+            return damage.at(item.path)
+
+    @abstractmethod
+    def sequence(self, item: Item) -> SkeletonSequence:
+        """The sequence of an item; DamageError or AclnetError where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource(ItemSource):
+    """Raw data in which every item is a file of its own."""
+
+    max_bytes: ClassVar[int]
+    """Well above any real file of the kind, see `read_file`."""
+
+    def sequence(self, item: Item) -> SkeletonSequence:
+        return self.parse(item, read_file(self.root, item.path, self.max_bytes))
+
+    @abstractmethod
+    def parse(self, item: Item, data: bytes) -> SkeletonSequence:
+        """The sequence of an item out of its file; DamageError where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedSource(Source):
+    """Raw data that are gone through once for each opening, in every process."""
+
+    opened: int = field(default_factory=time.time_ns)
+    """Names this opening, for the cache of what was found."""
+
+
+def known_numbers(pattern: re.Pattern[str], name: str, most: tuple[int, ...]) -> list[int] | None:
+    """The numbers in a name, each from 1 to the `most` that the dataset has; None otherwise."""
+    match = pattern.fullmatch(name)
+    if match is None:
+        return None
+    numbers = [int(digits) for digits in match.groups()]
+    known = all(1 <= number <= last for number, last in zip(numbers, most, strict=True))
+    return numbers if known else None
+
+
+def unique_items(found: Iterable[Item]) -> tuple[list[Item], list[Rejection]]:
+    """Items in the order of their ids; of several with one id the first by its path counts."""
+    items: dict[str, Item] = {}
+    doubles = []
+    for item in sorted(found, key=lambda item: (item.sample_id, item.path)):
+        first = items.setdefault(item.sample_id, item)
+        if first is not item:
+            reason = f"the same recording is at {first.path}"
+            doubles.append(Rejection(item.path, None, reason, "there twice"))
+    return list(items.values()), doubles
+
+
+def items_by_path(
+    root: Path, name_of: Callable[[str], str | None], suffix: str, expected: str
+) -> tuple[list[Item], list[Rejection]]:
+    """Items and rejections of a folder or archive whose files' paths tell what they are.
+
+    name_of: a sample's id of a path below the root, None where it is none. Of the others those that
+    end in `suffix` are rejected, as the path is not `expected`.
+    """
+    found: list[Item] = []
+    strange: list[Rejection] = []
+    for path, size in walk_files(root):
+        sample_id = name_of(path)
+        if sample_id is not None:
+            found.append(Item(sample_id, path, size))
+        elif path.endswith(suffix):
+            reason = f"the name is not one of {expected}"
+            strange.append(Rejection(path, None, reason, "unknown name"))
+    items, doubles = unique_items(found)
+    return items, strange + doubles
