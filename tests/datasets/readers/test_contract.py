@@ -20,7 +20,7 @@ from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
-from aclnet.datasets.synth import all_forms, get_generator
+from aclnet.datasets.synth import Request, all_forms, get_generator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,10 +37,7 @@ _times = count(10**18)
 
 def generate(folder: Path, dataset: str, form: str) -> int:
     """Writes a few small recordings; returns how many."""
-    summary = get_generator(dataset, form)(
-        folder, sequences=3, subjects=2, seed=1, damage=0.0, progress=lambda *_: None
-    )
-    return summary.sequences
+    return get_generator(dataset, form)(folder, Request(sequences=3, subjects=2, seed=1)).sequences
 
 
 class Raw(NamedTuple):
