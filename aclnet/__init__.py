@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from aclnet.datasets.spec.errors import AclnetError
+    from aclnet.datasets.spec import AclnetError
     from aclnet.datasets.store.plan import Share
     from aclnet.datasets.store.store import Store
     from aclnet.loader import StreamDataset

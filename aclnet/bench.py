@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.spec import silent
 from aclnet.runs.inputs import MakeInputs, clip_to_train
 from aclnet.runs.network import build_network
 from aclnet.runs.splits import choose_splits
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from lightning_fabric import Fabric
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
     from aclnet.datasets.store.plan import EpochPlan
     from aclnet.datasets.store.store import Store
     from aclnet.datasets.store.stream import Stream

@@ -15,7 +15,7 @@ import numpy as np
 
 from aclnet.datasets.formats.atomic import write_json
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth.motion import FAMILIES
 from aclnet.datasets.synth.ntu import sample_names, write_skeletons
@@ -27,7 +27,7 @@ from aclnet.pipelines.prepare.options import PrepareOptions
 from aclnet.pipelines.prepare.stages import prepare
 from aclnet.runs.config import build_config
 from aclnet.runs.scores import Scores
-from aclnet.training.launch import make_fabric, train
+from aclnet.training.launch import TrainingRequest, make_fabric, train
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
     from aclnet.evaluation.family_table import FamilyTable
     from aclnet.pipelines.prepare.stages import Report
     from aclnet.runs.run import Run
@@ -112,7 +112,7 @@ def train_on(
     config = build_config("demo", settings, seed=seed)
     fabric = make_fabric(config, devices="1")
     fabric.launch()
-    return train(fabric, store, config, monitor)
+    return train(fabric, store, TrainingRequest(config), monitor)
 
 
 def measure(run: Run, store: Store, progress: Progress) -> Findings:

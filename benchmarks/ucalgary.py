@@ -23,7 +23,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from aclnet.cli.progress import JobsProgress
+from aclnet.cli.monitors import JobsScreen
 from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.store.store import Store
 from aclnet.evaluation.scorer import Scorer
@@ -38,6 +38,7 @@ from aclnet.runs.network import build_network
 from aclnet.runs.run import Run
 from aclnet.runs.splits import choose_splits
 from aclnet.training.jobs import failed, plan_job, train_jobs
+from aclnet.training.launch import TrainingRequest
 
 if TYPE_CHECKING:
     from aclnet.runs.config import Config
@@ -142,10 +143,9 @@ def _rows(
             for name in names:
                 title = f"{name}, seed {seed}"
                 file = work / f"{name}.csv"
-                planned[protocol, seed, name] = plan_job(
-                    title, store, config, None, split_file=file
-                )
-    with JobsProgress(jobs) as watch:
+                request = TrainingRequest(config, split_file=file)
+                planned[protocol, seed, name] = plan_job(title, store, request, None)
+    with JobsScreen(jobs) as watch:
         failures = train_jobs(list(planned.values()), watch, at_once=jobs)
     if failures:
         raise failed(failures, len(planned))

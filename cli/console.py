@@ -15,7 +15,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
 
 # paths and class names are text, whatever brackets and colons they hold
 screen = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from aclnet.cli.console import print_json, table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from aclnet.datasets.spec.source import DatasetSpec
+    from aclnet.datasets.spec import DatasetSpec
 
 
 @click.command()

@@ -38,7 +38,7 @@ def command(
 
     The run is tested as the released code tests: `aclnet evaluate RUN --store STORE`.
     """
-    from aclnet.datasets.spec.errors import AclnetError
+    from aclnet.datasets.spec import AclnetError
     from aclnet.exchange.official import import_official
 
     names = None

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 
 COMMANDS = {
     "demo": "Made-up people in the true raw format, through the whole chain.",

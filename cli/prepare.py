@@ -14,8 +14,8 @@ from aclnet.cli.console import print_json, progress_bars, screen, table
 from aclnet.pipelines.choices import BodySize, StoredType
 
 if TYPE_CHECKING:
+    from aclnet.datasets.spec import DatasetSpec, Source
     from aclnet.datasets.spec.protocols import SideCount
-    from aclnet.datasets.spec.source import DatasetSpec, Source
     from aclnet.pipelines.prepare.check import Checked
     from aclnet.pipelines.prepare.stages import Report
 
@@ -150,7 +150,7 @@ def command(
 def _open(spec: DatasetSpec, raw: Path, reader: str | None, layout: str) -> Source:
     from aclnet.datasets.readers.user_function import open_with
     from aclnet.datasets.registry import open_raw
-    from aclnet.datasets.spec.errors import AclnetError
+    from aclnet.datasets.spec import AclnetError
 
     if reader is None:
         # where raw data do not tell their joints' layout, the one that is asked for is theirs
@@ -190,7 +190,7 @@ def _rows(counts: tuple[SideCount, ...]) -> list[list[object]]:
 
 def _operations(augment: str, variants: int) -> str:
     """The stored augmentation in its one form; torch is imported only where there is one."""
-    from aclnet.datasets.spec.errors import AclnetError
+    from aclnet.datasets.spec import AclnetError
 
     if augment:
         from aclnet.pipelines.inputs.augment import AugmentSpec

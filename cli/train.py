@@ -77,7 +77,7 @@ def command(
     from aclnet.runs.config import build_config
     from aclnet.runs.splits import Fold
     from aclnet.training.jobs import plan_job
-    from aclnet.training.launch import make_fabric, train
+    from aclnet.training.launch import TrainingRequest, make_fabric, train
 
     if split_file and (protocol or fold):
         raise click.UsageError("--split says who trains, as --protocol and --fold do: give one")
@@ -89,42 +89,28 @@ def command(
     recipe = choose_recipe(recipe, opened, "" if split_file else protocol)
     chosen = with_protocol(settings, protocol)
     streams = [[f"data.modality={modality}"] for modality in modalities] or [[]]
-    configs = [
-        build_config(recipe, [*chosen, *stream], seed=seed, select=select) for stream in streams
-    ]
     tested = Fold.parse(fold) if fold else None
-    if len(configs) > 1:
-        planned = [
-            plan_job(
-                config.data.modality,
-                opened,
-                config,
-                out,
-                split_file=split_file,
-                fold=tested,
-                init_from=init_from,
-                fresh=fresh,
-            )
-            for config in configs
-        ]
+    requests = [
+        TrainingRequest(
+            build_config(recipe, [*chosen, *stream], seed=seed, select=select),
+            split_file,
+            tested,
+            init_from,
+            fresh,
+        )
+        for stream in streams
+    ]
+    if len(requests) > 1:
+        planned = [plan_job(r.config.data.modality, opened, r, out) for r in requests]
         _train_streams(planned, jobs, accelerator, as_json=as_json)
         return
-    (config,) = configs
+    (request,) = requests
+    config = request.config
     fabric = make_fabric(config, accelerator, devices)
     fabric.launch()
     with TrainingScreen(config.optim.epochs, quiet=not fabric.is_global_zero) as progress:
         progress.remark(_chosen(config, opened, f"{fabric.world_size} x {fabric.device.type}"))
-        run = train(
-            fabric,
-            opened,
-            config,
-            progress,
-            out=out,
-            split_file=split_file,
-            fold=tested,
-            init_from=init_from,
-            fresh=fresh,
-        )
+        run = train(fabric, opened, request, progress, out)
     if fabric.is_global_zero:
         _show(run, as_json=as_json)
 

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 
 if TYPE_CHECKING:
-    from aclnet.datasets.spec.source import DatasetSpec
+    from aclnet.datasets.spec import DatasetSpec
 
 DATA_VARIABLE = "ACLNET_DATA"
 

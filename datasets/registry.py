@@ -16,13 +16,12 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from aclnet.datasets.exports.forms import export_opener
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.source import DatasetSpec
+from aclnet.datasets.spec import AclnetError, DatasetSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aclnet.datasets.spec.source import Source
+    from aclnet.datasets.spec import Source
 
 GROUP = "aclnet.datasets"
 

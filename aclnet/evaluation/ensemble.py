@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.exchange.score_files import read_order, read_scores
 from aclnet.pipelines.inputs.features import MODALITIES
 from aclnet.runs.run import Run

@@ -10,7 +10,7 @@ import torch
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.losses.families import FamilySettings, Related, family_temperature, relate
 from aclnet.runs.scores import Scores
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.spec import silent
 from aclnet.evaluation.scorer import Scorer
 from aclnet.runs.inference import Pass
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
     from aclnet.datasets.store.store import Store
     from aclnet.pipelines.inputs.occlusion import Corruption
     from aclnet.runs.run import Run

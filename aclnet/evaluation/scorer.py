@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.wording import first_of
+from aclnet.datasets.spec import AclnetError, first_of
 from aclnet.models.folding import fold_batch_norms
 from aclnet.retrieval.embedder import Embedder
 from aclnet.retrieval.recognition import Recogniser, chance

@@ -12,8 +12,7 @@ import numpy as np
 
 from aclnet.datasets.discovery import newest_run, newest_store
 from aclnet.datasets.exports.forms import STORE_FORMS
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.spec import AclnetError, silent
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.store import Store
 from aclnet.exchange.export_store import new_file
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
 
 
 def export(run: Run, to: str, out: Path) -> None:

@@ -18,7 +18,7 @@ from aclnet.datasets.exports.npz import write_npz
 from aclnet.datasets.exports.pyskl import write_pyskl
 from aclnet.datasets.exports.recordings import recordings
 from aclnet.datasets.formats.atomic import replacing
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.pipelines.steps.convert import CONVERSIONS, convert
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from aclnet.datasets.spec.sequence import SkeletonSequence
+    from aclnet.datasets.spec import SkeletonSequence
     from aclnet.datasets.store.store import Store
 
 

@@ -19,10 +19,9 @@ from torch import Tensor, nn
 
 from aclnet.datasets.formats.unpickle import numpy_scalars
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, first_of
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.protocols import OWN
-from aclnet.datasets.spec.wording import first_of
 from aclnet.losses.contrast import WIDTH
 from aclnet.models.aclnet import SUBSETS, ACLNet
 from aclnet.pipelines.steps.normalise import normalisation_name
@@ -34,7 +33,7 @@ from aclnet.runs.run import Run
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from aclnet.datasets.spec.source import DatasetSpec
+    from aclnet.datasets.spec import DatasetSpec
     from aclnet.runs.config import Config
 
 _NAMES = {

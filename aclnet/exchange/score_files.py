@@ -10,7 +10,7 @@ import numpy as np
 
 from aclnet.datasets.formats.unpickle import load_pickle
 from aclnet.datasets.readers.pyskl import id_key
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.runs.scores import DAMAGED
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from aclnet.runs.scores import Scores
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.source import Task
+    from aclnet.datasets.spec import Task
     from aclnet.datasets.store.store import Store
     from aclnet.retrieval.embedder import Embedder
     from aclnet.retrieval.ranking import Embeddings, Ranking

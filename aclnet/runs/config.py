@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.source import Task
+from aclnet.datasets.spec import AclnetError, Task
 from aclnet.losses.settings import OFFICIAL, ContrastSettings
 from aclnet.pipelines.choices import Modality
 from aclnet.pipelines.inputs.augment import AugmentSpec

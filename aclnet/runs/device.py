@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 
 
 def resolve_accelerator(accelerator: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.spec import silent
 from aclnet.datasets.store.plan import WHOLE, Share
 from aclnet.runs.inputs import MakeInputs, clips_to_test
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
     from aclnet.datasets.store.store import Store
     from aclnet.datasets.store.stream import Sampling
     from aclnet.models.aclnet import ACLNet

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.losses.contrast import AffinityContrast
 from aclnet.losses.settings import default_memory_rows
 from aclnet.models.aclnet import ACLNet

@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from aclnet.datasets.formats.atomic import replacing, write_json
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.spec.records import parse_record
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.store import Store

@@ -12,8 +12,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from aclnet.datasets.formats.atomic import replacing
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.wording import first_of
+from aclnet.datasets.spec import AclnetError, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

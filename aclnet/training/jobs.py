@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store.store import Store
 from aclnet.runs.run import is_finished, runs_folder
-from aclnet.training.launch import make_fabric, plan_run, train
+from aclnet.training.launch import TrainingRequest, make_fabric, plan_run, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from aclnet.runs.config import Config
-    from aclnet.runs.splits import Fold
     from aclnet.training.trainer import TrainingMonitor
 
     Watch = Callable[[str, "Job"], AbstractContextManager[TrainingMonitor]]
@@ -42,38 +41,27 @@ FAILED = "failed (the reason is named at the end)"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run of a set; arguments as those of `aclnet.training.launch.train`."""
+    """One run of a set."""
 
     title: str
     """What tells it from the others of the set."""
     store: Path
-    config: Config
+    request: TrainingRequest
     path: Path
     """The run's folder, which has the run's name."""
-    split_file: Path | None = None
-    fold: Fold | None = None
-    init_from: Path | None = None
-    fresh: bool = False
+
+    @property
+    def config(self) -> Config:
+        return self.request.config
 
 
-def plan_job(
-    title: str,
-    store: Store,
-    config: Config,
-    out: Path | None,
-    *,
-    split_file: Path | None = None,
-    fold: Fold | None = None,
-    init_from: Path | None = None,
-    fresh: bool = False,
-) -> Job:
+def plan_job(title: str, store: Store, request: TrainingRequest, out: Path | None) -> Job:
     """A run of a set, in the folder `out` or, where None, beside the store, by the run's name.
 
     AclnetError where it could not be trained.
     """
-    plan = plan_run(store, config, split_file=split_file, fold=fold, init_from=init_from)
-    path = (out or runs_folder(store)) / plan.name
-    return Job(title, store.path, config, path, split_file, fold, init_from, fresh)
+    path = (out or runs_folder(store)) / plan_run(store, request).name
+    return Job(title, store.path, request, path)
 
 
 class Failure(NamedTuple):
@@ -93,7 +81,9 @@ def train_jobs(
     there.
     """
     numbered = [(f"{number}/{len(jobs)}", job) for number, job in enumerate(jobs, start=1)]
-    waiting = deque((n, job) for n, job in numbered if job.fresh or not is_finished(job.path))
+    waiting = deque(
+        (n, job) for n, job in numbered if job.request.fresh or not is_finished(job.path)
+    )
     at_once = min(at_once, len(waiting))
     if waiting:
         make_fabric(waiting[0][1].config, accelerator, "1")  # what this machine lacks is said once
@@ -124,17 +114,7 @@ def _train(job: Job, monitor: TrainingMonitor, accelerator: str, devices: str) -
     try:
         fabric = make_fabric(job.config, accelerator, devices)
         fabric.launch()
-        train(
-            fabric,
-            Store(job.store),
-            job.config,
-            monitor,
-            out=job.path,
-            split_file=job.split_file,
-            fold=job.fold,
-            init_from=job.init_from,
-            fresh=job.fresh,
-        )
+        train(fabric, Store(job.store), job.request, monitor, job.path)
     except (AclnetError, OSError) as error:
         return str(error)
     except Exception:  # our own fault, which keeps its traceback

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from aclnet.datasets.formats import atomic
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.retrieval.ranking import equal_error_threshold
 from aclnet.retrieval.recognition import chance
 from aclnet.runs.device import resolve_accelerator
@@ -51,6 +52,21 @@ def make_fabric(config: Config, accelerator: str = "auto", devices: str = "auto"
         raise AclnetError(f"--accelerator {accelerator} --devices {devices}: {error}") from None
 
 
+@dataclass(frozen=True, slots=True)
+class TrainingRequest:
+    """What is asked of a training."""
+
+    config: Config
+    split_file: Path | None = None
+    """A CSV file that says who trains and who is tested, instead of the protocol."""
+    fold: Fold | None = None
+    """A fold of the protocol's training side to test on; the rest trains."""
+    init_from: Path | None = None
+    """The run whose weights it starts from."""
+    fresh: bool = False
+    """Replace a run that is there instead of resuming it."""
+
+
 class Plan(NamedTuple):
     """What a run will be."""
 
@@ -60,48 +76,34 @@ class Plan(NamedTuple):
     """Name of the run whose weights it starts from."""
 
 
-def plan_run(
-    store: Store,
-    config: Config,
-    *,
-    split_file: Path | None = None,
-    fold: Fold | None = None,
-    init_from: Path | None = None,
-) -> Plan:
+def plan_run(store: Store, request: TrainingRequest) -> Plan:
     """What `train` makes of the same arguments, without writing anything; AclnetError as there."""
-    splits = choose_splits(store, config, split_file, fold)
-    origin = Run(init_from).record.name if init_from else None
-    return Plan(run_name(config, store, splits.identity, origin), splits, origin)
+    splits = choose_splits(store, request.config, request.split_file, request.fold)
+    origin = Run(request.init_from).record.name if request.init_from else None
+    return Plan(run_name(request.config, store, splits.identity, origin), splits, origin)
 
 
 def train(
     fabric: Fabric,
     store: Store,
-    config: Config,
+    request: TrainingRequest,
     monitor: TrainingMonitor,
-    *,
     out: Path | None = None,
-    split_file: Path | None = None,
-    fold: Fold | None = None,
-    init_from: Path | None = None,
-    fresh: bool = False,
 ) -> Run:
     """Trains a run and scores its test split; a run that was stopped goes on.
 
-    `fabric` is launched. Samples are those of a CSV file, of a fold of the protocol's training
-    side, or of the protocol. A finished run is returned as it is, unless `fresh` replaces it.
-    AclnetError where `out` holds something else, and on whatever does not fit.
+    `fabric` is launched. A finished run is returned as it is. AclnetError where `out` holds
+    something else, and on whatever does not fit.
     """
-    name, splits, origin = plan_run(
-        store, config, split_file=split_file, fold=fold, init_from=init_from
-    )
+    config = request.config
+    name, splits, origin = plan_run(store, request)
     _check_world(config, fabric.world_size)
-    initial = _initial(init_from, store, splits, monitor) if init_from else None
+    initial = _initial(request.init_from, store, splits, monitor) if request.init_from else None
     path = run_folder(store, name, out)
     check_out(path)
     fabric.barrier()  # every process has looked before the first one writes
     if fabric.is_global_zero:
-        if fresh and is_run(path):
+        if request.fresh and is_run(path):
             atomic.remove(path)
         Run.create(path, name, config, store, splits, origin)
     fabric.barrier()

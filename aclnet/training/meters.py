@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.wording import first_of
+from aclnet.datasets.spec import AclnetError, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

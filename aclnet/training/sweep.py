@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.evaluation.compare import compare, smallest_difference
 from aclnet.evaluation.figures import draw_sensitivity
 from aclnet.runs.config import build_config
@@ -24,6 +24,7 @@ from aclnet.runs.run import Run, is_finished, runs_folder
 from aclnet.runs.scores import Scores
 from aclnet.runs.splits import Fold, choose_splits
 from aclnet.training.jobs import plan_job
+from aclnet.training.launch import TrainingRequest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -119,7 +120,7 @@ def plan_sweep(
         pairs = [f"{key}={value}" for key, value in zip(keys, setting, strict=True)]
         config = build_config(recipe, [*settings, *pairs], seed=seed, select=select)
         title = ", ".join([*pairs, f"seed {seed}", *([f"fold {fold}"] if fold else [])])
-        job = plan_job(title, store, config, out, split_file=split_file, fold=fold)
+        job = plan_job(title, store, TrainingRequest(config, split_file, fold), out)
         cells.append(Cell(setting, seed, job))
     samples = _count_tested(store, cells)
     names = sorted(cell.job.path.name for cell in cells)
@@ -146,10 +147,11 @@ def _count_tested(store: Store, cells: list[Cell]) -> int:
     """Samples that each setting is tested on; AclnetError where they are not the same ones."""
     tested: dict[Fold | None, NDArray[np.bool_]] = {}
     for job in (cell.job for cell in cells):
-        test = choose_splits(store, job.config, job.split_file, job.fold).test
+        asked = job.request
+        test = choose_splits(store, asked.config, asked.split_file, asked.fold).test
         if not test.any():
             raise AclnetError(f"{job.title}: no sample says test, so nothing can be compared")
-        if not np.array_equal(tested.setdefault(job.fold, test), test):
+        if not np.array_equal(tested.setdefault(asked.fold, test), test):
             raise AclnetError(
                 f"{job.title}: is not tested on the samples that {cells[0].job.title} is tested "
                 "on; settings are compared on the same ones"
@@ -159,10 +161,11 @@ def _count_tested(store: Store, cells: list[Cell]) -> int:
 
 
 def _tested_on(store: Store, job: Job) -> str:
-    protocol = job.config.data.protocol or store.default_protocol
-    if job.split_file:
-        return f"test of {job.split_file.name}"
-    return f"{job.fold.of} folds of {protocol}'s training side" if job.fold else f"{protocol} test"
+    asked, protocol = job.request, job.config.data.protocol or store.default_protocol
+    if asked.split_file:
+        return f"test of {asked.split_file.name}"
+    folds = f"{asked.fold.of} folds of {protocol}'s training side" if asked.fold else ""
+    return folds or f"{protocol} test"
 
 
 def finished_scores(sweep: Sweep) -> dict[tuple[Setting, int], Scores]:
@@ -182,7 +185,7 @@ def runs_table(sweep: Sweep) -> pd.DataFrame:
         {
             **dict(zip(sweep.keys, cell.setting, strict=True)),
             "seed": cell.seed,
-            "fold": str(cell.job.fold or ""),
+            "fold": str(cell.job.request.fold or ""),
             "top1": _top1(cell.job.path),
             "run": str(cell.job.path),
         }

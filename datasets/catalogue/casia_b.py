@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, DatasetSpec, Provenance, Source
 from aclnet.datasets.spec.protocols import Protocol
-from aclnet.datasets.spec.source import DatasetSpec, Provenance, Source
 
 if TYPE_CHECKING:
     from pathlib import Path

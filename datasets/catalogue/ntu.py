@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aclnet.datasets.formats.files import walk_files
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, DatasetSpec, Provenance, Source, read_class_names
 from aclnet.datasets.spec.protocols import Protocol, by_column
-from aclnet.datasets.spec.source import DatasetSpec, Provenance, Source, read_class_names
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,9 +8,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, DatasetSpec, Provenance, Source
 from aclnet.datasets.spec.protocols import Protocol
-from aclnet.datasets.spec.source import DatasetSpec, Provenance, Source
 
 if TYPE_CHECKING:
     from pathlib import Path

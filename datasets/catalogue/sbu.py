@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aclnet.datasets.spec import DatasetSpec, Provenance, Source, read_class_names
 from aclnet.datasets.spec.protocols import Protocol
-from aclnet.datasets.spec.source import DatasetSpec, Provenance, Source, read_class_names
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.spec.layouts import registry
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aclnet.datasets.spec.source import DatasetSpec
+    from aclnet.datasets.spec import DatasetSpec
     from aclnet.datasets.store.store import Store
 
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from aclnet.datasets.exports import MARK
 from aclnet.datasets.formats.files import UNSOUND
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from aclnet.datasets.spec.source import DatasetSpec, Source
+    from aclnet.datasets.spec import DatasetSpec, Source
 
 STORE_FORMS = {"pyskl": (".pkl",), "npz": (".npz",), "hdf5": (".h5", ".hdf5")}
 """Endings by form, the customary one first. `pyskl` is PYSKL's pickle, with keys more that it does

@@ -45,10 +45,16 @@ from aclnet.datasets.exports import MARK
 from aclnet.datasets.exports.description import Description, description_of
 from aclnet.datasets.exports.recordings import splits_of, with_facts
 from aclnet.datasets.formats.caches import cached_by_file, version_of
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import (
+    AclnetError,
+    DamageError,
+    Item,
+    Prepared,
+    Rejection,
+    SkeletonSequence,
+    Source,
+)
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +62,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.source import DatasetSpec
+    from aclnet.datasets.spec import DatasetSpec
     from aclnet.datasets.store.store import Store
 
 _TEXTS = ("id", "original", "condition", "source")

@@ -42,17 +42,22 @@ from aclnet.datasets.formats.files import UNSOUND
 from aclnet.datasets.formats.npy_rows import NpyRows, open_npz
 from aclnet.datasets.readers.ctr_npz import NUM_PERSONS, SIDES, UNSURE, labels_of, side_and_row
 from aclnet.datasets.readers.items import ItemSource
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import (
+    AclnetError,
+    DamageError,
+    Item,
+    Prepared,
+    Rejection,
+    SkeletonSequence,
+)
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.source import DatasetSpec
+    from aclnet.datasets.spec import DatasetSpec
     from aclnet.datasets.store.store import Store
 
     Arrays = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]

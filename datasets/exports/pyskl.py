@@ -18,15 +18,14 @@ from aclnet.datasets.exports.description import Description, description_of
 from aclnet.datasets.exports.recordings import left_out_variants, splits_of
 from aclnet.datasets.formats.unpickle import is_integer
 from aclnet.datasets.readers.pyskl import Joints, PysklSource, load, numbers_of
-from aclnet.datasets.spec import protocols
+from aclnet.datasets.spec import DamageError, Prepared, Rejection, SkeletonSequence, protocols
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, Prepared, Rejection, SkeletonSequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from aclnet.datasets.spec.source import DatasetSpec, Item
+    from aclnet.datasets.spec import DatasetSpec, Item
     from aclnet.datasets.store.store import Store
 
 

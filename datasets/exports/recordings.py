@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.sequence import SkeletonSequence
+    from aclnet.datasets.spec import SkeletonSequence
     from aclnet.datasets.store.store import Store
 
 

@@ -13,8 +13,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from aclnet.datasets.formats.caches import cached_by_file
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import DamageError
+from aclnet.datasets.spec import AclnetError, DamageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from aclnet.datasets.spec.sequence import DamageError
+from aclnet.datasets.spec import DamageError
 
 
 def parse_json(data: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from aclnet.datasets.formats.files import UNSOUND
-from aclnet.datasets.spec.sequence import DamageError
+from aclnet.datasets.spec import DamageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

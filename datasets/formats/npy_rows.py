@@ -12,8 +12,7 @@ import numpy as np
 
 from aclnet.datasets.formats.files import UNSOUND
 from aclnet.datasets.formats.npy import MAX_HEADER, parse_header
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import DamageError
+from aclnet.datasets.spec import AclnetError, DamageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

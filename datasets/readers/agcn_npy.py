@@ -26,10 +26,8 @@ from aclnet.datasets.formats.unpickle import is_integer, load_pickle
 from aclnet.datasets.readers.items import ItemSource, unique_items
 from aclnet.datasets.readers.joints import presence, without_filling
 from aclnet.datasets.readers.ntu import with_columns
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, DamageError, Item, Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from aclnet.datasets.readers.joints import presence
-from aclnet.datasets.spec.sequence import DamageError, SkeletonSequence
+from aclnet.datasets.spec import DamageError, SkeletonSequence
 
 if TYPE_CHECKING:
     from typing import Any
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.source import Item
+    from aclnet.datasets.spec import Item
 
 NUM_JOINTS = 17
 NUM_SUBJECTS = 124

@@ -21,8 +21,7 @@ from aclnet.datasets.formats.files import folder_of, walk_files
 from aclnet.datasets.readers.casia_b import NUM_JOINTS, parse_id, to_sequence
 from aclnet.datasets.readers.items import ListedSource, unique_items
 from aclnet.datasets.readers.rows import parse_rows
-from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
+from aclnet.datasets.spec import DamageError, Item, Rejection, SkeletonSequence
 
 if TYPE_CHECKING:
     from pathlib import Path

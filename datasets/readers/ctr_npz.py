@@ -24,10 +24,15 @@ from aclnet.datasets.formats.npy_rows import NpyRows, open_npz
 from aclnet.datasets.readers.items import ItemSource
 from aclnet.datasets.readers.joints import presence, without_filling
 from aclnet.datasets.readers.ntu import parse_name, usable, with_columns
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import (
+    AclnetError,
+    DamageError,
+    DatasetSpec,
+    Item,
+    Rejection,
+    SkeletonSequence,
+)
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import DatasetSpec, Item
 
 if TYPE_CHECKING:
     from pathlib import Path

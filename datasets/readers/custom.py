@@ -18,10 +18,8 @@ from aclnet.datasets.readers import keypoint_json
 from aclnet.datasets.readers.custom_files import read_recording, sound_joints, split_score
 from aclnet.datasets.readers.custom_index import FACTS, INDEX, SIDES, load_folder
 from aclnet.datasets.readers.items import ItemSource
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, DamageError, Item, Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,8 +28,8 @@ if TYPE_CHECKING:
 
     from aclnet.datasets.readers.custom_files import Recording
     from aclnet.datasets.readers.custom_index import Folder, Row
+    from aclnet.datasets.spec import DatasetSpec, Units
     from aclnet.datasets.spec.layouts import Layout
-    from aclnet.datasets.spec.source import DatasetSpec, Units
 
 _TRIES = 100
 """Recordings that are tried for one that tells the form of all."""

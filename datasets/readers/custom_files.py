@@ -11,7 +11,7 @@ from aclnet.datasets.formats.files import read_file
 from aclnet.datasets.formats.npy import parse_npy, parse_npz
 from aclnet.datasets.readers import keypoint_json
 from aclnet.datasets.readers.custom_index import FACTS, SUFFIXES, columns_of
-from aclnet.datasets.spec.sequence import DamageError
+from aclnet.datasets.spec import DamageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aclnet.datasets.readers.custom_index import Folder, Row
+    from aclnet.datasets.spec import Units
     from aclnet.datasets.spec.layouts import Layout
-    from aclnet.datasets.spec.source import Units
 
 _MAX_BYTES = 2**28
 _MAX_FRAME_BYTES = 2**22

@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aclnet.datasets.formats.files import folder_of, read_file, walk_files
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import DamageError, Rejection
+from aclnet.datasets.spec import AclnetError, DamageError, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from aclnet.datasets.spec.sequence import Kind
+    from aclnet.datasets.spec import Kind
 
 INDEX, FACTS, CLASSES = "index.csv", "dataset.toml", "classes.txt"
 REQUIRED = ("id", "file", "label")

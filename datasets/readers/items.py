@@ -8,16 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from aclnet.datasets.formats.files import read_file, walk_files
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import DamageError, Rejection
-from aclnet.datasets.spec.source import Item, Source
+from aclnet.datasets.spec import AclnetError, DamageError, Item, Rejection, Source
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from aclnet.datasets.spec.sequence import SkeletonSequence
+    from aclnet.datasets.spec import SkeletonSequence
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.spec.sequence import DamageError, NobodyError
+from aclnet.datasets.spec import DamageError, NobodyError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.sequence import SkeletonSequence
+    from aclnet.datasets.spec import SkeletonSequence
 
 
 def as_float32(values: NDArray[Any], what: str) -> NDArray[np.float32]:

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from aclnet.datasets.formats.json_text import parse_json
-from aclnet.datasets.spec.sequence import DamageError, NobodyError
+from aclnet.datasets.spec import DamageError, NobodyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.source import Units
+    from aclnet.datasets.spec import Units
 
 MAX_PERSONS = 100
 """In a frame; a file with more is taken to be damaged."""

@@ -30,9 +30,7 @@ import numpy as np
 from aclnet.datasets.formats.files import read_file, walk_files
 from aclnet.datasets.readers.items import FileSource, ListedSource, unique_items
 from aclnet.datasets.readers.joints import presence
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
+from aclnet.datasets.spec import AclnetError, DamageError, Item, Rejection, SkeletonSequence
 
 if TYPE_CHECKING:
     from pathlib import Path

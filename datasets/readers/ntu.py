@@ -21,8 +21,7 @@ import numpy as np
 
 from aclnet.datasets.formats.files import walk_files
 from aclnet.datasets.readers.items import FileSource, known_numbers
-from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
+from aclnet.datasets.spec import DamageError, Item, Rejection, SkeletonSequence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

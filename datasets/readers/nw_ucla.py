@@ -17,12 +17,12 @@ import numpy as np
 from aclnet.datasets.formats.json_text import parse_json
 from aclnet.datasets.readers.items import FileSource, items_by_path
 from aclnet.datasets.readers.joints import as_float32, presence
-from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
+from aclnet.datasets.spec import DamageError, Rejection, SkeletonSequence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.source import Item
+    from aclnet.datasets.spec import Item
 
 NUM_JOINTS = 20
 ACTIONS = (1, 2, 3, 4, 5, 6, 8, 9, 11, 12)

@@ -14,13 +14,12 @@ import numpy as np
 from aclnet.datasets.formats.unpickle import parse_pickle
 from aclnet.datasets.readers.casia_b import NUM_JOINTS, name_in, to_sequence
 from aclnet.datasets.readers.items import FileSource, items_by_path
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
+from aclnet.datasets.spec import AclnetError, DamageError, Rejection, SkeletonSequence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.source import Item
+    from aclnet.datasets.spec import Item
 
 _PATH = re.compile(r"(?:.*/)?(\d{3})/(\w\w-\d\d)/(\d{3})/\3\.pkl", re.ASCII)
 

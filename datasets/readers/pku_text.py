@@ -27,18 +27,16 @@ from aclnet.datasets.formats.files import file_on_disk, folder_of, read_file, wa
 from aclnet.datasets.readers.items import unique_items
 from aclnet.datasets.readers.joints import presence
 from aclnet.datasets.readers.rows import parse_rows
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, DamageError, Item, Rejection, SkeletonSequence, Source
 from aclnet.datasets.spec.protocols import Protocol
-from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from aclnet.datasets.spec import DatasetSpec
     from aclnet.datasets.spec.protocols import Columns, Masks
-    from aclnet.datasets.spec.source import DatasetSpec
 
 NUM_PERSONS = 2
 NUM_JOINTS = 25

@@ -17,12 +17,12 @@ import numpy as np
 from aclnet.datasets.formats.json_text import parse_json
 from aclnet.datasets.readers.casia_b import NUM_JOINTS, name_in, to_sequence
 from aclnet.datasets.readers.items import FileSource, items_by_path
-from aclnet.datasets.spec.sequence import DamageError, NobodyError, Rejection, SkeletonSequence
+from aclnet.datasets.spec import DamageError, NobodyError, Rejection, SkeletonSequence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.source import Item
+    from aclnet.datasets.spec import Item
 
 NUM_VALUES = 3 * NUM_JOINTS
 _PATH = re.compile(r"(?:.*/)?(\d{3})[-/](\w\w-\d\d)[-/](\d{3})(?:/[^/]+)?\.json", re.ASCII)

@@ -29,10 +29,16 @@ from aclnet.datasets.formats.files import walk_files
 from aclnet.datasets.formats.unpickle import is_integer, load_pickle
 from aclnet.datasets.readers.joints import as_float32
 from aclnet.datasets.readers.ntu import with_columns
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import (
+    AclnetError,
+    DamageError,
+    Item,
+    NobodyError,
+    Rejection,
+    SkeletonSequence,
+    Source,
+)
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, NobodyError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,8 +46,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.sequence import Kind
-    from aclnet.datasets.spec.source import DatasetSpec
+    from aclnet.datasets.spec import DatasetSpec, Kind
 
 ABSENT = 1e-8
 """A person is absent in frames where no coordinate is larger in absolute value."""

@@ -26,10 +26,8 @@ from aclnet.datasets.formats.npy import parse_npy
 from aclnet.datasets.readers.items import ItemSource, ListedSource, unique_items
 from aclnet.datasets.readers.joints import presence
 from aclnet.datasets.readers.reid_text import KGBD_ORDER
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, DamageError, Item, Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.source import DatasetSpec
+    from aclnet.datasets.spec import DatasetSpec
 
 TEST_SIDES = {
     "biwi": ("still", "walking"),

@@ -25,8 +25,7 @@ import numpy as np
 from aclnet.datasets.formats.files import read_file, walk_files
 from aclnet.datasets.readers.items import ListedSource, unique_items
 from aclnet.datasets.readers.rows import parse_rows
-from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
+from aclnet.datasets.spec import DamageError, Item, Rejection, SkeletonSequence
 from aclnet.datasets.store import keyed_random
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.source import DatasetSpec
+    from aclnet.datasets.spec import DatasetSpec
 
     Frames = tuple[NDArray[np.float64], NDArray[np.bool_]]
     """(T, V, 3) metres, and (T,) is every joint tracked?"""

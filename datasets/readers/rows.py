@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.spec.sequence import DamageError
+from aclnet.datasets.spec import DamageError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

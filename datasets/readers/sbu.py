@@ -20,12 +20,12 @@ import numpy as np
 from aclnet.datasets.readers.items import FileSource, items_by_path
 from aclnet.datasets.readers.joints import presence
 from aclnet.datasets.readers.rows import parse_rows
-from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
+from aclnet.datasets.spec import DamageError, Rejection, SkeletonSequence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.source import Item
+    from aclnet.datasets.spec import Item
 
 NUM_PERSONS = 2
 NUM_JOINTS = 15

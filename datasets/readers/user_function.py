@@ -8,8 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.source import Source
+from aclnet.datasets.spec import AclnetError, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,14 +14,14 @@ import numpy as np
 
 from aclnet.datasets.readers.items import FileSource, items_by_path, known_numbers
 from aclnet.datasets.readers.joints import as_float32
-from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
+from aclnet.datasets.spec import DamageError, Rejection, SkeletonSequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.source import Item
+    from aclnet.datasets.spec import Item
 
 NUM_JOINTS = 20
 NUM_CLASSES = 27

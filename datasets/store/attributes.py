@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
+from aclnet.datasets.spec import Units
 from aclnet.datasets.spec.layouts import Layout
 from aclnet.datasets.spec.records import Record
-from aclnet.datasets.spec.source import Units
 
 
 class StoreAttributes(Record):

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, SkeletonSequence
 from aclnet.datasets.spec.records import parse_record
-from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.datasets.store import manifest as manifests
 from aclnet.datasets.store import zarr_io
 from aclnet.datasets.store.attributes import StoreAttributes

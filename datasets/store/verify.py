@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.spec.progress import silent
-from aclnet.datasets.spec.wording import first_of
+from aclnet.datasets.spec import first_of, silent
 from aclnet.datasets.store import manifest, zarr_io
 from aclnet.datasets.store.codec import content_hash
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
 
 _NAMES_SAMPLES = (
     zarr_io.METADATA,

@@ -15,7 +15,7 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.resources import files
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.synth.request import Generate, Request, Summary
 
 __all__ = ["Generate", "Request", "Summary", "all_forms", "get_generator"]

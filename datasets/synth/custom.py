@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.spec.progress import silent
-from aclnet.datasets.spec.source import read_class_names
+from aclnet.datasets.spec import read_class_names, silent
 from aclnet.datasets.synth.acting import act
 from aclnet.datasets.synth.damage import DAMAGES, deal_damage
 from aclnet.datasets.synth.filming import coco, filmed
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
     from aclnet.datasets.synth.body import FloatArray
     from aclnet.datasets.synth.request import Generate
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.spec import silent
 from aclnet.datasets.synth.clips import Clip, clips, crowd, youtube_id
 from aclnet.datasets.synth.filming import coco, filmed
 from aclnet.datasets.synth.pyskl import annotate_all, split_of, write_pickle
@@ -16,7 +16,7 @@ from aclnet.datasets.synth.seeding import rng_for
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
     from aclnet.datasets.synth.pyskl import Annotation
     from aclnet.datasets.synth.request import Generate
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.spec import silent
 from aclnet.datasets.synth.acting import person
 from aclnet.datasets.synth.body import solve, turn_about_y
 from aclnet.datasets.synth.damage import deal_damage
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
     from aclnet.datasets.synth.body import FloatArray
     from aclnet.datasets.synth.request import Generate
 

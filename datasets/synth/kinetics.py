@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.spec import silent
 from aclnet.datasets.synth.clips import Clip, clips, crowd, youtube_id
 from aclnet.datasets.synth.damage import DAMAGES
 from aclnet.datasets.synth.filming import coco, filmed
@@ -22,7 +22,7 @@ from aclnet.datasets.synth.writing import FileForm, write_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
     from aclnet.datasets.synth.body import FloatArray
     from aclnet.datasets.synth.pyskl import Annotation
     from aclnet.datasets.synth.request import Generate

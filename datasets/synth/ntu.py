@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.spec import AclnetError, silent
 from aclnet.datasets.synth import kinect
 from aclnet.datasets.synth.acting import person, play
 from aclnet.datasets.synth.body import PARENT, FloatArray
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
     from aclnet.datasets.synth.request import Generate
 
 ACTIONS = tuple(MOVEMENTS)

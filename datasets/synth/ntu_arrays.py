@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.spec import silent
 from aclnet.datasets.synth.damage import deal_damage
 from aclnet.datasets.synth.filming import coco, filmed
 from aclnet.datasets.synth.ntu import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
     from aclnet.datasets.synth.body import FloatArray
     from aclnet.datasets.synth.pyskl import Annotation
     from aclnet.datasets.synth.request import Generate

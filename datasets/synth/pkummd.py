@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.spec import silent
 from aclnet.datasets.synth.acting import ENCOUNTERS, SINGLE_MOVEMENTS, act
 from aclnet.datasets.synth.damage import deal_damage
 from aclnet.datasets.synth.kinect import sensed
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
     from aclnet.datasets.synth.body import FloatArray
     from aclnet.datasets.synth.pyskl import Annotation
     from aclnet.datasets.synth.request import Generate

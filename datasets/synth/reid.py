@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.spec import silent
 from aclnet.datasets.synth.acting import person
 from aclnet.datasets.synth.body import solve, turn_about_y
 from aclnet.datasets.synth.damage import DAMAGES, deal_damage
@@ -26,7 +26,7 @@ from aclnet.datasets.synth.writing import FileForm, npy, text_rows, write_file, 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
     from aclnet.datasets.synth.body import FloatArray
     from aclnet.datasets.synth.request import Generate
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.spec import AclnetError, silent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
 
 _MANY = 10**6
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.spec import AclnetError, silent
 from aclnet.datasets.synth.damage import DAMAGES, deal_damage, spoil
 from aclnet.datasets.synth.request import Request, Summary
 from aclnet.datasets.synth.seeding import choose, rng_for
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.progress import Progress
+    from aclnet.datasets.spec import Progress
     from aclnet.datasets.synth.body import FloatArray
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store.keyed_random import fold, integers, uniform
 from aclnet.pipelines.inputs.features import take_joints
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 import torch
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.pipelines.choices import Modality
 
 if TYPE_CHECKING:

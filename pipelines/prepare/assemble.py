@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.sequence import Rejection
+    from aclnet.datasets.spec import Rejection
     from aclnet.pipelines.prepare.fragments import FragmentTable
     from aclnet.pipelines.prepare.preparation import Preparation
 

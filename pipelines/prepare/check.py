@@ -13,12 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.spec import protocols
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, Rejection, first_of, protocols, silent
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.progress import silent
-from aclnet.datasets.spec.sequence import Rejection
-from aclnet.datasets.spec.wording import first_of
 from aclnet.pipelines.prepare.preparation import batches
 from aclnet.pipelines.prepare.samples import clean_sequence
 from aclnet.pipelines.prepare.sides import split_masks
@@ -29,9 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.progress import Progress
-    from aclnet.datasets.spec.sequence import SkeletonSequence
-    from aclnet.datasets.spec.source import DatasetSpec, Item, Source
+    from aclnet.datasets.spec import DatasetSpec, Item, Progress, SkeletonSequence, Source
     from aclnet.pipelines.prepare.executor import Executor
     from aclnet.pipelines.prepare.options import PrepareOptions
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aclnet.datasets.formats.atomic import replacing
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Rejection
+from aclnet.datasets.spec import AclnetError, Rejection
 from aclnet.pipelines.prepare.samples import prepare_item, to_arrays, to_columns, with_variants
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.source import DatasetSpec, Item, Source
+    from aclnet.datasets.spec import DatasetSpec, Item, Source
     from aclnet.pipelines.prepare.options import PrepareOptions
     from aclnet.pipelines.prepare.samples import Sample
 

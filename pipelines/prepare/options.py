@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from aclnet.pipelines.choices import BodySize, StoredType
 
 if TYPE_CHECKING:
-    from aclnet.datasets.spec.source import Source
+    from aclnet.datasets.spec import Source
 
 
 class PrepareOptions(BaseModel):

@@ -15,8 +15,7 @@ from aclnet.pipelines.steps.normalise import normalisation_name
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aclnet.datasets.spec.progress import Progress
-    from aclnet.datasets.spec.source import DatasetSpec, Item, Source
+    from aclnet.datasets.spec import DatasetSpec, Item, Progress, Source
     from aclnet.pipelines.prepare.executor import Executor
     from aclnet.pipelines.prepare.options import PrepareOptions
 

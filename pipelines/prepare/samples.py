@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aclnet.datasets.spec import NobodyError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import NobodyError, Rejection, SkeletonSequence
 from aclnet.datasets.store import keyed_random
 from aclnet.pipelines.prepare.sides import split_masks
 from aclnet.pipelines.steps.clean import CLEANERS, step_of
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from aclnet.datasets.spec import DatasetSpec, Item, Prepared, Source
     from aclnet.datasets.spec.layouts import Layout
-    from aclnet.datasets.spec.sequence import Prepared
-    from aclnet.datasets.spec.source import DatasetSpec, Item, Source
     from aclnet.pipelines.prepare.options import PrepareOptions
 
 MAX_ROWS = 65_536

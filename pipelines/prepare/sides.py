@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.spec import protocols
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, protocols
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.source import Source
+    from aclnet.datasets.spec import Source
 
 _OWN_SPLIT = re.compile(r"(.*?)_?(train|val|test|gallery|probe)(\d*)")
 

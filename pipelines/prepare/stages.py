@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aclnet.datasets.formats.atomic import remove, write_json
-from aclnet.datasets.spec import protocols
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.spec import AclnetError, protocols, silent
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.store import Store
 from aclnet.pipelines.prepare import fragments
@@ -32,9 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.progress import Progress
-    from aclnet.datasets.spec.sequence import Rejection
-    from aclnet.datasets.spec.source import Item, Source
+    from aclnet.datasets.spec import Item, Progress, Rejection, Source
     from aclnet.pipelines.prepare.executor import Executor
     from aclnet.pipelines.prepare.options import PrepareOptions
 

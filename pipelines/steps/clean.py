@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
+from aclnet.datasets.spec import AclnetError, Rejection, SkeletonSequence
 from aclnet.pipelines.steps.tracking import two_tracks
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.source import Source
+    from aclnet.datasets.spec import Source
 
 MIN_FRAMES = 12
 """A body seen in fewer frames is noise."""

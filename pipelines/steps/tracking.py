@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec.sequence import SkeletonSequence
+    from aclnet.datasets.spec import SkeletonSequence
 
     Track = list[tuple[int, int]]
     """(m, t): places of one person in the lists of frames."""

@@ -16,7 +16,7 @@ from aclnet.datasets.synth.writing import write_file
 from aclnet.runs.config import Config, build_config
 from aclnet.runs.history import KINDS
 from aclnet.runs.scores import Scores
-from aclnet.training.launch import make_fabric, train
+from aclnet.training.launch import TrainingRequest, make_fabric, train
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,7 +89,8 @@ def train_quickly(store, quick):
         config = quick(*settings, **top)
         data = options.pop("store", store)
         fabric = make_fabric(config, "cpu")
-        return train(fabric, data, config, progress or Recorder(), out=out, **options)
+        request = TrainingRequest(config, **options)
+        return train(fabric, data, request, progress or Recorder(), out)
 
     return do
 

@@ -15,6 +15,7 @@ from aclnet.datasets.spec.errors import AclnetError
 from aclnet.runs.run import Run, is_finished
 from aclnet.runs.splits import Fold
 from aclnet.training.jobs import Talk, failed, plan_job, train_jobs
+from aclnet.training.launch import TrainingRequest
 
 
 class Watcher:
@@ -43,7 +44,12 @@ def plan(store, quick, tmp_path):
 
     def do(*modalities: str, settings: tuple[str, ...] = (), **options):
         return [
-            plan_job(m, store, quick(f"data.modality={m}", *settings), tmp_path / "set", **options)
+            plan_job(
+                m,
+                store,
+                TrainingRequest(quick(f"data.modality={m}", *settings), **options),
+                tmp_path / "set",
+            )
             for m in modalities
         ]
 
@@ -89,7 +95,7 @@ def test_our_own_fault_keeps_its_traceback(plan, watch, monkeypatch):
 def test_fresh_trains_again(plan, watch, monkeypatch):
     trained = []
     monkeypatch.setattr(
-        aclnet.training.jobs, "train", lambda *_, **options: trained.append(options)
+        aclnet.training.jobs, "train", lambda _, store, request, *__: trained.append(request)
     )
     monkeypatch.setattr(aclnet.training.jobs, "is_finished", lambda _: True)
     train_jobs(plan("j"), watch, accelerator="cpu")
@@ -97,8 +103,8 @@ def test_fresh_trains_again(plan, watch, monkeypatch):
     with pytest.raises(AclnetError, match="--accelerator abacus"):
         train_jobs(plan("j", fresh=True), watch, accelerator="abacus")
     train_jobs(plan("j", fresh=True, fold=Fold(1, 2)), watch, accelerator="cpu")
-    assert trained[0]["fresh"]
-    assert trained[0]["fold"] == Fold(1, 2)
+    assert trained[0].fresh
+    assert trained[0].fold == Fold(1, 2)
 
 
 @pytest.mark.usefixtures("one_thread")
@@ -174,8 +180,9 @@ def test_runs_at_once_take_devices_in_turn(monkeypatch):
 
 
 def test_where_a_set_is(store, quick):
-    job = plan_job("j", store, quick(), None)
+    job = plan_job("j", store, TrainingRequest(quick()), None)
     assert job.path.parent == Path(f"{store.path}.runs")
     assert job.path.name.startswith("default-j-s0-")
-    folds = [plan_job("", store, quick(), None, fold=Fold(n, 2)).path for n in (1, 2)]
+    requests = [TrainingRequest(quick(), fold=Fold(n, 2)) for n in (1, 2)]
+    folds = [plan_job("", store, request, None).path for request in requests]
     assert len({job.path, *folds}) == 3

@@ -207,13 +207,13 @@ def test_half_precision_needs_a_gpu(quick):
 
 
 def test_a_batch_that_does_not_divide_into_the_processes(store, quick, recorder, tmp_path):
-    from aclnet.training.launch import train
+    from aclnet.training.launch import TrainingRequest, train
 
     class Three:
         world_size, is_global_zero = 3, True
 
     with pytest.raises(AclnetError, match="batch_size=8 does not divide into 3 processes"):
-        train(Three(), store, quick(), recorder, out=tmp_path / "run")
+        train(Three(), store, TrainingRequest(quick()), recorder, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -136,7 +136,7 @@ def test_settings_that_come_to_the_same_are_trained_once(plan):
 def test_folds_take_turns_and_the_test_side_takes_no_part(plan, store):
     sweep = plan("optim.lr=0.1,0.2", seeds=[0], folds=4)
     assert len(sweep.jobs) == 8
-    assert [cell.job.fold for cell in sweep.cells[:4]] == [Fold(n, 4) for n in (1, 2, 3, 4)]
+    assert [cell.job.request.fold for cell in sweep.cells[:4]] == [Fold(n, 4) for n in (1, 2, 3, 4)]
     assert {cell.setting for cell in sweep.cells[:4]} == {("0.1",)}
     assert sweep.tested == "4 folds of xsub's training side, 24 samples"
     assert sweep.jobs[1].title == "optim.lr=0.1, seed 0, fold 2/4"
@@ -196,7 +196,11 @@ def test_what_is_finished_is_reported(plan, finish):
     ids = {1: "aceg", 2: "bdfh"}
     # the last cell, a fold of the second setting with the second seed, is missing
     for cell in sweep.cells[:-1]:
-        finish(cell, ids[cell.job.fold.number], "1100" if cell.job.fold.number == 1 else "1110")
+        finish(
+            cell,
+            ids[cell.job.request.fold.number],
+            "1100" if cell.job.request.fold.number == 1 else "1110",
+        )
     scores = finished_scores(sweep)
     assert list(scores) == [(("1",), 0), (("1",), 1), (("2",), 0)]
     joined = scores[("2",), 0]

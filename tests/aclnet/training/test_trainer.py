@@ -545,7 +545,7 @@ import aclnet.training.trainer
 from lightning_fabric import Fabric
 from aclnet.runs.config import build_config
 from aclnet.datasets.store.store import Store
-from aclnet.training.launch import train
+from aclnet.training.launch import TrainingRequest, train
 from aclnet.training.trainer import Trainer
 
 class Stopped(Exception):
@@ -569,7 +569,8 @@ def work(fabric, store, recipe, out):
     fit = Trainer.fit
     Trainer.fit = lambda self: (made.append(self), fit(self))
     def run(name, stop=0):
-        train(fabric, Store(store), build_config(recipe), Progress(stop), out=Path(out) / name)
+        request = TrainingRequest(build_config(recipe))
+        train(fabric, Store(store), request, Progress(stop), Path(out) / name)
     run("whole")
     aclnet.training.trainer.CHECK_EVERY, aclnet.training.trainer.SAVE_EVERY = 1, -1.0
     try:
