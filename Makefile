@@ -1,16 +1,22 @@
 # `make demo` and `make test` need Python 3.11 or newer with pip, nothing else.
 PYTHON ?= python3
 BIN = .venv/bin
+# workers take about 600 MB each
+PARALLEL = -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test lint types bench setup clean
+.PHONY: demo test test-slow test-versions lint types bench setup clean
 
 demo: $(BIN)/.ready
 	@echo "demo: made-up people -> raw files -> store -> training -> evaluation -> occlusion bench"
 	$(BIN)/aclnet demo demo
 
 test: $(BIN)/.ready
-	@echo "test: the whole suite but for what is marked slow"
-	$(BIN)/python -m pytest
+	@echo "test: the whole suite but for what is marked slow, a process a core"
+	$(BIN)/python -m pytest $(PARALLEL)
+
+test-slow: $(BIN)/.ready
+	@echo "test-slow: what is marked slow"
+	$(BIN)/python -m pytest -m slow
 
 lint: $(BIN)/.ready
 	$(BIN)/ruff check .

@@ -7,7 +7,6 @@ import math
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -27,29 +26,6 @@ from aclnet.runs.scores import Scores
 from aclnet.runs.splits import protocol_splits
 from aclnet.training.launch import make_fabric
 from aclnet.training.trainer import Trainer
-
-
-class Stopped(BaseException):
-    """Stands for whatever ends a process between two steps."""
-
-
-class StopAt:
-    """A progress that stops the process after some steps, or after some epochs."""
-
-    def __init__(self, *, steps: int = 0, epochs: int = 0) -> None:
-        self.steps, self.epochs = steps, epochs
-
-    def remark(self, text: str) -> None: ...
-
-    def step(self, *_: object) -> None:
-        self.steps -= 1
-        if self.steps == 0:
-            raise Stopped
-
-    def epoch(self, _: dict[str, float]) -> None:
-        self.epochs -= 1
-        if self.epochs == 0:
-            raise Stopped
 
 
 @pytest.fixture
@@ -95,11 +71,11 @@ def activate(network) -> None:
 
 @pytest.mark.parametrize("stops", [[{"epochs": 1}], [{"steps": 2}], [{"steps": 4}, {"steps": 1}]])
 def test_stopped_and_continued_ends_like_an_uninterrupted_run(
-    stops, quick_run, train_quickly, assert_same_run, save_every_step, tmp_path
+    stops, quick_run, train_quickly, assert_same_run, stop_at, save_every_step, tmp_path
 ):
     for stop in stops:
-        with pytest.raises(Stopped):
-            train_quickly(tmp_path / "run", progress=StopAt(**stop))
+        with pytest.raises(stop_at.Stopped):
+            train_quickly(tmp_path / "run", progress=stop_at(**stop))
     assert_same_run(train_quickly(tmp_path / "run"), quick_run)
 
 
@@ -112,21 +88,23 @@ def test_stopped_and_continued_ends_like_an_uninterrupted_run(
     ],
 )
 def test_continuing_does_not_depend_on_the_settings(
-    settings, train_quickly, assert_same_run, save_every_step, tmp_path
+    settings, train_quickly, assert_same_run, stop_at, save_every_step, tmp_path
 ):
     whole = train_quickly(tmp_path / "whole", *settings, select="val")
-    with pytest.raises(Stopped):
-        train_quickly(tmp_path / "run", *settings, select="val", progress=StopAt(steps=5))
+    with pytest.raises(stop_at.Stopped):
+        train_quickly(tmp_path / "run", *settings, select="val", progress=stop_at(steps=5))
     broken = train_quickly(tmp_path / "run", *settings, select="val")
     assert_same_run(broken, whole)
     best = [torch.load(run.checkpoint("best"), weights_only=True) for run in (broken, whole)]
     assert best[0]["stream"] == best[1]["stream"]
 
 
-def test_continuing_says_where_it_stands(train_quickly, recorder, save_every_step, tmp_path):
+def test_continuing_says_where_it_stands(
+    train_quickly, recorder, stop_at, save_every_step, tmp_path
+):
     for stop in ({"epochs": 1}, {"steps": 3}):
-        with pytest.raises(Stopped):
-            train_quickly(tmp_path / "run", progress=StopAt(**stop))
+        with pytest.raises(stop_at.Stopped):
+            train_quickly(tmp_path / "run", progress=stop_at(**stop))
     train_quickly(tmp_path / "run", progress=recorder)
     assert recorder.remarks == ["goes on after step 2 of epoch 2 of 3"]
     assert recorder.steps[0] == (1, 3, 3)
@@ -177,16 +155,41 @@ def test_killed_and_continued_ends_like_an_uninterrupted_run(
     assert_same_run(Run(tmp_path / "run"), quick_run)
 
 
-def test_killed_from_outside_at_any_time(command, quick_run, assert_same_run, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from aclnet.cli.main import main; main()", *command],
-        stderr=subprocess.PIPE,
-    )
-    checkpoint = tmp_path / "run" / "checkpoints" / "last.pt"
-    while process.poll() is None and not checkpoint.exists():
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+_WAITS = """
+import importlib, sys
+from aclnet.cli.main import main
+module, _, name = sys.argv[1].partition(":")
+owner = importlib.import_module(module)
+name, _, method = name.partition(".")
+owner, text, count = getattr(owner, name), sys.argv[2], int(sys.argv[3])
+original = getattr(owner, method)
+def wait(*arguments, **options):
+    global count
+    count -= text in repr(arguments)
+    if not count:
+        print("here", flush=True)
+        sys.stdin.read()
+    return original(*arguments, **options)
+setattr(owner, method, wait)
+main(sys.argv[4:])
+"""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        pytest.param(("aclnet.training.trainer:Trainer._step", "", "5"), id="in an epoch"),
+        pytest.param(("pathlib:Path.replace", "last.tmp", "2"), id="in a checkpoint"),
+    ],
+)
+def test_killed_from_outside_at_any_time(moment, command, quick_run, assert_same_run, tmp_path):
+    """The process says where it is and waits there, so that no clock decides what is tested."""
+    arguments = [sys.executable, "-c", _WAITS, *moment, *command]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(arguments, **pipes) as process:
+        said = process.stdout.readline()
+        process.kill()
+        assert said == b"here\n", process.stderr.read().decode()
     assert process.returncode == -signal.SIGKILL
     main(command)
     assert_same_run(Run(tmp_path / "run"), quick_run)
@@ -497,7 +500,7 @@ def test_mixed_precision_trains_in_bfloat16(train_quickly, tmp_path, monkeypatch
     assert dtypes == {torch.float32}
 
 
-def test_events_for_tensorboard(quick_run, train_quickly, tmp_path, monkeypatch):
+def test_events_for_tensorboard(quick_run, train_quickly, stop_at, tmp_path, monkeypatch):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     save = Run.save
@@ -505,12 +508,12 @@ def test_events_for_tensorboard(quick_run, train_quickly, tmp_path, monkeypatch)
     def stop(run, name, state) -> None:
         """After an epoch was written down, before its checkpoint."""
         if state["stream"]["epoch"] == 2:
-            raise Stopped
+            raise stop_at.Stopped
         save(run, name, state)
 
     with monkeypatch.context() as patch:
         patch.setattr(Run, "save", stop)
-        with pytest.raises(Stopped):
+        with pytest.raises(stop_at.Stopped):
             train_quickly(tmp_path / "run")
     train_quickly(tmp_path / "run")
     for run in (quick_run, Run(tmp_path / "run")):
@@ -548,9 +551,6 @@ from aclnet.datasets.store.store import Store
 from aclnet.training.launch import train
 from aclnet.training.trainer import Trainer
 
-class Stopped(Exception):
-    pass
-
 class Progress:
     def __init__(self, stop):
         self.stop = stop
@@ -559,7 +559,7 @@ class Progress:
     def step(self, *_):
         self.stop -= 1
         if self.stop == 0:
-            raise Stopped
+            raise InterruptedError
     def epoch(self, row):
         pass
 
@@ -574,7 +574,7 @@ def work(fabric, store, recipe, out):
     aclnet.training.trainer.CHECK_EVERY, aclnet.training.trainer.SAVE_EVERY = 1, -1.0
     try:
         run("broken", stop=5)
-    except Stopped:
+    except InterruptedError:
         run("broken")
     states = [made[i].network.module.state_dict() for i in (0, -1)]
     torch.save(states, f"{out}/rank{fabric.global_rank}.pt")

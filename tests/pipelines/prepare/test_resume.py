@@ -96,10 +96,11 @@ def test_a_worker_beyond_its_share_is_ended():
 def test_no_scheduler_or_one_without_workers(monkeypatch):
     from distributed import LocalCluster
 
-    monkeypatch.setattr(executors, "_CONNECT_SECONDS", 0.5)
     monkeypatch.setattr(executors, "_WORKER_SECONDS", 0.5)
-    with pytest.raises(AclnetError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9"):
-        executor(scheduler="tcp://127.0.0.1:9").__enter__()
+    with monkeypatch.context() as patch:
+        patch.setattr(executors, "_CONNECT_SECONDS", 0.5)
+        with pytest.raises(AclnetError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9"):
+            executor(scheduler="tcp://127.0.0.1:9").__enter__()
     with pytest.raises(AclnetError, match="no dask scheduler answers at nonsense://here"):
         executor(scheduler="nonsense://here").__enter__()
     with pytest.raises(AclnetError, match="either"):
@@ -156,7 +157,7 @@ KILLER = """
 import importlib, os, signal, sys
 from aclnet.cli.main import main
 from aclnet.pipelines.prepare import stages
-prepare._PART_ITEMS = 3
+stages._PART_ITEMS = 3
 place, text, count, when = sys.argv[1:5]
 module, _, name = place.partition(":")
 owner = importlib.import_module(module)

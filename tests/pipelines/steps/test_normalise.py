@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -117,7 +117,7 @@ def test_the_main_person_is_the_one_of_the_first_two_seen_longer(recording):
     if counts[main] == 0:
         np.testing.assert_array_equal(result.keypoint, keypoint)
         np.testing.assert_array_equal(result.kept, np.arange(present.shape[1]))
-        return
+    assume(counts[main])
     assert result.order.tolist() == ([1, 0] if swapped else [0, 1])[: len(counts)] + list(
         range(2, len(counts))
     )
@@ -130,8 +130,7 @@ def test_the_main_person_is_the_one_of_the_first_two_seen_longer(recording):
 def test_all_persons_and_frames_move_by_the_same_vector(recording):
     keypoint, present = recording
     result = normalise(keypoint, present, NTU)
-    if not result.present[0].any():
-        return
+    assume(result.present[0].any())
     raw = keypoint[result.order][:, result.kept]
     np.testing.assert_array_equal(result.centre, raw[0, 0, SPINE_MID])
     moved = np.where(missing(raw)[..., None], 0, raw - result.centre)
