@@ -114,22 +114,29 @@ def test_continuing_says_where_it_stands(
     assert len(recorder.rows) == 2, "nothing is trained again"
 
 
-_KILLS_ITSELF = """
-import os, signal, sys
-import aclnet.cli.progress as shown, aclnet.training.trainer as trainer
+_WAITS = """
+import importlib, sys
+import aclnet.training.trainer as trainer
 from aclnet.cli.main import main
-where, count = sys.argv[1], int(sys.argv[2])
-trainer.CHECK_EVERY, trainer.SAVE_EVERY = 1, -1.0
-told = getattr(shown.TrainingProgress, where)
-def kill(self, *arguments):
+often, place, text, count = sys.argv[1:5]
+if often == "often":
+    trainer.CHECK_EVERY, trainer.SAVE_EVERY = 1, -1.0
+module, _, name = place.partition(":")
+name, _, method = name.partition(".")
+owner, count = getattr(importlib.import_module(module), name), int(count)
+original = getattr(owner, method)
+def wait(*arguments, **options):
     global count
-    told(self, *arguments)
-    count -= 1
+    count -= text in repr(arguments)
     if not count:
-        os.kill(os.getpid(), signal.SIGKILL)
-setattr(shown.TrainingProgress, where, kill)
-main(sys.argv[3:])
+        print("here", flush=True)
+        sys.stdin.read()
+    return original(*arguments, **options)
+setattr(owner, method, wait)
+main(sys.argv[5:])
 """
+
+SHOWN = "aclnet.cli.progress:TrainingProgress"
 
 
 @pytest.fixture
@@ -140,57 +147,31 @@ def command(store, quick, tmp_path) -> list[str]:
     return ["train", str(store.path), "--recipe", str(recipe), "--out", str(tmp_path / "run")]
 
 
-@pytest.mark.parametrize("kills", [[("epoch", 2)], [("step", 2), ("step", 4)]])
+@pytest.mark.parametrize(
+    "kills",
+    [
+        # how often checkpoints are saved; before which call with which arguments it ends
+        [
+            ("seldom", "aclnet.training.trainer:Trainer._step", "", 5),
+            ("often", f"{SHOWN}.epoch", "", 1),
+            ("seldom", "pathlib:Path.replace", "last.tmp", 1),
+        ],
+        [("often", f"{SHOWN}.step", "", 2), ("often", f"{SHOWN}.step", "", 4)],
+    ],
+    ids=["epochs", "steps"],
+)
 def test_killed_and_continued_ends_like_an_uninterrupted_run(
     kills, command, quick_run, assert_same_run, tmp_path
 ):
-    for where, count in kills:
-        killed = subprocess.run(
-            [sys.executable, "-c", _KILLS_ITSELF, where, str(count), *command],
-            capture_output=True,
-            check=False,
-        )
-        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    main(command)
-    assert_same_run(Run(tmp_path / "run"), quick_run)
-
-
-_WAITS = """
-import importlib, sys
-from aclnet.cli.main import main
-module, _, name = sys.argv[1].partition(":")
-owner = importlib.import_module(module)
-name, _, method = name.partition(".")
-owner, text, count = getattr(owner, name), sys.argv[2], int(sys.argv[3])
-original = getattr(owner, method)
-def wait(*arguments, **options):
-    global count
-    count -= text in repr(arguments)
-    if not count:
-        print("here", flush=True)
-        sys.stdin.read()
-    return original(*arguments, **options)
-setattr(owner, method, wait)
-main(sys.argv[4:])
-"""
-
-
-@pytest.mark.parametrize(
-    "moment",
-    [
-        pytest.param(("aclnet.training.trainer:Trainer._step", "", "5"), id="in an epoch"),
-        pytest.param(("pathlib:Path.replace", "last.tmp", "2"), id="in a checkpoint"),
-    ],
-)
-def test_killed_from_outside_at_any_time(moment, command, quick_run, assert_same_run, tmp_path):
     """The process says where it is and waits there, so that no clock decides what is tested."""
-    arguments = [sys.executable, "-c", _WAITS, *moment, *command]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(arguments, **pipes) as process:
-        said = process.stdout.readline()
-        process.kill()
-        assert said == b"here\n", process.stderr.read().decode()
-    assert process.returncode == -signal.SIGKILL
+    for moment in kills:
+        arguments = [sys.executable, "-c", _WAITS, *map(str, moment), *command]
+        with subprocess.Popen(arguments, **pipes) as process:
+            said = process.stdout.readline()
+            process.kill()
+            assert said == b"here\n", process.stderr.read().decode()
+        assert process.returncode == -signal.SIGKILL
     main(command)
     assert_same_run(Run(tmp_path / "run"), quick_run)
 

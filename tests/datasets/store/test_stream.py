@@ -477,7 +477,7 @@ print("end")
         [sys.executable, "-c", program, str(people_store)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     assert (done.stdout, done.stderr) == ("end\n", "")
