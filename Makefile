@@ -1,5 +1,6 @@
 # `make demo` and `make test` need Python 3.11 or newer with pip, nothing else.
 PYTHON ?= python3
+PYTHONS ?= 3.11 3.12
 BIN = .venv/bin
 # workers take about 600 MB each
 PARALLEL = -n logical --maxprocesses 8 --dist worksteal
@@ -17,6 +18,10 @@ test: $(BIN)/.ready
 test-slow: $(BIN)/.ready
 	@echo "test-slow: what is marked slow"
 	$(BIN)/python -m pytest -m slow
+
+test-versions:
+	@echo "test-versions: lowest and newest dependencies, for each of PYTHONS; needs uv"
+	tools/test_versions.sh $(PYTHONS)
 
 lint: $(BIN)/.ready
 	$(BIN)/ruff check .
