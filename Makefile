@@ -1,16 +1,27 @@
 # `make demo` and `make test` need Python 3.11 or newer with pip, nothing else.
 PYTHON ?= python3
+PYTHONS ?= 3.11 3.12
 BIN = .venv/bin
+# workers take about 600 MB each
+PARALLEL = -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test lint types bench setup clean
+.PHONY: demo test test-slow test-versions lint types imports bench setup clean
 
 demo: $(BIN)/.ready
 	@echo "demo: made-up people -> raw files -> store -> training -> evaluation -> occlusion bench"
 	$(BIN)/aclnet demo demo
 
 test: $(BIN)/.ready
-	@echo "test: the whole suite but for what is marked slow"
-	$(BIN)/python -m pytest
+	@echo "test: the whole suite but for what is marked slow, a process a core"
+	$(BIN)/python -m pytest $(PARALLEL)
+
+test-slow: $(BIN)/.ready
+	@echo "test-slow: what is marked slow"
+	$(BIN)/python -m pytest -m slow
+
+test-versions:
+	@echo "test-versions: lowest and newest dependencies, for each of PYTHONS; needs uv"
+	tools/test_versions.sh $(PYTHONS)
 
 lint: $(BIN)/.ready
 	$(BIN)/ruff check .
@@ -19,6 +30,9 @@ lint: $(BIN)/.ready
 types: $(BIN)/.ready
 	$(BIN)/python tools/typing_links.py
 	MYPYPATH=.typing $(BIN)/mypy -p aclnet
+
+imports: $(BIN)/.ready
+	$(BIN)/python tools/imports.py
 
 bench: $(BIN)/.ready
 	@echo "bench: docs/performance.md, some ten minutes on a machine that does nothing else"

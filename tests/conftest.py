@@ -1,15 +1,23 @@
-"""Where the references of the tests lie: goldens and real recordings, both outside the project."""
+"""What all tests share: threads, references, stores that are made once, and the tolerance."""
 
 from __future__ import annotations
 
 import json
 import os
+
+# Tests, fixtures and child processes compute with the same number of threads, because sums round
+# differently with more threads. One thread each lets pytest-xdist's workers share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pickle
+import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 # a busy machine is no failure
@@ -17,11 +25,58 @@ settings.register_profile("unhurried", deadline=None, suppress_health_check=[Hea
 settings.load_profile("unhurried")
 
 ROOT = Path(__file__).parent.parent
+THREADS = int(os.environ["OMP_NUM_THREADS"])
 
 if TYPE_CHECKING:
-    from aclnet.datasets.spec.source import DatasetSpec
+    from collections.abc import Callable
+
+    from aclnet.datasets.spec import DatasetSpec
     from aclnet.datasets.store.store import Store
     from aclnet.pipelines.prepare.stages import Report
+
+LAST_BITS = {"rtol": 1e-4, "atol": 1e-6}
+"""Tolerance for float32 results of the same computation in another batch, block, process or number
+of threads, or on another machine. It is about a thousand times the rounding of one operation."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Undoes what an earlier test did to torch's threads, before fixtures compute anything."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(THREADS)
+
+
+@pytest.fixture(scope="session")
+def assert_alike() -> Callable[..., None]:
+    """Compares results of networks and other float32 arithmetic, except for `LAST_BITS`."""
+
+    def check(found: Any, expected: Any, message: str = "") -> None:
+        np.testing.assert_allclose(found, expected, **LAST_BITS, err_msg=message)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Makes a folder once for all workers of pytest-xdist: `make_once(name, fill)`.
+
+    `fill` gets the empty folder. Tests leave what is in it as it is.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def make(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = base / f"once-{name}", base / f"once-{name}.done"
+        with FileLock(base / f"once-{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return make
 
 
 def _folder(variable: str, default: str) -> Path:
@@ -31,10 +86,19 @@ def _folder(variable: str, default: str) -> Path:
     return folder
 
 
+class Goldens:
+    """Arrays that the official code computed: `goldens / NAME` is the path of a file."""
+
+    def __truediv__(self, name: str) -> Path:
+        """In `tests/goldens`, or in $ACLNET_GOLDENS; skips the test where neither has it."""
+        own = ROOT / "tests" / "goldens" / name
+        return own if own.exists() else _folder("ACLNET_GOLDENS", "../shared/goldens") / name
+
+
 @pytest.fixture(scope="session")
-def goldens() -> Path:
+def goldens() -> Goldens:
     """Arrays that the official code computed."""
-    return _folder("ACLNET_GOLDENS", "../shared/goldens")
+    return Goldens()
 
 
 @pytest.fixture(scope="session")
@@ -44,23 +108,24 @@ def real_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def made_up_store(prepare_raw, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_up_store(prepare_raw, make_once) -> Path:
     """A small store of made-up people: six of NTU 60's classes, two of them of two persons.
 
     X-Sub has 24 training and 12 test samples of 4 and 2 subjects; X-View has no training side.
     """
     from aclnet.datasets.synth.ntu import sample_names, write_skeletons
 
-    folder = tmp_path_factory.mktemp("made-up")
-    actions = (1, 3, 10, 24, 50, 58)
-    names = sample_names(actions=actions, subjects=6, cameras=1, replications=1)
-    write_skeletons(folder / "raw", names, seed=0)
-    prepare_raw(folder / "raw", folder / "ntu60.zarr")
-    return folder / "ntu60.zarr"
+    def fill(folder: Path) -> None:
+        actions = (1, 3, 10, 24, 50, 58)
+        names = sample_names(actions=actions, subjects=6, cameras=1, replications=1)
+        write_skeletons(folder / "raw", names, 0)
+        prepare_raw(folder / "raw", folder / "ntu60.zarr")
+
+    return make_once("made-up", fill) / "ntu60.zarr"
 
 
 @pytest.fixture(scope="session")
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def people(make_once) -> Path:
     """72 raw recordings of made-up people in NTU's format; tests leave them as they are.
 
     Three actions, the last of two persons, of 4 subjects (1 of them tests X-Sub), 3 cameras (1 of
@@ -68,9 +133,11 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
     from aclnet.datasets.synth.ntu import sample_names, write_skeletons
 
-    folder = tmp_path_factory.mktemp("people") / "raw"
-    write_skeletons(folder, sample_names(actions=(1, 10, 50), subjects=4), seed=3)
-    return folder
+    def fill(folder: Path) -> None:
+        names = sample_names(actions=(1, 10, 50), subjects=4, cameras=3, replications=2)
+        write_skeletons(folder / "raw", names, 3)
+
+    return make_once("people", fill) / "raw"
 
 
 @pytest.fixture(scope="session")
@@ -99,11 +166,13 @@ def prepare_raw():
 
 
 @pytest.fixture(scope="session")
-def people_store(people: Path, prepare_raw, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def people_store(people: Path, prepare_raw, make_once) -> Path:
     """The store of `people`; tests leave it as it is."""
-    out = tmp_path_factory.mktemp("store") / "people.zarr"
-    prepare_raw(people, out)
-    return out
+
+    def fill(folder: Path) -> None:
+        prepare_raw(people, folder / "people.zarr")
+
+    return make_once("people-store", fill) / "people.zarr"
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,12 @@ from aclnet.datasets.synth import Request, gait, reid
 from aclnet.datasets.synth.writing import write_file
 from aclnet.runs.config import Config, build_config
 from aclnet.runs.history import KINDS
+from aclnet.runs.run import Run
 from aclnet.runs.scores import Scores
 from aclnet.training.launch import TrainingRequest, make_fabric, train
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from aclnet.runs.run import Run
 
 QUICK = (
     "model.size=tiny",
@@ -52,6 +51,37 @@ class Recorder:
 
     def epoch(self, row: dict[str, float]) -> None:
         self.rows.append(row)
+
+
+class Stopped(BaseException):
+    """Stands for whatever ends a process between two steps."""
+
+
+class StopAt:
+    """A progress that stops the process after some steps, or after some epochs."""
+
+    Stopped = Stopped
+
+    def __init__(self, *, steps: int = 0, epochs: int = 0) -> None:
+        self.steps, self.epochs = steps, epochs
+
+    def remark(self, text: str) -> None: ...
+
+    def step(self, *_: object) -> None:
+        self.steps -= 1
+        if self.steps == 0:
+            raise Stopped
+
+    def epoch(self, _: dict[str, float]) -> None:
+        self.epochs -= 1
+        if self.epochs == 0:
+            raise Stopped
+
+
+@pytest.fixture(scope="session")
+def stop_at() -> type[StopAt]:
+    """Makes a progress that raises `stop_at.Stopped`: `stop_at(steps=2)`."""
+    return StopAt
 
 
 @pytest.fixture
@@ -96,9 +126,22 @@ def train_quickly(store, quick):
 
 
 @pytest.fixture(scope="session")
-def quick_run(train_quickly, tmp_path_factory) -> Run:
-    """A run that was trained without a break. Tests leave it as it is."""
-    return train_quickly(tmp_path_factory.mktemp("runs") / "quick")
+def train_once(train_quickly, make_once):
+    """Trains a run for all workers; returns it. Tests leave it as it is."""
+
+    def do(name: str, *settings: str, **options: Any) -> Run:
+        def fill(folder: Path) -> None:
+            train_quickly(folder / name, *settings, **options)
+
+        return Run(make_once(f"run-{name}", fill) / name)
+
+    return do
+
+
+@pytest.fixture(scope="session")
+def quick_run(train_once) -> Run:
+    """A run that was trained without a break."""
+    return train_once("quick")
 
 
 def _differences(a: Any, b: Any, path: str = "") -> list[str]:
@@ -119,7 +162,10 @@ def _differences(a: Any, b: Any, path: str = "") -> list[str]:
 
 @pytest.fixture(scope="session")
 def assert_same_run():
-    """Compares two runs in everything that training leaves behind, but for times."""
+    """Compares two runs in everything that training leaves behind, but for times.
+
+    Bit for bit: a resumed run has the same machine, threads and batches as one without a break.
+    """
     clocks = {"seconds", "sequences_per_second", "waiting"}
 
     def check(run: Run, other: Run) -> None:
@@ -155,14 +201,13 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
-def gait_store(prepare_raw, tmp_path_factory) -> Store:
+def gait_store(prepare_raw, make_once) -> Store:
     """Made-up walkers of CASIA-B; tests leave it as it is.
 
     Eight people, every second of the first 16, train with 2 recordings each: two of them are held
     out for validation. Three are tested in three views: each has a walk in the gallery and one with
     a bag as probe, and another probe at 0 degrees alone.
     """
-    folder = tmp_path_factory.mktemp("gait")
     training = [f"{person:03}-nm-01-{view:03}" for person in range(2, 17, 2) for view in (0, 90)]
     tested = [
         f"{person:03}-{take}"
@@ -172,41 +217,48 @@ def gait_store(prepare_raw, tmp_path_factory) -> Store:
             *("bg-01-000", "bg-01-054", "bg-01-090", "nm-05-000"),
         )
     ]
-    for name in training + tested:
-        subject, condition, take, view = name.split("-")
-        file = folder / "raw" / subject / f"{condition}-{take}" / view / f"{view}.pkl"
-        write_file(file, pickle.dumps(gait.recording(name, 0).astype(np.float32)))
-    prepare_raw(folder / "raw", folder / "casia-b.zarr", dataset="casia-b")
-    return Store(folder / "casia-b.zarr")
+
+    def fill(folder: Path) -> None:
+        for name in training + tested:
+            subject, condition, take, view = name.split("-")
+            file = folder / "raw" / subject / f"{condition}-{take}" / view / f"{view}.pkl"
+            write_file(file, pickle.dumps(gait.recording(name, 0).astype(np.float32)))
+        prepare_raw(folder / "raw", folder / "casia-b.zarr", dataset="casia-b")
+
+    return Store(make_once("gait", fill) / "casia-b.zarr")
 
 
 @pytest.fixture(scope="session")
-def reid_raw(tmp_path_factory) -> Path:
+def reid_raw(make_once) -> Path:
     """Four made-up people of IAS-Lab, with a recording on each of three sides."""
-    folder = tmp_path_factory.mktemp("reid") / "raw"
-    reid.FORMS["ias-lab"]["text"](folder, Request(sequences=12, subjects=4, seed=0))
-    return folder
+
+    def fill(folder: Path) -> None:
+        request = Request(sequences=12, subjects=4, seed=0)
+        reid.FORMS["ias-lab"]["text"](folder / "raw", request)
+
+    return make_once("reid", fill) / "raw"
 
 
 @pytest.fixture(scope="session")
-def reid_store(reid_raw, prepare_raw, tmp_path_factory) -> Store:
+def reid_store(reid_raw, prepare_raw, make_once) -> Store:
     """The store of `reid_raw`, with a variant of what trains; tests leave it as it is."""
-    out = tmp_path_factory.mktemp("reid") / "ias-lab.zarr"
-    prepare_raw(reid_raw, out, dataset="ias-lab", augment="rotate=0.2", variants=1)
-    return Store(out)
+    options = {"dataset": "ias-lab", "augment": "rotate=0.2", "variants": 1}
+
+    def fill(folder: Path) -> None:
+        prepare_raw(reid_raw, folder / "ias-lab.zarr", **options)
+
+    return Store(make_once("reid-store", fill) / "ias-lab.zarr")
 
 
 @pytest.fixture(scope="session")
-def gait_run(train_quickly, gait_store, tmp_path_factory) -> Run:
-    """Trained with all terms of the loss, some people held out. Tests leave it as it is."""
+def gait_run(train_once, gait_store) -> Run:
+    """Trained with all terms of the loss, some people held out."""
     settings = ("task=gait", "data.sampling=consecutive", "augment.rotate=0", "optim.epochs=2")
-    out = tmp_path_factory.mktemp("runs") / "gait"
-    return train_quickly(out, *settings, store=gait_store, select="val")
+    return train_once("gait", *settings, store=gait_store, select="val")
 
 
 @pytest.fixture(scope="session")
-def reid_run(train_quickly, reid_store, tmp_path_factory) -> Run:
-    """Trained by cross-entropy alone, on windows of 8 frames. Tests leave it as it is."""
+def reid_run(train_once, reid_store) -> Run:
+    """Trained by cross-entropy alone, on windows of 8 frames."""
     settings = ("task=reid", "data.sampling=consecutive", "data.frames=8", "loss.terms=ce")
-    out = tmp_path_factory.mktemp("runs") / "reid"
-    return train_quickly(out, *settings, "optim.epochs=1", store=reid_store)
+    return train_once("reid", *settings, "optim.epochs=1", store=reid_store)

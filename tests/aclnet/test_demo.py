@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.synth.motion import FAMILIES
 from aclnet.demo import People, compare_with_planted, make_store, measure, train_on
 from aclnet.runs.scores import Scores
@@ -45,7 +45,7 @@ def test_average_precision_of_any_ranking():
     assert compare_with_planted(affinity_of(values))[0] == pytest.approx(np.mean(precisions))
 
 
-def test_the_whole_chain_twice(tmp_path, recorder):
+def test_the_whole_chain_twice(tmp_path, recorder, assert_alike):
     told: list[tuple[str, int, int]] = []
     people = People(subjects=4, replications=1, cameras=1)
     settings = ["optim.epochs=1", "data.frames=16", "data.clips=1", "loss.families.start=0"]
@@ -78,7 +78,7 @@ def test_the_whole_chain_twice(tmp_path, recorder):
     assert again.path == run.path
     assert len(recorder.rows) == 1, "nothing is trained again"
     assert recorder.remarks == ["was finished before; --fresh trains it again"]
-    np.testing.assert_array_equal(repeated.scores.scores, found.scores.scores)
+    assert_alike(repeated.scores.scores, found.scores.scores)
     assert Scores.load(run.scores("xsub-test")).ids.tolist() == found.scores.ids.tolist()
 
 

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 import aclnet
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 
 ROOT = Path(__file__).parents[2]
 

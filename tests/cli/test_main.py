@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aclnet.cli.main import COMMANDS, cli, main
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 
 
 def test_every_command_has_its_module_and_help():

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aclnet.datasets.registry import all_datasets, get_dataset
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.spec.layouts import registry
 from aclnet.datasets.synth import all_forms
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.evaluation.family_table import counted_confusions, families_of_scores, family_table
 from aclnet.evaluation.figures import draw_affinity, draw_confusion
 from aclnet.runs.config import build_config

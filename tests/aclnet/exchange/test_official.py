@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.exchange.export_run import export
 from aclnet.exchange.official import import_official, read_official
 from aclnet.models.aclnet import ACLNet

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.exchange.score_files import Order, read_order, read_scores
 
 IDS = ["d", "a", "c", "b"]

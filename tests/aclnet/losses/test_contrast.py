@@ -15,7 +15,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.losses.contrast import AffinityContrast, ContrastLosses
 from aclnet.losses.settings import OFFICIAL, ContrastSettings, default_memory_rows
 from aclnet.runs.recipes import merge

@@ -7,7 +7,6 @@ import torch
 from torch.nn import functional
 
 from aclnet.models.aclnet import ACLNet
-from aclnet.training.trainer import Trainer
 
 SETTINGS = [("topology", "present"), ("topology", "padded"), ("pooled", "present")]
 
@@ -107,18 +106,9 @@ def test_only_training_with_gradients_computes_again(samples, monkeypatch):
 
 
 def test_a_run_goes_on_with_it_and_ends_the_same(
-    quick_run, train_quickly, assert_same_run, tmp_path, monkeypatch
+    quick_run, train_quickly, assert_same_run, stop_at, tmp_path
 ):
-    class Stopped(BaseException): ...
-
-    def stop(self, epoch, log):
-        finish(self, epoch, log)
-        raise Stopped
-
-    finish = Trainer._finish_epoch
-    monkeypatch.setattr(Trainer, "_finish_epoch", stop)
-    with pytest.raises(Stopped):
-        train_quickly(tmp_path / "run")
-    monkeypatch.undo()
+    with pytest.raises(stop_at.Stopped):
+        train_quickly(tmp_path / "run", progress=stop_at(epochs=1))
     again = train_quickly(tmp_path / "run", "optim.recompute=true")
     assert_same_run(again, quick_run)

@@ -8,7 +8,7 @@ import tomllib
 import pytest
 from pydantic import BaseModel
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.runs.config import Config, ModelConfig, build_config, validate
 from aclnet.runs.recipes import recipe_names
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import zarr
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.runs.history import KINDS, History
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.pipelines.inputs.augment import AugmentSpec
 from aclnet.pipelines.inputs.features import MODALITIES
 from aclnet.runs.config import build_config

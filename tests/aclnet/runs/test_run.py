@@ -11,7 +11,7 @@ import tomllib
 import pytest
 import torch
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store.store import Store
 from aclnet.runs.config import Config
 from aclnet.runs.network import load_model

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binom
 from sklearn.metrics import confusion_matrix, recall_score, top_k_accuracy_score
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.runs.scores import Scores, mcnemar
 
 

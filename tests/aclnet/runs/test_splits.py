@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.runs.splits import (
     Fold,
     choose_splits,

@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from aclnet.datasets.store.stream import Stream
-from aclnet.training.trainer import Trainer
 
 SETTINGS = ("data.per_class=2", "data.sampling=consecutive", "loss.triplet=0.5")
 
@@ -29,19 +28,10 @@ def test_without_it_there_is_none(quick_run):
 
 
 def test_stopped_and_continued_it_ends_the_same(
-    run, train_quickly, assert_same_run, tmp_path, monkeypatch
+    run, train_quickly, assert_same_run, stop_at, tmp_path
 ):
-    class Stopped(BaseException): ...
-
-    def stop(self, epoch, log):
-        finish(self, epoch, log)
-        raise Stopped
-
-    finish = Trainer._finish_epoch
-    monkeypatch.setattr(Trainer, "_finish_epoch", stop)
-    with pytest.raises(Stopped):
-        train_quickly(tmp_path / "run", *SETTINGS)
-    monkeypatch.undo()
+    with pytest.raises(stop_at.Stopped):
+        train_quickly(tmp_path / "run", *SETTINGS, progress=stop_at(epochs=1))
     assert_same_run(train_quickly(tmp_path / "run", *SETTINGS), run)
 
 

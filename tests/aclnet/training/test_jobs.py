@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import aclnet.training.jobs
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.runs.run import Run, is_finished
 from aclnet.runs.splits import Fold
 from aclnet.training.jobs import Talk, failed, plan_job, train_jobs

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store.store import Store
 from aclnet.evaluation.scorer import Scorer
 from aclnet.runs.network import load_model
@@ -227,7 +227,7 @@ def test_load_model_gives_the_weights_that_were_selected(quick_run):
 
 
 def test_a_protocol_of_fewer_classes_trains_a_network_of_them(
-    made_up_store, prepare_raw, train_quickly, tmp_path
+    made_up_store, prepare_raw, train_quickly, assert_alike, tmp_path
 ):
     """NTU 60's protocols in an NTU-120 store; such a network is tested on NTU-60 stores too."""
     raw = made_up_store.parent / "raw"
@@ -240,6 +240,6 @@ def test_a_protocol_of_fewer_classes_trains_a_network_of_them(
     scores = Scores.load(run.test_scores)
     assert scores.scores.shape == (12, 60)
     small = Scorer(run, Store(made_up_store), "xsub/test").score()
-    np.testing.assert_allclose(small.scores, scores.scores, atol=1e-6)
+    assert_alike(small.scores, scores.scores)
     whole = train_quickly(tmp_path / "whole", "optim.epochs=1", store=large)
     assert len(whole.class_names) == 120

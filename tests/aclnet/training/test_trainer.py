@@ -7,7 +7,6 @@ import math
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +18,7 @@ from torch.nn import functional
 import aclnet.training.meters
 import aclnet.training.trainer
 from aclnet.cli.main import main
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store.stream import Stream
 from aclnet.runs.network import parameter_groups, start_from
 from aclnet.runs.run import Run
@@ -27,29 +26,6 @@ from aclnet.runs.scores import Scores
 from aclnet.runs.splits import protocol_splits
 from aclnet.training.launch import make_fabric
 from aclnet.training.trainer import Trainer
-
-
-class Stopped(BaseException):
-    """Stands for whatever ends a process between two steps."""
-
-
-class StopAt:
-    """A progress that stops the process after some steps, or after some epochs."""
-
-    def __init__(self, *, steps: int = 0, epochs: int = 0) -> None:
-        self.steps, self.epochs = steps, epochs
-
-    def remark(self, text: str) -> None: ...
-
-    def step(self, *_: object) -> None:
-        self.steps -= 1
-        if self.steps == 0:
-            raise Stopped
-
-    def epoch(self, _: dict[str, float]) -> None:
-        self.epochs -= 1
-        if self.epochs == 0:
-            raise Stopped
 
 
 @pytest.fixture
@@ -95,11 +71,11 @@ def activate(network) -> None:
 
 @pytest.mark.parametrize("stops", [[{"epochs": 1}], [{"steps": 2}], [{"steps": 4}, {"steps": 1}]])
 def test_stopped_and_continued_ends_like_an_uninterrupted_run(
-    stops, quick_run, train_quickly, assert_same_run, save_every_step, tmp_path
+    stops, quick_run, train_quickly, assert_same_run, stop_at, save_every_step, tmp_path
 ):
     for stop in stops:
-        with pytest.raises(Stopped):
-            train_quickly(tmp_path / "run", progress=StopAt(**stop))
+        with pytest.raises(stop_at.Stopped):
+            train_quickly(tmp_path / "run", progress=stop_at(**stop))
     assert_same_run(train_quickly(tmp_path / "run"), quick_run)
 
 
@@ -112,21 +88,23 @@ def test_stopped_and_continued_ends_like_an_uninterrupted_run(
     ],
 )
 def test_continuing_does_not_depend_on_the_settings(
-    settings, train_quickly, assert_same_run, save_every_step, tmp_path
+    settings, train_quickly, assert_same_run, stop_at, save_every_step, tmp_path
 ):
     whole = train_quickly(tmp_path / "whole", *settings, select="val")
-    with pytest.raises(Stopped):
-        train_quickly(tmp_path / "run", *settings, select="val", progress=StopAt(steps=5))
+    with pytest.raises(stop_at.Stopped):
+        train_quickly(tmp_path / "run", *settings, select="val", progress=stop_at(steps=5))
     broken = train_quickly(tmp_path / "run", *settings, select="val")
     assert_same_run(broken, whole)
     best = [torch.load(run.checkpoint("best"), weights_only=True) for run in (broken, whole)]
     assert best[0]["stream"] == best[1]["stream"]
 
 
-def test_continuing_says_where_it_stands(train_quickly, recorder, save_every_step, tmp_path):
+def test_continuing_says_where_it_stands(
+    train_quickly, recorder, stop_at, save_every_step, tmp_path
+):
     for stop in ({"epochs": 1}, {"steps": 3}):
-        with pytest.raises(Stopped):
-            train_quickly(tmp_path / "run", progress=StopAt(**stop))
+        with pytest.raises(stop_at.Stopped):
+            train_quickly(tmp_path / "run", progress=stop_at(**stop))
     train_quickly(tmp_path / "run", progress=recorder)
     assert recorder.remarks == ["goes on after step 2 of epoch 2 of 3"]
     assert recorder.steps[0] == (1, 3, 3)
@@ -136,22 +114,29 @@ def test_continuing_says_where_it_stands(train_quickly, recorder, save_every_ste
     assert len(recorder.rows) == 2, "nothing is trained again"
 
 
-_KILLS_ITSELF = """
-import os, signal, sys
-import aclnet.cli.monitors as shown, aclnet.training.trainer as trainer
+_WAITS = """
+import importlib, sys
+import aclnet.training.trainer as trainer
 from aclnet.cli.main import main
-where, count = sys.argv[1], int(sys.argv[2])
-trainer.CHECK_EVERY, trainer.SAVE_EVERY = 1, -1.0
-told = getattr(shown.TrainingScreen, where)
-def kill(self, *arguments):
+often, place, text, count = sys.argv[1:5]
+if often == "often":
+    trainer.CHECK_EVERY, trainer.SAVE_EVERY = 1, -1.0
+module, _, name = place.partition(":")
+name, _, method = name.partition(".")
+owner, count = getattr(importlib.import_module(module), name), int(count)
+original = getattr(owner, method)
+def wait(*arguments, **options):
     global count
-    told(self, *arguments)
-    count -= 1
+    count -= text in repr(arguments)
     if not count:
-        os.kill(os.getpid(), signal.SIGKILL)
-setattr(shown.TrainingScreen, where, kill)
-main(sys.argv[3:])
+        print("here", flush=True)
+        sys.stdin.read()
+    return original(*arguments, **options)
+setattr(owner, method, wait)
+main(sys.argv[5:])
 """
+
+SHOWN = "aclnet.cli.monitors:TrainingScreen"
 
 
 @pytest.fixture
@@ -162,32 +147,31 @@ def command(store, quick, tmp_path) -> list[str]:
     return ["train", str(store.path), "--recipe", str(recipe), "--out", str(tmp_path / "run")]
 
 
-@pytest.mark.parametrize("kills", [[("epoch", 2)], [("step", 2), ("step", 4)]])
+@pytest.mark.parametrize(
+    "kills",
+    [
+        # how often checkpoints are saved; before which call with which arguments it ends
+        [
+            ("seldom", "aclnet.training.trainer:Trainer._step", "", 5),
+            ("often", f"{SHOWN}.epoch", "", 1),
+            ("seldom", "pathlib:Path.replace", "last.tmp", 1),
+        ],
+        [("often", f"{SHOWN}.step", "", 2), ("often", f"{SHOWN}.step", "", 4)],
+    ],
+    ids=["epochs", "steps"],
+)
 def test_killed_and_continued_ends_like_an_uninterrupted_run(
     kills, command, quick_run, assert_same_run, tmp_path
 ):
-    for where, count in kills:
-        killed = subprocess.run(
-            [sys.executable, "-c", _KILLS_ITSELF, where, str(count), *command],
-            capture_output=True,
-            check=False,
-        )
-        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    main(command)
-    assert_same_run(Run(tmp_path / "run"), quick_run)
-
-
-def test_killed_from_outside_at_any_time(command, quick_run, assert_same_run, tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from aclnet.cli.main import main; main()", *command],
-        stderr=subprocess.PIPE,
-    )
-    checkpoint = tmp_path / "run" / "checkpoints" / "last.pt"
-    while process.poll() is None and not checkpoint.exists():
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    """The process says where it is and waits there, so that no clock decides what is tested."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    for moment in kills:
+        arguments = [sys.executable, "-c", _WAITS, *map(str, moment), *command]
+        with subprocess.Popen(arguments, **pipes) as process:
+            said = process.stdout.readline()
+            process.kill()
+            assert said == b"here\n", process.stderr.read().decode()
+        assert process.returncode == -signal.SIGKILL
     main(command)
     assert_same_run(Run(tmp_path / "run"), quick_run)
 
@@ -497,7 +481,7 @@ def test_mixed_precision_trains_in_bfloat16(train_quickly, tmp_path, monkeypatch
     assert dtypes == {torch.float32}
 
 
-def test_events_for_tensorboard(quick_run, train_quickly, tmp_path, monkeypatch):
+def test_events_for_tensorboard(quick_run, train_quickly, stop_at, tmp_path, monkeypatch):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     save = Run.save
@@ -505,12 +489,12 @@ def test_events_for_tensorboard(quick_run, train_quickly, tmp_path, monkeypatch)
     def stop(run, name, state) -> None:
         """After an epoch was written down, before its checkpoint."""
         if state["stream"]["epoch"] == 2:
-            raise Stopped
+            raise stop_at.Stopped
         save(run, name, state)
 
     with monkeypatch.context() as patch:
         patch.setattr(Run, "save", stop)
-        with pytest.raises(Stopped):
+        with pytest.raises(stop_at.Stopped):
             train_quickly(tmp_path / "run")
     train_quickly(tmp_path / "run")
     for run in (quick_run, Run(tmp_path / "run")):
@@ -548,9 +532,6 @@ from aclnet.datasets.store.store import Store
 from aclnet.training.launch import TrainingRequest, train
 from aclnet.training.trainer import Trainer
 
-class Stopped(Exception):
-    pass
-
 class Progress:
     def __init__(self, stop):
         self.stop = stop
@@ -559,7 +540,7 @@ class Progress:
     def step(self, *_):
         self.stop -= 1
         if self.stop == 0:
-            raise Stopped
+            raise InterruptedError
     def epoch(self, row):
         pass
 
@@ -575,7 +556,7 @@ def work(fabric, store, recipe, out):
     aclnet.training.trainer.CHECK_EVERY, aclnet.training.trainer.SAVE_EVERY = 1, -1.0
     try:
         run("broken", stop=5)
-    except Stopped:
+    except InterruptedError:
         run("broken")
     states = [made[i].network.module.state_dict() for i in (0, -1)]
     torch.save(states, f"{out}/rank{fabric.global_rank}.pt")

@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 
 from aclnet.datasets.readers.ctr_npz import CtrNpzSource
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
+from aclnet.datasets.spec import AclnetError, Item, Rejection, SkeletonSequence
 from aclnet.exchange.export_store import export_store
 
 if TYPE_CHECKING:

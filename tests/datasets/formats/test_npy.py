@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aclnet.datasets.formats.npy import parse_npy, parse_npz
-from aclnet.datasets.spec.sequence import DamageError
+from aclnet.datasets.spec import DamageError
 
 
 def npy(array: np.ndarray, **options) -> bytes:

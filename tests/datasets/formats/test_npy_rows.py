@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aclnet.datasets.formats.npy_rows import NpyRows, open_npy, open_npz
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import DamageError
+from aclnet.datasets.spec import AclnetError, DamageError
 
 if TYPE_CHECKING:
     from pathlib import Path

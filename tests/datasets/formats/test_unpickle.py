@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aclnet.datasets.formats.unpickle import load_pickle
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 
 if TYPE_CHECKING:
     from pathlib import Path

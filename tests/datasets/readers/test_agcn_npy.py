@@ -14,9 +14,7 @@ from hypothesis import strategies as st
 import aclnet
 from aclnet.datasets.readers.agcn_npy import AgcnSource
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
+from aclnet.datasets.spec import AclnetError, Item, Rejection, SkeletonSequence
 from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.ntu import synthesise_tracks
 

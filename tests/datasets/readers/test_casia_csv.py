@@ -12,8 +12,7 @@ import pytest
 import aclnet
 from aclnet.datasets.readers.casia_b import parse_id
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
+from aclnet.datasets.spec import AclnetError, Rejection, SkeletonSequence
 from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.gait import recording
 

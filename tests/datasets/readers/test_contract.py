@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 
 from aclnet.datasets.formats.files import folder_of
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.synth import Request, all_forms, get_generator
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from pathlib import Path
 
-    from aclnet.datasets.spec.source import Item, Source
+    from aclnet.datasets.spec import Item, Source
 
 FORMS = [(dataset, form) for dataset, forms in all_forms().items() for form in forms]
 TELLS_ITS_END = (".json", ".mat", ".npy", ".npz", ".pkl", ".skeleton")

@@ -16,11 +16,9 @@ import aclnet
 from aclnet.datasets.readers.ctr_npz import CtrNpzSource
 from aclnet.datasets.readers.ntu import parse_name, usable
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, Item, Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.protocols import check_counts, sides
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
 from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.ntu import choose_names, synthesise_tracks
 from aclnet.pipelines.steps.normalise import normalise

@@ -14,10 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, Item, Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
 from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth import Request
 from aclnet.datasets.synth.custom import FORMS

@@ -12,7 +12,7 @@ import pytest
 
 import aclnet
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
+from aclnet.datasets.spec import Rejection, SkeletonSequence
 from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.gait import recording
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aclnet.datasets.readers import keypoint_json
-from aclnet.datasets.spec.sequence import DamageError
+from aclnet.datasets.spec import DamageError
 
 NAN = float("nan")
 

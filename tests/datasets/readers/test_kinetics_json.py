@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from aclnet.datasets.readers.kinetics_json import KineticsJsonSource
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
+from aclnet.datasets.spec import AclnetError, Rejection, SkeletonSequence
 
 if TYPE_CHECKING:
     from pathlib import Path

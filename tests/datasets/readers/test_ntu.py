@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from aclnet.datasets.readers import ntu
 from aclnet.datasets.readers.ntu import NtuSource, parse_name, unusable
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import DamageError, Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
+from aclnet.datasets.spec import AclnetError, DamageError, Item, Rejection, SkeletonSequence
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from aclnet.datasets.readers.ctr_npz import CtrNpzSource
 from aclnet.datasets.readers.ntu import NtuSource
 from aclnet.datasets.readers.pyskl import PysklSource
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.synth import Request, all_forms, get_generator
 from aclnet.datasets.synth.ntu import encode, synthesise, synthesise_tracks
 

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 import aclnet
 from aclnet.datasets.readers.nw_ucla import NwUclaSource
 from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.spec import Item, Rejection, SkeletonSequence
 from aclnet.datasets.spec.protocols import sides
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
 from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.nw_ucla import recording
 

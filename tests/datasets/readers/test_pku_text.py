@@ -13,10 +13,8 @@ import aclnet
 from aclnet.datasets.readers import pku_text
 from aclnet.datasets.readers.pku_text import PkuTextSource
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, Item, Rejection, SkeletonSequence
 from aclnet.datasets.spec.protocols import sides
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
 from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.pkummd import recording, video
 

@@ -12,9 +12,7 @@ import pytest
 from aclnet.datasets.formats.unpickle import load_pickle
 from aclnet.datasets.readers.pyskl import PysklSource
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
+from aclnet.datasets.spec import AclnetError, Item, Rejection, SkeletonSequence
 
 if TYPE_CHECKING:
     from pathlib import Path

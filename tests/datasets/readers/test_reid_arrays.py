@@ -10,16 +10,15 @@ import pytest
 
 import aclnet
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.reid import recording, takes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aclnet.datasets.spec.source import Source
+    from aclnet.datasets.spec import Source
 
 TRAIN = "Datasets/BIWI/6/train_npy_data"
 

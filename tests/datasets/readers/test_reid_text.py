@@ -10,15 +10,15 @@ import pytest
 
 import aclnet
 from aclnet.datasets.registry import get_dataset, open_raw
+from aclnet.datasets.spec import Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
 from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.reid import recording, takes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from aclnet.datasets.spec.source import Source
+    from aclnet.datasets.spec import Source
 
 KGBD_LINES = (
     *("Head", "Shoulder-Center", "Shoulder-Right", "Shoulder-Left", "Elbow-Right", "Elbow-Left"),

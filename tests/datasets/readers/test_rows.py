@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aclnet.datasets.readers.rows import parse_rows
-from aclnet.datasets.spec.sequence import DamageError
+from aclnet.datasets.spec import DamageError
 
 numbers = st.floats(width=32, allow_nan=False, allow_infinity=False)
 

@@ -9,10 +9,9 @@ import pytest
 import aclnet
 from aclnet.datasets.readers.sbu import SbuSource
 from aclnet.datasets.registry import get_dataset
+from aclnet.datasets.spec import Item, Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.protocols import sides
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
 from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.sbu import recording
 

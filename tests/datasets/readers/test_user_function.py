@@ -10,18 +10,17 @@ import pytest
 
 from aclnet.datasets import registry
 from aclnet.datasets.readers.user_function import open_with
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import SkeletonSequence
+from aclnet.datasets.spec import AclnetError, SkeletonSequence
 
 READER = """
     from dataclasses import dataclass, replace
 
     import numpy as np
 
-    from aclnet.datasets.spec.errors import AclnetError
+    from aclnet.datasets.spec import AclnetError
     from aclnet.datasets.registry import get_dataset
-    from aclnet.datasets.spec.sequence import SkeletonSequence
-    from aclnet.datasets.spec.source import Item, Source
+    from aclnet.datasets.spec import SkeletonSequence
+    from aclnet.datasets.spec import Item, Source
 
 
     @dataclass(frozen=True, slots=True)

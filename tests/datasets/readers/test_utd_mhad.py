@@ -11,10 +11,8 @@ from scipy.io import loadmat, savemat
 
 from aclnet.datasets.readers.utd_mhad import UtdMhadSource
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, Item, Rejection, SkeletonSequence
 from aclnet.datasets.spec.protocols import check_counts, sides
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item
 
 if TYPE_CHECKING:
     from pathlib import Path

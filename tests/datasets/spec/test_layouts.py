@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.spec.layouts import Layout, get_layout, registry
 
 LAYOUTS = sorted(registry().values(), key=lambda layout: layout.name)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import aclnet
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store.plan import EpochPlan, Share, plan_epoch, plan_identities
 from aclnet.datasets.store.stream import Batch, Stream
 

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from aclnet.datasets.formats.atomic import write_json
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store import manifest
 
 

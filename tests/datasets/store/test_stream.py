@@ -13,7 +13,7 @@ import pytest
 import zarr
 
 import aclnet
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store import keyed_random, stream, windows, zarr_io
 from aclnet.datasets.store.plan import AUGMENT, Share
 from aclnet.datasets.store.stream import Batch
@@ -479,7 +479,7 @@ print("end")
         [sys.executable, "-c", program, str(people_store)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     assert (done.stdout, done.stderr) == ("end\n", "")

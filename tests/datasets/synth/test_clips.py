@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth import Request, get_generator

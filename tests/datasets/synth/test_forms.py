@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.sequence import SkeletonSequence
+from aclnet.datasets.spec import AclnetError, SkeletonSequence
 from aclnet.datasets.synth import Request, all_forms, get_generator
 from aclnet.datasets.synth.damage import DAMAGES, spoil
 from aclnet.datasets.synth.writing import text_rows

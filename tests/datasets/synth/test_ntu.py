@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.progress import silent
+from aclnet.datasets.spec import AclnetError, silent
 from aclnet.datasets.synth import body, motion, ntu
 from aclnet.datasets.synth.acting import person
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.synth import Request, get_generator
 from aclnet.datasets.synth.acting import person
 from aclnet.datasets.synth.body import PARENT, solve

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.spec.layouts import get_layout, registry
 from aclnet.pipelines.inputs.features import MODALITIES, make_features, needs_following
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.pipelines.choices import Missing
 from aclnet.pipelines.inputs.occlusion import Drop

@@ -9,7 +9,7 @@ import torch
 import aclnet
 from aclnet.datasets.exports.forms import STORE_FORMS
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store.summary import summarise
 from aclnet.datasets.synth import Request, get_generator
 from aclnet.exchange.export_store import export_store

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source
+from aclnet.datasets.spec import Item, Rejection, SkeletonSequence, Source
 from aclnet.datasets.synth import Request
 from aclnet.datasets.synth.custom import FORMS
 from aclnet.pipelines.prepare.check import check

@@ -13,9 +13,8 @@ import pytest
 import aclnet
 from aclnet.datasets.readers.ntu import unusable
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, Rejection
 from aclnet.datasets.spec.protocols import by_column
-from aclnet.datasets.spec.sequence import Rejection
 from aclnet.datasets.synth.ntu import sample_names, write_skeletons
 
 

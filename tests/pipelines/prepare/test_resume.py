@@ -15,7 +15,7 @@ import pytest
 
 import aclnet
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.verify import verify
 from aclnet.pipelines.prepare import executor as executors
@@ -97,10 +97,11 @@ def test_a_worker_beyond_its_share_is_ended():
 def test_no_scheduler_or_one_without_workers(monkeypatch):
     from distributed import LocalCluster
 
-    monkeypatch.setattr(executors, "_CONNECT_SECONDS", 0.5)
     monkeypatch.setattr(executors, "_WORKER_SECONDS", 0.5)
-    with pytest.raises(AclnetError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9"):
-        open_executor(scheduler="tcp://127.0.0.1:9").__enter__()
+    with monkeypatch.context() as patch:
+        patch.setattr(executors, "_CONNECT_SECONDS", 0.5)
+        with pytest.raises(AclnetError, match=r"no dask scheduler answers at tcp://127\.0\.0\.1:9"):
+            open_executor(scheduler="tcp://127.0.0.1:9").__enter__()
     with pytest.raises(AclnetError, match="no dask scheduler answers at nonsense://here"):
         open_executor(scheduler="nonsense://here").__enter__()
     with pytest.raises(AclnetError, match="either"):

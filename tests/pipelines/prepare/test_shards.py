@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from aclnet.datasets.spec.sequence import SkeletonSequence
+from aclnet.datasets.spec import SkeletonSequence
 from aclnet.datasets.store.codec import INT16_FILL, decode_int16, encode_int16
 from aclnet.pipelines.prepare import samples, shards
 from aclnet.pipelines.prepare.assemble import int16_scale

@@ -9,10 +9,8 @@ import pytest
 
 import aclnet
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, Item, SkeletonSequence, Source
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import SkeletonSequence
-from aclnet.datasets.spec.source import Item, Source
 from aclnet.pipelines.prepare import samples
 from aclnet.pipelines.prepare.executor import open_executor
 from aclnet.pipelines.prepare.options import PrepareOptions

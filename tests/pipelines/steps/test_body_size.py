@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.spec.layouts import get_layout, registry
 from aclnet.pipelines.inputs.augment import AugmentSpec, augment
 from aclnet.pipelines.steps import normalise as module
@@ -201,12 +201,12 @@ def test_one_shoulder_is_the_origin_and_without_any_the_mean_is():
 
 
 @pytest.mark.parametrize("by", ["height", "directions"])
-def test_blocks_of_frames_make_no_difference(by, monkeypatch):
+def test_blocks_of_frames_make_no_difference(by, assert_alike, monkeypatch):
     keypoint = bodies(COCO, 2, seed=2, gone=0.2, frames=11)
     whole = normalise(keypoint, everywhere(keypoint), COCO, by=by).keypoint
     monkeypatch.setattr(module, "_BLOCK", 4)
     blocks = normalise(keypoint, everywhere(keypoint), COCO, by=by).keypoint
-    np.testing.assert_array_equal(blocks, whole)
+    assert_alike(blocks, whole)
 
 
 @pytest.mark.parametrize("align", [False, True])

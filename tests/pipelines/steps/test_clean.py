@@ -7,7 +7,7 @@ import pytest
 
 from aclnet.datasets.readers.ntu import NtuSource
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.spec.sequence import Rejection, SkeletonSequence
+from aclnet.datasets.spec import Rejection, SkeletonSequence
 from aclnet.pipelines.steps.clean import CLEANERS, clean_ntu
 
 if TYPE_CHECKING:

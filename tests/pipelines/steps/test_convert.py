@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from aclnet.datasets.registry import get_dataset
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.spec.sequence import SkeletonSequence
 from aclnet.pipelines.steps.convert import CONVERSIONS, approximated, convert, summary, with_layout
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.pipelines.steps.normalise import (
     denormalise,
@@ -121,7 +121,7 @@ def test_the_main_person_is_the_one_of_the_first_two_seen_longer(recording):
     if counts[main] == 0:
         np.testing.assert_array_equal(result.keypoint, keypoint)
         np.testing.assert_array_equal(result.kept, np.arange(present.shape[1]))
-        return
+    assume(counts[main])
     assert result.order.tolist() == ([1, 0] if swapped else [0, 1])[: len(counts)] + list(
         range(2, len(counts))
     )
@@ -134,8 +134,7 @@ def test_the_main_person_is_the_one_of_the_first_two_seen_longer(recording):
 def test_all_persons_and_frames_move_by_the_same_vector(recording):
     keypoint, present = recording
     result = normalise(keypoint, present, NTU)
-    if not result.present[0].any():
-        return
+    assume(result.present[0].any())
     raw = keypoint[result.order][:, result.kept]
     np.testing.assert_array_equal(result.centre, raw[0, 0, SPINE_MID])
     moved = np.where(missing(raw)[..., None], 0, raw - result.centre)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec.sequence import SkeletonSequence
+from aclnet.datasets.spec import SkeletonSequence
 from aclnet.datasets.synth import Request
 from aclnet.datasets.synth.kinetics import FORMS
 from aclnet.pipelines.steps.clean import two_by_score
