@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import codecs
 import math
+import mmap
+import os
 import pickle
+import pickletools
 import re
+from contextlib import contextmanager
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, TypeGuard
 
@@ -19,13 +23,31 @@ import numpy as np
 from aclnet.datasets.spec import AclnetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    Bytes = bytes | mmap.mmap
+
 # kind and bytes (text: characters) of numbers, truth values and text
 _PLAIN_DTYPE = re.compile(r"[fiubcSU]\d{1,4}", re.ASCII)
+
+_ARGUMENT = {ord(o.code): o.arg.n if o.arg else 0 for o in pickletools.opcodes}
+"""Bytes of each operation's argument, or one of pickletools' negative numbers."""
+_WIDTHS = {
+    pickletools.TAKEN_FROM_ARGUMENT1: 1,
+    pickletools.TAKEN_FROM_ARGUMENT4: 4,
+    pickletools.TAKEN_FROM_ARGUMENT4U: 4,
+    pickletools.TAKEN_FROM_ARGUMENT8U: 8,
+}
+_TWO_LINES = b"ci"
+_STOP = ord(".")
+_NUMBER: dict[int, Callable[[bytes], int]] = {
+    ord("p"): int,
+    ord("r"): lambda argument: int.from_bytes(argument, "little"),
+}
+"""What reads the number under which an operation remembers an object; others have one byte."""
 
 
 def load_pickle(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
@@ -35,19 +57,20 @@ def load_pickle(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     names a function or class other than numpy's for arrays.
     """
     try:
-        with path.open("rb") as file:
-            return _load(file, str(path))
+        with path.open("rb") as file, _mapped(file) as data:
+            return _load(file, data, str(path))
     except OSError as error:
         raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def parse_pickle(data: bytes, what: str) -> Any:  # noqa: ANN401 - whatever it holds
     """As `load_pickle`, of the bytes of a file that messages call `what`."""
-    return _load(BytesIO(data), what)
+    return _load(BytesIO(data), data, what)
 
 
-def _load(file: IO[bytes], what: str) -> Any:  # noqa: ANN401 - whatever the file holds
+def _load(file: IO[bytes], data: Bytes, what: str) -> Any:  # noqa: ANN401 - whatever it holds
     try:
+        _check_memo(data)
         return _unwrap(_Unpickler(file).load(), {})
     except _ForbiddenError as error:
         raise AclnetError(
@@ -61,6 +84,46 @@ def _load(file: IO[bytes], what: str) -> Any:  # noqa: ANN401 - whatever the fil
             f"{what} is no whole pickle of plain data ({type(error).__name__}: {error}); "
             "fetch it again"
         ) from None
+
+
+@contextmanager
+def _mapped(file: IO[bytes]) -> Iterator[Bytes]:
+    """The content of a file, which is not read before it is looked at."""
+    if os.fstat(file.fileno()).st_size == 0:  # cannot be mapped
+        yield b""
+        return
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
+def _check_memo(data: Bytes) -> None:
+    """ValueError where a pickle remembers an object under a number that no pickler gives.
+
+    The unpickler makes room for all numbers below: nine bytes take tens of gigabytes. A pickler
+    numbers objects as they come, so that a number is never larger than that of the operation.
+    Where the bytes are no pickle, nothing is said: the unpickler stops at the same place.
+    """
+    place = count = 0
+    try:
+        while (code := data[place]) != _STOP:
+            place, count = place + 1, count + 1
+            size = _ARGUMENT[code]
+            if size in _WIDTHS:  # a number of bytes that follow
+                width = _WIDTHS[size]
+                size = width + int.from_bytes(data[place : place + width], "little")
+            elif size == pickletools.UP_TO_NEWLINE:
+                size = 0
+                for _ in range(2 if code in _TWO_LINES else 1):
+                    size = data.find(b"\n", place + size) + 1 - place
+                    if size <= 0:
+                        return
+            if code in _NUMBER:
+                number = _NUMBER[code](data[place : place + size])
+                if number > count:
+                    raise ValueError(f"its object {count} is numbered {number}")
+            place += size
+    except (IndexError, KeyError):
+        return
 
 
 def numpy_scalars() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:

@@ -154,7 +154,7 @@ def command(store, quick, tmp_path) -> list[str]:
         [
             ("seldom", "aclnet.training.trainer:Trainer._step", "", 5),
             ("often", f"{SHOWN}.epoch", "", 1),
-            ("seldom", "pathlib:Path.replace", "last.tmp", 1),
+            ("seldom", "pathlib:Path.replace", "last.pt", 1),
         ],
         [("often", f"{SHOWN}.step", "", 2), ("often", f"{SHOWN}.step", "", 4)],
     ],

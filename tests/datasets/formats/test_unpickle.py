@@ -160,6 +160,31 @@ def test_changed_bytes_load_or_are_an_error(folder: Path, data: st.DataObject):
         load_pickle(path)
 
 
+@pytest.mark.parametrize("put", [b"r\xff\xff\xff\xff", b"p4294967295\n", b"r\xff\x00\x00\x00"])
+@pytest.mark.parametrize("before", [b"", b"\x8e\x03" + bytes(7) + b"r..0", b"I1\n0"])
+def test_numbers_that_no_pickler_gives_make_no_room(tmp_path: Path, put: bytes, before: bytes):
+    """The unpickler would take 34 GB for the first of them."""
+    path = tmp_path / "a.pkl"
+    path.write_bytes(b"\x80\x04" + before + b"]" + put + b".")
+    with pytest.raises(AclnetError, match=r"ValueError: its object \d is numbered"):
+        load_pickle(path)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_picklers_number_objects_as_they_come(tmp_path: Path, protocol: int):
+    """More objects than one byte can number, of every kind that is remembered."""
+    content = [{f"é{n}": (f"b{n}", np.arange(n, dtype=np.float32))} for n in range(300)]
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps(content, protocol))
+    for found, expected in zip(load_pickle(path), content, strict=True):
+        ((name, (text, array)),), ((its_name, (its_text, its_array)),) = (
+            found.items(),
+            expected.items(),
+        )
+        assert (name, text) == (its_name, its_text)
+        np.testing.assert_array_equal(array, its_array)
+
+
 @pytest.mark.parametrize("data", [b"", b"no pickle", b"\x89HDF\r\n", b"cnumpy\nndarray\n(tR."])
 def test_other_files_are_no_pickles(tmp_path: Path, data: bytes):
     path = tmp_path / "a.pkl"
