@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
+from aclnet.datasets.formats import atomic
 from aclnet.datasets.formats.atomic import replacing, write_json
 from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.spec.records import parse_record
@@ -325,8 +326,8 @@ def check_out(path: Path) -> None:
     if not path.exists() or is_run(path):
         return
     begun = {_CONFIG, _SPLIT}  # of a run that was killed before it had its record
-    others = [] if not path.is_dir() else [f for f in path.iterdir() if f.name not in begun]
-    if others or not path.is_dir():
+    others = [f for f in path.iterdir() if f.name not in begun] if path.is_dir() else [path]
+    if not all(other.suffix == atomic.SUFFIX for other in others):
         raise AclnetError(
             f"{path} is there already and is no run of aclnet; choose another --out, or empty it"
         )

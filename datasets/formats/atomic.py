@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import platform
+import re
 import shutil
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".tmp"
 """Ending of the names under which files and folders are written."""
+_HOST = re.sub(r"[^\w.]", "_", platform.node())
 
 
 @contextmanager
@@ -21,10 +25,13 @@ def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path`, for a file or a folder to be written; it becomes `path` at the end.
 
     After a crash, of the machine too, there is what was there before or the new one. An exception
-    inside leaves `path` as it was.
+    inside leaves `path` as it was. What a process of this machine left of the same file when it
+    was killed is deleted.
     """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{SUFFIX}")
-    _delete(temporary)
+    temporary = path.with_name(f"{path.name}.{_HOST}-{os.getpid()}{SUFFIX}")
+    for left in path.parent.glob(f"{glob.escape(path.name)}.{_HOST}-*{SUFFIX}"):
+        if left == temporary or not _is_running(left):
+            _delete(left)
     try:
         yield temporary
         for file in temporary.iterdir() if temporary.is_dir() else (temporary,):
@@ -50,6 +57,17 @@ def remove(path: Path) -> None:
     if path.exists():
         path.rename(doomed)
         shutil.rmtree(doomed)
+
+
+def _is_running(temporary: Path) -> bool:
+    """Is the process that writes a temporary file of this machine still there?"""
+    try:
+        os.kill(int(temporary.name.removesuffix(SUFFIX).rpartition("-")[2]), 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, ValueError):  # of another user; no name of ours
+        pass
+    return True
 
 
 def _delete(path: Path) -> None:

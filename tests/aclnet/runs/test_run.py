@@ -107,6 +107,7 @@ def test_what_out_may_be(copied_run, tmp_path):
     (tmp_path / "empty").mkdir()
     check_out(tmp_path / "empty")
     (tmp_path / "empty" / "config.toml").touch()
+    (tmp_path / "empty" / "run.json.elsewhere-1.tmp").touch()
     check_out(tmp_path / "empty")  # a run that was killed while it began
     for name in ("full", "a file"):
         path = tmp_path / name

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -58,13 +60,36 @@ def test_an_exception_leaves_what_was_there(tmp_path, kind):
 
 
 def test_what_an_earlier_process_of_the_same_number_left_is_not_taken_over(tmp_path):
-    left = tmp_path / f"a.{os.getpid()}{SUFFIX}"
+    with replacing(tmp_path / "a") as left:
+        left.touch()
     left.mkdir()
     (left / "half").touch()
     with replacing(tmp_path / "a") as temporary:
+        assert temporary == left
         assert not temporary.exists()
         temporary.write_text("new")
     assert names(tmp_path) == ["a"]
+
+
+def test_what_killed_processes_of_this_machine_left_is_deleted(tmp_path):
+    """Not what others write: another process, a process of another machine, another file."""
+    with replacing(tmp_path / "a") as temporary:
+        temporary.touch()
+    host = temporary.name.removeprefix("a.").partition("-")[0]
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    (tmp_path / f"a.{host}-{child.pid}{SUFFIX}").touch()
+    others = [
+        f"a.{host}-{os.getppid()}{SUFFIX}",
+        f"a.elsewhere-{child.pid}{SUFFIX}",
+        f"b.{host}-{child.pid}{SUFFIX}",
+        f"a.{host}-x{SUFFIX}",
+    ]
+    for name in others:
+        (tmp_path / name).touch()
+    with replacing(tmp_path / "a") as temporary:
+        temporary.write_text("new")
+    assert names(tmp_path) == sorted(["a", *others])
 
 
 def test_file_and_folder_are_on_the_disk_before_and_after_the_rename(tmp_path, monkeypatch):
