@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
+from typing import Any
 
 import click
 
-from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.spec import AclnetError, AclnetWarning
 
 COMMANDS = {
     "demo": "Made-up people in the true raw format, through the whole chain.",
@@ -62,7 +64,9 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:
-        cli.main(arguments, prog_name="aclnet", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            cli.main(arguments, prog_name="aclnet", standalone_mode=False)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -74,3 +78,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:  # noqa: ANN401
+    """Prints a warning: one of this project in a line, others as Python does."""
+    if issubclass(category, AclnetWarning):
+        click.echo(f"warning: {message}", err=True)
+    else:
+        click.echo(warnings.formatwarning(message, category, *place[:2]), err=True, nl=False)

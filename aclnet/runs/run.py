@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from aclnet.datasets.formats import atomic
+from aclnet.datasets.formats import atomic, locks
 from aclnet.datasets.formats.atomic import replacing, write_json
 from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.spec.records import parse_record
@@ -26,11 +26,6 @@ from aclnet.runs.history import History
 from aclnet.runs.inputs import channels
 from aclnet.runs.record import FORMAT, RunRecord, StoreRecord, environment
 from aclnet.runs.splits import Fold
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -183,20 +178,8 @@ class Run:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Inside, no other process of this machine may train the run: AclnetError in that one."""
-        if fcntl is None:
-            yield
-            return
-        with (self.path / _LOCK).open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise AclnetError(
-                    f"{self.path} is being trained by another process; the same command goes on "
-                    "when that one has ended"
-                ) from None
-            except OSError:
-                pass  # a file system without locks
+        """Inside, no other process may train the run: AclnetError in that one."""
+        with locks.held(self.path / _LOCK, f"{self.path} is being trained"):
             yield
 
     def finish(self, result: dict[str, Any]) -> None:

@@ -51,12 +51,32 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON 
 
 
 def remove(path: Path) -> None:
-    """Deletes a folder, if it is there; an interrupted deletion leaves no part of it at `path`."""
-    doomed = path.with_name(f"{path.name}.deleting")
-    shutil.rmtree(doomed, ignore_errors=True)
-    if path.exists():
+    """Deletes a folder, if it is there; an interrupted deletion leaves no part of it at `path`.
+
+    Of a link to a folder, the link alone is deleted.
+    """
+    finish_removal(path)
+    if path.is_symlink():
+        path.unlink()
+    elif path.exists():
+        doomed = _doomed(path)
         path.rename(doomed)
         shutil.rmtree(doomed)
+
+
+def finish_removal(path: Path) -> None:
+    """Deletes what an interrupted `remove(path)` left."""
+    shutil.rmtree(_doomed(path), ignore_errors=True)
+
+
+def delete_unfinished(folder: Path, suffixes: tuple[str, ...] = (SUFFIX,)) -> None:
+    """Deletes all below a folder that ends in one of `suffixes`; nobody may be writing there."""
+    for path in [path for path in folder.rglob("*") if path.suffix in suffixes]:
+        _delete(path)
+
+
+def _doomed(path: Path) -> Path:
+    return path.with_name(f"{path.name}.deleting")
 
 
 def _is_running(temporary: Path) -> bool:
@@ -71,7 +91,7 @@ def _is_running(temporary: Path) -> bool:
 
 
 def _delete(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises."""
+"""The exception that a user's mistake raises, and the warning."""
 
 
 class AclnetError(Exception):
@@ -6,3 +6,7 @@ class AclnetError(Exception):
 
     Commands print the message and exit with status 2; they never show a traceback for it.
     """
+
+
+class AclnetWarning(UserWarning):
+    """A remark for the user that stops nothing; the commands print it in one line."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from aclnet.datasets.spec import AclnetError
 
@@ -44,7 +44,7 @@ class Manifest(BaseModel):
     schema_version: int = SCHEMA
     plan: str
     """Hash of what was to be made: sources, options, recipes."""
-    shards: list[Shard]
+    shards: list[Shard] = Field(min_length=1)
     files: dict[str, File]
     """Metadata, columns and tables."""
 
@@ -77,7 +77,7 @@ def load(store: Path) -> Manifest:
                 "prepare the store again, or install the version that wrote it"
             )
         return Manifest.model_validate(entry)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         what = str(error).partition("\n")[0]
         raise AclnetError(f"{path} is damaged ({what}); prepare the store again") from None
 

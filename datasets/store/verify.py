@@ -22,6 +22,8 @@ _NAMES_SAMPLES = (
     zarr_io.shard_file("samples/start", 0, 1),
 )
 """Files that tell which samples lie in a shard."""
+_UNREADABLE = (*zarr_io.DECODE_ERRORS, AttributeError, ArithmeticError)
+"""What is raised over metadata and columns that are not those of a store."""
 
 
 def verify(path: Path, progress: Progress = silent) -> Iterator[str]:
@@ -33,7 +35,16 @@ def verify(path: Path, progress: Progress = silent) -> Iterator[str]:
     described = manifest.load(path)
     elsewhere = _damage(path, described.files)
     yield from elsewhere.values()
-    ids = {} if elsewhere.keys() & set(_NAMES_SAMPLES) else _ids_by_shard(path)
+    ids: dict[int, list[str]] = {}
+    unlisted = sorted(set(_NAMES_SAMPLES) - described.files.keys())
+    if unlisted:
+        yield f"{path / manifest.NAME} lacks {', '.join(unlisted)}"
+    elif not elsewhere.keys() & set(_NAMES_SAMPLES):
+        try:
+            ids = _ids_by_shard(path)
+            yield from _miscounted(path, described, ids)
+        except _UNREADABLE as error:
+            yield f"{path}: the columns of its samples cannot be read ({error!r})"
     for number, shard in enumerate(described.shards):
         problems = list(_damage(path, shard.files).values())
         metadata = {f"{name}/{zarr_io.METADATA}" for name in _arrays(shard)}
@@ -61,11 +72,11 @@ def _damage(path: Path, files: dict[str, manifest.File]) -> dict[str, str]:
 
 
 def _content(path: Path, number: int, shard: manifest.Shard) -> list[str]:
-    arrays = [zarr_io.open_array(path, name) for name in _arrays(shard)]
-    rows = arrays[0].shards[0]
     try:
+        arrays = [zarr_io.open_array(path, name) for name in _arrays(shard)]
+        rows = arrays[0].shards[0]
         blocks = [np.asarray(array[number * rows : (number + 1) * rows]) for array in arrays]
-    except zarr_io.DECODE_ERRORS as error:
+    except _UNREADABLE as error:
         return [f"it does not decode ({error})"]
     same = content_hash(blocks) == shard.content
     return [] if same else ["its decoded rows differ from those that were written"]
@@ -83,6 +94,18 @@ def _ids_by_shard(path: Path) -> dict[int, list[str]]:
     for shard, sample in zip(shards.tolist(), samples.tolist(), strict=True):
         ids.setdefault(shard, []).append(sample)
     return ids
+
+
+def _miscounted(
+    path: Path, described: manifest.Manifest, ids: dict[int, list[str]]
+) -> Iterator[str]:
+    counts = [len(ids.get(number, ())) for number in range(len(described.shards))]
+    expected = [shard.samples for shard in described.shards]
+    if counts != expected or len(ids) > len(counts):
+        yield (
+            f"{path}: its columns describe {sum(map(len, ids.values()))} samples, its manifest "
+            f"{sum(expected)}, or they are in other shards"
+        )
 
 
 def _named(ids: list[str] | None) -> str:

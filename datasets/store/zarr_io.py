@@ -10,6 +10,7 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -43,6 +44,18 @@ def consolidate(path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is no part of the format yet, all readers know it
         zarr.consolidate_metadata(path)
+
+
+def can_be_opened(path: Path, names: Iterable[str]) -> bool:
+    """Are the group at `path` and those arrays of it there, with metadata that can be read?"""
+    try:
+        open_group(path)
+        for name in names:
+            open_array(path, name)
+            open_group((path / name).parent)
+    except (*DECODE_ERRORS, AttributeError):
+        return False
+    return True
 
 
 def create_frames(

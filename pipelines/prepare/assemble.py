@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aclnet.datasets.formats import atomic
-from aclnet.datasets.formats.atomic import write_json
+from aclnet.datasets.formats.atomic import remove, write_json
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store import manifest, zarr_io
 from aclnet.datasets.store.attributes import StoreAttributes
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from aclnet.pipelines.prepare.preparation import Preparation
 
 REJECTED = "rejected.csv"
-_UNFINISHED = (".partial", atomic.SUFFIX)
+UNFINISHED = (".partial", atomic.SUFFIX)
 """Suffixes under which zarr and we write files before they are renamed."""
 _INT16_STEP = 0.0002
 """Metres: reaches 6.5 m; a larger scene gets a larger step."""
@@ -88,8 +89,9 @@ def _create_arrays(
 ) -> None:
     """Metadata of all frame arrays, once, before any task writes."""
     store, marker = shards.store_folder(job.work), job.work / "arrays.json"
-    if marker.is_file():
+    if marker.is_file() and zarr_io.can_be_opened(store, job.arrays):
         return
+    remove(store)
     zarr_io.create_group(store, {})
     joint_axis = (get_layout(task.spec.layout).num_joints,)
     shapes: dict[str, tuple[tuple[int, ...], str]] = {
@@ -125,12 +127,15 @@ def _write_shards(
     for _ in task.execute(shards.make_shard, missing):
         done += 1
         task.progress("write", done, len(jobs))
-    return [shards.read_receipt(job.work, job.number) for job in jobs]
+    receipts = [shards.read_receipt(job.work, job.number) for job in jobs]
+    return [(receipt.shard, receipt.error) for receipt in receipts]
 
 
 def _write_columns(
     store: Path, table: FragmentTable, packing: shards.Packing, sides: dict[str, NDArray[np.bool_]]
 ) -> None:
+    for group in ("samples", "splits"):
+        remove(store / group)  # of an earlier try; its metadata may be damaged
     order = np.argsort(packing.start)
     for name, values in {**table.columns, "start": packing.start}.items():
         narrow = values.dtype.kind == "i" and name != "start"
@@ -189,13 +194,18 @@ def _attributes(
 
 
 def _write_manifest(store: Path, plan: str, written: list[manifest.Shard]) -> None:
-    in_shards = {name for shard in written for name in shard.files}
+    in_shards = {name: file for shard in written for name, file in shard.files.items()}
+    for name, expected in in_shards.items():
+        if problem := manifest.check_size(store / name, expected):
+            raise AclnetError(
+                f"{problem}, though it was written; run the same command again, it writes the "
+                "file again"
+            )
+    atomic.delete_unfinished(store, UNFINISHED)  # of workers that were killed in between
     others = {}
     for file in sorted(f for f in store.rglob("*") if f.is_file()):
         name = file.relative_to(store).as_posix()
-        if file.suffix in _UNFINISHED:
-            file.unlink()  # of an earlier try that was killed in the middle of a file
-        elif name not in in_shards and name != manifest.NAME:
+        if name not in in_shards and name != manifest.NAME:
             others[name] = manifest.describe_file(file)
     finished = manifest.Manifest(plan=plan, shards=written, files=others)
     write_json(store / manifest.NAME, finished.model_dump())

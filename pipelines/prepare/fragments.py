@@ -6,13 +6,16 @@ A fragment is a folder that is renamed into place when it is whole: one that is 
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aclnet.datasets.formats.atomic import replacing
-from aclnet.datasets.spec import AclnetError, Rejection
+from aclnet.datasets.formats.json_text import parse_json
+from aclnet.datasets.formats.npy import MAX_HEADER, parse_header
+from aclnet.datasets.spec import AclnetError, DamageError, Rejection
 from aclnet.pipelines.prepare.samples import prepare_item, to_arrays, to_columns, with_variants
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from aclnet.pipelines.prepare.samples import Sample
 
 _TABLE = "table.json"
+_UNSOUND = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
+"""What tables raise that hold other values than were written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +86,21 @@ def fragment_folder(work: Path, number: int) -> Path:
 
 
 def fragment_is_done(job: FragmentJob) -> bool:
-    """Was the fragment made before?"""
-    return (fragment_folder(job.work, job.number) / _TABLE).is_file()
+    """Was the fragment made before, and is it whole?"""
+    try:
+        rows = int(load_fragment(job.work, job.number).rows.sum())
+        names = _read_table(job.work, job.number)["arrays"]
+        return all(_is_whole(_array_file(job.work, job.number, name), rows) for name in names)
+    except (OSError, DamageError, *_UNSOUND):
+        return False
+
+
+def _is_whole(file: Path, rows: int) -> bool:
+    """Has a `.npy` file so many rows, and the length that its header says?"""
+    with file.open("rb") as stream:
+        header = parse_header(stream.read(MAX_HEADER))
+    size = header.begin + math.prod(header.shape) * header.dtype.itemsize
+    return header.shape[:1] == (rows,) and file.stat().st_size == size
 
 
 def make_fragment(job: FragmentJob) -> tuple[int, int]:
@@ -114,7 +132,7 @@ def make_fragment(job: FragmentJob) -> tuple[int, int]:
 
 def load_fragment(work: Path, number: int) -> Fragment:
     """The table of a fragment."""
-    entry = json.loads((fragment_folder(work, number) / _TABLE).read_text())
+    entry = _read_table(work, number)
     return Fragment(
         number=number,
         columns=to_arrays(entry["columns"]),  # Python's own numbers would take ten times as much
@@ -144,7 +162,15 @@ def load_table(work: Path) -> FragmentTable:
 
 def fragment_rows(work: Path, number: int, name: str) -> NDArray[Any]:
     """The rows of `keypoint`, `present`, `index` or `score` of a fragment, mapped from its file."""
-    return np.load(fragment_folder(work, number) / f"{name}.npy", mmap_mode="r")  # type: ignore[no-any-return]
+    return np.load(_array_file(work, number, name), mmap_mode="r")  # type: ignore[no-any-return]
+
+
+def _array_file(work: Path, number: int, name: str) -> Path:
+    return fragment_folder(work, number) / f"{name}.npy"
+
+
+def _read_table(work: Path, number: int) -> Any:  # noqa: ANN401 - whatever JSON holds
+    return parse_json((fragment_folder(work, number) / _TABLE).read_bytes())
 
 
 def _write(folder: Path, samples: list[Sample], rejections: list[Rejection]) -> None:
@@ -163,6 +189,7 @@ def _write(folder: Path, samples: list[Sample], rejections: list[Rejection]) -> 
         if scores:
             np.save(folder / "score.npy", _rows(scores))
     entry = {
+        "arrays": sorted(file.stem for file in folder.glob("*.npy")),
         "columns": to_columns(samples),
         "rejections": [[r.path, r.line, r.reason, r.kind] for r in rejections],
         "largest": largest,

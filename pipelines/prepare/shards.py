@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aclnet.datasets.formats.atomic import write_json
+from aclnet.datasets.spec.records import Record
 from aclnet.datasets.store import keyed_random, manifest, zarr_io
 from aclnet.datasets.store.codec import content_hash, decode_int16, encode_int16
 from aclnet.datasets.store.contents import INDEX, KEYPOINT, PRESENT, SCORE
@@ -89,6 +89,15 @@ class ShardJob:
     """Step of int16 fixed point; None for float32."""
 
 
+class Receipt(Record):
+    """What is kept of a shard once it is whole."""
+
+    plan: str
+    shard: manifest.Shard
+    error: float
+    """Largest rounding error."""
+
+
 def store_folder(work: Path) -> Path:
     """Where the store grows before it is renamed into place."""
     return work / "store"
@@ -102,13 +111,14 @@ def receipt_file(work: Path, number: int) -> Path:
 def shard_is_done(job: ShardJob) -> bool:
     """Was the shard written before, by the same plan, and is it still there?"""
     try:
-        receipt = json.loads(receipt_file(job.work, job.number).read_text())
+        receipt = read_receipt(job.work, job.number)
+        store = store_folder(job.work)
+        return receipt.plan == job.plan and all(
+            manifest.describe_file(store / name) == file
+            for name, file in receipt.shard.files.items()
+        )
     except (OSError, ValueError):
         return False
-    shard = manifest.Shard.model_validate(receipt["shard"])
-    store = store_folder(job.work)
-    sound = all(manifest.check_size(store / n, f) is None for n, f in shard.files.items())
-    return receipt["plan"] == job.plan and sound
 
 
 def make_shard(job: ShardJob) -> int:
@@ -130,15 +140,14 @@ def make_shard(job: ShardJob) -> int:
         samples=len(job.pieces),
         rows=int(job.pieces[:, 2].sum()),
     )
-    receipt = {"plan": job.plan, "shard": shard.model_dump(), "error": error}
-    write_json(receipt_file(job.work, job.number), receipt)
+    receipt = Receipt(plan=job.plan, shard=shard, error=error)
+    write_json(receipt_file(job.work, job.number), receipt.model_dump())
     return job.number
 
 
-def read_receipt(work: Path, number: int) -> tuple[manifest.Shard, float]:
-    """The description of a written shard and its largest rounding error."""
-    receipt = json.loads(receipt_file(work, number).read_text())
-    return manifest.Shard.model_validate(receipt["shard"]), float(receipt["error"])
+def read_receipt(work: Path, number: int) -> Receipt:
+    """The receipt of a written shard; OSError or ValueError where it is missing or damaged."""
+    return Receipt.model_validate_json(receipt_file(work, number).read_bytes())
 
 
 def _gather(job: ShardJob, name: str) -> NDArray[Any]:

@@ -6,7 +6,7 @@ last step writes the manifest and renames the store into place.
 
 from __future__ import annotations
 
-import json
+import os
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aclnet.datasets.formats import atomic, locks
 from aclnet.datasets.formats.atomic import remove, write_json
-from aclnet.datasets.spec import AclnetError, protocols, silent
+from aclnet.datasets.formats.json_text import parse_json
+from aclnet.datasets.spec import AclnetError, DamageError, protocols, silent
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.store import Store
 from aclnet.pipelines.prepare import fragments
-from aclnet.pipelines.prepare.assemble import assemble
+from aclnet.pipelines.prepare.assemble import UNFINISHED, assemble
 from aclnet.pipelines.prepare.preparation import Preparation, batches, plan_hash
 from aclnet.pipelines.prepare.sides import split_masks
 from aclnet.pipelines.steps import convert
@@ -86,7 +88,8 @@ def prepare(
 
     Raises AclnetError where there is nothing usable, where `out` is a store made from another
     source or with other options (and `overwrite` is not set) or no store at all, where it cannot
-    be written, or where a complete dataset has wrong protocol counts.
+    be written, where another process prepares it, or where a complete dataset has wrong protocol
+    counts.
     """
     _check_exported(source, options)
     source = options.choose_boxes(source)
@@ -102,17 +105,28 @@ def prepare(
     plan = plan_hash(spec, source, items, options)
     task = Preparation(spec, source, options, plan, work, execute, progress)
     try:
-        if _is_there(out) and not overwrite:
-            return _existing(out, task)
-        if overwrite:
-            _check_replaceable(out)
-            remove(work)
-        return _make(task, items, unusable, out)
+        if _is_there(out) and not overwrite and not os.access(out.parent, os.W_OK):
+            return _existing(out, task)  # where no lock can be, no store can be made either
+        with locks.held(out.with_name(f"{out.name}.lock"), f"{out} is being prepared"):
+            _sweep(out, work)
+            if _is_there(out) and not overwrite:
+                return _existing(out, task)
+            if overwrite:
+                _check_replaceable(out)
+                remove(work)
+            return _make(task, items, unusable, out)
     except OSError as error:
         raise AclnetError(
             f"{out} cannot be written: {error}; make room or choose another --out "
             "(the same command goes on where it stopped)"
         ) from error
+
+
+def _sweep(out: Path, work: Path) -> None:
+    """Deletes what killed processes left beside the store and in its work folder."""
+    for folder in (out, work):
+        atomic.finish_removal(folder)
+    atomic.delete_unfinished(work, UNFINISHED)
 
 
 def _check_exported(source: Source, options: PrepareOptions) -> None:
@@ -185,17 +199,26 @@ def _check_counts(
 
 def _enter(task: Preparation) -> bool:
     """Creates the work folder, or finds the one of the same plan (True)."""
-    found, own = _work_of(task.work), _identity(task.plan)
-    if found is None:
-        for folder in (task.work / "fragments", task.work / "shards"):
-            folder.mkdir(parents=True, exist_ok=True)
-        write_json(task.work / _PLAN, own)
-    elif found != own:
+    marker, own = task.work / _PLAN, _identity(task.plan)
+    if not marker.is_file():
+        for name in ("fragments", "shards", "store"):
+            remove(task.work / name)  # nothing tells what these were made of
+        for name in ("fragments", "shards"):
+            (task.work / name).mkdir(parents=True)
+        write_json(marker, own)
+        return False
+    found = _plan_of(task.work)
+    if not isinstance(found, dict):
+        raise AclnetError(
+            f"{marker} is damaged, so nothing tells what the unfinished store beside it was made "
+            "of; start anew with --overwrite"
+        )
+    if found != own:
         raise AclnetError(
             f"{task.work} holds an unfinished store made from other files, with other options or "
             "by another version; finish it with those, or start anew with --overwrite"
         )
-    return found is not None
+    return True
 
 
 def _identity(plan: str) -> dict[str, str]:
@@ -203,9 +226,12 @@ def _identity(plan: str) -> dict[str, str]:
     return {"plan": plan, "aclnet": version("aclnet")}
 
 
-def _work_of(work: Path) -> dict[str, str] | None:
-    marker = work / _PLAN
-    return json.loads(marker.read_text()) if marker.is_file() else None
+def _plan_of(work: Path) -> object:
+    """What the work folder's plan says; None where it is missing or damaged."""
+    try:
+        return parse_json((work / _PLAN).read_bytes())
+    except (OSError, DamageError):
+        return None
 
 
 def _existing(out: Path, task: Preparation) -> Report:
@@ -217,7 +243,7 @@ def _existing(out: Path, task: Preparation) -> Report:
             f"{out} exists and was made from other files or options; "
             "choose another --out, or replace it with --overwrite"
         )
-    if _work_of(task.work) == _identity(task.plan):  # killed after the rename
+    if _plan_of(task.work) == _identity(task.plan):  # killed after the rename
         remove(task.work)
     original = store.column("variant") == 0
     return Report(

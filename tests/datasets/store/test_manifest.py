@@ -10,6 +10,9 @@ from aclnet.datasets.formats.atomic import write_json
 from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store import manifest
 
+NO_SHARD = b'{"schema_version": 1, "plan": "p", "shards": [], "files": {}}'
+DEEP = b'{"a":' * 100_000
+
 
 def some_manifest() -> manifest.Manifest:
     file = manifest.File(bytes=3, sha256="ab")
@@ -49,7 +52,8 @@ def test_another_schema_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b"{}", b'{"schema_version": 1}', b"\xff\xfe", b"7"]
+    "content",
+    [b"", b"{", b"[]", b"null", b"{}", b'{"schema_version": 1}', b"\xff\xfe", b"7", NO_SHARD, DEEP],
 )
 def test_a_damaged_manifest_is_told(tmp_path, content):
     (tmp_path / manifest.NAME).write_bytes(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -109,3 +110,32 @@ def test_a_shard_rewritten_with_its_own_checksums_is_found(copy):
     problems = list(verify(copy))
     assert len(problems) == 1
     assert problems[0].startswith("shard 0 (")
+
+
+@pytest.mark.parametrize("lost", ["samples/id", "samples/start", "samples", "frames/keypoint"])
+def test_arrays_that_the_manifest_lacks_are_damage(copy, lost):
+    """As if two processes had prepared one store at the same time."""
+    entry = json.loads((copy / manifest.NAME).read_text())
+    entry["files"] = {n: f for n, f in entry["files"].items() if not n.startswith(lost)}
+    write_json(copy / manifest.NAME, entry)
+    shutil.rmtree(copy / lost)
+    problems = list(verify(copy))
+    shards = len(entry["shards"])
+    assert len(problems) == (shards if lost.startswith("frames") else 1)
+    assert all("manifest.json lacks samples/" in p or " is missing" in p for p in problems)
+
+
+def test_columns_of_other_samples_are_damage(copy):
+    entry = json.loads((copy / manifest.NAME).read_text())
+    entry["shards"][1]["samples"] += 1
+    write_json(copy / manifest.NAME, entry)
+    (problem,) = verify(copy)
+    assert "its columns describe 72 samples, its manifest 73" in problem
+
+
+def test_shards_without_files_are_damage(copy):
+    entry = json.loads((copy / manifest.NAME).read_text())
+    entry["shards"][1]["files"] = {}
+    write_json(copy / manifest.NAME, entry)
+    (problem,) = verify(copy)
+    assert problem.startswith("shard 1 (")

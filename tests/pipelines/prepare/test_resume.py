@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import dask
 import numpy as np
@@ -18,8 +19,8 @@ from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.verify import verify
+from aclnet.pipelines.prepare import assemble, preparation
 from aclnet.pipelines.prepare import executor as executors
-from aclnet.pipelines.prepare import preparation
 from aclnet.pipelines.prepare import stages as preparing
 from aclnet.pipelines.prepare.executor import open_executor
 from aclnet.pipelines.prepare.options import PrepareOptions
@@ -28,6 +29,22 @@ from aclnet.pipelines.prepare.stages import prepare
 
 def manifest_of(store: Path) -> bytes:
     return (store / manifest.NAME).read_bytes()
+
+
+@pytest.fixture
+def run_command(capsys):
+    """Runs a command line: its exit status, and all that it printed on stderr."""
+    from aclnet.cli.main import main
+
+    def run(*arguments: str) -> SimpleNamespace:
+        code = 0
+        try:
+            main(list(arguments))
+        except SystemExit as stop:
+            code = stop.code
+        return SimpleNamespace(code=code, err=capsys.readouterr().err)
+
+    return run
 
 
 # Where it runs
@@ -199,7 +216,7 @@ MOMENTS = {
     ),
     "in the manifest": ("pathlib:Path.replace", "manifest.json", 1, "before"),
     "before the rename": ("aclnet.pipelines.prepare.stages:_put_into_place", "", 1, "before"),
-    "after the rename": ("aclnet.pipelines.prepare.stages:remove", ".wip", 1, "before"),
+    "after the rename": ("aclnet.pipelines.prepare.stages:remove", ".wip'", 1, "before"),
 }
 
 
@@ -364,3 +381,171 @@ def test_rejections_survive_a_resume(few, tmp_path, prepare_raw, small_batches):
     report = prepare_raw(raw, tmp_path / "r.zarr")
     assert report.resumed
     assert report.rejections == {"damaged": 2}
+
+
+# Two at the same time
+
+WAITING = """
+import sys
+from aclnet.cli.main import main
+from aclnet.pipelines.prepare import stages
+make = stages._make
+
+def announce(*args):
+    print("begun", flush=True)
+    sys.stdin.readline()
+    return make(*args)
+
+stages._make = announce
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("other_ends", ["first", "last"])
+def test_of_two_at_the_same_time_one_is_refused(few, few_store, tmp_path, run_command, other_ends):
+    out = tmp_path / "t.zarr"
+    command = ["prepare", "ntu60", "--raw", str(few), "--out", str(out)]
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING, *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout.readline() == "begun\n"
+        refused = [run_command(*command), run_command(*command, "--overwrite")]
+        if other_ends == "first":
+            child.kill()
+            child.wait()
+            assert run_command(*command).code == 0
+        else:
+            child.communicate("go\n")
+            assert child.returncode == 0
+    for answer in refused:
+        assert answer.code == 2
+        assert f"{out} is being prepared by another process (process {child.pid}" in answer.err
+        assert answer.err.count("error: ") == 1
+    assert manifest_of(out) == manifest_of(few_store)
+    assert list(verify(out)) == []
+    assert [f.name for f in tmp_path.iterdir()] == ["t.zarr"]
+    assert "nothing to do" in run_command(*command).err
+
+
+def test_a_shard_that_is_lost_before_the_end_makes_no_store(
+    few, tmp_path, prepare_raw, monkeypatch
+):
+    out = tmp_path / "l.zarr"
+    columns = assemble._write_columns
+
+    def lose(store, *args):
+        (store / "frames" / "present" / "c" / "2").write_bytes(b"")
+        columns(store, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(assemble, "_write_columns", lose)
+        with pytest.raises(AclnetError, match=r"present/c/2 has 0 bytes .* the same command again"):
+            prepare_raw(few, out)
+    assert not out.exists()
+    assert prepare_raw(few, out).resumed
+    assert list(verify(out)) == []
+
+
+# Leftovers
+
+
+def test_what_killed_processes_left_is_removed(few, few_store, tmp_path, prepare_raw, monkeypatch):
+    out = tmp_path / "d.zarr"
+    for path in ("d.zarr.deleting/x", "d.zarr.wip.deleting/y", "d.zarr.lock", "e.zarr.deleting/z"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).touch()
+    shutil.copytree(few_store, out)
+    assert prepare_raw(few, out).existed
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["d.zarr", "e.zarr.deleting"]
+
+    work = manifest.work_folder(tmp_path / "k.zarr")
+    killed(
+        MOMENTS["in a part"],
+        "prepare",
+        "ntu60",
+        "--raw",
+        str(few),
+        "--out",
+        str(tmp_path / "k.zarr"),
+    )
+    left = [work / "fragments/000000.elsewhere-1.tmp", work / "store/a.1.partial"]
+    for folder in left:
+        folder.mkdir(parents=True)
+    seen = []
+    monkeypatch.setattr(preparing, "_enter", lambda task: seen.extend(work.rglob("*.tmp")) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare_raw(few, tmp_path / "k.zarr")
+    assert seen == []
+    assert not any(folder.exists() for folder in left)
+
+
+# Damage in the work folder
+
+WORK = {
+    "fragments and receipts": (
+        "fragments/000000/table.json",
+        "fragments/000001/keypoint.npy",
+        "fragments/000002/present.npy",
+        "shards/000001.json",
+        "store/frames/present/c/2",
+    ),
+    "the whole store": ("arrays.json", "store/zarr.json"),
+    "arrays": ("store/frames/zarr.json",),
+    "an array": ("store/frames/keypoint/zarr.json",),
+    "columns": ("store/samples/zarr.json", "store/splits/zarr.json", "store/manifest.json"),
+    "a column": ("store/samples/id/zarr.json", "store/samples/start/c/0"),
+}
+DAMAGES = {
+    "cut": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "garbage": lambda content: bytes(reversed(content)),
+    "nested": lambda content: b"[" * 100_000,
+}
+
+
+@pytest.fixture(scope="module")
+def stopped(few, tmp_path_factory) -> Path:
+    """A work folder whose store was whole but for the rename."""
+    folder = tmp_path_factory.mktemp("stopped")
+    out = folder / "d.zarr"
+    killed(MOMENTS["before the rename"], "prepare", "ntu60", "--raw", str(few), "--out", str(out))
+    return manifest.work_folder(out)
+
+
+@pytest.mark.parametrize("damage", ["cut", "nested", "missing"])
+@pytest.mark.parametrize("place", WORK)
+def test_damaged_work_is_made_again(
+    damage, place, stopped, few, few_store, tmp_path, prepare_raw, small_batches
+):
+    out, work = tmp_path / "d.zarr", tmp_path / "d.zarr.wip"
+    shutil.copytree(stopped, work)
+    for name in WORK[place]:
+        content = (work / name).read_bytes()
+        (work / name).unlink()
+        if damage != "missing":
+            (work / name).write_bytes(DAMAGES[damage](content))
+    assert prepare_raw(few, out).resumed
+    assert manifest_of(out) == manifest_of(few_store)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_plan_is_told(damage, stopped, few, tmp_path, prepare_raw):
+    work = tmp_path / "d.zarr.wip"
+    shutil.copytree(stopped, work)
+    plan = work / "plan.json"
+    plan.write_bytes(DAMAGES[damage](plan.read_bytes()))
+    with pytest.raises(AclnetError, match=r"plan\.json is damaged.*--overwrite"):
+        prepare_raw(few, tmp_path / "d.zarr")
+    assert not prepare_raw(few, tmp_path / "d.zarr", overwrite=True).resumed
+
+
+def test_fragments_without_a_plan_are_not_taken_over(stopped, few, tmp_path, prepare_raw):
+    shutil.copytree(stopped, tmp_path / "d.zarr.wip")
+    (tmp_path / "d.zarr.wip" / "plan.json").unlink()
+    assert not prepare_raw(few, tmp_path / "d.zarr", dtype="int16").resumed
+    assert aclnet.open_store(tmp_path / "d.zarr").attributes.options["dtype"] == "int16"
+    assert list(verify(tmp_path / "d.zarr")) == []
