@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from typing import Any
+from typing import TextIO
 
 import click
 
@@ -80,9 +80,17 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *place: Any) -> None:  # noqa: ANN401
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """Prints a warning: one of this project in a line, others as Python does."""
     if issubclass(category, AclnetWarning):
         click.echo(f"warning: {message}", err=True)
     else:
-        click.echo(warnings.formatwarning(message, category, *place[:2]), err=True, nl=False)
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        click.echo(text, file=file, err=True, nl=False)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import signal
+import time
 from contextlib import contextmanager
 from itertools import islice
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from aclnet.datasets.spec import AclnetError
@@ -24,6 +28,9 @@ _MAIN_MEMORY, _WORKER_MEMORY = 200 << 20, 200 << 20
 recordings of NTU RGB+D)."""
 
 
+_LOOK_SECONDS, _GONE_SECONDS = 2, 20
+"""How often to look whether there are workers when no job ends, and how long there may be none: a
+local worker that died is started again."""
 _AHEAD = 4
 """Jobs for each thread of a worker that dask is told of: it keeps in memory all that it knows."""
 
@@ -62,21 +69,47 @@ def open_executor(
         with _connect(scheduler) as client:
             yield _on(client)
     elif workers:
-        from distributed import Client, LocalCluster
+        with _local(workers, limit) as client:
+            yield _on(client)
+    else:
+        yield _in_process
 
-        number, share = _shares(workers, limit)
+
+@contextmanager
+def _local(workers: int, max_memory: int) -> Iterator[Any]:
+    from distributed import Client, LocalCluster
+
+    number, share = _shares(workers, max_memory)
+    with _no_interrupts():
         cluster = LocalCluster(
             n_workers=number,
             threads_per_worker=1,
             dashboard_address=_LOCAL_PAGE,
             memory_limit=share,
+            silence_logs=logging.CRITICAL,  # what goes wrong in a task is raised here
             # a paused worker would wait for ever: what it holds is not the scheduler's to move
             config={"distributed.worker.memory.pause": False},
         )
-        with cluster, Client(cluster) as client:
-            yield _on(client)
-    else:
-        yield _in_process
+    with cluster, Client(cluster) as client:
+        yield client
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """Threads and processes that start inside never see Ctrl-C; this thread sees it afterwards.
+
+    A terminal sends Ctrl-C to all processes of a command. This process alone has to answer it:
+    workers would print tracebacks, and dask's threads would be left in the middle of a start.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # its start, which comes else with the first worker, unblocks
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _bytes(memory: int | str) -> int:
@@ -131,21 +164,25 @@ def _in_process(function: Callable[[_Job], _Result], jobs: Sequence[_Job]) -> It
 
 def _on(client: Any) -> Executor:  # noqa: ANN401 - distributed is untyped
     def run(function: Callable[[_Job], _Result], jobs: Sequence[_Job]) -> Iterator[_Result]:
-        from distributed import CancelledError, KilledWorker, as_completed
+        from distributed import CancelledError, KilledWorker
         from distributed.comm.core import CommClosedError
 
         waiting = iter(jobs)
-        running = as_completed(loop=client.loop)
+        running: set[Any] = set()
 
         def start(count: int) -> None:
-            for job in islice(waiting, count):
-                running.add(client.submit(function, job, pure=False))
+            running.update(
+                client.submit(function, job, pure=False) for job in islice(waiting, count)
+            )
 
         try:
-            start(_AHEAD * sum(client.nthreads().values()))
-            for future in running:
-                start(1)
-                yield future.result()
+            start(_AHEAD * max(1, sum(client.nthreads().values())))
+            while running:
+                done = _some_done(client, running)
+                running -= done
+                start(len(done))
+                for future in done:
+                    yield future.result()
         except KilledWorker:
             raise AclnetError(
                 "a worker process died, most likely for lack of memory; run the same command with "
@@ -157,6 +194,25 @@ def _on(client: Any) -> Executor:  # noqa: ANN401 - distributed is untyped
                 "run the same command again, it goes on where it stopped"
             ) from None
         finally:
-            client.cancel(list(running.futures))
+            client.cancel(list(running))
 
     return run
+
+
+def _some_done(client: Any, running: set[Any]) -> set[Any]:  # noqa: ANN401 - distributed is untyped
+    """Those of the jobs that have ended, one at least; AclnetError where no worker is left."""
+    from distributed import wait
+
+    seen = time.monotonic()
+    while True:
+        try:
+            return wait(running, _LOOK_SECONDS, return_when="FIRST_COMPLETED").done  # type: ignore[no-any-return]
+        except TimeoutError:
+            now = time.monotonic()
+            if client.nthreads():
+                seen = now
+            elif now - seen > _GONE_SECONDS:
+                raise AclnetError(
+                    "all worker processes are gone; start workers again, and run the same command "
+                    "again, it goes on where it stopped"
+                ) from None

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -128,6 +129,63 @@ def test_no_scheduler_or_one_without_workers(monkeypatch):
         pytest.raises(AclnetError, match="has no worker"),
     ):
         open_executor(scheduler=empty.scheduler_address).__enter__()
+
+
+def test_workers_leave_ctrl_c_to_the_command():
+    """A terminal sends it to them too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with open_executor(workers=2) as run:
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+        for masked in run(partial(signal.pthread_sigmask, signal.SIG_BLOCK), [()] * 8):
+            assert signal.SIGINT in masked
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from aclnet.cli.main import cli, main
+from aclnet.pipelines.prepare.executor import open_executor
+
+def wait(*_, **__):
+    with open_executor(workers=2) as run:
+        list(run(Path.read_text, [Path(sys.argv[1])] * 2))
+
+cli.invoke = wait
+main(["info"])
+"""
+
+
+def test_ctrl_c_with_workers_ends_in_one_line(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-c", INTERRUPTED, str(pipe)]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    with pipe.open("w"):  # which waits until a worker reads
+        os.killpg(child.pid, signal.SIGINT)
+        said = child.communicate()[1]
+    assert child.returncode == 130
+    assert said.strip() == "stopped; the same command goes on where it stopped"
+
+
+def test_what_goes_wrong_in_a_worker_is_told_once(capfd):
+    with open_executor(workers=1) as run, pytest.raises(FileNotFoundError):
+        list(run(os.listdir, ["/no/where"]))
+    assert capfd.readouterr().err == ""
+
+
+def test_a_cluster_whose_workers_are_gone(monkeypatch):
+    from distributed import LocalCluster
+
+    monkeypatch.setattr(executors, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(executors, "_GONE_SECONDS", 0)
+    with LocalCluster(n_workers=0, processes=True, dashboard_address=":0") as cluster:
+        address = cluster.scheduler_address
+        dask_worker = [sys.executable, "-m", "dask", "worker", "--no-nanny", "--no-dashboard"]
+        worker = subprocess.Popen([*dask_worker, address], stderr=subprocess.DEVNULL)
+        gone = pytest.raises(AclnetError, match=r"all worker processes are gone; start workers")
+        with open_executor(scheduler=address) as run, gone:
+            list(run(os._exit, [1]))
+        assert worker.wait() == 1
 
 
 # Killed
