@@ -206,8 +206,16 @@ def _operations(augment: str, variants: int) -> str:
 
 
 def _print(report: Report, out: Path) -> None:
+    from aclnet.datasets.spec import first_of
+
+    if report.newer:
+        screen.print(
+            "warning: raw files of the same names and sizes were changed or copied later "
+            f"({len(report.newer)}): {first_of(report.newer)}; if their content changed, run the "
+            "same command with --overwrite"
+        )
     if report.existed:
-        screen.print(f"{out} was made from the same files before: nothing to do")
+        screen.print(f"{out} was made from files of the same names and sizes: nothing to do")
         return
     if report.resumed:
         screen.print("went on where an earlier run had stopped")

@@ -5,8 +5,10 @@ A member of an archive has a path that goes on behind the archive's own: `part1.
 
 from __future__ import annotations
 
+import heapq
 import lzma
 import os
+import stat
 import struct
 import zipfile
 import zlib
@@ -47,29 +49,83 @@ def check_archive(root: Path, what: str) -> None:
 def walk_files(root: Path) -> Iterator[tuple[str, int]]:
     """Path relative to `folder_of(root)` and size in bytes of every file, in no fixed order.
 
-    `root` is a folder, searched to any depth, or one file. Archives are listed by their members;
-    folders that are links are not followed. Raises AclnetError where a folder or an archive cannot
-    be listed.
+    `root` is a folder, searched to any depth, or one file. Archives are listed by their members. A
+    link to a folder is followed, unless that folder is listed already; `bad_links` lists the links
+    that cannot be followed. Raises AclnetError where a folder or an archive cannot be listed.
     """
     if not root.is_dir():
         yield from _file(root, root.name, _size(root))
         return
-    folders = [""]
-    while folders:
+    for path, found in _walk(root):
+        if isinstance(found, int):
+            yield from _file(root / path, path, found)
+
+
+def bad_links(root: Path) -> list[tuple[str, str]]:
+    """Path and fault of each link below a folder that `walk_files` does not follow, sorted."""
+    if not root.is_dir():
+        return []
+    return sorted((path, found) for path, found in _walk(root) if isinstance(found, str))
+
+
+def _walk(root: Path) -> Iterator[tuple[str, int | str]]:
+    """Path of every file below a folder and its size, or what is wrong with a link.
+
+    Links to folders come last, in the order of their names: a folder that is below `root` has its
+    own path, and one with several links that of the first. A file system may number folders badly,
+    so folders that are no links are never left out on the way to the first link.
+    """
+    above = {_identity(folder) for folder in (root, *root.resolve().parents)}
+    seen: set[tuple[int, int]] = set()
+    folders, links = [""], list[str]()
+    linked = False
+    while folders or links:
+        if not folders:
+            linked = True
+            folders.append(heapq.heappop(links))
         folder = folders.pop()
         try:
+            identity = _identity(root / folder)
+            if linked and identity in above:
+                yield folder.rstrip("/"), "a link to a folder that holds this one"
+                continue
+            if linked and identity in seen:
+                continue
+            seen.add(identity)
             with os.scandir(root / folder) as entries:
                 for entry in entries:
                     path = f"{folder}{entry.name}"
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(f"{path}/")
+                    elif entry.is_symlink():
+                        found = _follow(root / path)
+                        if found is None:
+                            heapq.heappush(links, f"{path}/")
+                        else:
+                            yield path, found
                     elif entry.is_file():
-                        yield from _file(root / path, path, entry.stat().st_size)
+                        yield path, entry.stat().st_size
         except OSError as error:
             raise AclnetError(
                 f"{error.filename or root / folder} cannot be listed: {error.strerror}; "
                 "check the path and its permissions"
             ) from None
+
+
+def _follow(link: Path) -> int | str | None:
+    """The size of the file that a link leads to, what is wrong with the link, None: a folder."""
+    try:
+        found = link.stat()
+    except OSError as error:
+        return f"a link that cannot be followed: {error.strerror}"
+    if stat.S_ISDIR(found.st_mode):
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else "a link to no file and no folder"
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    found = folder.stat()
+    return found.st_dev, found.st_ino
 
 
 def file_on_disk(root: Path, path: str) -> Path:

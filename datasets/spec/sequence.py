@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Kind = Literal["damaged", "listed as unusable", "unknown name", "there twice", "no person"]
+Kind = Literal[
+    "damaged", "listed as unusable", "unknown name", "there twice", "no person", "broken link"
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from aclnet.datasets.spec import AclnetError, Rejection, first_of, protocols, silent
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.pipelines.prepare.preparation import batches
+from aclnet.pipelines.prepare.preparation import batches, scan
 from aclnet.pipelines.prepare.samples import clean_sequence
 from aclnet.pipelines.prepare.sides import split_masks
 from aclnet.pipelines.steps.convert import with_layout
@@ -103,7 +103,7 @@ def check(
 ) -> Checked:
     """Reads all of a source; AclnetError only where it cannot be read as a whole."""
     source = options.choose_boxes(source)
-    items, unusable = source.scan()
+    items, unusable = scan(source)
     spec = with_layout(source.spec, options.layout)
     jobs = [
         _Job(number, source, spec, batch, options)

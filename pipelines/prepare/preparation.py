@@ -7,6 +7,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aclnet.datasets.formats.caches import version_of
+from aclnet.datasets.formats.files import bad_links, file_on_disk
+from aclnet.datasets.spec import Rejection
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store import manifest
 from aclnet.pipelines.prepare.sides import own_sides
@@ -36,6 +39,28 @@ class Preparation:
     """Folder of fragments, receipts and the growing store."""
     execute: Executor
     progress: Progress
+
+
+def scan(source: Source) -> tuple[list[Item], list[Rejection]]:
+    """What `Source.scan` finds, and the links in its folder that cannot be followed."""
+    items, unusable = source.scan()
+    told = {rejection.path for rejection in unusable}
+    broken = [(path, fault) for path, fault in bad_links(source.root) if path not in told]
+    return items, [*unusable, *(Rejection(p, None, fault, "broken link") for p, fault in broken)]
+
+
+def newer_files(source: Source, items: list[Item], file: Path) -> tuple[str, ...]:
+    """Raw files that were changed later than `file`, as far as their times tell.
+
+    The plan has only names and sizes: copies of the same files are the same source.
+    """
+    time = version_of(file)[0]
+    newer: dict[str, None] = {}
+    for item in items:
+        raw = file_on_disk(source.root, item.path) if item.path else source.root
+        if version_of(raw)[0] > time:
+            newer[str(raw)] = None
+    return tuple(newer)
 
 
 def plan_hash(spec: DatasetSpec, source: Source, items: list[Item], options: PrepareOptions) -> str:

@@ -22,7 +22,13 @@ from aclnet.datasets.store import manifest
 from aclnet.datasets.store.store import Store
 from aclnet.pipelines.prepare import fragments
 from aclnet.pipelines.prepare.assemble import UNFINISHED, assemble
-from aclnet.pipelines.prepare.preparation import Preparation, batches, plan_hash
+from aclnet.pipelines.prepare.preparation import (
+    Preparation,
+    batches,
+    newer_files,
+    plan_hash,
+    scan,
+)
 from aclnet.pipelines.prepare.sides import split_masks
 from aclnet.pipelines.steps import convert
 from aclnet.pipelines.steps.clean import step_of
@@ -55,6 +61,8 @@ class Report:
     """The first rejections of each kind in full."""
     resumed: bool = False
     existed: bool = False
+    newer: tuple[str, ...] = ()
+    """Raw files that were changed after the store, or the resumed preparation of it, was begun."""
     counts: tuple[protocols.SideCount, ...] = ()
     """Recordings on the sides of the dataset's protocols, against the published numbers."""
     empty: tuple[str, ...] = ()
@@ -93,7 +101,7 @@ def prepare(
     """
     _check_exported(source, options)
     source = options.choose_boxes(source)
-    found, unusable = source.scan()
+    found, unusable = scan(source)
     items = list(found)  # a source may keep its own list, and read by it
     del found
     if not items:
@@ -106,11 +114,11 @@ def prepare(
     task = Preparation(spec, source, options, plan, work, execute, progress)
     try:
         if _is_there(out) and not overwrite and not os.access(out.parent, os.W_OK):
-            return _existing(out, task)  # where no lock can be, no store can be made either
+            return _existing(out, task, items)  # where no lock can be, no store can be made either
         with locks.held(out.with_name(f"{out.name}.lock"), f"{out} is being prepared"):
             _sweep(out, work)
             if _is_there(out) and not overwrite:
-                return _existing(out, task)
+                return _existing(out, task, items)
             if overwrite:
                 _check_replaceable(out)
                 remove(work)
@@ -142,6 +150,7 @@ def _check_exported(source: Source, options: PrepareOptions) -> None:
 
 def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: Path) -> Report:
     resumed, count = _enter(task), len(items)
+    newer = newer_files(task.source, items, task.work / _PLAN) if resumed else ()
     _make_fragments(task, items)
     items.clear()  # the fragments have them now: memory shall not hold them twice
     table = fragments.load_table(task.work)
@@ -165,6 +174,7 @@ def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: 
         rejections=Counter(r.kind for r in rejections),
         examples=_examples(rejections),
         resumed=resumed,
+        newer=newer,
         counts=counts,
         empty=tuple(name for name, mask in sides.items() if not mask.any()),
         outside=task.source.outside(),
@@ -234,7 +244,7 @@ def _plan_of(work: Path) -> object:
         return None
 
 
-def _existing(out: Path, task: Preparation) -> Report:
+def _existing(out: Path, task: Preparation, items: list[Item]) -> Report:
     if not (out / manifest.NAME).is_file():
         raise AclnetError(f"{out} exists and is no aclnet store; choose another --out")
     store = Store(out)
@@ -247,7 +257,11 @@ def _existing(out: Path, task: Preparation) -> Report:
         remove(task.work)
     original = store.column("variant") == 0
     return Report(
-        path=out, samples=int(original.sum()), variants=int((~original).sum()), existed=True
+        path=out,
+        samples=int(original.sum()),
+        variants=int((~original).sum()),
+        existed=True,
+        newer=newer_files(task.source, items, out / manifest.NAME),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -208,3 +209,34 @@ def test_the_size_of_bodies_is_taken_out(aclnet, raw, tmp_path):
     assert "take --normalise directions" in refused.words
     assert aclnet(*command, "directions").code == 0
     assert "bone-directions/1" in aclnet("info", out).out
+
+
+def test_links_are_followed_and_broken_ones_named(aclnet, raw, tmp_path):
+    whole, out = tmp_path / "whole", tmp_path / "s.zarr"
+    (whole / "mine").mkdir(parents=True)
+    (whole / "theirs").symlink_to(raw)
+    (whole / "itself").symlink_to("itself")
+    result = aclnet("prepare", "ntu60", "--raw", whole, "--out", out)
+    assert result.code == 0
+    assert "5 samples in" in result.out
+    assert "itself: a link that cannot be followed: Too many levels" in result.words
+    assert "itself,,broken link," in (out / "rejected.csv").read_text()
+    checked = aclnet("prepare", "ntu60", "--raw", whole, "--check")
+    assert checked.code == 1
+    assert "broken link (1):" in checked.out
+
+
+def test_files_that_were_changed_later_are_named(aclnet, raw, tmp_path):
+    out = tmp_path / "s.zarr"
+    command = ("prepare", "ntu60", "--raw", raw, "--out", out)
+    aclnet(*command)
+    assert "warning" not in aclnet(*command).err
+    made = (out / manifest.NAME).stat().st_mtime_ns
+    file = sorted(raw.iterdir())[0]
+    os.utime(file, ns=(made + 1, made + 1))
+    again = aclnet(*command)
+    assert again.code == 0
+    assert "of the same names and sizes were changed or copied later (1): " in again.words
+    assert str(file) in again.err
+    assert "--overwrite" in again.err
+    assert json.loads(aclnet(*command, "--json").out)["newer"] == [str(file)]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aclnet.datasets.formats.files import check_archive, folder_of, read_file, walk_files
+from aclnet.datasets.formats.files import bad_links, check_archive, folder_of, read_file, walk_files
 from aclnet.datasets.spec import AclnetError, DamageError
 
 if TYPE_CHECKING:
@@ -125,3 +125,36 @@ def test_a_folder_that_cannot_be_listed_is_named(folder: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(AclnetError, match="raw cannot be listed: Permission denied"):
         list(walk_files(folder))
+
+
+def test_links_to_folders_are_followed_once(folder: Path):
+    other = folder.parent / "other"
+    (other / "in").mkdir(parents=True)
+    (other / "in" / "x").write_bytes(b"12")
+    plain = dict(walk_files(folder))
+    (folder / "1").symlink_to(other)
+    (folder / "2").symlink_to(other / "in")  # listed as 1/in
+    (folder / "0").symlink_to(folder / "deep")  # is below the root under its own name
+    (other / "in" / "back").symlink_to(other)
+    (folder / "file").symlink_to(folder / "a.txt")
+    assert dict(walk_files(folder)) == plain | {"1/in/x": 2, "file": 5}
+    assert read_file(folder, "1/in/x", 9) == b"12"
+    assert bad_links(folder) == []
+
+
+def test_links_that_lead_nowhere_stop_nothing(folder: Path):
+    plain = dict(walk_files(folder))
+    (folder / "itself").symlink_to("itself")
+    (folder / "deep" / "gone").symlink_to("nowhere")
+    (folder / "up").symlink_to("..")
+    (folder / "sub" / "round").symlink_to(folder)
+    (folder / "null").symlink_to("/dev/null")
+    assert dict(walk_files(folder)) == plain
+    assert bad_links(folder) == [
+        ("deep/gone", "a link that cannot be followed: No such file or directory"),
+        ("itself", "a link that cannot be followed: Too many levels of symbolic links"),
+        ("null", "a link to no file and no folder"),
+        ("sub/round", "a link to a folder that holds this one"),
+        ("up", "a link to a folder that holds this one"),
+    ]
+    assert bad_links(folder / "a.txt") == []
