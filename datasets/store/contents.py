@@ -276,7 +276,10 @@ class StoreContents:
             raise self._damaged(f"{self.path / file} does not decode ({error})") from None
 
     def _check_size(self, name: str) -> None:
-        problem = manifests.check_size(self.path / name, self._files[name])
+        file = self._files.get(name)
+        if file is None:
+            raise self._damaged(f"{self.path / manifests.NAME} lacks {name}")
+        problem = manifests.check_size(self.path / name, file)
         if problem:
             raise self._damaged(problem)
 

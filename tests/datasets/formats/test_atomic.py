@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from aclnet.datasets.formats.atomic import SUFFIX, remove, replacing, write_json
+from aclnet.datasets.formats.atomic import SUFFIX, delete_unfinished, remove, replacing, write_json
 
 
 def names(folder):
@@ -125,6 +125,24 @@ def test_removing_goes_on_with_an_interrupted_removal(tmp_path):
     (tmp_path / "run" / "file").touch()
     remove(tmp_path / "run")
     assert names(tmp_path) == []
+
+
+def test_of_a_link_to_a_folder_the_link_alone_is_removed(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").touch()
+    (tmp_path / "run").symlink_to(tmp_path / "there")
+    remove(tmp_path / "run")
+    assert names(tmp_path) == ["there"]
+    assert names(tmp_path / "there") == ["file"]
+
+
+def test_unfinished_files_and_folders_are_deleted_at_any_depth(tmp_path):
+    for path in ("a.tmp/b/c", "d/e.tmp", "d/f.partial", "d/tmp", "d/g.tmp.h"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    delete_unfinished(tmp_path, (SUFFIX, ".partial"))
+    assert names(tmp_path) == ["d"]
+    assert names(tmp_path / "d") == ["g.tmp.h", "tmp"]
 
 
 def test_removing_nothing(tmp_path):

@@ -123,6 +123,8 @@ def test_arrays_that_the_manifest_lacks_are_damage(copy, lost):
     shards = len(entry["shards"])
     assert len(problems) == (shards if lost.startswith("frames") else 1)
     assert all("manifest.json lacks samples/" in p or " is missing" in p for p in problems)
+    with pytest.raises(AclnetError, match=r"(manifest\.json lacks |is missing).*--overwrite"):
+        aclnet.open_store(copy).sequence("S001C001P001R001A001")
 
 
 def test_columns_of_other_samples_are_damage(copy):
