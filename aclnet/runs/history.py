@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.formats.atomic import replacing
 from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store import zarr_io
+from aclnet.runs.writing import naming, writing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +54,7 @@ class History:
         if (self.path / zarr_io.METADATA).is_file():
             return
         classes = len(class_names)
-        with replacing(self.path) as building:
+        with writing(self.path) as building:
             zarr_io.create_group(building, {"class_names": class_names, _WHOLE: True})
             for name, (axes, dtype, fill) in KINDS.items():
                 shape = (epochs, *(classes for _ in axes))
@@ -63,7 +63,9 @@ class History:
     def write(self, epoch: int, rows: dict[str, NDArray[Any]]) -> None:
         """Sets rows of one epoch (from 0), by the array's name."""
         for name, row in rows.items():
-            zarr_io.write_epoch(self._open(name, "r+"), epoch, row)
+            array = self._open(name, "r+")
+            with naming(self.path / name):
+                zarr_io.write_epoch(array, epoch, row)
 
     @property
     def trained(self) -> int:
@@ -90,7 +92,8 @@ class History:
 
     def write_prototypes(self, prototypes: NDArray[np.float32]) -> None:
         """The class prototypes (C, 256) at the end of training."""
-        zarr_io.create_column(self.path, "prototype", prototypes, ("class", "feature"))
+        with naming(self.path / "prototype"):
+            zarr_io.create_column(self.path, "prototype", prototypes, ("class", "feature"))
 
     def _check_chunks(self, name: str, array: Any) -> None:  # noqa: ANN401 - zarr's own type
         """AclnetError where a chunk is missing: zarr would read its rows as fill."""

@@ -8,6 +8,7 @@ import os
 import shutil
 import tomllib
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ import pandas as pd
 import torch
 
 from aclnet.datasets.formats import atomic
-from aclnet.datasets.formats.atomic import replacing, write_json
+from aclnet.datasets.formats.atomic import write_json
 from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.spec.records import parse_record
 from aclnet.datasets.store import manifest
@@ -26,6 +27,7 @@ from aclnet.runs.history import History
 from aclnet.runs.inputs import channels
 from aclnet.runs.record import FORMAT, RunRecord, StoreRecord, environment
 from aclnet.runs.splits import Fold
+from aclnet.runs.writing import naming, writing
 
 try:
     import fcntl
@@ -202,17 +204,19 @@ class Run:
     def finish(self, result: dict[str, Any]) -> None:
         """Marks the run as finished with its result."""
         self.record = self.record.model_copy(update={"finished": True, "result": result})
-        write_json(self.path / _RECORD, self.record.model_dump(mode="json"))
+        with naming(self.path / _RECORD):
+            write_json(self.path / _RECORD, self.record.model_dump(mode="json"))
 
     def checkpoint(self, name: str) -> Path:
         return self.path / "checkpoints" / f"{name}.pt"
 
     def save(self, name: str, state: dict[str, Any]) -> None:
         """Writes a checkpoint so that after a crash there is the old one or the new one."""
-        path = self.checkpoint(name)
-        path.parent.mkdir(exist_ok=True)
-        with replacing(path) as temporary:
-            torch.save(state, temporary)
+        # torch writes to memory: its own writing turns a full disk into a RuntimeError
+        content = BytesIO()
+        torch.save(state, content)
+        with writing(self.checkpoint(name)) as temporary:
+            temporary.write_bytes(content.getbuffer())
 
     def load(self, name: str) -> dict[str, Any] | None:
         """A checkpoint on the CPU, None where there is none.
@@ -267,9 +271,9 @@ class Run:
 
     def save_tables(self, scores: Path, tables: Mapping[str, pd.DataFrame]) -> None:
         """Writes the tables of a protocol beside the scores they belong to."""
-        scores.parent.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
-            table.to_csv(scores.with_suffix(f".{name}.csv"), index=False)
+            with writing(scores.with_suffix(f".{name}.csv")) as temporary:
+                table.to_csv(temporary, index=False)
 
     def load_tables(self, scores: Path) -> dict[str, pd.DataFrame]:
         """The tables beside scores, by name."""
@@ -283,7 +287,7 @@ class Run:
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replaces metrics.csv."""
-        with replacing(self.path / "metrics.csv") as temporary:
+        with writing(self.path / "metrics.csv") as temporary:
             pd.DataFrame(rows).to_csv(temporary, index=False)
 
     def open_store(self) -> Store:

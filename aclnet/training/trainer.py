@@ -26,6 +26,7 @@ from aclnet.runs.inference import Pass
 from aclnet.runs.inputs import Inputs, MakeInputs, clip_to_train
 from aclnet.runs.network import build_network, parameter_groups, start_from
 from aclnet.runs.splits import selection
+from aclnet.runs.writing import naming
 from aclnet.training.meters import EpochMeter, figures
 
 if TYPE_CHECKING:
@@ -367,9 +368,10 @@ class Trainer:
             },
         )
         self.run.write_metrics(self.rows)
-        for name, value in self.rows[-1].items():
-            log.add_scalar(name, value, epoch + 1)
-        log.flush()
+        with naming(self.run.path / "tb"):
+            for name, value in self.rows[-1].items():
+                log.add_scalar(name, value, epoch + 1)
+            log.flush()
 
     @contextmanager
     def _event_log(self) -> Iterator[SummaryWriter | None]:

@@ -7,7 +7,11 @@ import os
 import pickle
 import shutil
 import tomllib
+from contextlib import contextmanager
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -26,6 +30,7 @@ from aclnet.runs.run import (
     run_name,
     runs_folder,
 )
+from aclnet.runs.scores import Scores
 from aclnet.runs.splits import protocol_splits
 
 
@@ -150,12 +155,13 @@ def test_a_configuration_that_was_changed_by_hand(copied_run):
 def test_checkpoints_are_replaced_whole(copied_run, monkeypatch):
     before = copied_run.checkpoint("last").read_bytes()
 
-    def die(state, path):
-        path.write_bytes(b"half a check")
+    def die(path, content):
+        with path.open("wb") as file:
+            file.write(content[:12])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", die)
+        patch.setattr(Path, "write_bytes", die)
         with pytest.raises(KeyboardInterrupt):
             copied_run.save("last", {})
     assert copied_run.checkpoint("last").read_bytes() == before
@@ -163,6 +169,46 @@ def test_checkpoints_are_replaced_whole(copied_run, monkeypatch):
     assert torch.equal(copied_run.load("last")["x"], torch.ones(2))
     assert [p.name for p in copied_run.checkpoint("last").parent.iterdir()] == ["last.pt"]
     assert copied_run.load("best") is None
+
+
+@contextmanager
+def full_disk():
+    """Inside, a file of this process that grows beyond 4 KB is refused by the system."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_keeps_what_was_there(copied_run):
+    noise = np.random.default_rng(0).random((3000, 6)).astype(np.float32)
+    table = pd.DataFrame(noise)
+    scores = Scores(np.arange(3000).astype(str), noise, np.zeros(3000, np.int64))
+    table_file = copied_run.test_scores.with_suffix(".found.csv")
+    table_file.write_text("old")
+    writers = {
+        copied_run.checkpoint("last"): lambda: copied_run.save("last", {"x": torch.rand(9999)}),
+        copied_run.path / "metrics.csv": lambda: copied_run.write_metrics(table.to_dict("records")),
+        copied_run.test_scores: lambda: scores.save(copied_run.test_scores),
+        table_file: lambda: copied_run.save_tables(copied_run.test_scores, {"found": table}),
+        copied_run.path / "run.json": lambda: copied_run.finish({"x": noise.tolist()}),
+    }
+    names = sorted(str(f) for f in copied_run.path.rglob("*"))
+    for file, write in writers.items():
+        before = file.read_bytes()
+        with full_disk(), pytest.raises(AclnetError, match=f"{file} cannot be written .*again"):
+            write()
+        assert file.read_bytes() == before
+    assert sorted(str(f) for f in copied_run.path.rglob("*")) == names
+    prototypes = np.random.default_rng(0).random((100, 256)).astype(np.float32)
+    with (
+        full_disk(),
+        pytest.raises(AclnetError, match=r"history\.zarr/prototype cannot be written"),
+    ):
+        copied_run.history.write_prototypes(prototypes)
 
 
 class Malicious:
