@@ -18,6 +18,7 @@ from aclnet.datasets.store import zarr_io
 from aclnet.runs.writing import naming, writing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -44,10 +45,12 @@ class History:
 
     What is damaged is never read as data: AclnetError where metadata or a chunk cannot be read, and
     where the chunk of an epoch that was trained is missing.
+
+    `check` is called after an array was read: it may know more of the files.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, check: Callable[[], None] | None = None) -> None:
+        self.path, self._check = path, check
 
     def create(self, epochs: int, class_names: list[str]) -> None:
         """Empty arrays for a run of `epochs`; nothing where they are there already."""
@@ -86,9 +89,12 @@ class History:
         array = self._open(name)
         self._check_chunks(name, array)
         try:
-            return np.asarray(array[:])
+            values = np.asarray(array[:])
         except zarr_io.DECODE_ERRORS as error:
             raise self._damaged(f"{self.path / name} does not decode ({error})") from None
+        if self._check:
+            self._check()
+        return values
 
     def write_prototypes(self, prototypes: NDArray[np.float32]) -> None:
         """The class prototypes (C, 256) at the end of training."""

@@ -86,7 +86,7 @@ def test_a_history_that_left_out_chunks_of_fill(history):
 
 
 def test_no_flipped_bit_is_read_as_data(history):
-    """A bit of every third byte of metadata and of a chunk: an error that names the file, or the same data."""
+    """In metadata and in a chunk: an error that names the history, or the same data."""
     for epoch in range(2):
         history.write(epoch, rows_of(epoch))
     expected = history.read_all("affinity")[:2]

@@ -188,7 +188,7 @@ def test_exchanged_columns_and_masks_of_equal_size_are_not_read(copy):
         exchange(one, two)
         try:
             for file in (one, two):
-                with pytest.raises(AclnetError, match="instead of|has other bytes") as error:
+                with pytest.raises(AclnetError, match=r"instead of|has other bytes") as error:
                     _read_all(aclnet.open_store(copy), file.relative_to(copy).parts)
                 assert "aclnet verify" in str(error.value)
         finally:
