@@ -386,6 +386,14 @@ def is_finished(path: Path) -> bool:
     return run.finished and run.record.name == path.name
 
 
+def delete_run(path: Path) -> None:
+    """Deletes a run's folder. AclnetError where another process trains it."""
+    run = Run.__new__(Run)  # a damaged one is deleted too
+    run.path = path
+    with run.claimed():
+        atomic.remove(path)
+
+
 def check_out(path: Path) -> None:
     """AclnetError where `path` is neither a run, nor free for a new one."""
     if not path.exists() or is_run(path):

@@ -77,8 +77,12 @@ class _Validation(NamedTuple):
 class Trainer:
     """Trains one run to its end; `fit` goes on from the run's last checkpoint.
 
-    `initial` holds weights to start from, see `start_from`.
+    `initial` holds weights to start from, see `start_from`. What cannot be trained is an
+    AclnetError here, before the run has a folder.
     """
+
+    run: Run
+    """The run, once `fit` has begun."""
 
     def __init__(
         self,
@@ -86,12 +90,11 @@ class Trainer:
         config: Config,
         store: Store,
         splits: Splits,
-        run: Run,
         monitor: TrainingMonitor,
         initial: dict[str, Tensor] | None = None,
     ) -> None:
         self.fabric, self.config, self.store, self.splits = fabric, config, store, splits
-        self.run, self.monitor = run, monitor
+        self.monitor = monitor
         self.share = Share(fabric.global_rank, fabric.world_size)
         self.classes = len(splits.classes)
         torch.manual_seed(config.seed)
@@ -112,16 +115,18 @@ class Trainer:
             store, config.data, fabric.device, spec=config.augment, class_of=self.class_of
         )
         self.stream = self._open_stream()
+        self._steps()
         self.class_weights = self._class_weights()
         self.meter = EpochMeter(self.classes, fabric.device)
         self.rows: list[dict[str, float]] = []
         self.best = -1.0
 
-    def fit(self) -> None:
+    def fit(self, run: Run) -> None:
         """Trains until the last epoch is done.
 
         AclnetError on a loss that is not finite, and on a checkpoint that does not fit.
         """
+        self.run = run
         self._resume()
         if self.fabric.is_global_zero:
             self.run.history.create(self.config.optim.epochs, self.splits.classes)
