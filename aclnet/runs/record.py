@@ -100,6 +100,21 @@ def environment() -> dict[str, str]:
     return {**found, "commit": commit} if commit else found
 
 
+def computing(processes: int, device: torch.device) -> dict[str, str]:
+    """What decides how sums are rounded, by name: with another one, weights end otherwise."""
+    cuda = device.type == "cuda"
+    return {
+        "torch": version("torch"),
+        "threads": str(torch.get_num_threads()),
+        "processes": str(processes),
+        "device": torch.cuda.get_device_name(device) if cuda else _processor(),
+    }
+
+
+def _processor() -> str:
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+
+
 def _commit() -> str:
     checkout = Path(__file__).resolve().parents[2]
     if not (checkout / ".git").exists():

@@ -25,6 +25,7 @@ from aclnet.retrieval.recognition import Recogniser
 from aclnet.runs.inference import Pass
 from aclnet.runs.inputs import Inputs, MakeInputs, clip_to_train
 from aclnet.runs.network import build_network, parameter_groups, start_from
+from aclnet.runs.record import computing
 from aclnet.runs.splits import selection
 from aclnet.runs.writing import naming
 from aclnet.training.meters import EpochMeter, figures
@@ -405,6 +406,7 @@ class Trainer:
                     "meter": meter,
                     "rows": self.rows,
                     "best": self.best,
+                    "computing": self._computing(),
                 },
             )
         self.fabric.barrier()
@@ -423,6 +425,21 @@ class Trainer:
         done, epochs = self.stream.epoch, self.config.optim.epochs
         where = f"after step {self.stream.step} of epoch {done + 1}" if self.stream.step else ""
         self.monitor.remark(f"goes on {where or f'after epoch {done}'} of {epochs}")
+        self._compare_computing(state.get("computing", {}))
+
+    def _computing(self) -> dict[str, str]:
+        return computing(self.fabric.world_size, self.fabric.device)
+
+    def _compare_computing(self, before: dict[str, str]) -> None:
+        """Says what rounds otherwise than before; checkpoints of before do not tell."""
+        now = self._computing()
+        names = [name for name, was in before.items() if now.get(name, was) != was]
+        if names:
+            changed = "; ".join(f"{name} {before[name]}, now {now[name]}" for name in names)
+            self.monitor.remark(
+                "the weights will not be those of a run without a break: it was trained with "
+                f"{changed}"
+            )
 
 
 @contextmanager

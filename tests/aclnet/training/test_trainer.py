@@ -515,6 +515,39 @@ def test_events_for_tensorboard(quick_run, train_quickly, stop_at, tmp_path, mon
             np.testing.assert_allclose([e.value for e in events.Scalars(name)], rows[name], 1e-6)
 
 
+def test_resuming_with_other_threads_is_remarked_upon(train_quickly, recorder, stop_at, tmp_path):
+    with pytest.raises(stop_at.Stopped):
+        train_quickly(tmp_path / "run", progress=stop_at(epochs=1))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    with pytest.raises(stop_at.Stopped):
+        train_quickly(tmp_path / "run", progress=_StopAndRemember(recorder, stop_at.Stopped))
+    assert recorder.remarks == [
+        "goes on after epoch 1 of 3",
+        "the weights will not be those of a run without a break: it was trained with threads "
+        f"{threads}, now {threads + 1}",
+    ]
+    torch.set_num_threads(threads)
+    run = Run(tmp_path / "run")
+    state = run.load("last")
+    del state["computing"]  # a checkpoint of before
+    run.save("last", state)
+    recorder.remarks.clear()
+    with pytest.raises(stop_at.Stopped):
+        train_quickly(tmp_path / "run", progress=_StopAndRemember(recorder, stop_at.Stopped))
+    assert recorder.remarks == ["goes on after epoch 1 of 3"]
+
+
+class _StopAndRemember:
+    """Remembers remarks, and stops at the first step."""
+
+    def __init__(self, recorder, stopped) -> None:
+        self.remark, self.stopped = recorder.remark, stopped
+
+    def step(self, *_: object) -> None:
+        raise self.stopped
+
+
 def test_a_batch_that_cannot_be_shared_is_refused(make_trainer):
     with pytest.raises(AclnetError, match=r"24 samples, less than one batch of 32.*batch_size"):
         make_trainer("optim.batch_size=32", "optim.accumulate=2", "loss.memory_rows=32")
