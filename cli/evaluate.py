@@ -65,7 +65,7 @@ def command(
         scores = scorer.score(Pass(progress=update))
     scores.save(file)
     per_class = scores.per_class(scorer.class_names)
-    per_class.to_csv(file.with_suffix(".per_class.csv"), index=False)
+    opened.save_tables(file, {"per_class": per_class})
     draw_confusion(scores.confusion(), scorer.class_names, file.with_suffix(".confusion.png"))
     if as_json:
         print_json({"run": str(opened.path), "split": scorer.name, **scorer.result(scores)})

@@ -46,6 +46,7 @@ def command(
     from aclnet.evaluation.figures import draw_bench
     from aclnet.evaluation.occlusion_bench import occlusion_bench
     from aclnet.pipelines.inputs.occlusion import Drop
+    from aclnet.runs.writing import writing
 
     opened, data = find_run_and_store(run, store)
     corruptions = [Drop.of(drop, data.layout, missing) for drop in drops]
@@ -55,8 +56,8 @@ def command(
         )
     # each choice of parts and of what missing means has files of its own
     file = opened.path / "occlusion" / f"{name}.{missing}.{','.join(drops)}"
-    file.parent.mkdir(exist_ok=True)
-    rows.to_csv(f"{file}.csv", index=False)
+    with writing(Path(f"{file}.csv")) as temporary:
+        rows.to_csv(temporary, index=False)
     measure = "top-1 accuracy" if opened.config.task == "action" else "rank-1"
     draw_bench(rows, f"{opened.name}, {name}", Path(f"{file}.png"), measure)
     if as_json:

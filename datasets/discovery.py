@@ -36,16 +36,28 @@ def find_raw(spec: DatasetSpec) -> Path:
 
 def newest_store(under: Path) -> Path:
     """The store that was finished last; AclnetError where there is none."""
-    return _newest(under, _STORES, "manifest.json", "store", "`aclnet prepare` makes one")
+    found = _found(under, _STORES, "manifest.json")
+    return _newest(found, under, _STORES, "store", "`aclnet prepare` makes one")
 
 
 def newest_run(under: Path) -> Path:
-    """The run whose record was written last; AclnetError where there is none."""
-    return _newest(under, _RUNS, "run.json", "run", "`aclnet train` makes one")
+    """The run whose record was written last; AclnetError where there is none.
+
+    Runs without a checkpoint are passed over: nothing can be done with them but train.
+    """
+    found = _found(under, _RUNS, "run.json")
+    trained = [run for run in found if any((run.parent / "checkpoints").glob("*.pt"))]
+    what = "run with a checkpoint" if found else "run"
+    return _newest(trained, under, _RUNS, what, "`aclnet train` makes one")
 
 
-def _newest(under: Path, patterns: tuple[str, ...], marker: str, what: str, remedy: str) -> Path:
-    found = [file for pattern in patterns for file in under.glob(f"{pattern}/{marker}")]
+def _found(under: Path, patterns: tuple[str, ...], marker: str) -> list[Path]:
+    return [file for pattern in patterns for file in under.glob(f"{pattern}/{marker}")]
+
+
+def _newest(
+    found: list[Path], under: Path, patterns: tuple[str, ...], what: str, remedy: str
+) -> Path:
     if not found:
         raise AclnetError(
             f"no {what} below {under.resolve()} (looked for {', '.join(patterns)}); "

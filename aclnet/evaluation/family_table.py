@@ -80,8 +80,7 @@ def family_table(run: Run, epoch: int | None = None) -> FamilyTable:
 
     AclnetError where the run has not come that far.
     """
-    temperatures = run.history.read_all("temperature")
-    trained = int(np.isfinite(temperatures).all(axis=1).sum())
+    trained = run.history.trained
     epoch = epoch or trained
     if not 1 <= epoch <= trained:
         raise AclnetError(f"{run.path} has trained {trained} epochs; there is no epoch {epoch} yet")
@@ -93,7 +92,7 @@ def family_table(run: Run, epoch: int | None = None) -> FamilyTable:
         Related(
             *(torch.from_numpy(run.history.read(n, epoch - 1)) for n in ("affinity", "family"))
         ),
-        temperatures[epoch - 1],
+        run.history.read("temperature", epoch - 1),
         np.flatnonzero(run.history.read_all("confusion/train")[:epoch].any(axis=(0, 2))),
     )
 
@@ -162,7 +161,12 @@ def counted_confusions(run: Run, epoch: int) -> NDArray[np.float64]:
     kind = "confusion/train" if settings.source == "train" else "confusion/eval"
     start = settings.start_epoch(run.config.optim.epochs)
     counts = np.zeros((len(run.class_names),) * 2)
-    for counted in run.history.read_all(kind)[start - 1 : epoch]:
+    for number, counted in enumerate(run.history.read_all(kind)[start - 1 : epoch], start=start):
+        if (counted < 0).any():
+            raise AclnetError(
+                f"{run.history.path / kind} has no confusions of epoch {number}, though it was "
+                "trained: the file is damaged; train the run again with --fresh"
+            )
         counts = decay * counts + counted
     np.fill_diagonal(counts, 0)
     return counts

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.formats.atomic import replacing
 from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store import zarr_io
+from aclnet.runs.writing import naming, writing
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,19 +34,31 @@ KINDS: dict[str, tuple[tuple[str, ...], str, float]] = {
 the value before it is written."""
 
 
-class History:
-    """The history of a run at `path`; rows are written once an epoch and read at will."""
+_NOT_EVERY_EPOCH = "confusion/eval"
+# Histories without this attribute left out the chunks of rows that hold the fill value alone. Only
+# a row of `family` can: the others are never written so.
+_WHOLE = "every_row_has_a_chunk"
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+
+class History:
+    """The history of a run at `path`; rows are written once an epoch and read at will.
+
+    What is damaged is never read as data: AclnetError where metadata or a chunk cannot be read, and
+    where the chunk of an epoch that was trained is missing.
+
+    `check` is called after an array was read: it may know more of the files.
+    """
+
+    def __init__(self, path: Path, check: Callable[[], None] | None = None) -> None:
+        self.path, self._check = path, check
 
     def create(self, epochs: int, class_names: list[str]) -> None:
         """Empty arrays for a run of `epochs`; nothing where they are there already."""
-        if (self.path / "zarr.json").is_file():
+        if (self.path / zarr_io.METADATA).is_file():
             return
         classes = len(class_names)
-        with replacing(self.path) as building:
-            zarr_io.create_group(building, {"class_names": class_names})
+        with writing(self.path) as building:
+            zarr_io.create_group(building, {"class_names": class_names, _WHOLE: True})
             for name, (axes, dtype, fill) in KINDS.items():
                 shape = (epochs, *(classes for _ in axes))
                 zarr_io.create_epochs(building, name, shape, dtype, fill, ("epoch", *axes))
@@ -53,21 +66,78 @@ class History:
     def write(self, epoch: int, rows: dict[str, NDArray[Any]]) -> None:
         """Sets rows of one epoch (from 0), by the array's name."""
         for name, row in rows.items():
-            zarr_io.open_array(self.path, name, "r+")[epoch] = row
+            array = self._open(name, "r+")
+            with naming(self.path / name):
+                zarr_io.write_epoch(array, epoch, row)
+
+    @property
+    def trained(self) -> int:
+        """How many epochs were trained: up to the last one that has a chunk in any array."""
+        arrays = {name: self._open(name) for name in KINDS}
+        if len({array.shape[0] for array in arrays.values()}) > 1:
+            raise self._damaged(f"{self.path}: the arrays have unequal numbers of epochs")
+        epochs = range(arrays["temperature"].shape[0])
+        written = [e for e in epochs if any(self._has_row(n, arrays[n], e) for n in arrays)]
+        return max(written, default=-1) + 1
 
     def read(self, name: str, epoch: int) -> NDArray[Any]:
         """One array's row of an epoch; negative epochs count from the end."""
-        return np.asarray(self._array(name)[epoch])
+        return self.read_all(name)[epoch]  # type: ignore[no-any-return]
 
     def read_all(self, name: str) -> NDArray[Any]:
         """One array over all epochs."""
-        return np.asarray(self._array(name)[:])
+        array = self._open(name)
+        self._check_chunks(name, array)
+        try:
+            values = np.asarray(array[:])
+        except zarr_io.DECODE_ERRORS as error:
+            raise self._damaged(f"{self.path / name} does not decode ({error})") from None
+        if self._check:
+            self._check()
+        return values
 
     def write_prototypes(self, prototypes: NDArray[np.float32]) -> None:
         """The class prototypes (C, 256) at the end of training."""
-        zarr_io.create_column(self.path, "prototype", prototypes, ("class", "feature"))
+        with naming(self.path / "prototype"):
+            zarr_io.create_column(self.path, "prototype", prototypes, ("class", "feature"))
 
-    def _array(self, name: str) -> Any:  # noqa: ANN401 - zarr's own type
-        if not (self.path / name / "zarr.json").is_file():
+    def _check_chunks(self, name: str, array: Any) -> None:  # noqa: ANN401 - zarr's own type
+        """AclnetError where a chunk is missing: zarr would read its rows as fill."""
+        if name == _NOT_EVERY_EPOCH or (name == "family" and not self._is_whole()):
+            return
+        for row in range(self.trained if name in KINDS else 1):
+            if not self._has_row(name, array, row):
+                file = self.path / name / zarr_io.chunk_of_row(array, row)
+                raise self._damaged(f"{file} is missing")
+
+    def _has_row(self, name: str, array: Any, row: int) -> bool:  # noqa: ANN401 - zarr's own type
+        return (self.path / name / zarr_io.chunk_of_row(array, row)).is_file()
+
+    def _is_whole(self) -> bool:
+        try:
+            return bool(zarr_io.open_group(self.path).attrs.get(_WHOLE))
+        except zarr_io.DECODE_ERRORS as error:
+            raise self._unreadable("", error) from None
+
+    def _open(self, name: str, mode: str = "r") -> Any:  # noqa: ANN401 - zarr's own type
+        """An array whose rows are those of `KINDS`, each in one chunk."""
+        if not self.path.is_dir():
             raise AclnetError(f"{self.path} holds no {name}: no epoch was trained yet")
-        return zarr_io.open_array(self.path, name)
+        try:
+            array = zarr_io.open_array(self.path, name, mode)
+        except zarr_io.DECODE_ERRORS as error:
+            raise self._unreadable(name, error) from None
+        axes, dtype, _ = KINDS.get(name, (("feature",), "float32", 0))
+        chunk = (1 if name in KINDS else array.shape[0], *array.shape[1:])
+        if (array.ndim, array.dtype, array.chunks) != (1 + len(axes), np.dtype(dtype), chunk):
+            raise self._unreadable(name, "it describes another array")
+        return array
+
+    def _unreadable(self, name: str, why: object) -> AclnetError:
+        return self._damaged(f"{self.path / name / zarr_io.METADATA} is missing or damaged ({why})")
+
+    def _damaged(self, problem: str) -> AclnetError:
+        return AclnetError(
+            f"{problem}; resume the training if it was interrupted in this epoch, "
+            "or train again with --fresh"
+        )

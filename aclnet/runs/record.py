@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -72,9 +74,18 @@ class RunRecord(Record):
     imported: ImportRecord | None = None
     environment: dict[str, str]
     """Versions, machine, commit."""
+    config_sha256: str | None = None
+    """Of `config.toml`; None in runs of before."""
     finished: bool = False
     result: dict[str, Any] | None = None
     """Figures by name, once it is finished."""
+    files: dict[str, str] | None = None
+    """Digests of checkpoints and history by name, once it is finished; None in runs of before."""
+
+
+def record_digest(values: dict[str, Any]) -> str:
+    """What `run.json` says of its own content, under `sha256`."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def environment() -> dict[str, str]:
@@ -87,6 +98,21 @@ def environment() -> dict[str, str]:
         found["gpu"] = torch.cuda.get_device_name()
     commit = _commit()
     return {**found, "commit": commit} if commit else found
+
+
+def computing(processes: int, device: torch.device) -> dict[str, str]:
+    """What decides how sums are rounded, by name: with another one, weights end otherwise."""
+    cuda = device.type == "cuda"
+    return {
+        "torch": version("torch"),
+        "threads": str(torch.get_num_threads()),
+        "processes": str(processes),
+        "device": torch.cuda.get_device_name(device) if cuda else _processor(),
+    }
+
+
+def _processor() -> str:
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _commit() -> str:

@@ -7,25 +7,30 @@ import json
 import os
 import shutil
 import tomllib
+import zlib
 from contextlib import contextmanager
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile, ZipFile
 
 import pandas as pd
 import torch
 
 from aclnet.datasets.formats import atomic, locks
-from aclnet.datasets.formats.atomic import replacing, write_json
+from aclnet.datasets.formats.atomic import write_json
 from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.spec.records import parse_record
-from aclnet.datasets.store import manifest
+from aclnet.datasets.store import manifest, zarr_io
 from aclnet.datasets.store.store import Store
 from aclnet.runs.config import Config, validate
 from aclnet.runs.history import History
 from aclnet.runs.inputs import channels
-from aclnet.runs.record import FORMAT, RunRecord, StoreRecord, environment
+from aclnet.runs.record import FORMAT, RunRecord, StoreRecord, environment, record_digest
 from aclnet.runs.splits import Fold
+from aclnet.runs.writing import naming, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -35,8 +40,13 @@ if TYPE_CHECKING:
     from aclnet.runs.splits import Splits
 
 _RECORD, _CONFIG, _SPLIT, _LOCK = "run.json", "config.toml", "split.csv", "lock"
+_HISTORY = "history.zarr"
+_RESTORE = "restore it from a copy, or train again with --fresh"
 # what torch.load raises on files that are cut off, not checkpoints, or hold other objects
-_DAMAGED = (RuntimeError, EOFError, OSError, ValueError, KeyError, UnpicklingError)
+_DAMAGED = (
+    *(RuntimeError, EOFError, OSError, ValueError, KeyError, UnpicklingError),
+    *(BadZipFile, zlib.error),
+)
 
 
 class Run:
@@ -54,7 +64,8 @@ class Run:
         self.path = path
         try:
             values = json.loads((path / _RECORD).read_text(encoding="utf-8"))
-            settings = tomllib.loads((path / _CONFIG).read_text(encoding="utf-8"))
+            config = (path / _CONFIG).read_bytes()
+            settings = tomllib.loads(config.decode())
         except OSError as error:
             raise AclnetError(
                 f"{path} is no run of aclnet: {error.filename} cannot be read ({error.strerror})"
@@ -63,7 +74,17 @@ class Run:
             raise AclnetError(f"{path}: {_RECORD} or {_CONFIG} is damaged: {error}") from None
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise AclnetError(f"{path}: written by another version of aclnet; train it again")
+        written = values.pop("sha256", None)
+        if written is not None and written != record_digest(values):
+            raise AclnetError(f"{path / _RECORD} is not what was written; {_RESTORE}")
         self.record = parse_record(RunRecord, values, str(path / _RECORD), "train it again")
+        written = self.record.config_sha256
+        if written is not None and written != hashlib.sha256(config).hexdigest():
+            raise AclnetError(
+                f"{path / _CONFIG} was changed after the training began, and the weights are of "
+                f"the settings of then; {_RESTORE}"
+            )
+        self._compared: set[str] = set()
         self.config: Config = validate(settings, str(path / _CONFIG))
 
     @classmethod
@@ -102,10 +123,14 @@ class Run:
         """A new run's folder. AclnetError where it cannot be written."""
         try:
             path.mkdir(parents=True, exist_ok=True)
-            (path / _CONFIG).write_text(config.to_toml(), encoding="utf-8")
+            text = config.to_toml().encode()
+            with atomic.replacing(path / _CONFIG) as temporary:
+                temporary.write_bytes(text)
             if split_file:
-                shutil.copyfile(split_file, path / _SPLIT)
-            write_json(path / _RECORD, record.model_dump(mode="json"))
+                with atomic.replacing(path / _SPLIT) as temporary:
+                    shutil.copyfile(split_file, temporary)
+            sha256 = hashlib.sha256(text).hexdigest()
+            _write_record(path, record.model_copy(update={"config_sha256": sha256}))
         except OSError as error:
             raise AclnetError(f"{path} cannot be written: {error.strerror}; use --out") from None
         return cls(path)
@@ -165,7 +190,7 @@ class Run:
 
     @property
     def history(self) -> History:
-        return History(self.path / "history.zarr")
+        return History(self.path / _HISTORY, partial(self._compare, _HISTORY))
 
     def scores(self, split: str) -> Path:
         """Where the scores of a split are."""
@@ -184,18 +209,24 @@ class Run:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Marks the run as finished with its result."""
-        self.record = self.record.model_copy(update={"finished": True, "result": result})
-        write_json(self.path / _RECORD, self.record.model_dump(mode="json"))
+        names = (_HISTORY, *(f"checkpoints/{name}.pt" for name in ("last", "best")))
+        files = {name: _digest(self.path / name) for name in names if (self.path / name).exists()}
+        changes = {"finished": True, "result": result, "files": files}
+        record = self.record.model_copy(update=changes)
+        with naming(self.path / _RECORD):
+            _write_record(self.path, record)
+        self.record = record
 
     def checkpoint(self, name: str) -> Path:
         return self.path / "checkpoints" / f"{name}.pt"
 
     def save(self, name: str, state: dict[str, Any]) -> None:
         """Writes a checkpoint so that after a crash there is the old one or the new one."""
-        path = self.checkpoint(name)
-        path.parent.mkdir(exist_ok=True)
-        with replacing(path) as temporary:
-            torch.save(state, temporary)
+        # torch writes to memory: its own writing turns a full disk into a RuntimeError
+        content = BytesIO()
+        torch.save(state, content)
+        with writing(self.checkpoint(name)) as temporary:
+            temporary.write_bytes(content.getbuffer())
 
     def load(self, name: str) -> dict[str, Any] | None:
         """A checkpoint on the CPU, None where there is none.
@@ -206,13 +237,25 @@ class Run:
         if not path.is_file():
             return None
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+            _check_zip(path)
+            state = torch.load(path, map_location="cpu", weights_only=True)
         except _DAMAGED:
             # torch's own message proposes to load such a file without restrictions
             raise AclnetError(
                 f"{path} was not loaded: it is damaged, or holds other objects than tensors and "
                 "plain values; train again with --fresh"
             ) from None
+        self._compare(f"checkpoints/{name}.pt")
+        return state  # type: ignore[no-any-return]
+
+    def _compare(self, name: str) -> None:
+        """AclnetError where a file or folder of a finished run is not what it was at the end."""
+        written = (self.record.files or {}).get(name) if self.finished else None
+        if written is None or name in self._compared:
+            return
+        if _digest(self.path / name) != written:
+            raise AclnetError(f"{self.path / name} is not what was written; {_RESTORE}")
+        self._compared.add(name)
 
     @contextmanager
     def fitting(self, name: str) -> Iterator[None]:
@@ -250,9 +293,9 @@ class Run:
 
     def save_tables(self, scores: Path, tables: Mapping[str, pd.DataFrame]) -> None:
         """Writes the tables of a protocol beside the scores they belong to."""
-        scores.parent.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
-            table.to_csv(scores.with_suffix(f".{name}.csv"), index=False)
+            with writing(scores.with_suffix(f".{name}.csv")) as temporary:
+                table.to_csv(temporary, index=False)
 
     def load_tables(self, scores: Path) -> dict[str, pd.DataFrame]:
         """The tables beside scores, by name."""
@@ -266,7 +309,7 @@ class Run:
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replaces metrics.csv."""
-        with replacing(self.path / "metrics.csv") as temporary:
+        with writing(self.path / "metrics.csv") as temporary:
             pd.DataFrame(rows).to_csv(temporary, index=False)
 
     def open_store(self) -> Store:
@@ -290,6 +333,28 @@ class Run:
         )
 
 
+def _write_record(path: Path, record: RunRecord) -> None:
+    values = record.model_dump(mode="json")
+    write_json(path / _RECORD, {**values, "sha256": record_digest(values)})
+
+
+def _digest(path: Path) -> str:
+    """sha256 of a file, or of the names and contents of all files of a Zarr group."""
+    if path.is_file():
+        return manifest.describe_file(path).sha256
+    files = (f for f in path.rglob("*") if f.name == zarr_io.METADATA or f.name.isdigit())
+    content = {f.relative_to(path).as_posix(): _digest(f) for f in files if f.is_file()}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _check_zip(path: Path) -> None:
+    """BadZipFile where an entry has other bytes than were written: torch does not look."""
+    with ZipFile(path) as file:
+        damaged = file.testzip()
+    if damaged:
+        raise BadZipFile(damaged)
+
+
 def is_run(path: Path) -> bool:
     """Is there a run, finished or not, at `path`?"""
     return (path / _RECORD).is_file()
@@ -302,6 +367,14 @@ def is_finished(path: Path) -> bool:
     except AclnetError:
         return False
     return run.finished and run.record.name == path.name
+
+
+def delete_run(path: Path) -> None:
+    """Deletes a run's folder. AclnetError where another process trains it."""
+    run = Run.__new__(Run)  # a damaged one is deleted too
+    run.path = path
+    with run.claimed():
+        atomic.remove(path)
 
 
 def check_out(path: Path) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from aclnet.datasets.formats.atomic import replacing
 from aclnet.datasets.spec import AclnetError, first_of
+from aclnet.runs.writing import writing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,8 +64,7 @@ class Scores:
 
     def save(self, path: Path) -> None:
         """Writes `ids`, `scores`, `labels` to an npz, whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary, temporary.open("wb") as file:
+        with writing(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, ids=self.ids, scores=self.scores, labels=self.labels)
 
     @classmethod

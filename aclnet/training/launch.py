@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.formats import atomic
 from aclnet.datasets.spec import AclnetError
 from aclnet.retrieval.ranking import equal_error_threshold
 from aclnet.retrieval.recognition import chance
 from aclnet.runs.device import resolve_accelerator
 from aclnet.runs.network import HEAD, load_model
-from aclnet.runs.run import Run, check_out, is_run, run_folder, run_name
+from aclnet.runs.run import Run, check_out, delete_run, is_run, run_folder, run_name
 from aclnet.runs.splits import choose_splits
 from aclnet.training.trainer import Trainer
 
@@ -93,35 +92,44 @@ def train(
     """Trains a run and scores its test split; a run that was stopped goes on.
 
     `fabric` is launched. A finished run is returned as it is. AclnetError where `out` holds
-    something else, and on whatever does not fit.
+    something else, where another process trains the run, and on whatever does not fit; nothing is
+    written or deleted before it is known that the training can start.
     """
     config = request.config
     name, splits, origin = plan_run(store, request)
     _check_world(config, fabric.world_size)
-    initial = _initial(request.init_from, store, splits, monitor) if request.init_from else None
     path = run_folder(store, name, out)
     check_out(path)
+    if is_run(path) and not request.fresh:
+        run = _opened(path, name)
+        if run.finished:
+            monitor.remark("was finished before; --fresh trains it again")
+            return run
+    initial = _initial(request.init_from, store, splits, monitor) if request.init_from else None
+    trainer = Trainer(fabric, config, store, splits, monitor, initial)
     fabric.barrier()  # every process has looked before the first one writes
     if fabric.is_global_zero:
         if request.fresh and is_run(path):
-            atomic.remove(path)
+            delete_run(path)
         Run.create(path, name, config, store, splits, origin)
     fabric.barrier()
+    run = _opened(path, name)
+    if config.select == "test" and config.loss.families.source == "val":
+        monitor.remark("validation is on the test set: families come from its confusions")
+    with run.claimed() if fabric.is_global_zero else nullcontext():
+        trainer.fit(run)
+        _finish(trainer)
+    return run
+
+
+def _opened(path: Path, name: str) -> Run:
+    """The run at `path`. AclnetError where it is not the one that was asked for."""
     run = Run(path)
     if run.record.name != name:
         raise AclnetError(
             f"{path} is run {run.record.name}, of another configuration, split or store; "
             "choose another --out, or replace it with --fresh"
         )
-    if run.finished:
-        monitor.remark("was finished before; --fresh trains it again")
-        return run
-    if config.select == "test" and config.loss.families.source == "val":
-        monitor.remark("validation is on the test set: families come from its confusions")
-    with run.claimed() if fabric.is_global_zero else nullcontext():
-        trainer = Trainer(fabric, config, store, splits, run, monitor, initial)
-        trainer.fit()
-        _finish(trainer)
     return run
 
 

@@ -23,6 +23,7 @@ from aclnet.runs.config import build_config
 from aclnet.runs.run import Run, is_finished, runs_folder
 from aclnet.runs.scores import Scores
 from aclnet.runs.splits import Fold, choose_splits
+from aclnet.runs.writing import writing
 from aclnet.training.jobs import plan_job
 from aclnet.training.launch import TrainingRequest
 
@@ -252,9 +253,9 @@ def write_results(sweep: Sweep) -> pd.DataFrame:
     """
     scores = finished_scores(sweep)
     settings = settings_table(sweep, scores)
-    sweep.folder.mkdir(parents=True, exist_ok=True)
-    runs_table(sweep).to_csv(sweep.folder / "runs.csv", index=False)
-    settings.to_csv(sweep.folder / "settings.csv", index=False)
+    for name, table in (("runs", runs_table(sweep)), ("settings", settings)):
+        with writing(sweep.folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False)
     if scores:
         results = pd.DataFrame(
             {**dict(zip(sweep.keys, setting, strict=True)), "top1": found.top1}

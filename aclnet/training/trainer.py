@@ -25,7 +25,9 @@ from aclnet.retrieval.recognition import Recogniser
 from aclnet.runs.inference import Pass
 from aclnet.runs.inputs import Inputs, MakeInputs, clip_to_train
 from aclnet.runs.network import build_network, parameter_groups, start_from
+from aclnet.runs.record import computing
 from aclnet.runs.splits import selection
+from aclnet.runs.writing import naming
 from aclnet.training.meters import EpochMeter, figures
 
 if TYPE_CHECKING:
@@ -76,8 +78,12 @@ class _Validation(NamedTuple):
 class Trainer:
     """Trains one run to its end; `fit` goes on from the run's last checkpoint.
 
-    `initial` holds weights to start from, see `start_from`.
+    `initial` holds weights to start from, see `start_from`. What cannot be trained is an
+    AclnetError here, before the run has a folder.
     """
+
+    run: Run
+    """The run, once `fit` has begun."""
 
     def __init__(
         self,
@@ -85,12 +91,11 @@ class Trainer:
         config: Config,
         store: Store,
         splits: Splits,
-        run: Run,
         monitor: TrainingMonitor,
         initial: dict[str, Tensor] | None = None,
     ) -> None:
         self.fabric, self.config, self.store, self.splits = fabric, config, store, splits
-        self.run, self.monitor = run, monitor
+        self.monitor = monitor
         self.share = Share(fabric.global_rank, fabric.world_size)
         self.classes = len(splits.classes)
         torch.manual_seed(config.seed)
@@ -111,16 +116,18 @@ class Trainer:
             store, config.data, fabric.device, spec=config.augment, class_of=self.class_of
         )
         self.stream = self._open_stream()
+        self._steps()
         self.class_weights = self._class_weights()
         self.meter = EpochMeter(self.classes, fabric.device)
         self.rows: list[dict[str, float]] = []
         self.best = -1.0
 
-    def fit(self) -> None:
+    def fit(self, run: Run) -> None:
         """Trains until the last epoch is done.
 
         AclnetError on a loss that is not finite, and on a checkpoint that does not fit.
         """
+        self.run = run
         self._resume()
         if self.fabric.is_global_zero:
             self.run.history.create(self.config.optim.epochs, self.splits.classes)
@@ -367,9 +374,10 @@ class Trainer:
             },
         )
         self.run.write_metrics(self.rows)
-        for name, value in self.rows[-1].items():
-            log.add_scalar(name, value, epoch + 1)
-        log.flush()
+        with naming(self.run.path / "tb"):
+            for name, value in self.rows[-1].items():
+                log.add_scalar(name, value, epoch + 1)
+            log.flush()
 
     @contextmanager
     def _event_log(self) -> Iterator[SummaryWriter | None]:
@@ -398,6 +406,7 @@ class Trainer:
                     "meter": meter,
                     "rows": self.rows,
                     "best": self.best,
+                    "computing": self._computing(),
                 },
             )
         self.fabric.barrier()
@@ -416,6 +425,21 @@ class Trainer:
         done, epochs = self.stream.epoch, self.config.optim.epochs
         where = f"after step {self.stream.step} of epoch {done + 1}" if self.stream.step else ""
         self.monitor.remark(f"goes on {where or f'after epoch {done}'} of {epochs}")
+        self._compare_computing(state.get("computing", {}))
+
+    def _computing(self) -> dict[str, str]:
+        return computing(self.fabric.world_size, self.fabric.device)
+
+    def _compare_computing(self, before: dict[str, str]) -> None:
+        """Says what rounds otherwise than before; checkpoints of before do not tell."""
+        now = self._computing()
+        names = [name for name, was in before.items() if now.get(name, was) != was]
+        if names:
+            changed = "; ".join(f"{name} {before[name]}, now {now[name]}" for name in names)
+            self.monitor.remark(
+                "the weights will not be those of a run without a break: it was trained with "
+                f"{changed}"
+            )
 
 
 @contextmanager

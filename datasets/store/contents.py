@@ -5,7 +5,8 @@
 shard; rows that belong to no sequence are NaN (`keypoint`), -1 (`index`) or False (`present`).
 
 Nothing that is damaged is ever read as data: opening compares every file's size, and the metadata's
-hash, with the manifest, and each chunk has a checksum of its own.
+hash, with the manifest. A file's own hash is compared when an opened store reads it first, because
+files of equal size may have been exchanged, and each chunk has a checksum of its own.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class StoreContents:
         self._files = self.manifest.all_files
         for name in self._files:
             self._check_size(name)
-        self._check_metadata()
+        self._check_content(zarr_io.METADATA)  # holds the metadata of all arrays
+        self._compared: set[str] = set()
         self._group = zarr_io.open_group(self.path)
         self.attributes = parse_record(
             StoreAttributes, dict(self._group.attrs), f"{self.path}", "prepare the store again"
@@ -270,6 +272,9 @@ class StoreContents:
         """Rows of an array that lie in one file."""
         file = zarr_io.shard_file(name, shard, array.ndim)
         self._check_size(file)  # zarr reads a file that is gone as fill
+        if file not in self._compared:
+            self._check_content(file)
+            self._compared.add(file)
         try:
             return np.asarray(array[rows])
         except zarr_io.DECODE_ERRORS as error:
@@ -283,10 +288,13 @@ class StoreContents:
         if problem:
             raise self._damaged(problem)
 
-    def _check_metadata(self) -> None:
-        """The root's metadata hold those of all arrays: a wrong digit there shifts every row."""
-        file = self.path / zarr_io.METADATA
-        if manifests.describe_file(file) != self._files.get(zarr_io.METADATA):
+    def _check_content(self, name: str) -> None:
+        file = self.path / name
+        try:
+            same = manifests.describe_file(file) == self._files.get(name)
+        except OSError as error:
+            raise self._damaged(f"{file} cannot be read ({error.strerror})") from None
+        if not same:
             raise self._damaged(f"{file} has other bytes than were written")
 
     def _damaged(self, problem: str) -> AclnetError:

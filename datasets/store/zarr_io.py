@@ -21,8 +21,21 @@ _CHUNK_BYTES = 3 << 19  # 4,096 rows of 25 joints: halves of it read a tenth slo
 
 METADATA = "zarr.json"
 """File of a group's or an array's metadata."""
-DECODE_ERRORS = (ValueError, RuntimeError, OSError, TypeError, LookupError, OverflowError)
-"""What zarr and its codecs raise over damaged chunks."""
+DECODE_ERRORS = (
+    ValueError,
+    RuntimeError,
+    OSError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    MemoryError,
+)
+"""What zarr and its codecs raise over damaged chunks and metadata."""
+
+# A file that is absent must mean damage, never "all fill".
+_WHOLE: Any = {"write_empty_chunks": True}
 
 
 def create_group(path: Path, attributes: dict[str, Any]) -> None:
@@ -86,8 +99,7 @@ def create_frames(
         compressors=_CODECS,
         fill_value=fill,
         dimension_names=axes,
-        # A shard that is absent must mean damage, never "all fill".
-        config={"write_empty_chunks": True},
+        config=_WHOLE,
     )
 
 
@@ -101,7 +113,7 @@ def create_column(path: Path, name: str, values: NDArray[Any], axes: tuple[str, 
         dtype=str if text else values.dtype,
         compressors=_CODECS,
         dimension_names=axes,
-        config={"write_empty_chunks": True},
+        config=_WHOLE,
         overwrite=True,  # a killed preparation writes its columns again
     )
     if values.size:
@@ -131,6 +143,17 @@ def open_group(path: Path) -> zarr.Group:
 def open_array(path: Path, name: str, mode: str = "r") -> Any:  # noqa: ANN401 - zarr's own type
     """Array `name` of the group at `path`."""
     return zarr.open_array(path / name, mode=mode)
+
+
+def write_epoch(array: Any, epoch: int, row: NDArray[Any]) -> None:  # noqa: ANN401 - zarr's own type
+    """Writes one row of an array of `create_epochs`, also where it is all fill."""
+    array.with_config(_WHOLE)[epoch] = row
+
+
+def chunk_of_row(array: Any, row: int) -> str:  # noqa: ANN401 - zarr's own type
+    """Path, relative to the array, of the chunk that holds a row from its first column on."""
+    place = (row // array.chunks[0], *[0] * (array.ndim - 1))
+    return str(array.metadata.encode_chunk_key(place))
 
 
 def write_shard(path: Path, name: str, shard: int, block: NDArray[Any]) -> None:

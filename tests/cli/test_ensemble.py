@@ -36,8 +36,9 @@ def own(streams, tmp_path, monkeypatch):
     return tmp_path / "runs"
 
 
-def change_seed(run, seed: int) -> None:
+def change_seed(run, seed: int, change_record) -> None:
     """Another seed, and scores that are another's."""
+    change_record(run, config_sha256=None)
     file = run / "config.toml"
     file.write_text(re.sub(r"(?m)^seed = \d+", f"seed = {seed}", file.read_text()))
     opened = Run(run)
@@ -45,7 +46,7 @@ def change_seed(run, seed: int) -> None:
     Scores(scores.ids, np.roll(scores.scores, 1, axis=0), scores.labels).save(opened.test_scores)
 
 
-def test_what_a_person_sees(own, aclnet):
+def test_what_a_person_sees(own, aclnet, change_record):
     answer = aclnet("ensemble", "j", "b")
     assert answer.code == 0, answer.err
     words = " ".join(answer.out.split())
@@ -53,7 +54,7 @@ def test_what_a_person_sees(own, aclnet):
         assert said in words
     assert max(map(len, answer.out.splitlines())) <= 80
     shutil.copytree("j", "again")
-    change_seed(own / "again", 7)
+    change_seed(own / "again", 7, change_record)
     seen = aclnet("ensemble", "j", "again").out
     assert "2 seeds of j, 1:1" in seen
     assert "modalities" not in seen

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pickle
 import shutil
 import tomllib
+from contextlib import contextmanager
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -26,6 +31,7 @@ from aclnet.runs.run import (
     run_name,
     runs_folder,
 )
+from aclnet.runs.scores import Scores
 from aclnet.runs.splits import protocol_splits
 
 
@@ -41,7 +47,15 @@ def test_a_run_says_how_it_came_about(quick_run, store):
     assert record["store"] == {"path": str(store.path.resolve()), "digest": store.digest}
     assert record["split"] == {"protocol": "xsub"}
     assert record["environment"]["torch"] == torch.__version__
+    digest = record.pop("sha256")
     assert record == quick_run.record.model_dump(mode="json")
+    text = json.dumps(record, sort_keys=True)
+    assert digest == hashlib.sha256(text.encode()).hexdigest()
+    config = (quick_run.path / "config.toml").read_bytes()
+    assert record["config_sha256"] == hashlib.sha256(config).hexdigest()
+    last = (quick_run.path / "checkpoints" / "last.pt").read_bytes()
+    assert record["files"]["checkpoints/last.pt"] == hashlib.sha256(last).hexdigest()
+    assert set(record["files"]) == {"checkpoints/last.pt", "history.zarr"}
     assert quick_run.layout == store.layout
     assert quick_run.class_names == store.class_names
     assert quick_run.finished
@@ -140,29 +154,127 @@ def test_what_is_no_run(tmp_path, copied_run):
             Run(copied_run.path)
 
 
-def test_a_configuration_that_was_changed_by_hand(copied_run):
+@pytest.mark.parametrize("change", [("lr = 0.8", "lr = 0.7"), ("epochs = 3", "epochs = 0"), None])
+def test_a_configuration_that_was_changed_or_cut(change, copied_run):
     config = copied_run.path / "config.toml"
-    config.write_text(config.read_text().replace("epochs = 3", "epochs = 0"))
+    text = config.read_text()
+    # what is left of a file that was cut between two sections is a valid configuration
+    changed = text.replace(*change) if change else text[: text.index("[optim]")]
+    assert changed != text
+    config.write_text(changed)
+    with pytest.raises(AclnetError, match=r"config\.toml was changed after .*--fresh"):
+        Run(copied_run.path)
+
+
+def test_a_configuration_of_before_that_was_changed(copied_run, change_record):
+    """Runs without its hash are opened as they were."""
+    change_record(copied_run.path, config_sha256=None, files=None)
+    config = copied_run.path / "config.toml"
+    text = config.read_text()
+    config.write_text(text.replace("lr = 0.8", "lr = 0.7"))
+    assert Run(copied_run.path).config.optim.lr == 0.7
+    config.write_text(text.replace("epochs = 3", "epochs = 0"))
     with pytest.raises(AclnetError, match=r"config\.toml: optim\.epochs: .*not 0"):
         Run(copied_run.path)
 
 
-def test_checkpoints_are_replaced_whole(copied_run, monkeypatch):
-    before = copied_run.checkpoint("last").read_bytes()
+def test_a_record_that_was_changed(copied_run):
+    file = copied_run.path / "run.json"
+    text = file.read_text()
+    for old, new in (("drink water", "drink later"), ('"channels": 3', '"channels": 2')):
+        assert old in text
+        file.write_text(text.replace(old, new))
+        with pytest.raises(AclnetError, match=r"run\.json is not what was written.*--fresh"):
+            Run(copied_run.path)
 
-    def die(state, path):
-        path.write_bytes(b"half a check")
+
+@pytest.fixture
+def of_before(copied_run, change_record) -> Run:
+    """A run without digests."""
+    change_record(copied_run.path, config_sha256=None, files=None)
+    return Run(copied_run.path)
+
+
+def test_a_checkpoint_of_another_run(copied_run):
+    """Sound, fitting, and not this run's."""
+    state = copied_run.load("last")
+    state["network"]["model.fc_cls.bias"] += 1
+    copied_run.save("last", state)
+    with pytest.raises(AclnetError, match=r"last\.pt is not what was written.*--fresh"):
+        load_model(Run(copied_run.path))
+
+
+def test_a_flipped_bit_of_a_checkpoint(of_before):
+    """In the middle of the weights, where torch does not look."""
+    path = of_before.checkpoint("last")
+    data = bytearray(path.read_bytes())
+    for share in (0.3, 0.6, 0.9):
+        flipped = bytearray(data)
+        flipped[int(share * len(data))] ^= 1
+        path.write_bytes(flipped)
+        with pytest.raises(AclnetError, match=r"last\.pt was not loaded: .*--fresh"):
+            load_model(of_before)
+    path.write_bytes(data)
+    load_model(of_before)
+
+
+def test_checkpoints_are_replaced_whole(of_before, monkeypatch):
+    before = of_before.checkpoint("last").read_bytes()
+
+    def die(path, content):
+        with path.open("wb") as file:
+            file.write(content[:12])
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(torch, "save", die)
+        patch.setattr(Path, "write_bytes", die)
         with pytest.raises(KeyboardInterrupt):
-            copied_run.save("last", {})
-    assert copied_run.checkpoint("last").read_bytes() == before
-    copied_run.save("last", {"x": torch.ones(2)})
-    assert torch.equal(copied_run.load("last")["x"], torch.ones(2))
-    assert [p.name for p in copied_run.checkpoint("last").parent.iterdir()] == ["last.pt"]
-    assert copied_run.load("best") is None
+            of_before.save("last", {})
+    assert of_before.checkpoint("last").read_bytes() == before
+    of_before.save("last", {"x": torch.ones(2)})
+    assert torch.equal(of_before.load("last")["x"], torch.ones(2))
+    assert [p.name for p in of_before.checkpoint("last").parent.iterdir()] == ["last.pt"]
+    assert of_before.load("best") is None
+
+
+@contextmanager
+def full_disk():
+    """Inside, a file of this process that grows beyond 4 KB is refused by the system."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_keeps_what_was_there(copied_run):
+    noise = np.random.default_rng(0).random((3000, 6)).astype(np.float32)
+    table = pd.DataFrame(noise)
+    scores = Scores(np.arange(3000).astype(str), noise, np.zeros(3000, np.int64))
+    table_file = copied_run.test_scores.with_suffix(".found.csv")
+    table_file.write_text("old")
+    writers = {
+        copied_run.checkpoint("last"): lambda: copied_run.save("last", {"x": torch.rand(9999)}),
+        copied_run.path / "metrics.csv": lambda: copied_run.write_metrics(table.to_dict("records")),
+        copied_run.test_scores: lambda: scores.save(copied_run.test_scores),
+        table_file: lambda: copied_run.save_tables(copied_run.test_scores, {"found": table}),
+        copied_run.path / "run.json": lambda: copied_run.finish({"x": noise.tolist()}),
+    }
+    names = sorted(str(f) for f in copied_run.path.rglob("*"))
+    for file, write in writers.items():
+        before = file.read_bytes()
+        with full_disk(), pytest.raises(AclnetError, match=f"{file} cannot be written .*again"):
+            write()
+        assert file.read_bytes() == before
+    assert sorted(str(f) for f in copied_run.path.rglob("*")) == names
+    prototypes = np.random.default_rng(0).random((100, 256)).astype(np.float32)
+    with (
+        full_disk(),
+        pytest.raises(AclnetError, match=r"history\.zarr/prototype cannot be written"),
+    ):
+        copied_run.history.write_prototypes(prototypes)
 
 
 class Malicious:
@@ -198,11 +310,11 @@ def test_a_truncated_checkpoint(share, copied_run):
         load_model(copied_run)
 
 
-def test_a_checkpoint_of_something_else(copied_run):
+def test_a_checkpoint_of_something_else(of_before):
     for state in ({}, {"network": {"model.fc_cls.weight": torch.zeros(2)}}, {"network": {}}):
-        copied_run.save("last", state)
+        of_before.save("last", state)
         with pytest.raises(AclnetError, match=r"last\.pt does not fit the run's configuration"):
-            load_model(copied_run)
+            load_model(of_before)
 
 
 def test_a_run_without_a_checkpoint(copied_run):

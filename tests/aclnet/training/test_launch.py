@@ -34,6 +34,15 @@ def test_fresh_replaces_a_run_and_nothing_else(train_quickly, recorder, tmp_path
     other = train_quickly(tmp_path / "run", "optim.epochs=2", fresh=True)
     assert other.record.name != first.record.name
     assert len(pd.read_csv(other.path / "metrics.csv")) == 2
+    content = {file: file.read_bytes() for file in other.path.rglob("*") if file.is_file()}
+    refused = ("optim.batch_size=32", "optim.accumulate=2")
+    with pytest.raises(AclnetError, match="less than one batch"):
+        train_quickly(tmp_path / "run", *refused, fresh=True)
+    with other.claimed(), pytest.raises(AclnetError, match="is being trained by another process"):
+        train_quickly(tmp_path / "run", "optim.epochs=2", fresh=True)
+    assert {f: f.read_bytes() for f in other.path.rglob("*") if f.is_file()} == content
+    (other.path / "config.toml").write_text("damaged")
+    train_quickly(tmp_path / "run", "optim.epochs=1", fresh=True)
     thesis = tmp_path / "thesis"
     thesis.mkdir()
     (thesis / "chapter1.tex").write_text("precious")
@@ -50,6 +59,8 @@ def test_nothing_is_left_behind_by_settings_that_cannot_work(store, quick, train
         (("data.protocol=xview",), {}, "0 training"),
         ((), {"select": "val", "split_file": only_train}, "needs validation"),
         (("data.protocol=nobody",), {}, "no split"),
+        (("data.per_class=2", "optim.batch_size=16"), {}, "holds 8 classes, and this split has 6"),
+        (("optim.batch_size=32", "optim.accumulate=2"), {}, "less than one batch of 32"),
     ]
     for settings, options, message in attempts:
         with pytest.raises(AclnetError, match=message):

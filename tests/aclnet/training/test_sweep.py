@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from math import isnan
 
@@ -41,16 +40,14 @@ def plan(store, quick_settings, tmp_path):
 
 
 @pytest.fixture
-def finish(quick_run):
+def finish(quick_run, change_record):
     """Makes a finished run of a cell, right about the samples that it is told."""
 
     def do(cell, ids, right) -> Scores:
         path = cell.job.path
         shutil.copytree(quick_run.path, path)
         scores = scores_of(ids, right)
-        record = json.loads((path / "run.json").read_text())
-        record |= {"name": path.name, "result": {"top1": scores.top1}}
-        (path / "run.json").write_text(json.dumps(record))
+        change_record(path, name=path.name, result={"top1": scores.top1})
         scores.save(Run(path).test_scores)
         return scores
 

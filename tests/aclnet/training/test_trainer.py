@@ -43,10 +43,20 @@ def make_trainer(store, quick, recorder, tmp_path):
         config = quick(*settings, **top)
         splits = protocol_splits(store, "xsub", hold_out=hold_out, seed=config.seed)
         fabric = make_fabric(config, "cpu")
-        run = Run.create(tmp_path / "run", "name", config, store, splits, None)
-        return Trainer(fabric, config, store, splits, run, recorder, initial)
+        return Trainer(fabric, config, store, splits, recorder, initial)
 
     return make
+
+
+@pytest.fixture
+def fit(store, tmp_path):
+    """Trains to the end, into a new run."""
+
+    def do(trainer: Trainer) -> None:
+        path, config, splits = tmp_path / "run", trainer.config, trainer.splits
+        trainer.fit(Run.create(path, "name", config, store, splits, None))
+
+    return do
 
 
 def first_inputs(trainer: Trainer):
@@ -291,7 +301,7 @@ def test_figures_of_an_epoch_are_means_over_its_samples(quick_run):
 # --- rates and decay -------------------------------------------------------------------------
 
 
-def test_learning_rate_of_every_step(make_trainer, monkeypatch):
+def test_learning_rate_of_every_step(make_trainer, fit, monkeypatch):
     trainer = make_trainer("optim.warmup_epochs=1", "optim.epochs=4", "optim.base_batch=32")
     seen = []
     step = trainer._step
@@ -300,7 +310,7 @@ def test_learning_rate_of_every_step(make_trainer, monkeypatch):
         "_step",
         lambda *a: (seen.append({g["lr"] for g in trainer.optimizer.param_groups}), step(*a)),
     )
-    trainer.fit()
+    fit(trainer)
     top, warm, steps = 0.8 * 8 / 32, 3, 12
     cosine = [
         top * 0.5 * (1 + math.cos(math.pi * (i - warm) / (steps - warm)))
@@ -320,7 +330,7 @@ def test_optimizer_is_sgd_with_nesterov_momentum(momentum, nesterov, make_traine
 
 @pytest.mark.parametrize("triplet", [0, 1])
 def test_projections_decay_only_in_steps_in_which_their_term_is_active(
-    triplet, make_trainer, monkeypatch
+    triplet, make_trainer, fit, monkeypatch
 ):
     settings = ("optim.weight_decay=0.01", "optim.epochs=2", "loss.memory_rows=16")
     trainer = make_trainer(*settings, f"loss.triplet={triplet}")
@@ -340,7 +350,7 @@ def test_projections_decay_only_in_steps_in_which_their_term_is_active(
 
     monkeypatch.setattr(trainer, "_step", spy)
     trainer.raw_optimizer.register_step_pre_hook(look)
-    trainer.fit()
+    fit(trainer)
     # the memory of 16 is full in the second step; families are in force from the second epoch;
     # the triplet term works on the second projection from the start
     on, first = 0.01, bool(triplet)
@@ -505,10 +515,42 @@ def test_events_for_tensorboard(quick_run, train_quickly, stop_at, tmp_path, mon
             np.testing.assert_allclose([e.value for e in events.Scalars(name)], rows[name], 1e-6)
 
 
+def test_resuming_with_other_threads_is_remarked_upon(train_quickly, recorder, stop_at, tmp_path):
+    with pytest.raises(stop_at.Stopped):
+        train_quickly(tmp_path / "run", progress=stop_at(epochs=1))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads + 1)
+    with pytest.raises(stop_at.Stopped):
+        train_quickly(tmp_path / "run", progress=_StopAndRemember(recorder, stop_at.Stopped))
+    assert recorder.remarks == [
+        "goes on after epoch 1 of 3",
+        "the weights will not be those of a run without a break: it was trained with threads "
+        f"{threads}, now {threads + 1}",
+    ]
+    torch.set_num_threads(threads)
+    run = Run(tmp_path / "run")
+    state = run.load("last")
+    del state["computing"]  # a checkpoint of before
+    run.save("last", state)
+    recorder.remarks.clear()
+    with pytest.raises(stop_at.Stopped):
+        train_quickly(tmp_path / "run", progress=_StopAndRemember(recorder, stop_at.Stopped))
+    assert recorder.remarks == ["goes on after epoch 1 of 3"]
+
+
+class _StopAndRemember:
+    """Remembers remarks, and stops at the first step."""
+
+    def __init__(self, recorder, stopped) -> None:
+        self.remark, self.stopped = recorder.remark, stopped
+
+    def step(self, *_: object) -> None:
+        raise self.stopped
+
+
 def test_a_batch_that_cannot_be_shared_is_refused(make_trainer):
-    trainer = make_trainer("optim.batch_size=32", "optim.accumulate=2", "loss.memory_rows=32")
     with pytest.raises(AclnetError, match=r"24 samples, less than one batch of 32.*batch_size"):
-        trainer.fit()
+        make_trainer("optim.batch_size=32", "optim.accumulate=2", "loss.memory_rows=32")
 
 
 def test_an_epoch_smaller_than_a_batch_is_one_step(train_quickly, recorder, tmp_path):
@@ -548,7 +590,7 @@ def work(fabric, store, recipe, out):
     torch.set_num_threads(1)
     made = []
     fit = Trainer.fit
-    Trainer.fit = lambda self: (made.append(self), fit(self))
+    Trainer.fit = lambda self, run: (made.append(self), fit(self, run))
     def run(name, stop=0):
         request = TrainingRequest(build_config(recipe))
         train(fabric, Store(store), request, Progress(stop), Path(out) / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 import aclnet
 from aclnet.datasets.spec import AclnetError
-from aclnet.datasets.store import zarr_io
+from aclnet.datasets.store import manifest, zarr_io
 from aclnet.datasets.store.codec import content_hash
 
 
@@ -155,8 +156,72 @@ def test_a_damaged_column_is_told_when_it_is_read(copy):
         flip(copy / name, 20, 0)
     store = aclnet.open_store(copy)
     for read in (lambda: store.column("label"), lambda: store.column("id"), lambda: store.splits):
-        with pytest.raises(AclnetError, match=r"/c/0 does not decode .*`aclnet verify"):
+        with pytest.raises(AclnetError, match=r"/c/0 has other bytes than were .*`aclnet verify"):
             read()
+
+
+def exchange(one, two):
+    contents = one.read_bytes(), two.read_bytes()
+    assert contents[0] != contents[1]
+    two.write_bytes(contents[0])
+    one.write_bytes(contents[1])
+
+
+def same_size(store, pattern):
+    """Pairs of files of a store that differ, though they have equal sizes."""
+    files = sorted(f for f in store.glob(pattern) if f.is_file())
+    pairs = itertools.combinations(files, 2)
+    return [
+        (a, b)
+        for a, b in pairs
+        if a.stat().st_size == b.stat().st_size and a.read_bytes() != b.read_bytes()
+    ]
+
+
+def test_exchanged_columns_and_masks_of_equal_size_are_not_read(copy):
+    label, subject = (copy / f"samples/{name}/c/0" for name in ("label", "subject"))
+    pairs = [(label, subject)]
+    train, test = (copy / f"splits/xsub/{side}/c/0" for side in ("train", "test"))
+    pairs += [(train, test), *same_size(copy, "samples/*/c/0"), *same_size(copy, "splits/*/*/c/0")]
+    assert len(pairs) > 2
+    for one, two in pairs:
+        exchange(one, two)
+        try:
+            for file in (one, two):
+                with pytest.raises(AclnetError, match=r"instead of|has other bytes") as error:
+                    _read_all(aclnet.open_store(copy), file.relative_to(copy).parts)
+                assert "aclnet verify" in str(error.value)
+        finally:
+            exchange(one, two)
+
+
+def _read_all(store, parts):
+    return store.column(parts[1]) if parts[0] == "samples" else store.splits
+
+
+def test_exchanged_shards_of_equal_size_are_not_read(copy):
+    pairs = same_size(copy, "frames/present/c/*")
+    assert pairs
+    for one, two in pairs[:3]:
+        exchange(one, two)
+        try:
+            numbers = [int(f.relative_to(copy).parts[3]) for f in (one, two)]
+            store = aclnet.open_store(copy)
+            for number in numbers:
+                with pytest.raises(AclnetError, match=f"present/c/{number} has other bytes"):
+                    list(store.sequences(np.flatnonzero(store.shard_of == number)))
+        finally:
+            exchange(one, two)
+
+
+def test_a_file_is_compared_with_the_manifest_once(people_store, monkeypatch):
+    store = aclnet.open_store(people_store)
+    compared = []
+    describe = manifest.describe_file
+    monkeypatch.setattr(manifest, "describe_file", lambda f: compared.append(f) or describe(f))
+    for _ in range(3):
+        store.read_shard(1)
+    assert sorted(f.relative_to(people_store).parts[1] for f in compared) == ["keypoint", "present"]
 
 
 def test_many_sequences_are_those_one_by_one(people_store):
@@ -207,6 +272,9 @@ def test_no_flipped_bit_of_a_shard_is_read_as_data(flippable, array, where, bit)
     store = aclnet.open_store(flippable)
     flip(file, byte, bit)
     try:
+        with pytest.raises(AclnetError, match=rf"{file} has other bytes .*`aclnet verify"):
+            store.read_shard(5)
+        store._compared.add(file.relative_to(flippable).as_posix())  # damaged while it was open
         with pytest.raises(AclnetError, match=rf"{file} does not decode .*`aclnet verify"):
             store.read_shard(5)
     finally:

@@ -1,0 +1,34 @@
+"""Writing the files of a run: a disk that is full is a message, and what was there before stays."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from aclnet.datasets.formats.atomic import replacing
+from aclnet.datasets.spec import AclnetError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Inside, what cannot be written is an AclnetError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise AclnetError(
+            f"{path} cannot be written ({error.strerror or error}); make room on the disk, or "
+            "check who may write there, and run the same command again"
+        ) from None
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """As `replacing`, in a folder that is made where it is missing. AclnetError as of `naming`."""
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            yield temporary
