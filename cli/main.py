@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import importlib
 import sys
+from io import StringIO
+from typing import TYPE_CHECKING
 
 import click
 
 from aclnet.datasets.spec import AclnetError
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 COMMANDS = {
     "demo": "Made-up people in the true raw format, through the whole chain.",
@@ -64,7 +69,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         cli.main(arguments, prog_name="aclnet", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        said = StringIO()
+        error.show(said)
+        _console().echo(said.getvalue(), err=True, nl=False)
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped; the same command goes on where it stopped", err=True)
@@ -72,5 +79,10 @@ def main(arguments: list[str] | None = None) -> None:
     except (AclnetError, OSError) as error:  # a full disk, a folder that may not be read
         if debug:
             raise
-        click.echo(f"error: {error}", err=True)
+        _console().echo(f"error: {error}", err=True)
         sys.exit(2)
+
+
+def _console() -> ModuleType:
+    """The module, imported only where something is to be said: it takes rich."""
+    return importlib.import_module("aclnet.cli.console")
