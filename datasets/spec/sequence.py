@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Kind = Literal["damaged", "listed as unusable", "unknown name", "there twice", "no person"]
+Kind = Literal["damaged", "listed as unusable", "unknown name", "there twice", "no person", "size"]
 
 
 @dataclass(frozen=True, slots=True)
