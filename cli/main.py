@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import sys
-from io import StringIO
 from typing import TYPE_CHECKING
 
 import click
@@ -69,9 +68,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         cli.main(arguments, prog_name="aclnet", standalone_mode=False)
     except click.ClickException as error:
-        said = StringIO()
-        error.show(said)
-        _console().echo(said.getvalue(), err=True, nl=False)
+        error.message = _console().visible(error.message)  # type: ignore[misc]  # final
+        error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("stopped; the same command goes on where it stopped", err=True)
