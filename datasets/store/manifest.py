@@ -77,7 +77,7 @@ def load(store: Path) -> Manifest:
                 "prepare the store again, or install the version that wrote it"
             )
         return Manifest.model_validate(entry)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         what = str(error).partition("\n")[0]
         raise AclnetError(f"{path} is damaged ({what}); prepare the store again") from None
 

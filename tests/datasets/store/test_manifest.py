@@ -49,7 +49,11 @@ def test_another_schema_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"null", b"{}", b'{"schema_version": 1}', b"\xff\xfe", b"7"]
+    "content",
+    [
+        *(b"", b"{", b"[]", b"null", b"{}", b'{"schema_version": 1}', b"\xff\xfe", b"7"),
+        b"[" * 100_000,
+    ],
 )
 def test_a_damaged_manifest_is_told(tmp_path, content):
     (tmp_path / manifest.NAME).write_bytes(content)
