@@ -48,6 +48,10 @@ def prepare_item(
     """The samples of a recording, several where it is longer than a shard; or why it has none."""
     result = source.read(item)
     if isinstance(result, SkeletonSequence):
+        broken = next((t for t in (result.sample_id, result.condition) if not _is_text(t)), None)
+        if broken is not None:
+            reason = f"the id or condition {broken!r} has characters that no file can hold"
+            return Rejection(result.source or item.path, None, reason)
         result = clean_sequence(result, source, spec, options)
     if isinstance(result, Rejection):
         return result
@@ -231,6 +235,11 @@ def to_columns(samples: list[Sample]) -> dict[str, list[Any]]:
         "centre": [s.centre.tolist() for s in samples],
         "rotation": [s.rotation.tolist() for s in samples],
     }
+
+
+def _is_text(text: str) -> bool:
+    """Is it UTF-8 without NUL? Zarr's strings are."""
+    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _printable(path: str) -> str:
