@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from contextlib import contextmanager
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,42 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from rich.text import Text
+
     from aclnet.datasets.spec import Progress
 
-# paths and class names are text, whatever brackets and colons they hold
-screen = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+_UNSEEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Control characters but tab and line feed, marks that change the direction of writing, and halves
+of characters, which no terminal can be sent."""
+
+
+def visible(text: str) -> str:
+    r"""The text with control characters escaped, ESC as `\x1b`.
+
+    Names and messages come out of files: they shall not move the cursor or change the terminal.
+    """
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
+    """Prints a line on stdout, or on stderr, with control characters escaped."""
+    click.echo(visible(str(text)), err=err, nl=nl)
+
+
+class _Screen(Console):
+    """Shows all text as it is: brackets and colons mean nothing, control characters are escaped."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - whatever rich takes
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - as above
+        """Text of a line or a cell; rich passes every string that it prints through this."""
+        return super().render_str(visible(text), **options)
+
+
+screen = _Screen(stderr=True, soft_wrap=True)
 """Progress and remarks; results go to stdout."""
 
 
@@ -31,7 +64,7 @@ def progress_bars() -> Iterator[Progress]:
         bars.MofNCompleteColumn(),
         bars.TextColumn("{task.fields[rate]}"),
         bars.TimeRemainingColumn(),
-        bars.TextColumn("{task.fields[remark]}"),
+        bars.TextColumn("{task.fields[remark]}", markup=False),
     )
     tasks: dict[str, bars.TaskID] = {}
     with bars.Progress(*columns, console=screen) as shown:
@@ -44,7 +77,9 @@ def progress_bars() -> Iterator[Progress]:
             task = shown.tasks[shown.task_ids.index(tasks[stage])]
             speed = task.finished_speed or task.speed
             rate = f"{speed:,.0f}/s" if speed else ""
-            shown.update(tasks[stage], completed=done, total=total, rate=rate, remark=remark)
+            shown.update(
+                tasks[stage], completed=done, total=total, rate=rate, remark=visible(remark)
+            )
 
         yield update
 
@@ -63,7 +98,7 @@ def table(
 
 def print_table(out: Table) -> None:
     """Prints a table of rich on stdout; what its cells hold is text, brackets too."""
-    Console(highlight=False, markup=False, emoji=False).print(out)
+    _Screen().print(out)
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON takes

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 import warnings
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from aclnet.datasets.spec import AclnetError, AclnetWarning
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 COMMANDS = {
     "demo": "Made-up people in the true raw format, through the whole chain.",
@@ -68,6 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
             warnings.showwarning = _show_warning
             cli.main(arguments, prog_name="aclnet", standalone_mode=False)
     except click.ClickException as error:
+        error.message = _console().visible(error.message)  # type: ignore[misc]  # final
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -76,7 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (AclnetError, OSError) as error:  # a full disk, a folder that may not be read
         if debug:
             raise
-        click.echo(f"error: {error}", err=True)
+        _console().echo(f"error: {error}", err=True)
         sys.exit(2)
 
 
@@ -90,7 +94,12 @@ def _show_warning(
 ) -> None:
     """Prints a warning: one of this project in a line, others as Python does."""
     if issubclass(category, AclnetWarning):
-        click.echo(f"warning: {message}", err=True)
+        click.echo(f"warning: {_console().visible(str(message))}", err=True)
     else:
         text = warnings.formatwarning(message, category, filename, lineno, line)
         click.echo(text, file=file, err=True, nl=False)
+
+
+def _console() -> ModuleType:
+    """The module, imported only where something is to be said: it takes rich."""
+    return importlib.import_module("aclnet.cli.console")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from aclnet.cli.console import percent, screen
+from aclnet.cli.console import percent, screen, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def _bars(*, disable: bool = False) -> Progress:
     return Progress(
-        TextColumn("{task.description} {task.fields[epoch]}"),
+        TextColumn("{task.description} {task.fields[epoch]}", markup=False),
         BarColumn(bar_width=20),
         TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
@@ -33,7 +33,7 @@ class _Bar:
 
     def __init__(self, bars: Progress, title: str, epochs: int) -> None:
         self._bars = bars
-        self._task = bars.add_task(title, total=epochs, epoch=1, speed="")
+        self._task = bars.add_task(visible(title), total=epochs, epoch=1, speed="")
 
     def step(self, epoch: int, step: int, steps: int, rate: float, waiting: float) -> None:
         # the first step of an epoch has no rate yet

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aclnet.cli import options
-from aclnet.cli.console import print_json, progress_bars, screen, table
+from aclnet.cli.console import echo, print_json, progress_bars, screen, table
 from aclnet.pipelines.choices import BodySize, StoredType
 
 if TYPE_CHECKING:
@@ -72,6 +72,12 @@ _SHOWN = 20
     default=0,
     help="Of order and stored augmentation.",
 )
+@click.option(
+    "--max-coordinate",
+    type=click.FloatRange(0, 1e9, min_open=True),
+    help="Reject recordings with a larger coordinate, in metres or pixels. "
+    "[default: 100 metres; 10 image sides, or 100000 pixels]",
+)
 @click.option("--overwrite", is_flag=True, help="Start anew, and replace the store that is there.")
 @click.option(
     "--reader", help="For `custom`: package.module:function that opens --raw, see docs/custom.md."
@@ -95,6 +101,7 @@ def command(
     augment: str,
     variants: int,
     seed: int,
+    max_coordinate: float | None,
     overwrite: bool,
     reader: str | None,
     check: bool,
@@ -128,6 +135,7 @@ def command(
             "augment": _operations(augment, variants),
             "variants": variants,
             "seed": seed,
+            "max_coordinate": max_coordinate,
         }
     )
     raw = raw or find_raw(spec)
@@ -167,11 +175,11 @@ def _tell(checked: Checked, *, as_json: bool) -> None:
     else:
         for kind, count in checked.by_kind.most_common():
             problems = [problem for problem in checked.problems if problem.kind == kind]
-            click.echo(f"{kind} ({count}):")
+            echo(f"{kind} ({count}):")
             for problem in problems[:_SHOWN]:
-                click.echo(f"  {problem}")
+                echo(f"  {problem}")
             if count > _SHOWN:
-                click.echo(f"  and {count - _SHOWN} more, which --json lists")
+                echo(f"  and {count - _SHOWN} more, which --json lists")
         if checked.counts:
             table("Usable recordings", _COUNTS, _rows(checked.counts))
     used = f"{checked.usable} of {checked.recordings} recordings can be used"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aclnet.cli import options
-from aclnet.cli.console import print_json, screen, table
+from aclnet.cli.console import echo, print_json, screen, table
 
 if TYPE_CHECKING:
     from aclnet.runs.recipes import RecipeEntry
@@ -39,7 +39,7 @@ def _show_settings(name: str, modality: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json(config.model_dump(mode="json"))
     else:
-        click.echo(config.to_toml(), nl=False)
+        echo(config.to_toml(), nl=False)
 
 
 def _list(*, as_json: bool) -> None:

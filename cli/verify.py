@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from aclnet.cli import options
-from aclnet.cli.console import print_json, progress_bars, screen
+from aclnet.cli.console import echo, print_json, progress_bars, screen
 
 
 @click.command()
@@ -29,7 +29,7 @@ def command(store: Path | None, as_json: bool) -> None:
         print_json({"store": str(path), "damage": damage})
     else:
         for problem in damage:
-            click.echo(problem)
+            echo(problem)
     if damage:
         screen.print(f"{path} is damaged: make it again by `aclnet prepare` with --overwrite")
         sys.exit(1)

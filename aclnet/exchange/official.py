@@ -11,7 +11,6 @@ import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,6 +42,8 @@ _NAMES = {
     "cls_head.intra_loss.cl_fc.": "contrast.intra_projection.",
 }
 """Prefixes there, and those of `aclnet.runs.network.Network`; the second wins over the first."""
+_MAX_JOINTS, _MAX_WIDTH = 1000, 2**17
+"""Joints of a checkpoint, and its channels or classes: a file can announce more than it holds."""
 _THEIRS = {ours: theirs for theirs, ours in _NAMES.items()}
 
 
@@ -173,16 +174,22 @@ def _load(path: Path) -> Mapping[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise AclnetError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, TypeError, UnpicklingError):
+    except Exception:  # bytes that are no checkpoint make torch's unpickler raise about anything
         # torch's own message proposes to load such a file without restrictions
         raise AclnetError(
             f"{path} was not loaded: it is damaged, or holds other objects than tensors, plain "
             "values and numpy scalars, which are not run; get it from its authors"
         ) from None
     state = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise AclnetError(f"{path} is no checkpoint of mmcv: it has no `state_dict` of tensors")
+    if not isinstance(state, dict) or not all(map(_is_weight, state, state.values())):
+        raise AclnetError(
+            f"{path} is no checkpoint of mmcv: it has no `state_dict` of names and tensors"
+        )
     return state
+
+
+def _is_weight(name: object, value: object) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
 
 
 def _renamed(path: Path, name: str) -> str:
@@ -209,9 +216,11 @@ def _sizes(path: Path, weights: dict[str, Tensor]) -> tuple[int, int, int, int]:
     V = shape("model.gcn.0.gcn.A", 3)[1]
     inputs = shape("model.data_bn.weight", 1)[0]
     classes, width = shape("model.fc_cls.weight", 2)
-    if not V or inputs % V or width % 4:
+    some = 1 <= V <= _MAX_JOINTS and all(1 <= n <= _MAX_WIDTH for n in (inputs, classes, width))
+    if not some or inputs % V or width % 4:
         raise AclnetError(
-            f"{path}: {inputs} inputs of {V} joints and a head {width} wide fit no network"
+            f"{path}: {inputs} inputs of {V} joints, a head {width} wide and {classes} classes fit "
+            "no network"
         )
     return V, inputs // V, width // 4, classes
 

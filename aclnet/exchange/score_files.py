@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from aclnet.datasets.formats.npy import load_npz
 from aclnet.datasets.formats.unpickle import load_pickle
 from aclnet.datasets.readers.pyskl import id_key
-from aclnet.datasets.spec import AclnetError
-from aclnet.runs.scores import DAMAGED
+from aclnet.datasets.spec import AclnetError, DamageError
+from aclnet.runs.scores import MAX_BYTES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +92,7 @@ def _annotated(path: Path, split: str) -> Order:
             raise ValueError("no annotation at all")
         chosen = [annotation for annotation in annotations if annotation[key] in members]
         return Order([str(a[key]) for a in chosen], [int(a["label"]) for a in chosen])
-    except (KeyError, TypeError, IndexError, ValueError):
+    except (KeyError, TypeError, IndexError, ValueError, OverflowError, AttributeError):
         raise AclnetError(
             f"{path} is no PYSKL pickle of annotations: a dict is expected, with the lists of ids "
             "in `split`, and in `annotations` a `frame_dir` and a `label` each"
@@ -102,12 +103,11 @@ def _arrays(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise AclnetError(f"{path} is not there")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in ("ids", "scores", "labels") if name in stored}
-    except DAMAGED:
+        arrays = load_npz(path, ("ids", "scores", "labels"), MAX_BYTES, text=("ids",))
+    except DamageError as damage:
         raise AclnetError(
-            f"{path} is no npz of plain arrays: it is damaged, or holds Python objects (save ids "
-            "as an array of text)"
+            f"{path} is no npz of plain arrays: {damage}; save ids as an array of text, scores and "
+            "labels as arrays of numbers"
         ) from None
     missing = {"ids", "scores"} - arrays.keys()
     if missing:
@@ -120,7 +120,7 @@ def _checked(path: Path, ids: Any, scores: Any, labels: Any = None) -> ScoreFile
     try:
         names, table = np.asarray(ids), np.asarray(scores, dtype=np.float64)
         classes = None if labels is None else np.asarray(labels, dtype=np.int64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise AclnetError(f"{path}: scores (N, classes) and labels (N,) must be numbers") from None
     if names.ndim != 1 or names.dtype.kind != "U":
         raise AclnetError(f"{path}: ids must be text, one a sample")

@@ -17,7 +17,7 @@ from aclnet.pipelines.choices import Modality
 from aclnet.pipelines.inputs.augment import AugmentSpec
 from aclnet.pipelines.inputs.features import MODALITIES
 from aclnet.runs.choices import Embedding, Metric, Select
-from aclnet.runs.recipes import load_recipe, merge, recipe_name
+from aclnet.runs.recipes import check_depth, load_recipe, merge, recipe_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 PRESETS = {"paper": 96, "small": 32, "tiny": 16}
 """Base widths of the network."""
+_MAX_BATCH = 65_536
+_MANY = 1_000_000
+"""Upper bounds refuse slips of the keyboard before they take all memory or all time: the largest
+values in use are hundreds of times smaller."""
 
 
 class _Section(BaseModel):
@@ -35,7 +39,7 @@ class _Section(BaseModel):
 class ModelConfig(_Section):
     """The network."""
 
-    size: Literal["paper", "small", "tiny"] | Annotated[int, Field(ge=8)] = "paper"
+    size: Literal["paper", "small", "tiny"] | Annotated[int, Field(ge=8, le=4096)] = "paper"
     """A preset, or the width of the first block."""
     feature: Literal["topology", "pooled"] = "topology"
     persons: Literal["present", "padded"] = "present"
@@ -51,18 +55,18 @@ class DataConfig(_Section):
     protocol: str = ""
     """Empty: the store's first."""
     modality: Modality = "j"
-    frames: int = Field(default=100, ge=1)
+    frames: int = Field(default=100, ge=1, le=65_536)
     """Frames of a clip."""
     sampling: Literal["uniform", "consecutive"] = "uniform"
     """Frames from the whole sequence, as actions want it, or frames that follow one another, as
     gait and re-identification do (`aclnet.pipelines.inputs.sampling`)."""
     interval: tuple[float, float] = (1.0, 1.0)
     """Share of the sequence that a training clip of uniform sampling is drawn from."""
-    clips: int = Field(default=10, ge=1)
+    clips: int = Field(default=10, ge=1, le=10_000)
     """Clips a sequence is tested with."""
     balance: bool = False
     """Draw every class equally often."""
-    per_class: int | None = Field(default=None, ge=1)
+    per_class: int | None = Field(default=None, ge=1, le=_MAX_BATCH)
     """Compose batches of classes with so many samples of each, for losses that compare samples of a
     batch, as the triplet term; empty: of samples at random."""
     motion: Literal["next", "sampled"] = "next"
@@ -73,7 +77,7 @@ class DataConfig(_Section):
     it with 3-D data, or with 2-D data."""
     score: bool = True
     """The confidence of each joint is one channel more, where the store has it."""
-    window: int | None = Field(default=None, ge=1)
+    window: int | None = Field(default=None, ge=1, le=_MANY)
     """Shards that are shuffled together; empty: chosen from the store's size."""
 
     @model_validator(mode="after")
@@ -87,14 +91,14 @@ class DataConfig(_Section):
 class OptimConfig(_Section):
     """How it is trained."""
 
-    epochs: int = Field(default=150, ge=1)
-    batch_size: int = Field(default=64, ge=2)
+    epochs: int = Field(default=150, ge=1, le=_MANY)
+    batch_size: int = Field(default=64, ge=2, le=_MAX_BATCH)
     """Samples an optimizer step, over all processes and accumulated parts."""
-    accumulate: int = Field(default=1, ge=1)
+    accumulate: int = Field(default=1, ge=1, le=_MAX_BATCH)
     """Parts a batch is cut into to save memory."""
     lr: float = Field(default=0.1, gt=0)
     """Learning rate at `base_batch`; scaled in proportion to the batch size."""
-    base_batch: int = Field(default=64, ge=1)
+    base_batch: int = Field(default=64, ge=1, le=_MANY)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=5e-4, ge=0)
     warmup_epochs: float = Field(default=0.0, ge=0)
@@ -261,6 +265,7 @@ def _take_streams(recipe: str, values: dict[str, Any]) -> dict[str, dict[str, An
 
 def validate(values: dict[str, Any], where: str) -> Config:
     """The configuration of nested values; AclnetError that names the key otherwise."""
+    check_depth(values, where)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -297,6 +302,9 @@ def _parse_setting(setting: str) -> dict[str, Any]:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
+    except (ValueError, RecursionError) as error:
+        raise AclnetError(f"--set {key}: the value is not TOML: {error}") from None
     for group in reversed(groups):
         value = {group: value}
+    check_depth(value, f"--set {key[:40].strip()}")
     return value  # type: ignore[no-any-return]

@@ -176,6 +176,8 @@ def file_splits(store: Store, path: Path) -> Splits:
     no part. AclnetError with the line of an unknown or repeated id or an unknown side, where no
     line says train, and where what is tested is not one thing.
     """
+    if not path.stem.isprintable():  # bytes that are no text, too
+        raise AclnetError(f"{path}: its name has characters that no run can be named by; rename it")
     original = store.column("variant") == 0
     ids = store.column("id")
     row_of = dict(zip(ids[original].tolist(), np.flatnonzero(original).tolist(), strict=True))

@@ -11,7 +11,7 @@ import tokenize
 import warnings
 import zipfile
 from io import BytesIO
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,8 @@ from aclnet.datasets.formats.files import UNSOUND
 from aclnet.datasets.spec import DamageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -37,6 +38,8 @@ _UNREADABLE = (
 _MAX_AXES = 32
 _MAX_ITEM = {False: 8, True: 4 * 10**6}
 """Bytes of a number, and of a text."""
+_LAST_CHARACTER = 0x10FFFF
+_SURROGATES = 0xD800, 0xDFFF
 
 
 class Header(NamedTuple):
@@ -71,14 +74,16 @@ def parse_header(data: bytes, *, text: bool = False) -> Header:
     return Header(dtype, shape, "F" if is_fortran else "C", file.tell())
 
 
-def parse_npy(data: bytes) -> NDArray[Any]:
-    """The array of a `.npy` file; DamageError where it is none."""
-    dtype, shape, order, begin = parse_header(data)
+def parse_npy(data: bytes, *, text: bool = False) -> NDArray[Any]:
+    """The array of a `.npy` file; DamageError where it is none, of numbers or of text."""
+    dtype, shape, order, begin = parse_header(data, text=text)
     content = data[begin:]
     if math.prod(shape) * dtype.itemsize != len(content):
         raise DamageError(
             f"an array {shape} of {dtype} is announced, {len(content)} bytes of it are there"
         )
+    if text:
+        _check_characters(np.frombuffer(content, dtype.str[0] + "u4"))
     return np.ndarray(shape, dtype, content, order=order)
 
 
@@ -87,9 +92,26 @@ def parse_npz(data: bytes, names: Iterable[str], limit: int) -> dict[str, NDArra
 
     Raises DamageError where it is no such file, and where an array takes more than `limit` bytes.
     """
+    return _arrays(BytesIO(data), names, limit, ())
+
+
+def load_npz(
+    path: Path, names: Iterable[str], limit: int, text: Collection[str] = ()
+) -> dict[str, NDArray[Any]]:
+    """As `parse_npz`, of a file on disk; the arrays named in `text` are of text."""
+    try:
+        with path.open("rb") as file:
+            return _arrays(file, names, limit, text)
+    except OSError as error:
+        raise DamageError(f"cannot be read: {error.strerror or error}") from None
+
+
+def _arrays(
+    data: IO[bytes], names: Iterable[str], limit: int, text: Collection[str]
+) -> dict[str, NDArray[Any]]:
     arrays = {}
     try:
-        with zipfile.ZipFile(BytesIO(data)) as archive:
+        with zipfile.ZipFile(data) as archive:
             members = set(archive.namelist())
             for name in names:
                 if f"{name}.npy" in members:
@@ -97,7 +119,17 @@ def parse_npz(data: bytes, names: Iterable[str], limit: int) -> dict[str, NDArra
                         content = file.read(limit + 1)
                     if len(content) > limit:
                         raise DamageError(f"`{name}` is longer than {limit:,} bytes")
-                    arrays[name] = parse_npy(content)
+                    try:
+                        arrays[name] = parse_npy(content, text=name in text)
+                    except DamageError as damage:
+                        raise DamageError(f"`{name}`: {damage.reason}") from None
     except (OSError, *UNSOUND) as error:
         raise DamageError(f"not a sound .npz file: {error}") from None
     return arrays
+
+
+def _check_characters(codes: NDArray[np.uint32]) -> None:
+    """DamageError where a code is no character, or half of one: no file can hold such text."""
+    low, high = _SURROGATES
+    if ((codes > _LAST_CHARACTER) | ((codes >= low) & (codes <= high))).any():
+        raise DamageError("the text has codes that are no characters")

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 _MAX_BYTES = 2**28
 _MAX_FRAME_BYTES = 2**22
+_MAX_LINE = 2**17
+"""Characters: a thousand joints of four numbers in full precision take 80,000."""
+_MAX_CELLS = 2**23
+"""Of a table: twenty minutes of a hundred columns at 60 frames a second are 7 million."""
 
 
 class Recording(NamedTuple):
@@ -115,9 +119,10 @@ def _table(data: bytes, columns: slice | None, layout: Layout, dimensions: int) 
     lines = text.rstrip().splitlines()
     if not lines:
         raise DamageError("the file is empty")
-    first = 0 if _is_row(lines[0]) else 1
+    first = 0 if len(lines[0]) <= _MAX_LINE and _is_row(lines[0]) else 1
     if first == len(lines):
         raise DamageError("there is no line but the header")
+    _check_extent(text, lines)
     rows = [line.split(",") for line in lines[first:]]
     for number, cells in enumerate(rows, start=first + 1):
         if len(cells) != len(rows[0]):
@@ -145,6 +150,15 @@ def _table(data: bytes, columns: slice | None, layout: Layout, dimensions: int) 
     return Recording(keypoint, None, None, frames, first_line=first + 1)
 
 
+def _check_extent(text: str, lines: list[str]) -> None:
+    """DamageError before a table is cut into cells that take many times its memory."""
+    for number, line in enumerate(lines, start=1):
+        if len(line) > _MAX_LINE:
+            raise DamageError(f"{len(line):,} characters, at most {_MAX_LINE:,} are real", number)
+    if text.count(",") > _MAX_CELLS:
+        raise DamageError(f"more than {_MAX_CELLS:,} cells, no recording has so many")
+
+
 def _frame_numbers(values: NDArray[np.float64], first_line: int) -> NDArray[np.int32]:
     """The first column: whole numbers that rise."""
     sound = (values >= 0) & (values < 2**31) & (values % 1 == 0)
@@ -166,7 +180,7 @@ def _is_row(line: str) -> bool:
 
 def _floats(rows: list[list[str]], first_line: int) -> NDArray[np.float64]:
     try:
-        return np.array(rows).astype(np.float64)
+        return np.array([list(map(float, cells)) for cells in rows])
     except ValueError:  # empty cells, or a mistake to be found
         values = np.empty((len(rows), len(rows[0])))
     for t, cells in enumerate(rows):

@@ -39,6 +39,8 @@ _FRAME_FILE = re.compile(r"(?:.*\D)?(\d{1,18})_keypoints\.json", re.ASCII | re.D
 """Of OpenPose: `clip_000000000012_keypoints.json`."""
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 _MAX_BYTES = 2**28
+_MAX_LINE = 100_000
+"""Characters of a row; the parser refuses cells of 131,072."""
 
 
 class Facts(BaseModel):
@@ -187,7 +189,7 @@ def _rows(
     The files of all of them go to `named`.
     """
     where = folder_of(root) / index
-    reader = csv.reader(io.StringIO(table, newline=""), strict=True)
+    reader = csv.reader(_lines(index, table, rejections), strict=True)
     try:
         header = [name.strip().lower() for name in next(reader, [])]
         _check_header(where, header)
@@ -205,6 +207,17 @@ def _rows(
                 rejections.append(Rejection(index, reader.line_num, damage.reason))
     except csv.Error as error:
         raise AclnetError(f"{where}:{reader.line_num}: not a table with commas: {error}") from None
+
+
+def _lines(index: str, table: str, rejections: list[Rejection]) -> Iterator[str]:
+    """The lines of the index; those that are too long go to `rejections` and come out empty."""
+    for number, line in enumerate(io.StringIO(table, newline=""), start=1):
+        if len(line) <= _MAX_LINE:
+            yield line
+        else:
+            reason = f"{len(line):,} characters, at most {_MAX_LINE:,} are read"
+            rejections.append(Rejection(index, number, reason))
+            yield "\n"
 
 
 def _check_header(where: Path, header: list[str]) -> None:

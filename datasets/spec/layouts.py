@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from aclnet.datasets.spec.errors import AclnetError
 
 Pair = tuple[int, int]
+_MAX_JOINTS = 1000
+"""Meshes of bodies have more points, but no bones between them."""
 
 
 class Layout(BaseModel):
@@ -21,10 +23,10 @@ class Layout(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
     name: str
-    joints: tuple[str, ...]
+    joints: tuple[str, ...] = Field(max_length=_MAX_JOINTS)
     centre: int = Field(alias="center")  # spelt as in published tables, stores and layout files
     """Joint towards which `inward` edges point."""
-    inward: tuple[Pair, ...]
+    inward: tuple[Pair, ...] = Field(max_length=_MAX_JOINTS)
     """Edges (child, parent) of the body graph."""
     bone_parent: tuple[int, ...]
     """bone[v] = x[v] - x[bone_parent[v]]; the root is its own parent."""
@@ -125,8 +127,8 @@ def _from_table(name: str, entry: object) -> Layout:
 
 def _from_file(path: Path) -> Layout:
     try:
-        return _from_table(path.stem, json.loads(path.read_text()))
+        return _from_table(path.stem, json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise AclnetError(f"layout file {path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AclnetError(f"layout file {path} is not a layout: {error}") from None

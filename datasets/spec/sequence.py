@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Kind = Literal[
-    "damaged", "listed as unusable", "unknown name", "there twice", "no person", "broken link"
+    "damaged",
+    "listed as unusable",
+    "unknown name",
+    "there twice",
+    "no person",
+    "size",
+    "broken link",
 ]
 
 

@@ -18,6 +18,7 @@ from aclnet.datasets.store.attributes import StoreAttributes
 from aclnet.datasets.store.codec import INT16_FILL
 from aclnet.datasets.store.contents import AXES, INDEX, KEYPOINT, PRESENT, SCORE
 from aclnet.pipelines.prepare import shards
+from aclnet.pipelines.prepare.fragments import fragment_rows
 from aclnet.pipelines.steps import convert
 from aclnet.pipelines.steps.clean import step_of
 from aclnet.pipelines.steps.normalise import normalisation_name
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec import Rejection
+    from aclnet.datasets.spec import Rejection, Units
     from aclnet.pipelines.prepare.fragments import FragmentTable
     from aclnet.pipelines.prepare.preparation import Preparation
 
@@ -36,6 +37,9 @@ UNFINISHED = (".partial", atomic.SUFFIX)
 """Suffixes under which zarr and we write files before they are renamed."""
 _INT16_STEP = 0.0002
 """Metres: reaches 6.5 m; a larger scene gets a larger step."""
+_INT16_ERROR: dict[Units, float] = {"m": 0.005, "px": 0.5}
+"""Largest rounding error: depth sensors measure joints to a centimetre, pose estimators to a pixel.
+Coordinates may reach 328 metres or 32,767 pixels."""
 
 
 def assemble(
@@ -45,6 +49,8 @@ def assemble(
     rejections: list[Rejection],
 ) -> Path:
     """Writes the store below the work folder and returns it, ready to be renamed into place."""
+    if task.options.dtype == "int16":
+        _refuse_coarse_steps(task, table)
     masks = list(sides.values())
     shard_rows = shards.choose_shard_rows(table.rows, masks)
     packing = shards.pack(table.rows, masks, shard_rows, task.options.seed)
@@ -67,6 +73,31 @@ def assemble(
 def int16_scale(largest: float) -> float:
     """Step of the fixed point: 0.2 mm, or what the largest coordinate needs."""
     return max(_INT16_STEP, largest / -(INT16_FILL + 1))
+
+
+def _refuse_coarse_steps(task: Preparation, table: FragmentTable) -> None:
+    """AclnetError where the largest coordinate would round all others too much."""
+    error = int16_scale(table.largest) / 2
+    if error <= _INT16_ERROR[task.spec.units]:
+        return
+    place = _of_largest(task, table)
+    remove(task.work)  # other options cannot go on with it
+    raise AclnetError(
+        f"{task.source.root}: int16 would round coordinates by up to {error:.3g} "
+        f"{task.spec.units}, at most {_INT16_ERROR[task.spec.units]:g} is allowed, because "
+        f"{place} has a coordinate of {table.largest:.6g}; correct that file, reject it with "
+        "--max-coordinate, or choose --dtype float32"
+    )
+
+
+def _of_largest(task: Preparation, table: FragmentTable) -> str:
+    """File and id of the sample with the largest coordinate."""
+    largest = [
+        float(np.abs(fragment_rows(task.work, table.fragment[n], "keypoint")[a : a + r]).max())
+        for n, (a, r) in enumerate(zip(table.first, table.rows, strict=True))
+    ]
+    sample = int(np.argmax(largest))
+    return f"{table.columns['source'][sample]} ({table.columns['id'][sample]})"
 
 
 def _shard_jobs(

@@ -2,7 +2,7 @@
 
 Every recording is read and cleaned as `prepare` does it. Beside what cannot be read, `check` names
 what `prepare` would take without a word, though it is hardly meant: sides and classes without
-recordings, joints that never move, millimetres where metres are expected.
+recordings, joints that never move, shares of the image where pixels are expected.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from aclnet.pipelines.prepare.executor import Executor
     from aclnet.pipelines.prepare.options import PrepareOptions
 
-_LARGEST_METRES = 100.0
 _LEAST_PIXELS = 2.0
 _COLUMNS = ("label", "subject", "camera", "setup", "replication", "condition")
 
@@ -210,8 +209,6 @@ def _look_at(sequence: SkeletonSequence, item: Item, spec: DatasetSpec, batch: _
         tell("one frame", "somebody is there in one frame only")
     elif not moved.any():
         tell("nothing moves", f"all {frames} frames are the same")
-    if spec.units == "m" and largest > _LARGEST_METRES:
-        tell("size", f"the largest coordinate is {largest:.6g} metres; are these millimetres?")
     if spec.units == "px" and largest <= _LEAST_PIXELS:
         tell("size", f"the largest coordinate is {largest:.3g} pixels; are these shares?")
     values = [getattr(sequence, name) for name in _COLUMNS]

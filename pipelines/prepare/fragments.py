@@ -123,7 +123,8 @@ def make_fragment(job: FragmentJob) -> tuple[int, int]:
         else:
             samples += result
     if job.options.variants and samples:
-        samples = with_variants(samples, job.source, job.spec, job.options)
+        samples, broken = with_variants(samples, job.source, job.spec, job.options)
+        rejections += broken
     with replacing(fragment_folder(job.work, job.number)) as folder:
         folder.mkdir()
         _write(folder, samples, rejections)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
 from aclnet.pipelines.choices import BodySize, StoredType
 
 if TYPE_CHECKING:
+    from pydantic import SerializerFunctionWrapHandler
+
     from aclnet.datasets.spec import Source
 
 
@@ -39,6 +41,15 @@ class PrepareOptions(BaseModel):
     """Augmented copies of every training sequence."""
     seed: int = Field(default=0, ge=0, lt=1 << 32)
     """Seed of the order of samples in the store and of the stored augmentation."""
+    max_coordinate: float | None = Field(default=None, gt=0, le=1e9)
+    """Largest plausible coordinate of raw joints, in metres or pixels; None: the limit of the unit,
+    see `aclnet.pipelines.steps.plausible`. Squares of the largest limit are finite in float32."""
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a limit that was not given: plans of older stores do not have it."""
+        values: dict[str, Any] = dump(self)
+        return {k: v for k, v in values.items() if k != "max_coordinate" or v is not None}
 
     def choose_boxes(self, source: Source) -> Source:
         """The source with what `box_thr` and `valid_ratio` leave of it."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.spec import NobodyError, Rejection, SkeletonSequence
+from aclnet.datasets.spec import DamageError, NobodyError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store import keyed_random
 from aclnet.pipelines.prepare.sides import split_masks
 from aclnet.pipelines.steps.clean import CLEANERS, step_of
 from aclnet.pipelines.steps.convert import convert
 from aclnet.pipelines.steps.normalise import normalise
+from aclnet.pipelines.steps.plausible import check_plausible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,6 +48,10 @@ def prepare_item(
     """The samples of a recording, several where it is longer than a shard; or why it has none."""
     result = source.read(item)
     if isinstance(result, SkeletonSequence):
+        broken = next((t for t in (result.sample_id, result.condition) if not _is_text(t)), None)
+        if broken is not None:
+            reason = f"the id or condition {broken!r} has characters that no file can hold"
+            return Rejection(result.source or item.path, None, reason)
         result = clean_sequence(result, source, spec, options)
     if isinstance(result, Rejection):
         return result
@@ -56,6 +61,8 @@ def prepare_item(
     normalised = normalise(
         result.keypoint, result.present, layout, align=options.align, by=options.normalise
     )
+    if not np.isfinite(normalised.keypoint).all():
+        return _not_finite(result, "after normalisation")
     there = normalised.present.any(axis=1)
     persons = normalised.order[there]
     in_image = options.normalise == "default"
@@ -78,6 +85,11 @@ def clean_sequence(
 ) -> SkeletonSequence | Rejection:
     """What a source read, cleaned, those persons alone who count, in the layout of `spec`."""
     result: SkeletonSequence | Rejection = sequence
+    if sequence.prepared is None:
+        try:
+            check_plausible(sequence, spec, options.max_coordinate)
+        except DamageError as damage:
+            return damage.at(sequence.source or sequence.sample_id)
     step = step_of(source, track=options.track)
     if step:
         result = CLEANERS[step](sequence)
@@ -89,6 +101,14 @@ def clean_sequence(
             return NobodyError().at(sequence.source)
         result = _without_absent(result)
     return convert(result, spec.raw_layout, spec.layout) if spec.raw_layout else result
+
+
+def _not_finite(sequence: SkeletonSequence, when: str) -> Rejection:
+    return Rejection(
+        sequence.source or sequence.sample_id,
+        None,
+        f"{sequence.sample_id}: {when} coordinates are infinite or no numbers",
+    )
 
 
 def _as_it_was(sequence: SkeletonSequence, known: Prepared) -> list[Sample]:
@@ -139,8 +159,11 @@ def _cut(sequence: SkeletonSequence) -> Iterator[SkeletonSequence]:
 
 def with_variants(
     samples: list[Sample], source: Source, spec: DatasetSpec, options: PrepareOptions
-) -> list[Sample]:
-    """The samples, those that train in any protocol followed by their stored variants."""
+) -> tuple[list[Sample], list[Rejection]]:
+    """The samples, those that train in any protocol followed by their stored variants.
+
+    A recording with a variant that is not finite is rejected with all its pieces and variants.
+    """
     masks = split_masks(source, to_arrays(to_columns(samples)))
     trains = np.any([mask for side, mask in masks.items() if side.endswith("/train")], axis=0)
     layout = get_layout(spec.layout)
@@ -149,7 +172,12 @@ def with_variants(
         found.append(sample)
         if is_training:
             found += _variants(sample, layout, options)
-    return found
+    broken: dict[str, Rejection] = {}
+    for sample in found:
+        if not np.isfinite(sample.sequence.keypoint).all():
+            when = f"after --augment {options.augment}"
+            broken.setdefault(sample.original, _not_finite(sample.sequence, when))
+    return [s for s in found if s.original not in broken], list(broken.values())
 
 
 def _variants(sample: Sample, layout: Layout, options: PrepareOptions) -> Iterator[Sample]:
@@ -207,6 +235,11 @@ def to_columns(samples: list[Sample]) -> dict[str, list[Any]]:
         "centre": [s.centre.tolist() for s in samples],
         "rotation": [s.rotation.tolist() for s in samples],
     }
+
+
+def _is_text(text: str) -> bool:
+    """Is it UTF-8 without NUL? Zarr's strings are."""
+    return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _printable(path: str) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from aclnet.datasets.spec import Source
 
+_LONGEST = 100
 _OWN_SPLIT = re.compile(r"(.*?)_?(train|val|test|gallery|probe)(\d*)")
 
 
@@ -50,8 +51,19 @@ def own_sides(source: Source) -> dict[str, list[str]]:
                 f"{source.root}: split {name!r} does not say which side it is; "
                 "its name must end in train, val, test, gallery or probe"
             )
+        if not _names_a_folder(name):
+            raise AclnetError(
+                f"{source.root}: split {name[:_LONGEST]!r} cannot name a folder of the store; "
+                f"rename it: no / and \\, no . or __ in front, at most {_LONGEST} characters"
+            )
         prefix, side, number = match.groups()
         if side == "val" and f"{name[: match.start(2)]}test{number}" not in splits:
             side = "test"
         sides[f"{prefix or protocols.OWN}{number}/{side}"] = ids
     return sides
+
+
+def _names_a_folder(name: str) -> bool:
+    """Can a split be a group of the store? Zarr keeps names that begin with __ for itself."""
+    fits = len(name.encode("utf-8", "replace")) <= _LONGEST
+    return fits and name.isprintable() and not re.match(r"\.|__", name) and not {*name} & {*"/\\"}

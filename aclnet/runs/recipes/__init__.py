@@ -14,6 +14,9 @@ from typing import Any, Literal
 
 from aclnet.datasets.spec import AclnetError
 
+_DEEPEST = 20
+"""Levels of values, and recipes that extend one another in a row."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecipeEntry:
@@ -80,13 +83,25 @@ def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def check_depth(values: dict[str, Any], what: str) -> None:
+    """AclnetError where values are nested so deeply that no function can go through them."""
+    level: list[Any] = [values]
+    for _ in range(_DEEPEST):
+        inner = [t.values() if isinstance(t, dict) else t for t in level]
+        level = [v for entries in inner for v in entries if isinstance(v, dict | list)]
+        if not level:
+            return
+    raise AclnetError(f"{what}: nested more than {_DEEPEST} levels deep, settings take fewer")
+
+
 def _load(name_or_file: str, extended_by: tuple[str, ...]) -> dict[str, Any]:
-    if name_or_file in extended_by:
+    if name_or_file in extended_by or len(extended_by) == _DEEPEST:
         raise AclnetError(f"recipes extend one another: {' > '.join((*extended_by, name_or_file))}")
     try:
         values = tomllib.loads(_text(name_or_file))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AclnetError(f"recipe {name_or_file} is not TOML: {error}") from None
+    check_depth(values, f"recipe {name_or_file}")
     values.pop("about", None)
     parent = values.pop("extends", None)
     if parent is None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pickle
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aclnet.datasets.spec import AclnetError
 from aclnet.exchange.export_run import export
@@ -121,7 +124,7 @@ def rename(state: dict[str, Any]) -> None:
         ),
         (
             lambda s: s.update({"backbone.data_bn.weight": torch.zeros(76)}),
-            "76 inputs of 25 joints and a head 64 wide fit no network",
+            "76 inputs of 25 joints, a head 64 wide and 10 classes fit no",
         ),
         (lambda s: s.clear(), r"backbone\.gcn\.0\.gcn\.A is missing"),
     ],
@@ -164,6 +167,70 @@ def test_files_that_are_no_checkpoint(tmp_path, changed):
     cut.write_bytes(cut.read_bytes()[:100_000])
     with pytest.raises(AclnetError, match="was not loaded"):
         read_official(cut)
+
+
+def test_names_that_are_no_text(changed):
+    with pytest.raises(AclnetError, match="no `state_dict` of names and tensors"):
+        read_official(changed(lambda state: state.update({7: torch.zeros(1)})))
+
+
+@pytest.mark.parametrize("size", [0, 2**40])
+@pytest.mark.parametrize("name", ["cls_head.fc_cls.weight", "backbone.data_bn.weight"])
+def test_sizes_that_are_announced_and_not_there(changed, name, size):
+    def change(state: dict[str, Any]) -> None:
+        shape = (size, *state[name].shape[1:])
+        state[name] = torch.zeros((1,) * len(shape)).expand(shape)
+
+    with pytest.raises(AclnetError):
+        read_official(changed(change))
+
+
+NAMES = ["backbone.gcn.0.gcn.A", "backbone.data_bn.weight", "cls_head.fc_cls.weight"]
+shapes = st.lists(st.integers(0, 6) | st.sampled_from([25, 64, 75, 2**20]), max_size=3)
+tensors = shapes.map(lambda shape: torch.zeros((1,) * len(shape)).expand(shape))
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+plain = st.recursive(
+    scalars | tensors,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3) | st.integers() | st.just("state_dict"), inner)
+    ),
+    max_leaves=6,
+)
+states = st.dictionaries(
+    st.sampled_from(NAMES) | st.text(max_size=3) | st.integers(),
+    tensors | plain,
+)
+
+
+@settings(max_examples=50)
+@given(plain | st.fixed_dictionaries({"state_dict": states}))
+def test_any_plain_values_are_refused(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "any.pth"
+    torch.save(content, path)
+    with pytest.raises(AclnetError):
+        read_official(path)
+
+
+@settings(max_examples=15)
+@given(st.dictionaries(st.sampled_from(NAMES), tensors, min_size=1))
+def test_any_sizes_are_a_network_or_refused(released, tmp_path_factory, changes):
+    path = tmp_path_factory.getbasetemp() / "sizes.pth"
+    torch.save({"state_dict": released["state_dict"] | changes}, path)
+    with suppress(AclnetError):
+        assert read_official(path)
+
+
+@settings(max_examples=30)
+@given(st.binary(max_size=99), st.integers(0, 1500))
+def test_any_bytes_are_refused(tmp_path_factory, content, place):
+    path = tmp_path_factory.getbasetemp() / "bytes.pth"
+    torch.save({"state_dict": {"backbone.gcn.0.gcn.A": torch.zeros(2)}}, path)
+    whole = path.read_bytes()
+    for data in (content, whole[:place] + content + whole[place + len(content) :]):
+        path.write_bytes(data)
+        with pytest.raises(AclnetError):
+            read_official(path)
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
 from aclnet.datasets.spec import AclnetError
+from aclnet.exchange import score_files
 from aclnet.exchange.score_files import Order, read_order, read_scores
+from aclnet.runs import scores
+from aclnet.runs.scores import Scores
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 IDS = ["d", "a", "c", "b"]
 SCORES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.3, 0.4], [0, 0, 1]], np.float32)
@@ -82,7 +94,7 @@ def test_files_of_another_kind(tmp_path):
     with pytest.raises(AclnetError, match="has no array ids and no scores"):
         read_scores(tmp_path / "a.npz", None)
     np.savez(tmp_path / "a.npz", ids=np.array(IDS, dtype=object), scores=SCORES)
-    with pytest.raises(AclnetError, match="holds Python objects"):
+    with pytest.raises(AclnetError, match="`ids`: an array of object, text is expected"):
         read_scores(tmp_path / "a.npz", None)
 
 
@@ -129,11 +141,102 @@ def test_ids_and_labels_that_are_none(tmp_path):
             read_scores(tmp_path / "a.npz", None)
 
     refused("sample a is there twice", ids=["a", "a", "b", "c"])
-    refused("ids must be text", ids=np.arange(4))
+    refused("`ids`: an array of int64, text is expected", ids=np.arange(4))
     refused(r"4 rows of scores for 4 ids, labels of shape \(3,\)", labels=[0, 1, 2])
     refused("labels must be 0 to 2", labels=[0, 1, 2, 3])
     refused("labels must be 0 to 2", labels=[0, 1, 2, -1])
-    refused("must be numbers", labels=["one", "two", "two", "two"])
+    refused("`labels`: an array of <U3, numbers are", labels=["one", "two", "two", "two"])
+
+
+def announced(folder, name: str, shape: str) -> Path:
+    """An npz with one array of so many float32 in its header, and none of them in the file."""
+    file = folder / "a.npz"
+    np.savez(file, **{"ids": IDS, "scores": SCORES} | {name: np.zeros(1, np.float32)})
+    with zipfile.ZipFile(file) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    content = members[f"{name}.npy"]
+    blanks = b" " * (len(shape) - len("(1,)"))
+    changed = content.replace(b"(1,)", shape.encode()).replace(blanks + b"\n", b"\n", 1)
+    assert len(changed) == len(content)
+    with zipfile.ZipFile(file, "w") as archive:
+        for member, data in {**members, f"{name}.npy": changed}.items():
+            archive.writestr(member, data)
+    return file
+
+
+@pytest.mark.parametrize("read", [lambda file: read_scores(file, None), Scores.load])
+def test_what_is_announced_takes_no_memory(tmp_path, monkeypatch, read):
+    """numpy makes room for 4 TB before it reads, and unpacks whatever a member holds."""
+    with pytest.raises(AclnetError, match=r"`scores`: an array \(1000000, 1000000\)"):
+        read(announced(tmp_path, "scores", "(1000000, 1000000)"))
+    monkeypatch.setattr(score_files, "MAX_BYTES", 9_000)
+    monkeypatch.setattr(scores, "MAX_BYTES", 9_000)
+    packed = {"ids": IDS, "scores": np.zeros((4, 10**6), np.float32), "labels": [0] * 4}
+    np.savez_compressed(tmp_path / "b.npz", **packed)
+    with pytest.raises(AclnetError, match="`scores` is longer than 9,000 bytes"):
+        read(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("code", [0xD800, 0x110000])
+def test_ids_of_codes_that_are_no_characters(tmp_path, code):
+    np.savez(tmp_path / "a.npz", ids=np.array([code] * 4, np.uint32).view("<U1"), scores=SCORES)
+    with pytest.raises(AclnetError, match="`ids`: the text has codes that are no characters"):
+        read_scores(tmp_path / "a.npz", None)
+
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.binary(),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.tuples(inner)
+        | st.dictionaries(st.text(max_size=3) | st.sampled_from(["split", "annotations"]), inner)
+    ),
+    max_leaves=8,
+)
+annotated = st.fixed_dictionaries(
+    {
+        "split": plain | st.dictionaries(st.just("s"), plain),
+        "annotations": plain
+        | st.lists(st.fixed_dictionaries({"frame_dir": plain, "label": plain}), max_size=3),
+    }
+)
+
+
+@given(plain | annotated)
+def test_any_plain_values_are_scores_or_refused(tmp_path_factory, content):
+    file = write(tmp_path_factory.getbasetemp() / "any.pkl", content)
+    for read in (lambda: read_scores(file, ORDER), lambda: read_order(f"{file}:s")):
+        with suppress(AclnetError):
+            read()
+
+
+numbers = arrays(
+    st.sampled_from(["f2", "f4", "f8", "i1", "i8", "u8", "?", "U1", "U3", "S2", "c8", "M8[s]"]),
+    array_shapes(min_dims=0, min_side=0, max_side=4),
+)
+
+
+@given(st.dictionaries(st.sampled_from(["ids", "scores", "labels"]), numbers), st.data())
+def test_any_npz_is_scores_or_refused(tmp_path_factory, content, data):
+    file = tmp_path_factory.getbasetemp() / "any.npz"
+    np.savez(file, **content)
+    whole = file.read_bytes()
+    if data.draw(st.booleans()):
+        place = data.draw(st.integers(0, len(whole)))
+        file.write_bytes(whole[:place] + data.draw(st.binary(max_size=9)) + whole[place + 9 :])
+    for read in (lambda: read_scores(file, None), lambda: Scores.load(file)):
+        with suppress(AclnetError):
+            read()
+
+
+@given(st.binary(max_size=99))
+def test_any_bytes_are_scores_or_refused(tmp_path_factory, content):
+    for suffix in (".npz", ".pkl", ".txt"):
+        file = tmp_path_factory.getbasetemp() / f"bytes{suffix}"
+        file.write_bytes(content)
+        for read in (lambda: read_scores(file, ORDER), lambda: read_order(str(file))):  # noqa: B023
+            with suppress(AclnetError):
+                read()
 
 
 def test_a_pickle_needs_an_order(tmp_path):

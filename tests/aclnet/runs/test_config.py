@@ -81,6 +81,17 @@ def test_later_settings_and_options_win():
         ("augment.mirror=2", r"augment\.mirror"),
         ("loss.families.temperature=warm", r"loss\.families\.temperature"),
         ("recipe=other", "--recipe"),
+        ("data.frames=1e9", r"data\.frames: .*less than or equal to 65536, not 1000000000"),
+        ("data.clips=1e9", r"data\.clips: .*less than"),
+        ("data.per_class=1e9", r"data\.per_class: .*less than"),
+        ("optim.batch_size=1e12", r"optim\.batch_size: .*less than or equal to 65536"),
+        ("optim.epochs=1e12", r"optim\.epochs: .*less than"),
+        ("model.size=1e9", r"model\.size: .*less than or equal to 4096"),
+        (f"optim.lr=1{'0' * 400}", r"optim\.lr"),
+        (f"seed=1{'0' * 5000}", "seed"),
+        (f"seed={'[' * 5000}", "--set seed: the value is not TOML"),
+        (f"seed={'[' * 30}{']' * 30}", "--set seed: nested more than 20 levels deep"),
+        (f"{'a.' * 3000}b=1", "--set a.*: nested more than 20 levels deep"),
     ],
 )
 def test_bad_settings_name_the_key(setting, message):

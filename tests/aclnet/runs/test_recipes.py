@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import tomllib
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import tomli_w
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aclnet.datasets.spec import AclnetError
 from aclnet.pipelines.inputs.augment import AugmentSpec
 from aclnet.pipelines.inputs.features import MODALITIES
-from aclnet.runs.config import build_config
+from aclnet.runs.config import Config, build_config
 from aclnet.runs.recipes import catalogue, default_recipe, load_recipe, recipe_names
 
 ROOT = Path(__file__).parents[3]
@@ -201,6 +205,9 @@ def test_values_of_a_recipe_win_over_those_it_extends(tmp_path):
     ("text", "message"),
     [
         ('extends = "child.toml"', "extend one another"),
+        (f"seed = {'[' * 5000}", r"child\.toml is not TOML"),
+        (f"[{'a.' * 3000}b]", "nested more than 20 levels deep"),
+        (f"streams.j{'.a' * 3000} = 1", "nested more than 20 levels deep"),
         ("extends = 3", "extends must be one name or file"),
         ('extends = "nobody"', "unknown recipe 'nobody'; known: .*default"),
         ('extends = "gone.toml"', r"gone\.toml cannot be read"),
@@ -224,6 +231,52 @@ def test_bad_recipes(text, message, tmp_path):
     path.write_text(text)
     with pytest.raises(AclnetError, match=message):
         build_config(str(path))
+
+
+def test_a_recipe_that_extends_itself_by_a_longer_way(tmp_path):
+    path = tmp_path / "child.toml"
+    path.write_text(f'extends = "../{tmp_path.name}/child.toml"')
+    with pytest.raises(AclnetError, match="extend one another"):
+        load_recipe(str(path))
+
+
+scalars = (
+    st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats()
+    | st.text(st.characters(codec="utf-8"), max_size=3)
+    | st.sampled_from(["child.toml", "demo", "official"])
+)
+sections = Config().model_dump()
+keys = st.sampled_from([*sections, "extends", "about", "streams", "a", *MODALITIES])
+inner_keys = st.sampled_from([k for v in sections.values() if isinstance(v, dict) for k in v])
+plain = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys | inner_keys, inner),
+    max_leaves=9,
+)
+
+
+@given(st.dictionaries(keys, plain | st.dictionaries(inner_keys, plain)))
+def test_any_toml_is_a_recipe_or_refused(tmp_path_factory, values):
+    path = tmp_path_factory.getbasetemp() / "child.toml"
+    path.write_text(tomli_w.dumps(values), encoding="utf-8")
+    with suppress(AclnetError):
+        assert isinstance(build_config(str(path)), Config)
+
+
+@given(st.binary(max_size=99) | st.text("=[]{}.\"'\n a1", max_size=99).map(str.encode))
+def test_any_bytes_are_a_recipe_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "bytes.toml"
+    path.write_bytes(content)
+    with suppress(AclnetError):
+        assert isinstance(build_config(str(path)), Config)
+
+
+@given(st.text("=[]{}.\"'\n a1", max_size=40) | st.text(max_size=20))
+def test_any_setting_is_one_or_refused(setting):
+    with suppress(AclnetError):
+        assert isinstance(build_config("demo", [setting, f"seed={setting}"]), Config)
 
 
 def test_a_recipe_that_is_no_text(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import numpy as np
 import pytest
@@ -274,6 +275,13 @@ def test_bad_files_name_the_line(lines, message, store, tmp_path):
     with pytest.raises(AclnetError, match=message.format(*ids)) as error:
         file_splits(store, path)
     assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"a\x1b[2J", b"a\nb"])
+def test_a_file_whose_name_no_run_can_have(tmp_path, store, name):
+    path = tmp_path / os.fsdecode(name + b".csv")
+    with pytest.raises(AclnetError, match="its name has characters that no run"):
+        file_splits(store, path)
 
 
 def test_files_that_cannot_be_read(store, tmp_path):

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aclnet.datasets.readers import custom_files
 from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec import AclnetError, Item, Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
@@ -365,6 +366,26 @@ LINES = GOOD.splitlines()
 def test_tables_that_are_none_are_rejected_with_the_line(tmp_path, text, said):
     (tmp_path / "a.csv").write_text(text)
     assert said in reason(tmp_path, "a.csv")
+
+
+def test_an_endless_line_rejects_its_file_and_its_row_alone(tmp_path, monkeypatch):
+    """A hundred megabytes in one line were gigabytes of cells, and the end of `prepare`."""
+    sound = table(some()[0])
+    (tmp_path / "a.csv").write_text(sound)
+    (tmp_path / "b.csv").write_text(sound + "1," * 70_000)
+    (tmp_path / "c.csv").write_text("1" * 140_000 + "\n" + sound)
+    index = "id,file,label\na,a.csv,x\n" + "y" * 140_000 + "\nb,b.csv,x\nc,c.csv,x\n"
+    source = open_raw(get_dataset("custom"), write(tmp_path, index))
+    items, rejections = source.scan()
+    assert [(r.path, r.line) for r in rejections] == [("index.csv", 3)]
+    assert "140,001 characters" in rejections[0].reason
+    a, b, c = map(source.read, items)
+    assert isinstance(a, SkeletonSequence)
+    assert (b.line, c.line) == (7, 1)
+    assert "140,000 characters" in b.reason
+    assert "140,000 characters" in c.reason
+    monkeypatch.setattr(custom_files, "_MAX_CELLS", 100)
+    assert "more than 100 cells" in source.read(items[0]).reason
 
 
 def test_recordings_agree_about_confidences(tmp_path):

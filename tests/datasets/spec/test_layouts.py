@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -220,12 +221,42 @@ def test_a_users_file_is_a_layout_named_after_it(tmp_path):
         pytest.param(table(spine=[0, 9]), "from 0 to 2", id="spine without such a joint"),
         pytest.param(table(bone_parent=[1, 2, 0]), "to a root", id="bones in a circle"),
         pytest.param({"joints": ["a"]}, "center", id="missing key"),
+        pytest.param("[" * 100_000, "is not a layout", id="nested"),
+        pytest.param(table(joints=["a"] * 1001), "at most 1000", id="too many joints"),
+        pytest.param(table(inward=[[0, 1]] * 1001), "at most 1000", id="too many edges"),
     ],
 )
 def test_what_is_wrong_with_a_users_file_is_told_with_its_name(tmp_path, content, message):
     with pytest.raises(AclnetError, match=message) as caught:
         get_layout(write(tmp_path, content))
     assert "mine.json" in str(caught.value)
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+small = st.integers(-1, 3) | scalars
+plain = st.recursive(
+    small,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=9,
+)
+fields = st.sampled_from(
+    [*table(), "parts", "normalise_centre", "spine", "shoulders", "num_joints"]
+)
+
+
+@given(plain | st.dictionaries(fields, plain).map(lambda changes: table(**changes)))
+def test_any_json_is_a_layout_or_refused(tmp_path_factory, content):
+    with suppress(AclnetError):
+        layout = get_layout(write(tmp_path_factory.getbasetemp(), content))
+        assert layout.resolve(layout.joints[0])
+
+
+@given(st.binary(max_size=99))
+def test_any_bytes_are_a_layout_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "bytes.json"
+    path.write_bytes(content)
+    with suppress(AclnetError):
+        get_layout(str(path))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

@@ -92,7 +92,7 @@ def still(name: str) -> SkeletonSequence:
         (Rejection("d.txt", 7, "no number"), "damaged| d.txt:7: no number"),
         (sequence("d", 1, frames=1), "one frame| d.txt: somebody is there in one frame only"),
         (still("d"), "nothing moves| d.txt: all 5 frames are the same"),
-        (scaled("d", 1000), "size| d.txt: the largest coordinate is"),
+        (scaled("d", 1000), "metres, at most 100 are plausible; are these millimetres?"),
         (sequence("d", 1, present=np.zeros((1, 5), np.bool_)), "keypoint is not zero where nobody"),
         (
             sequence("d", 2),

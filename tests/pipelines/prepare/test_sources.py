@@ -161,3 +161,35 @@ def test_scores_are_stored_with_their_persons_and_frames(tmp_path):
     scored.score = np.random.default_rng(1).random((2, 6, 25)).astype(np.float32)
     _, store = prepared(MadeUp([scored]), tmp_path / "s.zarr")
     np.testing.assert_array_equal(store.sequence("a").score, scored.score[::-1])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a/b_train", "../x_train", "..train", "__a_train", "a\0_train", "\ud800_train"),
+        *("x\n_val", "a\\b_train", f"{'x' * 300}_train"),
+    ],
+)
+def test_splits_that_cannot_name_a_folder(tmp_path, name):
+    source = MadeUp([sequence("a"), sequence("b")], {name: ["a"], "test": ["b"]})
+    with pytest.raises(AclnetError, match=r"split .* (cannot name a folder|does not say which)"):
+        prepared(source, tmp_path / "s.zarr")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("name", ["größe_train", "v1.2_train", "a b_train", "train", "x_train3"])
+def test_splits_that_can(tmp_path, name):
+    source = MadeUp([sequence("a"), sequence("b")], {name: ["a"], "test": ["b"]})
+    _, store = prepared(source, tmp_path / "s.zarr")
+    (side,) = [side for side in own_sides(source) if side.endswith("/train")]
+    assert store.mask(side).sum() == 1
+
+
+@pytest.mark.parametrize("broken", ["\ud800", "a\0"])
+def test_ids_and_conditions_that_are_no_text_are_rejected(tmp_path, broken):
+    with_condition = sequence("c")
+    with_condition.condition = broken
+    sequences = [sequence("a"), sequence(broken), with_condition]
+    report, store = prepared(MadeUp(sequences), tmp_path / "s.zarr")
+    assert store.column("id").tolist() == ["a"]
+    assert report.rejections == {"damaged": 2}
