@@ -231,10 +231,13 @@ class Run:
     def load(self, name: str) -> dict[str, Any] | None:
         """A checkpoint on the CPU, None where there is none.
 
-        AclnetError where it is damaged or holds anything but tensors and plain values.
+        AclnetError where a finished run has lost it, and where it is damaged or holds anything
+        but tensors and plain values.
         """
         path = self.checkpoint(name)
         if not path.is_file():
+            if self.finished and name == self.selected:
+                raise AclnetError(f"{path} is missing; {_RESTORE}")
             return None
         try:
             _check_zip(path)
@@ -275,8 +278,10 @@ class Run:
     @property
     def selected(self) -> str:
         """Name of the checkpoint that is the run's result."""
-        chosen = self.config.select != "last" and self.checkpoint("best").is_file()
-        return "best" if chosen else "last"
+        if self.config.select == "last" or self.imported:
+            return "last"
+        # a finished run has a best one, be it lost
+        return "best" if self.finished or self.checkpoint("best").is_file() else "last"
 
     def network_state(self) -> dict[str, torch.Tensor]:
         """All weights that are the run's result, or the last where it goes on, by their names."""

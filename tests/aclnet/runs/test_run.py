@@ -317,8 +317,12 @@ def test_a_checkpoint_of_something_else(of_before):
             load_model(of_before)
 
 
-def test_a_run_without_a_checkpoint(copied_run):
+def test_a_run_without_a_checkpoint(copied_run, change_record):
     copied_run.checkpoint("last").unlink()
+    with pytest.raises(AclnetError, match=r"last\.pt is missing; .*--fresh"):
+        load_model(copied_run)
+    change_record(copied_run.path, finished=False)
+    copied_run = Run(copied_run.path)
     with pytest.raises(AclnetError, match="has no checkpoint yet; `aclnet train` goes on"):
         load_model(copied_run)
 
