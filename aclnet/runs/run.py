@@ -34,6 +34,7 @@ from aclnet.runs.writing import naming, writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from aclnet.datasets.spec.layouts import Layout
     from aclnet.runs.record import SplitRecord
@@ -70,7 +71,7 @@ class Run:
             raise AclnetError(
                 f"{path} is no run of aclnet: {error.filename} cannot be read ({error.strerror})"
             ) from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise AclnetError(f"{path}: {_RECORD} or {_CONFIG} is damaged: {error}") from None
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise AclnetError(f"{path}: written by another version of aclnet; train it again")
@@ -204,7 +205,7 @@ class Run:
     @contextmanager
     def claimed(self) -> Iterator[None]:
         """Inside, no other process may train the run: AclnetError in that one."""
-        with locks.held(self.path / _LOCK, f"{self.path} is being trained"):
+        with _claimed(self.path):
             yield
 
     def finish(self, result: dict[str, Any]) -> None:
@@ -376,10 +377,13 @@ def is_finished(path: Path) -> bool:
 
 def delete_run(path: Path) -> None:
     """Deletes a run's folder. AclnetError where another process trains it."""
-    run = Run.__new__(Run)  # a damaged one is deleted too
-    run.path = path
-    with run.claimed():
+    with _claimed(path):
         atomic.remove(path)
+
+
+def _claimed(path: Path) -> AbstractContextManager[None]:
+    """Held while a process trains or deletes the run at `path`, damaged or not."""
+    return locks.held(path / _LOCK, f"{path} is being trained")
 
 
 def check_out(path: Path) -> None:
