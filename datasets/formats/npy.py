@@ -77,7 +77,7 @@ def parse_header(data: bytes, *, text: bool = False) -> Header:
 def parse_npy(data: bytes, *, text: bool = False) -> NDArray[Any]:
     """The array of a `.npy` file; DamageError where it is none, of numbers or of text."""
     dtype, shape, order, begin = parse_header(data, text=text)
-    content = data[begin:]
+    content = bytearray(memoryview(data)[begin:])  # so that the array can be written to
     if math.prod(shape) * dtype.itemsize != len(content):
         raise DamageError(
             f"an array {shape} of {dtype} is announced, {len(content)} bytes of it are there"
