@@ -1,4 +1,4 @@
-"""What this machine makes of a store: how fast it reads, feeds and trains, and what holds it up."""
+"""Measurements of a store on this machine: speed of reading, feeding and training."""
 
 from __future__ import annotations
 

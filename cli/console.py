@@ -1,4 +1,4 @@
-"""What commands share on the screen: progress, tables, JSON."""
+"""Output that commands share: progress, tables and JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command works on where it was not told: the newest store or run, the dataset's recipe."""
+"""Defaults of commands: the newest store or run, and the dataset's recipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How training shows its progress: a bar inside the epoch, a line after each."""
+"""Progress of training on the screen: a bar inside the epoch, a line after each epoch."""
 
 from __future__ import annotations
 

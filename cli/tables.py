@@ -30,7 +30,7 @@ _TITLES = {
         "published": "windows as the published code counts them, its defects included, in %",
     },
 }
-"""Of the tables of `aclnet.retrieval.recognition.Recognition` that are shown."""
+"""Tables of `aclnet.retrieval.recognition.Recognition` that are shown."""
 _NAMES = {
     "rank1": "rank-1",
     "rank5": "rank-5",

@@ -1,1 +1,1 @@
-"""What is measured of trained runs: scores, ensembles, comparisons, families and occlusion."""
+"""Measurements of trained runs: scores, ensembles, comparisons, families and occlusion bench."""

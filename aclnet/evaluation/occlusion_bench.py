@@ -1,4 +1,4 @@
-"""How much a network loses when its input is corrupted at test time."""
+"""Occlusion bench: the accuracy that a network loses when its test input is corrupted."""
 
 from __future__ import annotations
 

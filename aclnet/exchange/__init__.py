@@ -1,1 +1,1 @@
-"""What other software writes and reads: released checkpoints, score files, exports."""
+"""Exchange with other software: released checkpoints, score files and exports."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _PICKLES = (".pkl", ".pickle")
 _ROUNDING = 0.01
-"""How far from 1 probabilities may sum up: they may have been stored as float16."""
+"""Tolerance on the sum of probabilities, which may have been stored as float16."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class ContrastSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     terms: Literal["ce", "ce+inter", "ce+intra", "acl"] = "acl"
-    """What is minimised: cross-entropy alone, with one of the terms, or with both."""
+    """Terms of the loss: cross-entropy alone, with one contrastive term, or with both."""
     weight: NonNegative = 0.1
     """lambda of both terms."""
     inter_weight: NonNegative | None = None
@@ -37,17 +37,17 @@ class ContrastSettings(BaseModel):
     """Embeddings remembered, this batch's included; None: `default_memory_rows`."""
     margin: NonNegative = 0.1
     margin_unit: Literal["logit", "cosine"] = "logit"
-    """What the margin is measured in: 0.1 of a logit is 0.01 of cosine at temperature 0.1."""
+    """Unit of the margin: 0.1 of a logit is 0.01 of cosine at temperature 0.1."""
     temperature: Positive = 0.1
-    """Of the intra-class term."""
+    """Temperature of the intra-class term."""
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Of the prototypes."""
+    """Momentum of the prototypes."""
     same_sequence: SameSequence = "exclude"
-    """Whether an earlier embedding of an anchor's own sequence is one of its positives."""
+    """Use of earlier embeddings of an anchor's own sequence as its positives."""
     triplet: NonNegative = 0.0
     """Weight of the batch-hard triplet term, whatever `terms` says; 0 switches it off."""
     triplet_margin: Positive = 0.2
-    """In Euclidean distance of unit vectors, which is 2 at most."""
+    """Margin as a Euclidean distance of unit vectors; the largest distance is 2."""
     families: FamilySettings = FamilySettings()
 
     @property

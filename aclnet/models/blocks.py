@@ -1,4 +1,4 @@
-"""What networks have in common: their output, 1x1 convolutions, recomputation of activations."""
+"""Building blocks that networks share: output, 1x1 convolutions, recomputation of activations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is it? The nearest people of a gallery, or nobody that is known."""
+"""Identification of people: the nearest person of a gallery, or unknown."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aclnet.runs.config import Config
 
 FIGURES = ("rank1", "rank5", "rank10", "mAP", "mINP")
-"""What retrieval is measured by, shares of 1."""
+"""Metrics of retrieval, as shares of 1."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""What a run is: its configuration, record, samples, inputs, history and scores."""
+"""Contents of a run: configuration, record, samples, inputs, history and scores."""

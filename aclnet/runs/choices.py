@@ -13,4 +13,4 @@ Embedding = Literal["pooled", "contrastive", "both"]
 """What stands for a sequence: activations before the classifier, the unit vector that the
 contrastive losses compare, or both joined, as unit vectors."""
 Metric = Literal["cosine", "euclidean"]
-"""How embeddings are compared."""
+"""Metric that compares embeddings."""

@@ -1,4 +1,4 @@
-"""What a run remembers of every epoch, as a small Zarr group beside its checkpoints.
+"""History of a run: values of every epoch in a small Zarr group beside the checkpoints.
 
 `confusion/train` and `confusion/eval` (epochs, C, C) int64 counts, true class by predicted class,
 -1 where an epoch was not trained or evaluated; `affinity` (epochs, C, C) float32, `family`
@@ -72,7 +72,7 @@ class History:
 
     @property
     def trained(self) -> int:
-        """How many epochs were trained: up to the last one that has a chunk in any array."""
+        """Number of trained epochs: up to the last epoch that has a chunk in any array."""
         arrays = {name: self._open(name) for name in KINDS}
         if len({array.shape[0] for array in arrays.values()}) > 1:
             raise self._damaged(f"{self.path}: the arrays have unequal numbers of epochs")

@@ -1,4 +1,4 @@
-"""What a run's `run.json` says of it: its data, its samples, its environment and its result."""
+"""Record of a run in `run.json`: its data, samples, environment and result."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class RunRecord(Record):
     environment: dict[str, str]
     """Versions, machine, commit."""
     config_sha256: str | None = None
-    """Of `config.toml`; None in runs of before."""
+    """sha256 of `config.toml`; None in runs of earlier versions."""
     finished: bool = False
     result: dict[str, Any] | None = None
     """Figures by name, once it is finished."""
@@ -84,7 +84,7 @@ class RunRecord(Record):
 
 
 def record_digest(values: dict[str, Any]) -> str:
-    """What `run.json` says of its own content, under `sha256`."""
+    """sha256 of the content of `run.json`, which the file holds under `sha256`."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
@@ -101,7 +101,7 @@ def environment() -> dict[str, str]:
 
 
 def computing(processes: int, device: torch.device) -> dict[str, str]:
-    """What decides how sums are rounded, by name: with another one, weights end otherwise."""
+    """Software and hardware that affect rounding, by name; a change alters the final weights."""
     cuda = device.type == "cuda"
     return {
         "torch": version("torch"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 MAX_BYTES = 2**30
-"""Of an array in a file of scores: 600,000 samples of 400 classes in float32 take less."""
+"""Largest array in a score file: 600,000 samples of 400 classes in float32 take less."""
 
 
 @dataclass(frozen=True, slots=True)

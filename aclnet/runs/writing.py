@@ -27,7 +27,10 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """As `replacing`, in a folder that is made where it is missing. AclnetError as of `naming`."""
+    """Makes the folder of `path` if it is missing, then does what `replacing` does.
+
+    Raises AclnetError as `naming` does.
+    """
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:

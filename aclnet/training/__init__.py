@@ -1,1 +1,1 @@
-"""How a run is trained: the trainer, its figures, and sets of runs."""
+"""Training of runs: the trainer, its figures, and sets of runs."""

@@ -431,7 +431,7 @@ class Trainer:
         return computing(self.fabric.world_size, self.fabric.device)
 
     def _compare_computing(self, before: dict[str, str]) -> None:
-        """Says what rounds otherwise than before; checkpoints of before do not tell."""
+        """Reports changes that affect rounding; older checkpoints lack the values."""
         now = self._computing()
         names = [name for name, was in before.items() if now.get(name, was) != was]
         if names:

@@ -1,4 +1,4 @@
-"""What a file that `aclnet export` made of a store says of it."""
+"""Description that an exported file carries of its store."""
 
 from __future__ import annotations
 

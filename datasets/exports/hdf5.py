@@ -78,7 +78,7 @@ _FRAMES = {"keypoint": "float32", "present": "bool", "index": "int32", "score": 
 _USER_BLOCK = 512
 """Bytes before HDF5's own."""
 _ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError)
-"""What h5py raises where something is not there, or of another kind."""
+"""Exceptions that h5py raises where an object is missing or of another kind."""
 _CHUNK = 2048  # rows: 600 kB of 25 joints
 _CACHE = 32 << 20  # bytes of decoded chunks: neighbours share one
 

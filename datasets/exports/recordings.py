@@ -1,4 +1,4 @@
-"""What exports share: the recordings and the splits of a store, and what is said of each."""
+"""Recordings and splits of a store, and their descriptions, for all exports."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ UNSOUND = (
     RuntimeError,  # encrypted; NotImplementedError, one of its kind: packed by another method
     ValueError,
 )
-"""What zipfile raises on archives that are damaged or none."""
+"""Exceptions that zipfile raises on files that are damaged or no archives."""
 
 
 def folder_of(root: Path) -> Path:

@@ -34,7 +34,7 @@ _UNREADABLE = (
     *(ValueError, SyntaxError, TypeError, KeyError, OverflowError),
     *(tokenize.TokenError, MemoryError, RecursionError),
 )
-"""What numpy raises on headers that are none."""
+"""Exceptions that numpy raises on invalid headers."""
 _MAX_AXES = 32
 _MAX_ITEM = {False: 8, True: 4 * 10**6}
 """Bytes of a number, and of a text."""
@@ -98,7 +98,7 @@ def parse_npz(data: bytes, names: Iterable[str], limit: int) -> dict[str, NDArra
 def load_npz(
     path: Path, names: Iterable[str], limit: int, text: Collection[str] = ()
 ) -> dict[str, NDArray[Any]]:
-    """As `parse_npz`, of a file on disk; the arrays named in `text` are of text."""
+    """Reads a file as `parse_npz` does; the arrays named in `text` hold text."""
     try:
         with path.open("rb") as file:
             return _arrays(file, names, limit, text)

@@ -43,7 +43,7 @@ _FILES = (_UPWARDS, "_data.npy")
 _PLACE = re.compile(r"((?:.*/)?(train|val)_data(?:_joint)?\.npy)/(\d{1,9})", re.ASCII | re.DOTALL)
 _CHANNELS = 3
 _LARGEST = 1e30
-"""Of values that float32 can hold, in pixels too."""
+"""Limit of values, which float32 can hold; pixels stay far below."""
 
 
 def agcn_folders(root: Path, names: list[str]) -> list[Path]:

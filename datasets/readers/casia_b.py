@@ -1,4 +1,4 @@
-"""What the forms of CASIA-B's poses share: names of recordings, and poses as sequences."""
+"""Names of CASIA-B's recordings, and its poses as sequences, for all its forms."""
 
 from __future__ import annotations
 

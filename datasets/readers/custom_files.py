@@ -27,7 +27,7 @@ _MAX_FRAME_BYTES = 2**22
 _MAX_LINE = 2**17
 """Characters: a thousand joints of four numbers in full precision take 80,000."""
 _MAX_CELLS = 2**23
-"""Of a table: twenty minutes of a hundred columns at 60 frames a second are 7 million."""
+"""Largest table in cells: 20 minutes of 100 columns at 60 frames a second have 7 million."""
 
 
 class Recording(NamedTuple):

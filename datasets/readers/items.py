@@ -1,4 +1,4 @@
-"""What readers share: sources of a kind, and items of what lies below a root."""
+"""Base classes of readers: sources of one kind, and items below a root."""
 
 from __future__ import annotations
 

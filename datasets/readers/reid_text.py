@@ -305,4 +305,4 @@ FORMATS = {
     "kgbd": _Format(".txt", _place_kgbd, _parse_kgbd, _MAX_BYTES, gallery=2),
     "ks20": _Format(".txt", _place_ks20, _parse_ks20, gallery=1),
 }
-"""By dataset."""
+"""Reader of each dataset."""

@@ -1,4 +1,4 @@
-"""How a long task tells how far it is."""
+"""Progress callbacks of long tasks."""
 
 from __future__ import annotations
 

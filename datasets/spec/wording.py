@@ -1,4 +1,4 @@
-"""How messages put lists into words."""
+"""Wording of lists in messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a store says of itself, as the attributes of its Zarr group."""
+"""Attributes of a store's Zarr group, which describe the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How rows are hashed, and stored in fixed point."""
+"""Hashes of rows, and their storage in fixed point."""
 
 from __future__ import annotations
 

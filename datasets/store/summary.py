@@ -1,4 +1,4 @@
-"""What a store holds, as plain values for a table or for JSON."""
+"""Summary of a store as plain values, for a table or for JSON."""
 
 from __future__ import annotations
 

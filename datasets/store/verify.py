@@ -23,7 +23,7 @@ _NAMES_SAMPLES = (
 )
 """Files that tell which samples lie in a shard."""
 _UNREADABLE = (*zarr_io.DECODE_ERRORS, AttributeError, ArithmeticError)
-"""What is raised over metadata and columns that are not those of a store."""
+"""Exceptions of reading metadata and columns that are not those of a store."""
 
 
 def verify(path: Path, progress: Progress = silent) -> Iterator[str]:

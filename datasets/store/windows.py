@@ -1,4 +1,4 @@
-"""What a stream reads from: decoded shards that are kept, windows of them, a thread ahead."""
+"""Shards for a stream: decoded shards in memory, windows, and a thread that reads ahead."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ DECODE_ERRORS = (
     AssertionError,
     MemoryError,
 )
-"""What zarr and its codecs raise over damaged chunks and metadata."""
+"""Exceptions that zarr and its codecs raise on damaged chunks and metadata."""
 
 # A file that is absent must mean damage, never "all fill".
 _WHOLE: Any = {"write_empty_chunks": True}

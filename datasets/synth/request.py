@@ -1,4 +1,4 @@
-"""What a generator is asked for, what it answers, and the signature that all of them share."""
+"""Request and answer of a generator, and the signature that all generators share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where tasks run: in this process, in local worker processes, or on a dask cluster."""
+"""Executors of tasks: this process, local worker processes, or a dask cluster."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _LOCAL_PAGE = "127.0.0.1:0"
 """Any free port for the status page of dask, which else takes 8787, and warns if it cannot."""
 _CONNECT_SECONDS = 20
 _WORKER_SECONDS = 60
-"""How long a cluster may take to start its first worker."""
+"""Time limit for a cluster to start its first worker."""
 _MAIN_MEMORY, _WORKER_MEMORY = 200 << 20, 200 << 20
 """Bytes for the main process, and the least for a worker (measured: 156 and 103 MB, for 50,000
 recordings of NTU RGB+D)."""
 
 
 _LOOK_SECONDS, _GONE_SECONDS = 2, 20
-"""How often to look whether there are workers when no job ends, and how long there may be none: a
-local worker that died is started again."""
+"""Interval of the checks for workers while no job ends, and the time limit without any worker: dask
+starts a local worker again when it dies."""
 _AHEAD = 4
 """Jobs for each thread of a worker that dask is told of: it keeps in memory all that it knows."""
 

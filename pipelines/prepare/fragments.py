@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _TABLE = "table.json"
 _UNSOUND = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
-"""What tables raise that hold other values than were written."""
+"""Exceptions of reading tables whose values are not those that were written."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What can be chosen when a store is made; all of it is recorded in the store."""
+"""Options of a store; all of them are recorded in the store."""
 
 from __future__ import annotations
 

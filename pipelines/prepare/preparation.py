@@ -1,4 +1,4 @@
-"""What a preparation makes of what: its inputs, its identity, and the batches that it reads."""
+"""Plan of a preparation: its inputs, its identity, and the batches that it reads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Preparation:
 
 
 def scan(source: Source) -> tuple[list[Item], list[Rejection]]:
-    """What `Source.scan` finds, and the links in its folder that cannot be followed."""
+    """The result of `Source.scan`, and the links in its folder that cannot be followed."""
     items, unusable = source.scan()
     told = {rejection.path for rejection in unusable}
     broken = [(path, fault) for path, fault in bad_links(source.root) if path not in told]

@@ -90,7 +90,7 @@ class ShardJob:
 
 
 class Receipt(Record):
-    """What is kept of a shard once it is whole."""
+    """Receipt of a shard that is completely written."""
 
     plan: str
     shard: manifest.Shard

@@ -237,7 +237,7 @@ def _identity(plan: str) -> dict[str, str]:
 
 
 def _plan_of(work: Path) -> object:
-    """What the work folder's plan says; None where it is missing or damaged."""
+    """The plan in the work folder; None where it is missing or damaged."""
     try:
         return parse_json((work / _PLAN).read_bytes())
     except (OSError, DamageError):
