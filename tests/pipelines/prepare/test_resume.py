@@ -141,6 +141,7 @@ def test_workers_leave_ctrl_c_to_the_command():
 
 
 INTERRUPTED = """
+import signal
 import sys
 from pathlib import Path
 from aclnet.cli.main import cli, main
@@ -151,6 +152,7 @@ def wait(*_, **__):
         list(run(Path.read_text, [Path(sys.argv[1])] * 2))
 
 cli.invoke = wait
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the shell of these tests may ignore it
 main(["info"])
 """
 
