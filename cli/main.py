@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+import threading
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from aclnet.datasets.spec import AclnetError, AclnetWarning
+from aclnet.datasets.spec import AclnetError, AclnetWarning, Stopped
 
 if TYPE_CHECKING:
-    from types import ModuleType
+    from collections.abc import Iterator
+    from types import FrameType, ModuleType
 
 COMMANDS = {
     "demo": "Made-up people in the true raw format, through the whole chain.",
@@ -67,21 +71,52 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in arguments
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _stopped_by_signals():
             warnings.showwarning = _show_warning
             cli.main(arguments, prog_name="aclnet", standalone_mode=False)
     except click.ClickException as error:
         error.message = _console().visible(error.message)  # type: ignore[misc]  # final
         error.show()
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
         click.echo("stopped; the same command goes on where it stopped", err=True)
-        sys.exit(130)
+        stop = error.__cause__ if isinstance(error, click.Abort) else error
+        sys.exit(128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT))
+    except MemoryError:
+        if debug:
+            raise
+        click.echo("error: memory does not suffice; close other programs", err=True)
+        sys.exit(2)
     except (AclnetError, OSError) as error:  # a full disk, a folder that may not be read
         if debug:
             raise
         _console().echo(f"error: {error}", err=True)
         sys.exit(2)
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Inside, what ends a process ends the command as Ctrl-C does: nothing is left lying about.
+
+    Batch systems send SIGTERM, or SIGUSR1 some time before; a terminal that closes sends SIGHUP.
+    """
+    names = ("SIGTERM", "SIGHUP", "SIGUSR1")
+    numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []  # Python lets no other thread answer signals
+    # `nohup` has SIGHUP ignored, a program that calls this one may have answers of its own
+    answered = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in answered:
+        signal.signal(number, _stop)
+    try:
+        yield
+    finally:
+        for number in answered:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    raise Stopped(number)
 
 
 def _show_warning(

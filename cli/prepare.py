@@ -142,7 +142,8 @@ def command(
     out = out or Path(f"{spec.name}.zarr")
     screen.print(f"{spec.title}: {raw}" + ("" if check else f" -> {out}"))
     source = _open(spec, raw, reader, layout)
-    with open_executor(workers, scheduler, max_memory) as execute, progress_bars() as update:
+    executor = open_executor(workers, scheduler, max_memory, tell=screen.print)
+    with executor as execute, progress_bars() as update:
         if check:
             checked = check_all(source, options, execute, update)
         else:

@@ -10,6 +10,7 @@ import torch
 
 from aclnet.datasets.spec import silent
 from aclnet.datasets.store.plan import WHOLE, Share
+from aclnet.runs.device import enough_memory
 from aclnet.runs.inputs import MakeInputs, clips_to_test
 
 if TYPE_CHECKING:
@@ -112,6 +113,7 @@ class Inference:
             values = torch.zeros(clips * len(batch), self.width, device=self.device)
             for make in makers:
                 inputs = make(batch)
-                output = self.model(inputs.tracks, inputs.owner, len(values))
+                with enough_memory("close other programs that use it, or choose --accelerator cpu"):
+                    output = self.model(inputs.tracks, inputs.owner, len(values))
                 values += self.value(output).float() / len(makers)
             yield batch.sample, values.view(clips, len(batch), self.width)

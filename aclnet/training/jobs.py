@@ -10,7 +10,7 @@ import multiprocessing
 import signal
 import traceback
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, NamedTuple
@@ -204,7 +204,8 @@ def _work(job: Job, writer: Connection, accelerator: str, devices: str, threads:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
     torch.set_num_threads(threads)
     talk = Talk(writer)
-    talk.say("end", _train(job, talk, accelerator, devices))
+    with suppress(KeyboardInterrupt):  # whoever sent the signal knows
+        talk.say("end", _train(job, talk, accelerator, devices))
 
 
 class Talk:

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.spec import AclnetError, Stopped
 from aclnet.datasets.store.plan import Share
 from aclnet.evaluation.scorer import score
 from aclnet.models.blocks import Output
 from aclnet.retrieval.embedder import Embedder
 from aclnet.retrieval.recognition import Recogniser
+from aclnet.runs.device import enough_memory
 from aclnet.runs.inference import Pass
 from aclnet.runs.inputs import Inputs, MakeInputs, clip_to_train
 from aclnet.runs.network import build_network, parameter_groups, start_from
@@ -29,6 +30,7 @@ from aclnet.runs.record import computing
 from aclnet.runs.splits import selection
 from aclnet.runs.writing import naming
 from aclnet.training.meters import EpochMeter, figures
+from aclnet.training.stopping import stop_requests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from aclnet.runs.run import Run
     from aclnet.runs.scores import Scores
     from aclnet.runs.splits import Splits
+    from aclnet.training.stopping import StopRequest
 
 SAVE_EVERY = 600.0
 """Seconds between checkpoints inside an epoch."""
@@ -125,15 +128,17 @@ class Trainer:
     def fit(self, run: Run) -> None:
         """Trains until the last epoch is done.
 
-        AclnetError on a loss that is not finite, and on a checkpoint that does not fit.
+        A signal that asks the process to stop is answered by a checkpoint after the step, and
+        Stopped; a second one by Stopped alone. AclnetError on a loss that is not finite, and on a
+        checkpoint that does not fit.
         """
         self.run = run
         self._resume()
         if self.fabric.is_global_zero:
             self.run.history.create(self.config.optim.epochs, self.splits.classes)
-        with self._event_log() as log:
+        with self._event_log() as log, stop_requests() as request:
             while self.stream.epoch < self.config.optim.epochs:
-                self._epoch(log)
+                self._epoch(log, request)
 
     @property
     def model(self) -> ACLNet:
@@ -199,7 +204,7 @@ class Trainer:
         weights = sizes.sum() / (np.count_nonzero(sizes) * np.maximum(sizes, 1))
         return torch.tensor(weights, dtype=torch.float32, device=self.fabric.device)
 
-    def _epoch(self, log: SummaryWriter | None) -> None:
+    def _epoch(self, log: SummaryWriter | None, request: StopRequest) -> None:
         epoch, steps = self.stream.epoch, self._steps()
         self.network.train()
         self.contrast.begin_epoch(epoch + 1, self.config.optim.epochs)
@@ -207,14 +212,19 @@ class Trainer:
         for batch in self.meter.timed(self.stream):
             step = self.stream.step
             self._set_lr((epoch + (step - 1) / steps) / self.config.optim.epochs)
-            self._step(self.make(batch), batch.sample)
+            with enough_memory("lower optim.batch_size, or raise optim.accumulate"):
+                self._step(self.make(batch), batch.sample)
             self.monitor.step(epoch, step, steps, self.meter.rate, self.meter.waiting)
-            if step == steps or step % CHECK_EVERY == 0:
+            look = step == steps or step % CHECK_EVERY == 0
+            if look or (request.number and self.fabric.world_size == 1):
                 self._check_finite()
-                if step < steps and self._agree(time.monotonic() - saved > SAVE_EVERY):
+                due, stop = self._agree(time.monotonic() - saved > SAVE_EVERY, request.number)
+                if step < steps and (due or stop):
                     self._save("last")
                     saved = time.monotonic()
+                    self._stop(stop, f"step {step} of epoch {epoch + 1}")
         self._finish_epoch(epoch, log)
+        self._stop(self._agree(due=False, stop=request.number)[1], f"epoch {epoch + 1}")
 
     def _steps(self) -> int:
         """Steps of the epoch. AclnetError where its only batch is too small to be cut."""
@@ -238,9 +248,19 @@ class Trainer:
                 "The last checkpoint is from before"
             )
 
-    def _agree(self, due: bool) -> bool:
-        """What the first process says: clocks differ."""
-        return bool(self.fabric.broadcast(due))
+    def _agree(self, due: bool, stop: int) -> tuple[bool, int]:
+        """Whether the first process's clock asks for a checkpoint, and a signal that any got."""
+        if self.fabric.world_size == 1:
+            return due, stop
+        told = torch.tensor([due, stop], device=self.fabric.device)
+        all_told = torch.as_tensor(self.fabric.all_gather(told))
+        return bool(all_told[0, 0]), int(all_told[:, 1].max())
+
+    def _stop(self, number: int, where: str) -> None:
+        """Raises Stopped if a signal asked for it; all is saved."""
+        if number:
+            self.monitor.remark(f"saved after {where}")
+            raise Stopped(number)
 
     def _step(self, inputs: Inputs, samples: NDArray[np.int64]) -> None:
         """One optimizer step over the global batch, in parts where memory asks for it."""

@@ -44,6 +44,7 @@ import numpy as np
 from aclnet.datasets.exports import MARK
 from aclnet.datasets.exports.description import Description, description_of
 from aclnet.datasets.exports.recordings import splits_of, with_facts
+from aclnet.datasets.formats import unreadable
 from aclnet.datasets.formats.caches import cached_by_file, version_of
 from aclnet.datasets.spec import (
     AclnetError,
@@ -191,7 +192,7 @@ class Hdf5Source(Source):
                 raise DamageError("there is no such sample")
             return self._sequence(table, table.place[item.sample_id])
         except AclnetError as error:
-            return Rejection(self.root.name, None, str(error))
+            return unreadable.rejection(error, self.root.name)
         except DamageError as damage:
             reason = f"sample {item.sample_id!r}: {damage.reason}"
             return Rejection(self.root.name, None, reason)

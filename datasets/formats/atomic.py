@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import shutil
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,9 @@ def replacing(path: Path) -> Iterator[Path]:
     inside leaves `path` as it was. What a process of this machine left of the same file when it
     was killed is deleted.
     """
-    temporary = path.with_name(f"{path.name}.{_HOST}-{os.getpid()}{SUFFIX}")
+    # dask may give a job of a client that died, and the same one of its successor, to two threads
+    writer = f"{_HOST}-{threading.get_ident()}-{os.getpid()}"
+    temporary = path.with_name(f"{path.name}.{writer}{SUFFIX}")
     for left in path.parent.glob(f"{glob.escape(path.name)}.{_HOST}-*{SUFFIX}"):
         if left == temporary or not _is_running(left):
             _delete(left)

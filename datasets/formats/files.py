@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING
 
+from aclnet.datasets.formats import unreadable
 from aclnet.datasets.formats.caches import cached_by_file
 from aclnet.datasets.spec import AclnetError, DamageError
 
@@ -149,7 +150,7 @@ def read_file(root: Path, path: str, limit: int) -> bytes:
             with (folder / path).open("rb") as file:
                 data = file.read(limit + 1)
     except OSError as error:
-        raise DamageError(f"cannot be read: {error.strerror or error}") from None
+        raise unreadable.damage(error) from None
     except UNSOUND as error:
         raise DamageError(f"cannot be unpacked: {error}") from None
     if len(data) > limit:

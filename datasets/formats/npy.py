@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from aclnet.datasets.formats import unreadable
 from aclnet.datasets.formats.files import UNSOUND
 from aclnet.datasets.spec import DamageError
 
@@ -103,7 +104,7 @@ def load_npz(
         with path.open("rb") as file:
             return _arrays(file, names, limit, text)
     except OSError as error:
-        raise DamageError(f"cannot be read: {error.strerror or error}") from None
+        raise unreadable.damage(error) from None
 
 
 def _arrays(

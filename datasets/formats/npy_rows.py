@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from aclnet.datasets.formats import unreadable
 from aclnet.datasets.formats.files import UNSOUND
 from aclnet.datasets.formats.npy import MAX_HEADER, parse_header
 from aclnet.datasets.spec import AclnetError, DamageError
@@ -72,7 +73,7 @@ class NpyRows:
         try:
             return self._read(place, count)
         except OSError as error:
-            raise DamageError(f"cannot be read: {error.strerror or error}") from None
+            raise unreadable.damage(error) from None
         except UNSOUND as error:
             raise DamageError(f"cannot be unpacked: {error}") from None
 

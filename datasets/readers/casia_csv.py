@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from aclnet.datasets.formats import unreadable
 from aclnet.datasets.formats.files import folder_of, walk_files
 from aclnet.datasets.readers.casia_b import NUM_JOINTS, parse_id, to_sequence
 from aclnet.datasets.readers.items import ListedSource, unique_items
@@ -106,7 +107,7 @@ def _go_through(file: Path, path: str) -> _Table:
                 last, end = name, place
                 number += line.endswith(b"\n")
     except OSError as error:
-        return _Table({}, [Rejection(path, None, f"cannot be read: {error.strerror or error}")])
+        return _Table({}, [unreadable.damage(error).at(path)])
     except DamageError as damage:
         return _Table({}, [Rejection(path, 1, damage.reason, damage.kind)])
     if untold:
@@ -186,5 +187,5 @@ def _rows(file: Path, runs: array[int]) -> tuple[list[bytes], list[int]]:
                 rows += found
                 lines += range(line, line + len(found))
     except OSError as error:
-        raise DamageError(f"cannot be read: {error.strerror or error}") from None
+        raise unreadable.damage(error) from None
     return rows, lines

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+from aclnet.datasets.formats import unreadable
 from aclnet.datasets.formats.files import read_file, walk_files
 from aclnet.datasets.spec import AclnetError, DamageError, Item, Rejection, Source
 
@@ -26,7 +27,7 @@ class ItemSource(Source):
         try:
             return self.sequence(item)
         except AclnetError as error:
-            return Rejection(item.path, None, str(error))
+            return unreadable.rejection(error, item.path)
         except DamageError as damage:
             return damage.at(item.path)
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from aclnet.datasets.formats import unreadable
 from aclnet.datasets.formats.caches import cached_by_file
 from aclnet.datasets.formats.files import walk_files
 from aclnet.datasets.formats.unpickle import is_integer, load_pickle
@@ -116,7 +117,7 @@ class PysklSource(Source):
             if not joints.present.any():
                 raise NobodyError
         except AclnetError as error:
-            return Rejection(self.root.name, None, str(error))
+            return unreadable.rejection(error, self.root.name)
         except KeyError:
             return self._rejection(item, "there is no such annotation")
         except DamageError as damage:

@@ -4,7 +4,7 @@ What nearly every module and every reader of one's own needs can be imported fro
 protocols and records, which take longer to import, are in modules of those names.
 """
 
-from aclnet.datasets.spec.errors import AclnetError, AclnetWarning
+from aclnet.datasets.spec.errors import AclnetError, AclnetWarning, Stopped
 from aclnet.datasets.spec.progress import Progress, silent
 from aclnet.datasets.spec.sequence import (
     DamageError,
@@ -39,6 +39,7 @@ __all__ = [
     "Rejection",
     "SkeletonSequence",
     "Source",
+    "Stopped",
     "Task",
     "Units",
     "first_of",

@@ -1,4 +1,6 @@
-"""The exception that a user's mistake raises, and the warning."""
+"""Exceptions that commands turn into one message, and the warning."""
+
+from __future__ import annotations
 
 
 class AclnetError(Exception):
@@ -6,6 +8,14 @@ class AclnetError(Exception):
 
     Commands print the message and exit with status 2; they never show a traceback for it.
     """
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked the process to stop; commands exit with status 128 plus its number."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
 
 
 class AclnetWarning(UserWarning):

@@ -61,7 +61,11 @@ class Source(ABC):
 
     @abstractmethod
     def read(self, item: Item) -> SkeletonSequence | Rejection:
-        """The item's sequence, or why there is none; bad data never raise."""
+        """The item's sequence, or why there is none; bad data never raise.
+
+        Raises OSError where it is no fault of the item that it cannot be read: it is gone, its disk
+        is, or too many files are open (`aclnet.datasets.formats.unreadable`).
+        """
 
     def tracked(self) -> bool:
         """Is each person of a sequence the same one in all frames, not a place in frames' lists?"""

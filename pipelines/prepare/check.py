@@ -15,7 +15,7 @@ import numpy as np
 
 from aclnet.datasets.spec import AclnetError, Rejection, first_of, protocols, silent
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.pipelines.prepare.preparation import batches, scan
+from aclnet.pipelines.prepare.preparation import batches, check_there, is_there, reading, scan
 from aclnet.pipelines.prepare.samples import clean_sequence
 from aclnet.pipelines.prepare.sides import split_masks
 from aclnet.pipelines.steps.convert import with_layout
@@ -80,6 +80,8 @@ class _Job:
     spec: DatasetSpec
     items: tuple[Item, ...]
     options: PrepareOptions
+    on_disk: bool
+    """As in `fragments.FragmentJob`."""
 
 
 @dataclass(slots=True)
@@ -104,8 +106,9 @@ def check(
     source = options.choose_boxes(source)
     items, unusable = scan(source)
     spec = with_layout(source.spec, options.layout)
+    on_disk = is_there(source)
     jobs = [
-        _Job(number, source, spec, batch, options)
+        _Job(number, source, spec, batch, options, on_disk)
         for number, batch in enumerate(batches(items) if items else [])
     ]
     found: list[_Batch] = []
@@ -142,7 +145,8 @@ def _check_batch(job: _Job) -> _Batch:
     joints = get_layout(job.spec.layout).num_joints
     batch = _Batch(job.number, np.zeros(joints, np.bool_), np.zeros(joints, np.bool_))
     for item in job.items:
-        result = job.source.read(item)
+        with reading(job.source, item):
+            result = job.source.read(item)
         if not isinstance(result, Rejection):
             wrong = list(_breaches(result, item, job.source.spec))
             if wrong:
@@ -156,6 +160,8 @@ def _check_batch(job: _Job) -> _Batch:
             batch.listed += 1
         else:
             batch.problems.append(_problem(result))
+    if batch.problems and job.on_disk:
+        check_there(job.source)
     return batch
 
 

@@ -45,7 +45,10 @@ class Executor(Protocol):
 
 @contextmanager
 def open_executor(
-    workers: int = 0, scheduler: str | None = None, max_memory: int | str | None = None
+    workers: int = 0,
+    scheduler: str | None = None,
+    max_memory: int | str | None = None,
+    tell: Callable[[str], object] = lambda text: None,
 ) -> Iterator[Executor]:
     """A way to run jobs: `workers` local processes, a dask `scheduler` address, or in-process.
 
@@ -55,6 +58,8 @@ def open_executor(
     max_memory: what local workers and this process may take together, in bytes or as `2GB`. The
     workers share what this process leaves of it: fewer start where not all have room, and one that
     grows beyond its share is ended.
+
+    tell: is given the address of dask's page about the workers, which takes bokeh to be drawn.
 
     Raises AclnetError where both kinds of workers are given, where `max_memory` is too little or
     there is no worker to limit, where no scheduler or none with a worker answers, and where workers
@@ -67,9 +72,11 @@ def open_executor(
         raise AclnetError("--max-memory limits local workers: say how many with --workers")
     if scheduler:
         with _connect(scheduler) as client:
+            tell(_page(client))
             yield _on(client)
     elif workers:
         with _local(workers, limit) as client:
+            tell(_page(client))
             yield _on(client)
     else:
         yield _in_process
@@ -156,6 +163,10 @@ def _connect(scheduler: str) -> Any:  # noqa: ANN401 - distributed is untyped
             f"start some with `dask worker {scheduler}`"
         ) from None
     return client
+
+
+def _page(client: Any) -> str:  # noqa: ANN401 - distributed is untyped
+    return f"workers are shown at {client.dashboard_link}"
 
 
 def _in_process(function: Callable[[_Job], _Result], jobs: Sequence[_Job]) -> Iterator[_Result]:

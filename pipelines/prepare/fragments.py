@@ -15,7 +15,8 @@ import numpy as np
 from aclnet.datasets.formats.atomic import replacing
 from aclnet.datasets.formats.json_text import parse_json
 from aclnet.datasets.formats.npy import MAX_HEADER, parse_header
-from aclnet.datasets.spec import AclnetError, DamageError, Rejection
+from aclnet.datasets.spec import DamageError, Rejection
+from aclnet.pipelines.prepare.preparation import check_there, reading
 from aclnet.pipelines.prepare.samples import prepare_item, to_arrays, to_columns, with_variants
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class FragmentJob:
     source: Source
     items: tuple[Item, ...]
     options: PrepareOptions
+    on_disk: bool
+    """Was the source's root there when it was listed? A reader of one's own may need none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +109,19 @@ def _is_whole(file: Path, rows: int) -> bool:
 def make_fragment(job: FragmentJob) -> tuple[int, int]:
     """Reads, cleans, normalises and augments a batch; returns items done and items rejected.
 
-    Raises AclnetError where memory does not suffice: a sound recording must not be left out for it.
+    Raises AclnetError where it is no fault of a recording that it cannot be read.
     """
     samples: list[Sample] = []
     rejections: list[Rejection] = []
     for item in job.items:
-        try:
+        with reading(job.source, item):
             result = prepare_item(job.source, item, job.spec, job.options)
-        except MemoryError:
-            raise AclnetError(
-                f"{job.source.root / item.path}: memory does not suffice to read it; "
-                "run the same command with fewer --workers, it goes on where it stopped"
-            ) from None
         if isinstance(result, Rejection):
             rejections.append(result)
         else:
             samples += result
+    if rejections and job.on_disk:
+        check_there(job.source)
     if job.options.variants and samples:
         samples, broken = with_variants(samples, job.source, job.spec, job.options)
         rejections += broken

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aclnet.datasets.formats.caches import version_of
 from aclnet.datasets.formats.files import bad_links, file_on_disk
-from aclnet.datasets.spec import Rejection
+from aclnet.datasets.spec import AclnetError, Rejection
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store import manifest
 from aclnet.pipelines.prepare.sides import own_sides
 from aclnet.pipelines.steps.normalise import normalisation_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from aclnet.datasets.spec import DatasetSpec, Item, Progress, Source
@@ -47,6 +49,47 @@ def scan(source: Source) -> tuple[list[Item], list[Rejection]]:
     told = {rejection.path for rejection in unusable}
     broken = [(path, fault) for path, fault in bad_links(source.root) if path not in told]
     return items, [*unusable, *(Rejection(p, None, fault, "broken link") for p, fault in broken)]
+
+
+@contextmanager
+def reading(source: Source, item: Item) -> Iterator[None]:
+    """Inside, an item is read: what is no fault of the item is an AclnetError, no rejection.
+
+    A sound recording must not be left out because memory was short, too many files were open or a
+    disk was taken away.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise AclnetError(
+            f"{source.root / item.path}: memory does not suffice to read it; "
+            "run the same command again with fewer --workers"
+        ) from None
+    except OSError as error:
+        raise AclnetError(
+            f"{source.root / item.path} cannot be read now ({error.strerror or error}), which is "
+            "no fault of the file; run the same command again when the cause is mended"
+        ) from None
+
+
+def is_there(source: Source) -> bool:
+    """Is the root of a source a file, or a folder that is not empty?
+
+    Of a disk that was taken away, an empty folder may be left.
+    """
+    try:
+        return any(source.root.iterdir()) if source.root.is_dir() else source.root.is_file()
+    except OSError:
+        return False
+
+
+def check_there(source: Source) -> None:
+    """AclnetError where nothing is left of a source that was there when it was listed."""
+    if not is_there(source):
+        raise AclnetError(
+            f"{source.root} is gone or empty now, and had recordings when it was listed; "
+            "make it available and run the same command again"
+        )
 
 
 def newer_files(source: Source, items: list[Item], file: Path) -> tuple[str, ...]:

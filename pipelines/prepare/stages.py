@@ -25,6 +25,7 @@ from aclnet.pipelines.prepare.assemble import UNFINISHED, assemble
 from aclnet.pipelines.prepare.preparation import (
     Preparation,
     batches,
+    is_there,
     newer_files,
     plan_hash,
     scan,
@@ -294,8 +295,11 @@ def _nothing_found(source: Source, unusable: list[Rejection]) -> str:
 
 
 def _make_fragments(task: Preparation, items: list[Item]) -> None:
+    on_disk = is_there(task.source)
     jobs = [
-        fragments.FragmentJob(number, task.work, task.spec, task.source, batch, task.options)
+        fragments.FragmentJob(
+            number, task.work, task.spec, task.source, batch, task.options, on_disk
+        )
         for number, batch in enumerate(batches(items))
     ]
     missing = [job for job in jobs if not fragments.fragment_is_done(job)]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import zipfile
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,9 +14,6 @@ from hypothesis import strategies as st
 
 from aclnet.datasets.formats.files import bad_links, check_archive, folder_of, read_file, walk_files
 from aclnet.datasets.spec import AclnetError, DamageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 CONTENT = {"a.txt": b"first", "deep/er/b.txt": b"second", "deep/c": b""}
 
@@ -58,13 +57,32 @@ def test_what_is_too_long_is_not_read(folder: Path, path: str):
         read_file(folder, path, 4)
 
 
-@pytest.mark.parametrize(
-    ("path", "said"),
-    [("nowhere", "cannot be read"), ("sub/all.ZIP/nowhere", "cannot be unpacked")],
-)
-def test_what_is_not_there_is_damage(folder: Path, path: str, said: str):
-    with pytest.raises(DamageError, match=said):
-        read_file(folder, path, 9)
+def test_what_an_archive_does_not_hold_is_damage(folder: Path):
+    with pytest.raises(DamageError, match="cannot be unpacked"):
+        read_file(folder, "sub/all.ZIP/nowhere", 9)
+
+
+def test_a_file_that_is_gone_is_no_damage(folder: Path):
+    """It was listed: a recording is not left out because its disk was taken away."""
+    with pytest.raises(FileNotFoundError):
+        read_file(folder, "nowhere", 9)
+
+
+def test_a_file_that_may_not_be_read_is_damage_but_open_files_are_not(folder: Path, monkeypatch):
+    def fail(number: int):
+        def open_(*_, **__):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(Path, "open", open_)
+
+    for number in (errno.EACCES, errno.EIO, errno.EISDIR):
+        fail(number)
+        with pytest.raises(DamageError, match=f"cannot be read: {os.strerror(number)}"):
+            read_file(folder, "a.txt", 9)
+    for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ENOTCONN):
+        fail(number)
+        with pytest.raises(OSError, match=re.escape(os.strerror(number))):
+            read_file(folder, "a.txt", 9)
 
 
 def test_a_folder_called_like_an_archive(tmp_path: Path):

@@ -1,0 +1,43 @@
+"""Files that the system does not read: damage of one file, or a fault that others share."""
+
+from __future__ import annotations
+
+import errno
+
+from aclnet.datasets.spec import DamageError, Rejection
+
+_SHARED = frozenset(
+    getattr(errno, name)
+    for name in (
+        # of the process: open files, memory
+        *("EMFILE", "ENFILE", "ENOMEM", "EAGAIN"),
+        # of the disk or the network that holds the files
+        *("ENODEV", "ENXIO", "ESTALE", "ENOTCONN", "ESHUTDOWN", "ETIMEDOUT", "EREMOTEIO"),
+        *("EHOSTDOWN", "EHOSTUNREACH", "ECONNRESET", "ECONNABORTED"),
+        # a file that was listed is gone: its disk was taken away, or somebody works in the folder
+        *("ENOENT", "ENOTDIR"),
+    )
+    if hasattr(errno, name)  # Windows lacks some
+)
+"""Numbers of errors that say nothing about the one file that was read."""
+
+
+def damage(error: OSError) -> DamageError:
+    """The damage of a listed file that the system does not read.
+
+    Raises `error` itself where other files would fail as well: no recording may be left out because
+    a disk was taken away or because too many files were open.
+    """
+    _raise_if_shared(error)
+    return DamageError(f"cannot be read: {error.strerror or error}")
+
+
+def rejection(error: Exception, path: str) -> Rejection:
+    """The rejection of an input for an error; the OSError behind it is raised as in `damage`."""
+    _raise_if_shared(error.__context__)
+    return Rejection(path, None, str(error))
+
+
+def _raise_if_shared(error: BaseException | None) -> None:
+    if isinstance(error, OSError) and error.errno in _SHARED:
+        raise error
