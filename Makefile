@@ -5,7 +5,7 @@ BIN = .venv/bin
 # workers take about 600 MB each
 PARALLEL = -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-slow test-versions lint types imports bench setup clean
+.PHONY: demo test test-slow stress test-versions lint types imports bench setup clean
 
 demo: $(BIN)/.ready
 	@echo "demo: made-up people -> raw files -> store -> training -> evaluation -> occlusion bench"
@@ -18,6 +18,10 @@ test: $(BIN)/.ready
 test-slow: $(BIN)/.ready
 	@echo "test-slow: what is marked slow"
 	$(BIN)/python -m pytest -m slow
+
+stress: $(BIN)/.ready
+	@echo "stress: docs/reliability.md, some two hours on two cores"
+	$(BIN)/python -m tests.stress
 
 test-versions:
 	@echo "test-versions: lowest and newest dependencies, for each of PYTHONS; needs uv"

@@ -40,6 +40,10 @@ COMMANDS = {
 }
 
 
+_NO_THREAD = "can't start new thread"
+"""Text of the RuntimeError of Python where a thread has no room."""
+
+
 class LazyGroup(click.Group):
     """Lists commands from a table and imports one when it is called."""
 
@@ -82,8 +86,8 @@ def main(arguments: list[str] | None = None) -> None:
         click.echo("stopped; the same command goes on where it stopped", err=True)
         stop = error.__cause__ if isinstance(error, click.Abort) else error
         sys.exit(128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT))
-    except MemoryError:
-        if debug:
+    except (MemoryError, RuntimeError) as error:
+        if debug or not (isinstance(error, MemoryError) or str(error) == _NO_THREAD):
             raise
         click.echo("error: memory does not suffice; close other programs", err=True)
         sys.exit(2)

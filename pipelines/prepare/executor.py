@@ -71,7 +71,7 @@ def open_executor(
     if limit and not workers:
         raise AclnetError("--max-memory limits local workers: say how many with --workers")
     if scheduler:
-        with _connect(scheduler) as client:
+        with _silence(), _connect(scheduler) as client:
             tell(_page(client))
             yield _on(client)
     elif workers:
@@ -117,6 +117,21 @@ def _no_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Inside, dask logs nothing: what goes wrong is raised here."""
+    from distributed.utils import silence_logging_cmgr
+
+    tasks = logging.getLogger("asyncio")  # which tells of tasks that a broken connection left
+    before = tasks.level
+    tasks.setLevel(logging.CRITICAL)
+    try:
+        with silence_logging_cmgr(logging.CRITICAL):
+            yield
+    finally:
+        tasks.setLevel(before)
 
 
 def _bytes(memory: int | str) -> int:
@@ -189,11 +204,14 @@ def _on(client: Any) -> Executor:  # noqa: ANN401 - distributed is untyped
         try:
             start(_AHEAD * max(1, sum(client.nthreads().values())))
             while running:
-                done = _some_done(client, running)
-                running -= done
-                start(len(done))
-                for future in done:
-                    yield future.result()
+                for future in _some_done(client, running):
+                    try:
+                        result = future.result(_LOOK_SECONDS)
+                    except TimeoutError:  # its worker died with the result; another makes it again
+                        continue
+                    running.remove(future)
+                    start(1)
+                    yield result
         except KilledWorker:
             raise AclnetError(
                 "a worker process died, most likely for lack of memory; run the same command with "

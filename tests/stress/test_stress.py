@@ -1,0 +1,64 @@
+"""The campaigns of `python -m tests.stress` in their short form."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.stress import damages, kills, races, system, workers
+from tests.stress.commands import Commands
+from tests.stress.scene import EXPORTS, PREPARE, SUBJECTS, TRAIN, VARIANTS, make_scene
+
+SEED = 1
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    with Commands() as commands:
+        yield make_scene(commands, tmp_path_factory.mktemp("scene"), SUBJECTS)
+
+
+def check(tally, number):
+    """All that was injected came out right, or was told."""
+    assert tally.wrong == []
+    assert tally.injected == tally.right + tally.told
+    assert tally.injected >= number * 2 / 3  # some damages change nothing
+    return tally
+
+
+@pytest.mark.parametrize(
+    ("subject", "number"), [(PREPARE, 6), (VARIANTS, 2), (TRAIN, 3), *((e, 2) for e in EXPORTS)]
+)
+def test_killed_commands_go_on(scene, subject, number):
+    check(kills.kill(scene, subject, number, SEED), number)
+
+
+def test_killed_workers(scene):
+    check(workers.kill_local_workers(scene, 2, SEED), 2)
+
+
+@pytest.mark.parametrize("what", workers.OVER_TCP)
+@pytest.mark.slow
+def test_failures_of_a_cluster(scene, what):
+    tally = check(workers.over_tcp(scene, what, 1, SEED), 1)
+    assert tally.told == (what in workers.REFUSED)
+
+
+def test_damage_is_told_or_makes_no_difference(scene):
+    assert check(damages.damage_store(scene, 40, SEED), 40).told
+    assert check(damages.damage_run(scene, 10, SEED), 10).told
+    assert check(damages.exchange_in_store(scene, 20, SEED), 20).told
+    assert check(damages.exchange_in_run(scene, 3, SEED), 3).told
+
+
+@pytest.mark.parametrize("one", races.RACES, ids=lambda one: one[0])
+def test_two_commands_at_once(scene, one):
+    check(races.race(scene, *one, 1, SEED), 1)
+
+
+@pytest.mark.parametrize(("subject", "reads"), [(PREPARE, "raw"), (TRAIN, "store.zarr")])
+def test_what_the_system_does(scene, subject, reads):
+    check(system.send_signals(scene, subject, 2, SEED), 2)
+    for name in system.LIMITS:
+        check(system.set_limits(scene, subject, name, 1, SEED), 1)
+    check(system.vanish(scene, subject, reads, 2, SEED), 2)
+    check(system.turn_back_the_clock(scene, subject, 1, SEED), 1)
