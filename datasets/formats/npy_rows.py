@@ -46,7 +46,8 @@ class NpyRows:
         if order != "C" or not self.shape:
             raise AclnetError(f"{what}: the array is not saved row by row (C order)")
         self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
-        if len(self) > _MAX_ROWS or self._row_bytes > _MAX_ROW_BYTES:
+        # not `len(self)`, which cannot be a number beyond that of the system's largest index
+        if self.shape[0] > _MAX_ROWS or self._row_bytes > _MAX_ROW_BYTES:
             raise AclnetError(f"{what}: an array {self.shape}, larger than any of this kind")
         if self._begin + len(self) * self._row_bytes != size:
             raise AclnetError(
