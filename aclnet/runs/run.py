@@ -304,14 +304,9 @@ class Run:
                 table.to_csv(temporary, index=False)
 
     def load_tables(self, scores: Path) -> dict[str, pd.DataFrame]:
-        """The tables beside scores, by name."""
-        names = dict.fromkeys(("condition", "probe_condition", "gallery_condition"), str)
-        return {
-            file.name.split(".")[-2]: pd.read_csv(file, dtype=names).fillna(
-                dict.fromkeys(names, "")
-            )
-            for file in sorted(scores.parent.glob(f"{scores.stem}.*.csv"))
-        }
+        """The tables beside scores, by name. AclnetError where one is damaged."""
+        files = sorted(scores.parent.glob(f"{scores.stem}.*.csv"))
+        return {file.name.split(".")[-2]: _load_table(file) for file in files}
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replaces metrics.csv."""
@@ -342,6 +337,16 @@ class Run:
 def _write_record(path: Path, record: RunRecord) -> None:
     values = record.model_dump(mode="json")
     write_json(path / _RECORD, {**values, "sha256": record_digest(values)})
+
+
+def _load_table(file: Path) -> pd.DataFrame:
+    names = dict.fromkeys(("condition", "probe_condition", "gallery_condition"), str)
+    try:
+        return pd.read_csv(file, dtype=names).fillna(dict.fromkeys(names, ""))
+    except (OSError, ValueError) as error:  # pandas' own exceptions are kinds of ValueError
+        raise AclnetError(
+            f"{file} is no table ({error}); `aclnet evaluate` makes it again"
+        ) from None
 
 
 def _digest(path: Path) -> str:
