@@ -88,11 +88,14 @@ def _arrays(shard: manifest.Shard) -> list[str]:
 
 def _ids_by_shard(path: Path) -> dict[int, list[str]]:
     group = zarr_io.open_group(path)
-    shards = np.asarray(group["samples/start"]) // group.attrs["shard_rows"]
+    shard_rows = int(group.attrs["shard_rows"])  # type: ignore[arg-type]  # TypeError is caught
+    if shard_rows < 1:
+        raise ValueError(f"shards of {shard_rows} rows")
+    shards = np.asarray(group["samples/start"]).astype(np.int64) // shard_rows
     samples = np.asarray(group["samples/id"])
     ids: dict[int, list[str]] = {}
     for shard, sample in zip(shards.tolist(), samples.tolist(), strict=True):
-        ids.setdefault(shard, []).append(sample)
+        ids.setdefault(shard, []).append(str(sample))
     return ids
 
 

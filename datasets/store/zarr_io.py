@@ -31,6 +31,7 @@ DECODE_ERRORS = (
     AttributeError,
     AssertionError,
     MemoryError,
+    SystemError,  # of Blosc, which takes the sizes that damaged bytes announce
 )
 """Exceptions that zarr and its codecs raise on damaged chunks and metadata."""
 
@@ -66,7 +67,7 @@ def can_be_opened(path: Path, names: Iterable[str]) -> bool:
         for name in names:
             open_array(path, name)
             open_group((path / name).parent)
-    except (*DECODE_ERRORS, AttributeError):
+    except DECODE_ERRORS:
         return False
     return True
 
