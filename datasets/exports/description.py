@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from aclnet.datasets.spec import DatasetSpec
     from aclnet.datasets.store.store import Store
 
+_LONGEST_NAME = 200  # bytes
+_NOT_IN_NAMES = frozenset("/\\:\0")
+"""Characters that lead out of the folder, or that no name of a file has."""
+
 
 class Description(BaseModel):
     """What an exported store says of itself, whatever the form."""
@@ -61,7 +65,7 @@ class Description(BaseModel):
             asked,
             title=self.title,
             layout=_known(self.layout, path),
-            raw_layout=None if self.file_layout == self.layout else self.file_layout,
+            raw_layout=None if self.file_layout == self.layout else _known(self.file_layout, path),
             units=self.units,
             class_names=self.class_names,
         )
@@ -85,6 +89,12 @@ def _known(layout: str, path: Path) -> str:
     """A layout as `get_layout` takes it: one that is not shipped is a file beside the export."""
     if layout in registry():
         return layout
+    size = len(layout.encode(errors="surrogatepass"))
+    if not 0 < size <= _LONGEST_NAME or not _NOT_IN_NAMES.isdisjoint(layout):
+        raise AclnetError(
+            f"{path} has joints of a layout {layout[:40]!r}, which is the name of no file; "
+            "`aclnet export` with this version writes it again"
+        )
     file = path.parent / f"{layout}.json"
     if not file.is_file():
         raise AclnetError(
