@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -406,7 +407,12 @@ def check_out(path: Path) -> None:
 def store_digest(path: Path) -> str | None:
     """Identity of the store at `path`, None where there is none."""
     file = path / manifest.NAME
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # the path is out of a damaged record
+            return None
+        raise
 
 
 def run_name(config: Config, store: Store, split: SplitRecord, init: str | None) -> str:
