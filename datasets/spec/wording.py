@@ -8,6 +8,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+def shown(text: str, most: int = 100) -> str:
+    """The text; of a longer one its first `most` characters and dots.
+
+    Text out of a file may be as long as the file.
+    """
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
 def first_of(names: Sequence[str], shown: int = 5, separator: str = ", ") -> str:
     """The first names and how many more there are, as `a, b and 3 more`."""
     said = separator.join(names[:shown])
