@@ -283,7 +283,10 @@ def _read_table(path: Path, file: h5py.File, description: Description) -> _Table
     uneven = [name for name, values in texts.items() if len(values) != count]
     if uneven:
         raise ValueError(f"samples/{uneven[0]} does not have {count} values")
-    if any((abs(values) >= 2**31).any() for name, values in numbers.items() if name != "start"):
+    beyond = [
+        ((n >= 2**31) | (n < -(2**31))).any() for name, n in numbers.items() if name != "start"
+    ]
+    if any(beyond):
         raise ValueError("a number of the samples is beyond all reason")
     if not all(np.isfinite(values).all() for values in vectors.values()):
         raise ValueError("a centre or rotation is not finite")
