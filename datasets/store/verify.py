@@ -91,8 +91,10 @@ def _ids_by_shard(path: Path) -> dict[int, list[str]]:
     shard_rows = int(group.attrs["shard_rows"])  # type: ignore[arg-type]  # TypeError is caught
     if shard_rows < 1:
         raise ValueError(f"shards of {shard_rows} rows")
-    shards = np.asarray(group["samples/start"]).astype(np.int64) // shard_rows
-    samples = np.asarray(group["samples/id"])
+    starts, samples = (
+        zarr_io.read_column(path, name, group[name]) for name in ("samples/start", "samples/id")
+    )
+    shards = starts.astype(np.int64) // shard_rows
     ids: dict[int, list[str]] = {}
     for shard, sample in zip(shards.tolist(), samples.tolist(), strict=True):
         ids.setdefault(shard, []).append(str(sample))

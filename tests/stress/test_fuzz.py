@@ -279,6 +279,29 @@ def test_a_chunk_that_announces_a_negative_size(store):
     assert_refused(store, "does not decode")
 
 
+def test_a_chunk_that_announces_more_texts_than_there_are(store):
+    """Zarr makes room for all of them: four bytes took 13 gigabytes."""
+    from google_crc32c import value
+    from numcodecs import blosc
+
+    content = (store / "samples/id/c/0").read_bytes()
+    texts = b"\xff\xff\xff\x6f" + blosc.decompress(content[:-4])[4:]
+    chunk = blosc.compress(texts, b"zstd", 1, 1)
+    change(store, "samples/id/c/0", chunk + struct.pack("<I", value(chunk)))
+    assert_refused(store, "does not hold 6 texts")
+
+
+def test_a_column_in_many_pieces(store):
+    metadata = json.loads((store / "zarr.json").read_bytes())
+    array = metadata["consolidated_metadata"]["metadata"]["samples/subject"]
+    array["shape"] = [10**9]
+    change(store, "zarr.json", json.dumps(metadata).encode())
+    assert_refused(store, "is of shape")
+    array["shape"], array["chunk_grid"]["configuration"]["chunk_shape"] = [6], [1]
+    change(store, "zarr.json", json.dumps(metadata).encode())
+    assert_refused(store, "is not in one piece")
+
+
 @pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a/../../b", "a\0b", ""])
 def test_a_manifest_of_files_outside_the_store(store, name):
     manifest = json.loads((store / "manifest.json").read_bytes())
