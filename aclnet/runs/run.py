@@ -22,7 +22,7 @@ import torch
 
 from aclnet.datasets.formats import atomic, locks
 from aclnet.datasets.formats.atomic import write_json
-from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.spec import AclnetError, shown
 from aclnet.datasets.spec.records import parse_record
 from aclnet.datasets.store import manifest, zarr_io
 from aclnet.datasets.store.store import Store
@@ -73,7 +73,9 @@ class Run:
                 f"{path} is no run of aclnet: {error.filename} cannot be read ({error.strerror})"
             ) from None
         except (ValueError, RecursionError) as error:
-            raise AclnetError(f"{path}: {_RECORD} or {_CONFIG} is damaged: {error}") from None
+            raise AclnetError(
+                f"{path}: {_RECORD} or {_CONFIG} is damaged: {shown(error, 300)}"
+            ) from None
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise AclnetError(f"{path}: written by another version of aclnet; train it again")
         written = values.pop("sha256", None)
@@ -346,7 +348,7 @@ def _load_table(file: Path) -> pd.DataFrame:
         return pd.read_csv(file, dtype=names).fillna(dict.fromkeys(names, ""))
     except (OSError, ValueError) as error:  # pandas' own exceptions are kinds of ValueError
         raise AclnetError(
-            f"{file} is no table ({error}); `aclnet evaluate` makes it again"
+            f"{file} is no table ({shown(error, 300)}); `aclnet evaluate` makes it again"
         ) from None
 
 

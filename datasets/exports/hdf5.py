@@ -54,6 +54,7 @@ from aclnet.datasets.spec import (
     Rejection,
     SkeletonSequence,
     Source,
+    shown,
 )
 from aclnet.datasets.spec.layouts import get_layout
 
@@ -238,7 +239,7 @@ class Hdf5Source(Source):
                     raise DamageError(f"`frames/{name}` has no rows {start} to {start + rows}")
                 block = array[start : start + rows]
             except _ERRORS as error:
-                raise DamageError(f"`frames/{name}` cannot be read: {error}") from None
+                raise DamageError(f"`frames/{name}` cannot be read: {shown(error, 300)}") from None
             if not np.isfinite(block).all():
                 raise DamageError(f"`frames/{name}` has values that are not finite")
             found[name] = block.reshape(persons, frames, *shape)
@@ -331,7 +332,8 @@ def _damage(path: Path) -> Iterator[None]:
         yield
     except _ERRORS as error:
         raise AclnetError(
-            f"{path} is no sound file of `aclnet export --to hdf5` ({error}); export it again"
+            f"{path} is no sound file of `aclnet export --to hdf5` ({shown(error, 300)}); "
+            "export it again"
         ) from None
 
 

@@ -74,7 +74,7 @@ def _load(file: IO[bytes], data: Bytes, what: str) -> Any:  # noqa: ANN401 - wha
         return _unwrap(_Unpickler(file).load(), {})
     except _ForbiddenError as error:
         raise AclnetError(
-            f"{what} wants to use {shown(str(error))}, which no file of skeletons needs; it was "
+            f"{what} wants to use {shown(error)}, which no file of skeletons needs; it was "
             "not run. Get the file from its authors, or save plain dicts, lists and numpy arrays"
         ) from None
     except OSError:
@@ -82,7 +82,7 @@ def _load(file: IO[bytes], data: Bytes, what: str) -> Any:  # noqa: ANN401 - wha
     except Exception as error:  # bytes that are no pickle make the unpickler raise about anything
         raise AclnetError(
             f"{what} is no whole pickle of plain data "
-            f"({type(error).__name__}: {shown(str(error), 200)}); "
+            f"({type(error).__name__}: {shown(error, 200)}); "
             "fetch it again"
         ) from None
 

@@ -174,7 +174,7 @@ def _facts(root: Path, place: str, files: dict[str, int]) -> Facts:
             f"it may say {', '.join(Facts.model_fields)}"
         ) from None
     except (ValueError, RecursionError) as error:
-        raise AclnetError(f"{folder_of(root) / path}: {error}") from None
+        raise AclnetError(f"{folder_of(root) / path}: {shown(error, 300)}") from None
     if facts.layout.endswith(".json") and place + facts.layout not in files:
         raise AclnetError(
             f"{folder_of(root) / path}: layout {facts.layout} is not beside it; "

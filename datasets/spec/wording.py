@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def shown(text: str, most: int = 100) -> str:
-    """The text; of a longer one its first `most` characters and dots.
+def shown(value: object, most: int = 100) -> str:
+    """The value as text; of a longer text its first `most` characters and dots.
 
-    Text out of a file may be as long as the file.
+    Text out of a file, and what exceptions repeat of a file, may be as long as the file.
     """
+    text = str(value)
     return text if len(text) <= most else f"{text[:most]}..."
 
 

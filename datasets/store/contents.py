@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.spec import AclnetError, SkeletonSequence
+from aclnet.datasets.spec import AclnetError, SkeletonSequence, shown
 from aclnet.datasets.spec.records import parse_record
 from aclnet.datasets.store import manifest as manifests
 from aclnet.datasets.store import soundness, zarr_io
@@ -316,7 +316,9 @@ class StoreContents:
                 return zarr_io.read_column(self.path, name, array)
             return np.asarray(array[rows])
         except zarr_io.DECODE_ERRORS as error:
-            raise self._damaged(f"{self.path / file} does not decode ({error})") from None
+            raise self._damaged(
+                f"{self.path / file} does not decode ({shown(error, 300)})"
+            ) from None
 
     @contextmanager
     def _described(self) -> Iterator[None]:
@@ -327,7 +329,9 @@ class StoreContents:
             raise self._undescribed(error) from None
 
     def _undescribed(self, why: object) -> AclnetError:
-        return self._damaged(f"{self.path / zarr_io.METADATA} describes no store ({why})")
+        return self._damaged(
+            f"{self.path / zarr_io.METADATA} describes no store ({shown(why, 300)})"
+        )
 
     def _check_size(self, name: str) -> None:
         file = self._files.get(name)
