@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -81,6 +82,7 @@ _USER_BLOCK = 512
 """Bytes before HDF5's own."""
 _ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError)
 """Exceptions that h5py raises where an object is missing or of another kind."""
+_MAX_NUMBERS = 2**27  # of one sequence: half a gigabyte
 _CHUNK = 2048  # rows: 600 kB of 25 joints
 _CACHE = 32 << 20  # bytes of decoded chunks: neighbours share one
 
@@ -237,6 +239,8 @@ class Hdf5Source(Source):
                     raise DamageError(f"`frames/{name}` is not (rows, {shape}) {_FRAMES[name]}")
                 if not (start >= 0 and persons >= 1 and frames >= 1 and start + rows <= len(array)):
                     raise DamageError(f"`frames/{name}` has no rows {start} to {start + rows}")
+                if rows * max(1, math.prod(shape)) > _MAX_NUMBERS:
+                    raise DamageError(f"{persons} persons in {frames} frames are too many")
                 block = array[start : start + rows]
             except _ERRORS as error:
                 raise DamageError(f"`frames/{name}` cannot be read: {shown(error, 300)}") from None
@@ -264,7 +268,7 @@ class _Table(NamedTuple):
 def _table(path: Path) -> _Table:
     with _damage(path):
         file = _file(path)
-        values = {name: _plain(value) for name, value in file.attrs.items()}
+        values = {name: _attribute(file, name) for name in file.attrs}
         description = Description.parse(path, {**values, "class_names": _text(file, "class_names")})
         return _read_table(path, file, description)
 
@@ -305,6 +309,11 @@ def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
     found = file[name]
     if not isinstance(found, h5py.Dataset):
         raise ValueError(f"{name} is not an array")
+    if name.startswith("frames/"):
+        return found
+    # all others are written in one piece, as large as they say
+    if found.chunks is not None or found.nbytes > file.id.get_filesize():
+        raise ValueError(f"{name} is {found.dtype} {found.shape}, which the file does not hold")
     return found
 
 
@@ -322,7 +331,10 @@ def _text(file: h5py.File, name: str) -> list[str]:
     return [str(value) for value in found.asstr()[...]]
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever an attribute holds
+def _attribute(file: h5py.File, name: str) -> Any:  # noqa: ANN401 - whatever an attribute holds
+    if file.attrs.get_id(name).shape != ():
+        raise ValueError(f"the attribute {name} is not one value")
+    value = file.attrs[name]
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -1050,6 +1050,26 @@ def export(form: str, suffix: str) -> Callable[[Path], Case]:
     return make
 
 
+def _hdf5_sealed(folder: Path) -> Case:
+    """An HDF5 export with changed bytes, sealed again: they reach HDF5's own library."""
+    from aclnet.datasets.exports.hdf5 import seal
+    from aclnet.datasets.store.store import Store
+
+    whole, file = folder / "whole.h5", folder / "export.h5"
+    _write_export(Store(_store()), "hdf5", whole)
+
+    def parse(data: bytes) -> None:
+        file.unlink(missing_ok=True)  # HDF5 keeps the one before open
+        file.write_bytes(data)
+        if len(data) > 512:
+            seal(file)
+        moment = next(_times)
+        os.utime(file, ns=(moment, moment))
+        read_raw("custom", file)
+
+    return Case([whole.read_bytes()], parse)
+
+
 def _write_export(store: Any, form: str, file: Path) -> None:
     from aclnet.datasets.exports.hdf5 import write_hdf5
     from aclnet.datasets.exports.npz import write_npz
@@ -1623,6 +1643,7 @@ TARGETS: dict[str, Callable[[Path], Case]] = {
     "sbu": raw("sbu", "text", "*.txt", head(3)),
     "utd-mhad": raw("utd-mhad", "mat", "*.mat", _few_mat, [_packed_mat()]),
     "export-hdf5": export("hdf5", ".h5"),
+    "export-hdf5-sealed": _hdf5_sealed,
     "export-hdf5-values": _hdf5_values,
     "export-npz": export("npz", ".npz"),
     "export-pyskl": export("pyskl", ".pkl"),
@@ -1658,6 +1679,10 @@ TARGETS: dict[str, Callable[[Path], Case]] = {
     "grid": _grid,
 }
 """What makes the case of each target, in an empty folder."""
+UNBOUNDED = {"export-hdf5-sealed"}
+"""Targets with findings that are known and stay: of files that were damaged on purpose and sealed
+again, HDF5's own library takes minutes, or gigabytes."""
+CAMPAIGN = [name for name in TARGETS if name not in UNBOUNDED]
 SLOW = {"prepare": 0.05, "store": 0.2, "history": 0.3, "official-values": 0.1, "official": 0.4}
 """Shares of targets whose inputs take longer, by how their names begin; others have 1."""
 
@@ -1684,13 +1709,13 @@ class Result:
 
 
 def run_all(inputs: int, seed: int, out: Path | None = None) -> list[Result]:
-    """Fuzzes every target, one after another, with so many inputs together.
+    """Fuzzes the targets of `CAMPAIGN`, one after another, with so many inputs together.
 
     Inputs that are findings are kept below `out`, None: `fuzz-findings` in the working folder.
     """
-    whole = sum(map(share, TARGETS))
+    whole = sum(map(share, CAMPAIGN))
     results = []
-    for name in TARGETS:
+    for name in CAMPAIGN:
         result = run_target(name, round(inputs * share(name) / whole), seed, out)
         print(_line(result), flush=True)  # noqa: T201 - the campaign's report
         results.append(result)

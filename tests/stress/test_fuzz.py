@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+import h5py
 import numpy as np
 import pytest
 
+from aclnet.datasets.exports.hdf5 import seal
 from aclnet.datasets.formats.unpickle import parse_pickle
 from aclnet.datasets.spec import AclnetError, DamageError
 from tests.stress import fuzz
@@ -49,13 +52,13 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("name", [name for name in fuzz.TARGETS if name not in LONG])
+@pytest.mark.parametrize("name", [name for name in fuzz.CAMPAIGN if name not in LONG])
 def test_mutated_inputs_give_a_value_or_a_message(name, folder):
     check(name, folder, QUICK)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", fuzz.TARGETS)
+@pytest.mark.parametrize("name", fuzz.CAMPAIGN)
 def test_many_mutated_inputs_give_a_value_or_a_message(name, folder):
     check(name, folder, THOROUGH)
 
@@ -219,6 +222,25 @@ def test_a_record_of_a_run_whose_values_are_of_no_use(folder, field, value):
     values = json.loads(case.seeds[0]) | {field: value}
     values.pop("sha256")
     assert fuzz.examine(case, json.dumps(values).encode(), folder) is None
+
+
+@pytest.mark.parametrize("what", ["attribute", "pieces", "rows"])
+def test_an_hdf5_export_that_announces_more_than_it_holds(folder, what):
+    case, file = fuzz.TARGETS["export-hdf5"](folder), folder / "export.h5"
+    case.parse(case.seeds[0])
+    file.unlink()
+    file.write_bytes(case.seeds[0])
+    with h5py.File(file, "r+") as opened:
+        if what == "attribute":
+            opened.attrs["title"] = ["a"] * 50
+        elif what == "pieces":
+            del opened["samples/label"]
+            opened.create_dataset("samples/label", (6,), "i4", chunks=(1,))
+        else:
+            opened["samples/n_frames"][:] = 2**30
+    seal(file)
+    with pytest.raises(AclnetError) if what != "rows" else nullcontext():
+        fuzz.read_raw("custom", file)
 
 
 @pytest.fixture
