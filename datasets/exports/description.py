@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.spec import AclnetError, shown
 from aclnet.datasets.spec.layouts import registry
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ class Description(BaseModel):
         """The dataset asked for, as the store had it; AclnetError where it was another one's."""
         if self.dataset != asked.name:
             raise AclnetError(
-                f"{path} is of the dataset {self.dataset}, not {asked.name}: "
-                f"`aclnet prepare {self.dataset} --raw {path}`"
+                f"{path} is of the dataset {shown(self.dataset)}, not {asked.name}: "
+                f"`aclnet prepare {shown(self.dataset)} --raw {path}`"
             )
         return replace(
             asked,

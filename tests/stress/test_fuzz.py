@@ -208,6 +208,13 @@ def test_a_layout_of_an_export_that_is_no_file_beside_it(folder, field, layout):
         case.parse(data)
 
 
+def test_an_export_of_a_dataset_of_a_long_name(folder):
+    case = fuzz.TARGETS["export-pyskl"](folder)
+    content = parse_pickle(case.seeds[0], "seed")
+    content["aclnet"]["dataset"] = "a" * 9000
+    assert fuzz.examine(case, fuzz.pickled(content), folder) is None
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
