@@ -1816,7 +1816,8 @@ class _Examiner:
             digest = hashlib.sha256(finding.key.encode()).hexdigest()[:8]
             file = self.out / f"{self.name}-{digest}.bin"
             file.write_bytes(data)
-            file.with_suffix(".txt").write_text(f"{finding.key}\n{finding.text}\n{finding.trace}")
+            told = f"{finding.key}\n{finding.text}\n{finding.trace}"
+            file.with_suffix(".txt").write_bytes(told.encode(errors="backslashreplace"))
             self.findings[finding.key] = finding._replace(input=str(file), trace="")
             self._note()
         if self.done % 50 == 0 or self.done >= self.wanted:
