@@ -6,7 +6,6 @@ Three steps, so that whoever calls them can show each one's progress: `make_stor
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -14,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aclnet.datasets.formats.atomic import write_json
+from aclnet.datasets.formats.json_text import parse_json
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.spec import AclnetError, DamageError
 from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth.motion import FAMILIES
 from aclnet.datasets.synth.ntu import sample_names, write_skeletons
@@ -145,5 +145,10 @@ def _claim(folder: Path, people: People) -> None:
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(file, asdict(people))
-    elif json.loads(file.read_text()) != asdict(people):
+        return
+    try:
+        found = parse_json(file.read_bytes())
+    except DamageError as damage:
+        raise AclnetError(f"{file} is damaged ({damage}); choose another folder") from None
+    if found != asdict(people):
         raise AclnetError(f"{folder} holds other people ({file}); choose another folder")

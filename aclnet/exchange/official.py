@@ -44,6 +44,8 @@ _NAMES = {
 """Prefixes there, and those of `aclnet.runs.network.Network`; the second wins over the first."""
 _MAX_JOINTS, _MAX_WIDTH = 1000, 2**17
 """Joints of a checkpoint, and its channels or classes: a file can announce more than it holds."""
+_MIN_BASE = 8
+"""Width of the first block of the smallest network, as in `aclnet.runs.config.ModelConfig`."""
 _THEIRS = {ours: theirs for theirs, ours in _NAMES.items()}
 
 
@@ -217,7 +219,7 @@ def _sizes(path: Path, weights: dict[str, Tensor]) -> tuple[int, int, int, int]:
     inputs = shape("model.data_bn.weight", 1)[0]
     classes, width = shape("model.fc_cls.weight", 2)
     some = 1 <= V <= _MAX_JOINTS and all(1 <= n <= _MAX_WIDTH for n in (inputs, classes, width))
-    if not some or inputs % V or width % 4:
+    if not some or inputs % V or width % 4 or width < 4 * _MIN_BASE:
         raise AclnetError(
             f"{path}: {inputs} inputs of {V} joints, a head {width} wide and {classes} classes fit "
             "no network"

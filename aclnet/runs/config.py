@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from aclnet.datasets.spec import AclnetError, Task
+from aclnet.datasets.spec import AclnetError, Task, first_of, shown
 from aclnet.losses.settings import OFFICIAL, ContrastSettings
 from aclnet.pipelines.choices import Modality
 from aclnet.pipelines.inputs.augment import AugmentSpec
@@ -258,7 +258,7 @@ def _take_streams(recipe: str, values: dict[str, Any]) -> dict[str, dict[str, An
     if not known or not all(isinstance(stream, dict) for stream in streams.values()):
         raise AclnetError(
             f"recipe {recipe}: streams holds tables of settings called {', '.join(MODALITIES)}, "
-            f"not {streams!r}"
+            f"not {shown(repr(streams))}"
         )
     return streams  # type: ignore[no-any-return]
 
@@ -269,19 +269,21 @@ def validate(values: dict[str, Any], where: str) -> Config:
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(map(_problem, error.errors(include_url=False)))
-        raise AclnetError(f"{where}: {problems}") from None
+        problems = list(map(_problem, error.errors(include_url=False)))
+        raise AclnetError(f"{where}: {first_of(problems, separator='; ')}") from None
 
 
 def _problem(error: ErrorDetails) -> str:
     names = list(map(str, error["loc"]))
     if error["type"] == "extra_forbidden":
-        return f"there is no {'.'.join(names)}; known: {', '.join(_known(error['loc'][:-1]))}"
+        return (
+            f"there is no {shown('.'.join(names))}; known: {', '.join(_known(error['loc'][:-1]))}"
+        )
     # not the member of a union that was tried, as `constrained-int`
     key = ".".join(filter(str.isidentifier, names))
     message = error["msg"].removeprefix("Value error, ")
     given = error["input"]
-    return f"{key}: {message}" + ("" if isinstance(given, dict) else f", not {given!r}")
+    return f"{key}: {message}" + ("" if isinstance(given, dict) else f", not {shown(repr(given))}")
 
 
 def _known(section: tuple[int | str, ...]) -> list[str]:

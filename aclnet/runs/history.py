@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.spec import AclnetError, shown
 from aclnet.datasets.store import zarr_io
 from aclnet.runs.writing import naming, writing
 
@@ -91,7 +91,9 @@ class History:
         try:
             values = np.asarray(array[:])
         except zarr_io.DECODE_ERRORS as error:
-            raise self._damaged(f"{self.path / name} does not decode ({error})") from None
+            raise self._damaged(
+                f"{self.path / name} does not decode ({shown(error, 300)})"
+            ) from None
         if self._check:
             self._check()
         return values
@@ -134,7 +136,9 @@ class History:
         return array
 
     def _unreadable(self, name: str, why: object) -> AclnetError:
-        return self._damaged(f"{self.path / name / zarr_io.METADATA} is missing or damaged ({why})")
+        return self._damaged(
+            f"{self.path / name / zarr_io.METADATA} is missing or damaged ({shown(why, 300)})"
+        )
 
     def _damaged(self, problem: str) -> AclnetError:
         return AclnetError(

@@ -12,11 +12,17 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
+from pydantic import field_validator
 
 from aclnet.datasets.spec.layouts import Layout
 from aclnet.datasets.spec.records import Record
 
 FORMAT: Final = 1
+_FIGURES = (
+    *("top1", "top1_low", "top1_high", "top5", "mean_class", "samples", "clips", "short"),
+    *("chance", "threshold"),
+)
+"""Figures of a result that are always numbers."""
 
 
 class StoreRecord(Record):
@@ -81,6 +87,19 @@ class RunRecord(Record):
     """Figures by name, once it is finished."""
     files: dict[str, str] | None = None
     """Digests of checkpoints and history by name, once it is finished; None in runs of before."""
+
+    @field_validator("result")
+    @classmethod
+    def _figures_are_numbers(cls, result: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Refuses figures that no command can print or compute with."""
+        figures = {name: value for name, value in (result or {}).items() if name != "unknown"}
+        unknown = (result or {}).get("unknown")
+        if unknown is not None:
+            figures["threshold"] = unknown.get("threshold") if isinstance(unknown, dict) else ""
+        for name, value in figures.items():
+            if name in _FIGURES and type(value) not in (int, float):
+                raise ValueError(f"{name} is {value!r:.40}, a number is expected")
+        return result
 
 
 def record_digest(values: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ import torch
 
 from aclnet.datasets.formats import atomic, locks
 from aclnet.datasets.formats.atomic import write_json
-from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.spec import AclnetError, shown
 from aclnet.datasets.spec.records import parse_record
 from aclnet.datasets.store import manifest, zarr_io
 from aclnet.datasets.store.store import Store
@@ -72,7 +73,9 @@ class Run:
                 f"{path} is no run of aclnet: {error.filename} cannot be read ({error.strerror})"
             ) from None
         except (ValueError, RecursionError) as error:
-            raise AclnetError(f"{path}: {_RECORD} or {_CONFIG} is damaged: {error}") from None
+            raise AclnetError(
+                f"{path}: {_RECORD} or {_CONFIG} is damaged: {shown(error, 300)}"
+            ) from None
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise AclnetError(f"{path}: written by another version of aclnet; train it again")
         written = values.pop("sha256", None)
@@ -304,14 +307,9 @@ class Run:
                 table.to_csv(temporary, index=False)
 
     def load_tables(self, scores: Path) -> dict[str, pd.DataFrame]:
-        """The tables beside scores, by name."""
-        names = dict.fromkeys(("condition", "probe_condition", "gallery_condition"), str)
-        return {
-            file.name.split(".")[-2]: pd.read_csv(file, dtype=names).fillna(
-                dict.fromkeys(names, "")
-            )
-            for file in sorted(scores.parent.glob(f"{scores.stem}.*.csv"))
-        }
+        """The tables beside scores, by name. AclnetError where one is damaged."""
+        files = sorted(scores.parent.glob(f"{scores.stem}.*.csv"))
+        return {file.name.split(".")[-2]: _load_table(file) for file in files}
 
     def write_metrics(self, rows: list[dict[str, float]]) -> None:
         """Replaces metrics.csv."""
@@ -342,6 +340,16 @@ class Run:
 def _write_record(path: Path, record: RunRecord) -> None:
     values = record.model_dump(mode="json")
     write_json(path / _RECORD, {**values, "sha256": record_digest(values)})
+
+
+def _load_table(file: Path) -> pd.DataFrame:
+    names = dict.fromkeys(("condition", "probe_condition", "gallery_condition"), str)
+    try:
+        return pd.read_csv(file, dtype=names).fillna(dict.fromkeys(names, ""))
+    except (OSError, ValueError) as error:  # pandas' own exceptions are kinds of ValueError
+        raise AclnetError(
+            f"{file} is no table ({shown(error, 300)}); `aclnet evaluate` makes it again"
+        ) from None
 
 
 def _digest(path: Path) -> str:
@@ -401,7 +409,12 @@ def check_out(path: Path) -> None:
 def store_digest(path: Path) -> str | None:
     """Identity of the store at `path`, None where there is none."""
     file = path / manifest.NAME
-    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # the path is out of a damaged record
+            return None
+        raise
 
 
 def run_name(config: Config, store: Store, split: SplitRecord, init: str | None) -> str:

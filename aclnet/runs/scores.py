@@ -79,6 +79,10 @@ class Scores:
                 raise DamageError("its arrays do not fit together")
             if scores.ndim != 2 or scores.dtype.kind != "f" or labels.dtype.kind not in "iu":
                 raise DamageError("its arrays are of other kinds")
+            if not ((labels >= 0) & (labels < scores.shape[1])).all():
+                raise DamageError(f"a label is not a class from 0 to {scores.shape[1] - 1}")
+            if not np.isfinite(scores).all():
+                raise DamageError("a score is not finite")
         except (DamageError, KeyError) as damage:
             raise AclnetError(
                 f"{path} is damaged ({damage}); `aclnet evaluate` makes it again"

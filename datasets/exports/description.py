@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.spec import AclnetError, shown
 from aclnet.datasets.spec.layouts import registry
 
 if TYPE_CHECKING:
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
     from aclnet.datasets.spec import DatasetSpec
     from aclnet.datasets.store.store import Store
+
+_LONGEST_NAME = 200  # bytes
+_NOT_IN_NAMES = frozenset("/\\:\0")
+"""Characters that lead out of the folder, or that no name of a file has."""
 
 
 class Description(BaseModel):
@@ -54,14 +58,14 @@ class Description(BaseModel):
         """The dataset asked for, as the store had it; AclnetError where it was another one's."""
         if self.dataset != asked.name:
             raise AclnetError(
-                f"{path} is of the dataset {self.dataset}, not {asked.name}: "
-                f"`aclnet prepare {self.dataset} --raw {path}`"
+                f"{path} is of the dataset {shown(self.dataset)}, not {asked.name}: "
+                f"`aclnet prepare {shown(self.dataset)} --raw {path}`"
             )
         return replace(
             asked,
             title=self.title,
             layout=_known(self.layout, path),
-            raw_layout=None if self.file_layout == self.layout else self.file_layout,
+            raw_layout=None if self.file_layout == self.layout else _known(self.file_layout, path),
             units=self.units,
             class_names=self.class_names,
         )
@@ -85,6 +89,12 @@ def _known(layout: str, path: Path) -> str:
     """A layout as `get_layout` takes it: one that is not shipped is a file beside the export."""
     if layout in registry():
         return layout
+    size = len(layout.encode(errors="surrogatepass"))
+    if not 0 < size <= _LONGEST_NAME or not _NOT_IN_NAMES.isdisjoint(layout):
+        raise AclnetError(
+            f"{path} has joints of a layout {layout[:40]!r}, which is the name of no file; "
+            "`aclnet export` with this version writes it again"
+        )
     file = path.parent / f"{layout}.json"
     if not file.is_file():
         raise AclnetError(

@@ -33,6 +33,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ from aclnet.datasets.spec import (
     Rejection,
     SkeletonSequence,
     Source,
+    shown,
 )
 from aclnet.datasets.spec.layouts import get_layout
 
@@ -80,6 +82,7 @@ _USER_BLOCK = 512
 """Bytes before HDF5's own."""
 _ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError)
 """Exceptions that h5py raises where an object is missing or of another kind."""
+_MAX_NUMBERS = 2**27  # of one sequence: half a gigabyte
 _CHUNK = 2048  # rows: 600 kB of 25 joints
 _CACHE = 32 << 20  # bytes of decoded chunks: neighbours share one
 
@@ -236,9 +239,11 @@ class Hdf5Source(Source):
                     raise DamageError(f"`frames/{name}` is not (rows, {shape}) {_FRAMES[name]}")
                 if not (start >= 0 and persons >= 1 and frames >= 1 and start + rows <= len(array)):
                     raise DamageError(f"`frames/{name}` has no rows {start} to {start + rows}")
+                if rows * max(1, math.prod(shape)) > _MAX_NUMBERS:
+                    raise DamageError(f"{persons} persons in {frames} frames are too many")
                 block = array[start : start + rows]
             except _ERRORS as error:
-                raise DamageError(f"`frames/{name}` cannot be read: {error}") from None
+                raise DamageError(f"`frames/{name}` cannot be read: {shown(error, 300)}") from None
             if not np.isfinite(block).all():
                 raise DamageError(f"`frames/{name}` has values that are not finite")
             found[name] = block.reshape(persons, frames, *shape)
@@ -263,7 +268,7 @@ class _Table(NamedTuple):
 def _table(path: Path) -> _Table:
     with _damage(path):
         file = _file(path)
-        values = {name: _plain(value) for name, value in file.attrs.items()}
+        values = {name: _attribute(file, name) for name in file.attrs}
         description = Description.parse(path, {**values, "class_names": _text(file, "class_names")})
         return _read_table(path, file, description)
 
@@ -283,7 +288,10 @@ def _read_table(path: Path, file: h5py.File, description: Description) -> _Table
     uneven = [name for name, values in texts.items() if len(values) != count]
     if uneven:
         raise ValueError(f"samples/{uneven[0]} does not have {count} values")
-    if any((abs(values) >= 2**31).any() for name, values in numbers.items() if name != "start"):
+    beyond = [
+        ((n >= 2**31) | (n < -(2**31))).any() for name, n in numbers.items() if name != "start"
+    ]
+    if any(beyond):
         raise ValueError("a number of the samples is beyond all reason")
     if not all(np.isfinite(values).all() for values in vectors.values()):
         raise ValueError("a centre or rotation is not finite")
@@ -301,6 +309,11 @@ def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
     found = file[name]
     if not isinstance(found, h5py.Dataset):
         raise ValueError(f"{name} is not an array")
+    if name.startswith("frames/"):
+        return found
+    # all others are written in one piece, as large as they say
+    if found.chunks is not None or found.nbytes > file.id.get_filesize():
+        raise ValueError(f"{name} is {found.dtype} {found.shape}, which the file does not hold")
     return found
 
 
@@ -318,7 +331,10 @@ def _text(file: h5py.File, name: str) -> list[str]:
     return [str(value) for value in found.asstr()[...]]
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever an attribute holds
+def _attribute(file: h5py.File, name: str) -> Any:  # noqa: ANN401 - whatever an attribute holds
+    if file.attrs.get_id(name).shape != ():
+        raise ValueError(f"the attribute {name} is not one value")
+    value = file.attrs[name]
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -328,7 +344,8 @@ def _damage(path: Path) -> Iterator[None]:
         yield
     except _ERRORS as error:
         raise AclnetError(
-            f"{path} is no sound file of `aclnet export --to hdf5` ({error}); export it again"
+            f"{path} is no sound file of `aclnet export --to hdf5` ({shown(error, 300)}); "
+            "export it again"
         ) from None
 
 

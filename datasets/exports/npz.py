@@ -49,6 +49,7 @@ from aclnet.datasets.spec import (
     Prepared,
     Rejection,
     SkeletonSequence,
+    shown,
 )
 from aclnet.datasets.spec.layouts import get_layout
 
@@ -357,5 +358,5 @@ def _checksums(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             members = [(info.filename, info.CRC, info.file_size) for info in archive.infolist()]
     except (OSError, *UNSOUND) as error:
-        raise AclnetError(f"{path} cannot be read ({error}); export it again") from None
+        raise AclnetError(f"{path} cannot be read ({shown(error, 300)}); export it again") from None
     return hashlib.sha256(repr(members).encode()).hexdigest()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from aclnet.datasets.formats import unreadable
 from aclnet.datasets.formats.caches import cached_by_file
-from aclnet.datasets.spec import AclnetError, DamageError
+from aclnet.datasets.spec import AclnetError, DamageError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,7 +152,7 @@ def read_file(root: Path, path: str, limit: int) -> bytes:
     except OSError as error:
         raise unreadable.damage(error) from None
     except UNSOUND as error:
-        raise DamageError(f"cannot be unpacked: {error}") from None
+        raise DamageError(f"cannot be unpacked: {shown(error, 300)}") from None
     if len(data) > limit:
         raise DamageError(f"longer than {limit:,} bytes, no file of this kind is")
     return data
@@ -167,7 +167,7 @@ def _file(file: Path, path: str, size: int) -> Iterator[tuple[str, int]]:
         members = _open_zip(file).infolist()
     except (OSError, *UNSOUND) as error:
         raise AclnetError(
-            f"{file} is no sound zip archive ({error}); fetch it again, or move it away"
+            f"{file} is no sound zip archive ({shown(error, 300)}); fetch it again, or move it away"
         ) from None
     for member in members:
         if member.filename and not member.filename.endswith("/"):

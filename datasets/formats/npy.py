@@ -17,7 +17,7 @@ import numpy as np
 
 from aclnet.datasets.formats import unreadable
 from aclnet.datasets.formats.files import UNSOUND
-from aclnet.datasets.spec import DamageError
+from aclnet.datasets.spec import DamageError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -125,7 +125,7 @@ def _arrays(
                     except DamageError as damage:
                         raise DamageError(f"`{name}`: {damage.reason}") from None
     except (OSError, *UNSOUND) as error:
-        raise DamageError(f"not a sound .npz file: {error}") from None
+        raise DamageError(f"not a sound .npz file: {shown(error, 300)}") from None
     return arrays
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from aclnet.datasets.formats import unreadable
 from aclnet.datasets.formats.files import UNSOUND
 from aclnet.datasets.formats.npy import MAX_HEADER, parse_header
-from aclnet.datasets.spec import AclnetError, DamageError
+from aclnet.datasets.spec import AclnetError, DamageError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,8 @@ class NpyRows:
         if order != "C" or not self.shape:
             raise AclnetError(f"{what}: the array is not saved row by row (C order)")
         self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
-        if len(self) > _MAX_ROWS or self._row_bytes > _MAX_ROW_BYTES:
+        # not `len(self)`, which cannot be a number beyond that of the system's largest index
+        if self.shape[0] > _MAX_ROWS or self._row_bytes > _MAX_ROW_BYTES:
             raise AclnetError(f"{what}: an array {self.shape}, larger than any of this kind")
         if self._begin + len(self) * self._row_bytes != size:
             raise AclnetError(
@@ -75,7 +76,7 @@ class NpyRows:
         except OSError as error:
             raise unreadable.damage(error) from None
         except UNSOUND as error:
-            raise DamageError(f"cannot be unpacked: {error}") from None
+            raise DamageError(f"cannot be unpacked: {shown(error, 300)}") from None
 
 
 def open_npy(path: Path) -> NpyRows:
@@ -106,7 +107,9 @@ def open_npz(path: Path, name: str, *, text: bool = False) -> NpyRows:
     except OSError as error:
         raise AclnetError(f"{path} cannot be read: {error.strerror or error}") from None
     except UNSOUND as error:
-        raise AclnetError(f"{path} is no sound .npz file ({error}); fetch it again") from None
+        raise AclnetError(
+            f"{path} is no sound .npz file ({shown(error, 300)}); fetch it again"
+        ) from None
     return NpyRows(read, info.file_size, what, text=text)
 
 

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.spec import AclnetError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -74,14 +74,15 @@ def _load(file: IO[bytes], data: Bytes, what: str) -> Any:  # noqa: ANN401 - wha
         return _unwrap(_Unpickler(file).load(), {})
     except _ForbiddenError as error:
         raise AclnetError(
-            f"{what} wants to use {error}, which no file of skeletons needs; it was not run. "
-            "Get the file from its authors, or save plain dicts, lists and numpy arrays"
+            f"{what} wants to use {shown(error)}, which no file of skeletons needs; it was "
+            "not run. Get the file from its authors, or save plain dicts, lists and numpy arrays"
         ) from None
     except OSError:
         raise
     except Exception as error:  # bytes that are no pickle make the unpickler raise about anything
         raise AclnetError(
-            f"{what} is no whole pickle of plain data ({type(error).__name__}: {error}); "
+            f"{what} is no whole pickle of plain data "
+            f"({type(error).__name__}: {shown(error, 200)}); "
             "fetch it again"
         ) from None
 
@@ -97,7 +98,7 @@ def _mapped(file: IO[bytes]) -> Iterator[Bytes]:
 
 
 def _check_memo(data: Bytes) -> None:
-    """ValueError where a pickle remembers an object under a number that no pickler gives.
+    """ValueError where a pickle announces more than it holds, or numbers an object as no pickler.
 
     The unpickler makes room for all numbers below: nine bytes take tens of gigabytes. A pickler
     numbers objects as they come, so that a number is never larger than that of the operation.
@@ -111,6 +112,8 @@ def _check_memo(data: Bytes) -> None:
             if size in _WIDTHS:  # a number of bytes that follow
                 width = _WIDTHS[size]
                 size = width + int.from_bytes(data[place : place + width], "little")
+                if place + size > len(data):  # for which the unpickler may make room all the same
+                    raise ValueError(f"it ends within its object {count}")
             elif size == pickletools.UP_TO_NEWLINE:
                 size = 0
                 for _ in range(2 if code in _TWO_LINES else 1):

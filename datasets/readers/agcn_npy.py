@@ -112,7 +112,7 @@ class AgcnSource(ItemSource):
         self, values: NDArray[np.floating[Any]], file: str
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         """(M, T, V, C) and, of pixels, (M, T, V) out of (M, T, V, 3)."""
-        if not (np.abs(values) <= _LARGEST).all():
+        if not (np.abs(values) <= np.float64(_LARGEST)).all():  # which float16 cannot hold
             raise DamageError("a value is not finite")
         values = np.ascontiguousarray(values, np.float32)
         if self.spec.dimensions == _CHANNELS:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aclnet.datasets.formats.files import folder_of, read_file, walk_files
-from aclnet.datasets.spec import AclnetError, DamageError, Rejection
+from aclnet.datasets.spec import AclnetError, DamageError, Rejection, first_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,6 +39,7 @@ _FRAME_FILE = re.compile(r"(?:.*\D)?(\d{1,18})_keypoints\.json", re.ASCII | re.D
 """Of OpenPose: `clip_000000000012_keypoints.json`."""
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 _MAX_BYTES = 2**28
+_MAX_COLUMNS = 1000
 _MAX_LINE = 100_000
 """Characters of a row; the parser refuses cells of 131,072."""
 
@@ -105,7 +106,8 @@ def load_folder(root: Path) -> Folder:
     named: set[str] = set()
     labelled = list(_rows(root, index, table, named, rejections))
     names = _class_names(root, place, files, {label for _, label in labelled})
-    rows = [row._replace(label=_label(label, names)) for row, label in labelled]
+    places = {name: number for number, name in enumerate(names)}
+    rows = [row._replace(label=_label(label, places)) for row, label in labelled]
     frame_files = _frame_files(files, named)
     sizes = {row.file: files[row.file] for row in rows if row.file in files}
     for folder, frames in frame_files.items():
@@ -172,7 +174,7 @@ def _facts(root: Path, place: str, files: dict[str, int]) -> Facts:
             f"it may say {', '.join(Facts.model_fields)}"
         ) from None
     except (ValueError, RecursionError) as error:
-        raise AclnetError(f"{folder_of(root) / path}: {error}") from None
+        raise AclnetError(f"{folder_of(root) / path}: {shown(error, 300)}") from None
     if facts.layout.endswith(".json") and place + facts.layout not in files:
         raise AclnetError(
             f"{folder_of(root) / path}: layout {facts.layout} is not beside it; "
@@ -223,14 +225,19 @@ def _lines(index: str, table: str, rejections: list[Rejection]) -> Iterator[str]
 def _check_header(where: Path, header: list[str]) -> None:
     missing = [name for name in REQUIRED if name not in header]
     if missing:
+        found = first_of([shown(name, 30) for name in header], 20) or "none"
         raise AclnetError(
             f"{where}:1: no column {', '.join(missing)}; its columns, separated by commas, are "
-            f"{', '.join(header) or 'none'}. The first line names them, for example "
-            "id,file,label,subject,split"
+            f"{found}. The first line names them, for example id,file,label,subject,split"
+        )
+    if len(header) > _MAX_COLUMNS:
+        raise AclnetError(
+            f"{where}:1: {len(header):,} columns, at most {_MAX_COLUMNS} are read; keep "
+            f"{', '.join(COLUMNS)}"
         )
     for name in header:
         if name and header.count(name) > 1:
-            raise AclnetError(f"{where}:1: column {name} is there twice; remove one")
+            raise AclnetError(f"{where}:1: column {shown(name)} is there twice; remove one")
         close = difflib.get_close_matches(name, COLUMNS, 1, cutoff=0.8)
         if close and name not in COLUMNS:
             raise AclnetError(f"{where}:1: column {name!r}: {close[0]!r} is meant? Rename it")
@@ -245,13 +252,13 @@ def _row(line: int, file: str, values: dict[str, str]) -> Row:
     for name in NUMBERS:
         text = values.get(name, "")
         if text and not _WHOLE.fullmatch(text):
-            raise DamageError(f"`{name}` is {text!r}, a whole number is expected")
+            raise DamageError(f"`{name}` is {shown(text)!r}, a whole number is expected")
         numbers[name] = int(text) if text else -1
     split = values.get("split", "").lower()
     if split and not set(split.split("+")) <= set(SIDES):
         raise DamageError(
-            f"`split` is {split!r}; it may be {', '.join(SIDES)}, two of them as train+gallery, "
-            "or empty"
+            f"`split` is {shown(split)!r}; it may be {', '.join(SIDES)}, two of them as "
+            "train+gallery, or empty"
         )
     return Row(line, values["id"], file, -1, numbers, values.get("condition", ""), split)
 
@@ -271,11 +278,11 @@ def _class_names(
     return tuple(sorted(labels))
 
 
-def _label(text: str, names: tuple[str, ...]) -> int:
+def _label(text: str, places: dict[str, int]) -> int:
     """Place of a class by its name, or by its line in `classes.txt` from 0; -1 where none is."""
-    if text in names:
-        return names.index(text)
-    return int(text) if _WHOLE.fullmatch(text) and int(text) < len(names) else -1
+    if text in places:
+        return places[text]
+    return int(text) if _WHOLE.fullmatch(text) and int(text) < len(places) else -1
 
 
 def _why_not(
@@ -283,11 +290,13 @@ def _why_not(
 ) -> tuple[str, Kind] | None:
     """Reason and kind where a row cannot be used; `lines` of the files that sound rows have."""
     if row.sample_id in sound:
-        return f"id {row.sample_id!r} is that of line {sound[row.sample_id].line}", "there twice"
+        line = sound[row.sample_id].line
+        return f"id {shown(row.sample_id)!r} is that of line {line}", "there twice"
+    file = shown(row.file, 300)
     if row.file in lines:
-        return f"{row.file} is the recording of line {lines[row.file]}", "there twice"
+        return f"{file} is the recording of line {lines[row.file]}", "there twice"
     if row.file not in sizes:
-        return f"{row.file} is not there; a file, or OpenPose's folder, is expected", "damaged"
+        return f"{file} is not there; a file, or OpenPose's folder, is expected", "damaged"
     if row.label < 0:
         return f"the label is not in {CLASSES}", "damaged"
     return None

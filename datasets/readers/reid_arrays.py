@@ -181,7 +181,8 @@ def _identities(root: Path, path: str) -> NDArray[np.int64]:
 def _labels(values: NDArray[Any]) -> NDArray[np.int64]:
     if values.ndim != 1 or not len(values):
         raise DamageError(f"frame_id is {values.shape}, a row of identities is expected")
-    if not (np.isfinite(values).all() and ((values >= 0) & (values < 2**31)).all()):
+    numbers = values.astype(np.float64)  # float16 holds no number as large as the limit
+    if not ((numbers >= 0) & (numbers < 2**31)).all():  # NaN is neither
         raise DamageError("frame_id has values that are not finite or out of range")
     labels = values.astype(np.int64)
     if (labels != values).any():

@@ -23,7 +23,7 @@ from aclnet.datasets.spec.source import (
     Units,
     read_class_names,
 )
-from aclnet.datasets.spec.wording import first_of
+from aclnet.datasets.spec.wording import first_of, shown
 
 __all__ = [
     "AclnetError",
@@ -44,5 +44,6 @@ __all__ = [
     "Units",
     "first_of",
     "read_class_names",
+    "shown",
     "silent",
 ]

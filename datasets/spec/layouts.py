@@ -11,6 +11,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from aclnet.datasets.spec.errors import AclnetError
+from aclnet.datasets.spec.wording import shown
 
 Pair = tuple[int, int]
 _MAX_JOINTS = 1000
@@ -131,4 +132,4 @@ def _from_file(path: Path) -> Layout:
     except OSError as error:
         raise AclnetError(f"layout file {path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise AclnetError(f"layout file {path} is not a layout: {error}") from None
+        raise AclnetError(f"layout file {path} is not a layout: {shown(error, 300)}") from None

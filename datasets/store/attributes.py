@@ -21,7 +21,7 @@ class StoreAttributes(Record):
     layout: Layout
     conversion: dict[str, list[str]]
     """Layouts that the joints went through, see `aclnet.pipelines.steps.convert.summary`."""
-    coordinates: int
+    coordinates: int = Field(ge=1, le=3)
     """C: coordinates of a joint."""
     units: Units
     class_names: list[str]
@@ -40,5 +40,5 @@ class StoreAttributes(Record):
     plan: str
     """Hash of what was to be made: sources, options, recipes."""
     software: dict[str, str]
-    shard_rows: int
+    shard_rows: int = Field(ge=1)
     """Rows of a shard of every `frames/` array."""

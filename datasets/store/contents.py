@@ -12,16 +12,17 @@ files of equal size may have been exchanged, and each chunk has a checksum of it
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.spec import AclnetError, SkeletonSequence
+from aclnet.datasets.spec import AclnetError, SkeletonSequence, shown
 from aclnet.datasets.spec.records import parse_record
 from aclnet.datasets.store import manifest as manifests
-from aclnet.datasets.store import zarr_io
+from aclnet.datasets.store import soundness, zarr_io
 from aclnet.datasets.store.attributes import StoreAttributes
 from aclnet.datasets.store.codec import decode_int16
 
@@ -64,14 +65,18 @@ class StoreContents:
             self._check_size(name)
         self._check_content(zarr_io.METADATA)  # holds the metadata of all arrays
         self._compared: set[str] = set()
-        self._group = zarr_io.open_group(self.path)
+        with self._described():
+            self._group = zarr_io.open_group(self.path)
+            attributes = dict(self._group.attrs)
         self.attributes = parse_record(
-            StoreAttributes, dict(self._group.attrs), f"{self.path}", "prepare the store again"
+            StoreAttributes, attributes, f"{self.path}", "prepare the store again"
         )
         self.layout = self.attributes.layout
         self.class_names = self.attributes.class_names
         self.shard_rows = self.attributes.shard_rows
-        self._arrays: dict[str, Any] = {n: self._group[n] for n in self._frame_arrays()}
+        with self._described():
+            self._arrays: dict[str, Any] = {n: self._group[n] for n in self._frame_arrays()}
+            self._check_frames()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r}, {len(self)} samples)"
@@ -98,20 +103,36 @@ class StoreContents:
 
         Read-only, in the order of the rows. AclnetError where the column is damaged.
         """
-        if name not in self._columns:
-            values = self._read(f"samples/{name}", self._group[f"samples/{name}"])
-            if values.dtype.kind in "TO":
-                values = np.array(values.tolist(), dtype=str)
-            values.flags.writeable = False
+        if name not in self._columns and name in soundness.PLACES:
+            found = {place: self._read_column(place) for place in soundness.PLACES}
+            with self._described():
+                soundness.check_places(found, len(self.manifest.shards), self.shard_rows)
+            self._columns.update(found)
+        elif name not in self._columns:
+            values = self._read_column(name)
+            with self._described():
+                soundness.check_column(name, values, len(self), len(self.class_names))
             self._columns[name] = values
         return self._columns[name]
+
+    def _read_column(self, name: str) -> NDArray[Any]:
+        with self._described():
+            array: Any = self._group[f"samples/{name}"]
+            if array.ndim == 0 or array.shape[0] > len(self.manifest.shards) * self.shard_rows:
+                raise ValueError(f"samples/{name} is of shape {array.shape}")
+        values = self._read(f"samples/{name}", array)
+        if values.dtype.kind in "TO":
+            values = np.array(values.tolist(), dtype=str)
+        values.flags.writeable = False
+        return values
 
     @cached_property
     def samples(self) -> pd.DataFrame:
         """The samples as a table, without the columns that hold a vector."""
         import pandas as pd
 
-        names = sorted(name for name, _ in self._samples_group().arrays())
+        with self._described():
+            names = sorted(name for name, _ in self._samples_group().arrays())
         columns = {name: self.column(name) for name in names}
         return pd.DataFrame({n: c for n, c in columns.items() if c.ndim == 1})
 
@@ -121,14 +142,17 @@ class StoreContents:
     @cached_property
     def splits(self) -> dict[str, NDArray[np.bool_]]:
         """Masks over the samples by `protocol/side`, for example `xsub/train`."""
-        found = {}
-        protocols = self._group["splits"].groups() if "splits" in self._group else ()  # type: ignore[union-attr]
-        for protocol, group in protocols:
-            for side, mask in group.arrays():
-                name = f"{protocol}/{side}"
-                found[name] = self._read(f"splits/{name}", mask)
-                found[name].flags.writeable = False
-        return dict(sorted(found.items()))
+        with self._described():
+            groups = self._group["splits"].groups() if "splits" in self._group else ()  # type: ignore[union-attr]
+            arrays = {
+                f"{name}/{side}": mask for name, group in groups for side, mask in group.arrays()
+            }
+        found = {name: self._read(f"splits/{name}", arrays[name]) for name in sorted(arrays)}
+        for name, mask in found.items():
+            mask.flags.writeable = False
+            if mask.shape != (len(self),) or mask.dtype != np.bool_:
+                raise self._undescribed(f"splits/{name} is {mask.dtype} {mask.shape}")
+        return found
 
     @property
     def protocols(self) -> list[str]:
@@ -254,6 +278,18 @@ class StoreContents:
     def _frame_arrays(self) -> list[str]:
         return sorted(f"frames/{name}" for name, _ in self._group["frames"].arrays())  # type: ignore[union-attr]
 
+    def _check_frames(self) -> None:
+        """ValueError where the arrays of frames are not those that the attributes describe."""
+        missing = [name for name in (KEYPOINT, PRESENT, INDEX) if name not in self._arrays]
+        if missing:
+            raise ValueError(f"there is no {missing[0]}")
+        joints = self.layout.num_joints
+        shapes: dict[str, tuple[int, ...]] = {KEYPOINT: (joints, self.coordinates)}
+        shapes |= {PRESENT: (), INDEX: (), SCORE: (joints,)}
+        rows = len(self.manifest.shards) * self.shard_rows
+        for name, array in self._arrays.items():
+            soundness.check_frames(name, array, rows, self.shard_rows, shapes[name])
+
     def _rows(self, name: str, rows: slice) -> NDArray[Any]:
         """Rows of a frames array that lie in one shard; fixed point becomes float32."""
         array = self._arrays[name]
@@ -276,9 +312,26 @@ class StoreContents:
             self._check_content(file)
             self._compared.add(file)
         try:
+            if rows == slice(None):
+                return zarr_io.read_column(self.path, name, array)
             return np.asarray(array[rows])
         except zarr_io.DECODE_ERRORS as error:
-            raise self._damaged(f"{self.path / file} does not decode ({error})") from None
+            raise self._damaged(
+                f"{self.path / file} does not decode ({shown(error, 300)})"
+            ) from None
+
+    @contextmanager
+    def _described(self) -> Iterator[None]:
+        """Inside, metadata that do not describe the store are an AclnetError."""
+        try:
+            yield
+        except zarr_io.DECODE_ERRORS as error:
+            raise self._undescribed(error) from None
+
+    def _undescribed(self, why: object) -> AclnetError:
+        return self._damaged(
+            f"{self.path / zarr_io.METADATA} describes no store ({shown(why, 300)})"
+        )
 
     def _check_size(self, name: str) -> None:
         file = self._files.get(name)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from aclnet.datasets.spec import AclnetError
 
@@ -26,12 +26,23 @@ class File(BaseModel):
     sha256: str
 
 
+def _below(name: str) -> str:
+    """The name; ValueError where it leads out of the store."""
+    if "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
+        raise ValueError(f"{name[:90]!r} is no file of a store")
+    return name
+
+
+Files = dict[Annotated[str, AfterValidator(_below)], File]
+"""Files by their paths relative to the store."""
+
+
 class Shard(BaseModel):
     """One shard: its file in every `frames/` array and the hash of its decoded rows."""
 
     model_config = ConfigDict(frozen=True)
 
-    files: dict[str, File]
+    files: Files
     content: str
     """sha256 of the decoded rows of all arrays: equal for equal data, whatever the codec."""
     samples: int
@@ -45,7 +56,7 @@ class Manifest(BaseModel):
     plan: str
     """Hash of what was to be made: sources, options, recipes."""
     shards: list[Shard] = Field(min_length=1)
-    files: dict[str, File]
+    files: Files
     """Metadata, columns and tables."""
 
     @property
@@ -73,7 +84,7 @@ def load(store: Path) -> Manifest:
         version = entry["schema_version"]
         if version != SCHEMA:
             raise AclnetError(
-                f"{path}: schema {version}, this aclnet reads schema {SCHEMA}; "
+                f"{path}: schema {version!r:.40}, this aclnet reads schema {SCHEMA}; "
                 "prepare the store again, or install the version that wrote it"
             )
         return Manifest.model_validate(entry)

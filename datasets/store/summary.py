@@ -36,7 +36,7 @@ def summarise(store: Store) -> dict[str, Any]:
         "frames": f"{frames.min()} to {frames.max()}, median {int(np.median(frames))}",
         "cleaning": attributes.cleaning,
         "normalisation": attributes.normalisation,
-        "augmentation": attributes.options["augment"] or "none",
+        "augmentation": attributes.options.get("augment") or "none",
         "shards": f"{len(store.manifest.shards)} of {store.shard_rows} rows",
         "bytes": sum(stored.values()),
         "digest": store.digest[:16],
@@ -58,8 +58,8 @@ def summarise(store: Store) -> dict[str, Any]:
 def _conversion(conversion: dict[str, list[str]]) -> str:
     if not conversion:
         return "no"
-    approximated = ", ".join(conversion["approximated"]) or "none"
-    return f"{' -> '.join(conversion['layouts'])}, approximated: {approximated}"
+    approximated = ", ".join(conversion.get("approximated", ())) or "none"
+    return f"{' -> '.join(conversion.get('layouts', ()))}, approximated: {approximated}"
 
 
 def _distinct(store: Store, name: str, mask: NDArray[np.bool_] | None = None) -> int | str:

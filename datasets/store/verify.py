@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from aclnet.datasets.spec import first_of, silent
+from aclnet.datasets.spec import first_of, shown, silent
 from aclnet.datasets.store import manifest, zarr_io
 from aclnet.datasets.store.codec import content_hash
 
@@ -44,7 +44,7 @@ def verify(path: Path, progress: Progress = silent) -> Iterator[str]:
             ids = _ids_by_shard(path)
             yield from _miscounted(path, described, ids)
         except _UNREADABLE as error:
-            yield f"{path}: the columns of its samples cannot be read ({error!r})"
+            yield f"{path}: the columns of its samples cannot be read ({shown(repr(error), 300)})"
     for number, shard in enumerate(described.shards):
         problems = list(_damage(path, shard.files).values())
         metadata = {f"{name}/{zarr_io.METADATA}" for name in _arrays(shard)}
@@ -77,7 +77,7 @@ def _content(path: Path, number: int, shard: manifest.Shard) -> list[str]:
         rows = arrays[0].shards[0]
         blocks = [np.asarray(array[number * rows : (number + 1) * rows]) for array in arrays]
     except _UNREADABLE as error:
-        return [f"it does not decode ({error})"]
+        return [f"it does not decode ({shown(error, 300)})"]
     same = content_hash(blocks) == shard.content
     return [] if same else ["its decoded rows differ from those that were written"]
 
@@ -88,11 +88,16 @@ def _arrays(shard: manifest.Shard) -> list[str]:
 
 def _ids_by_shard(path: Path) -> dict[int, list[str]]:
     group = zarr_io.open_group(path)
-    shards = np.asarray(group["samples/start"]) // group.attrs["shard_rows"]
-    samples = np.asarray(group["samples/id"])
+    shard_rows = int(group.attrs["shard_rows"])  # type: ignore[arg-type]  # TypeError is caught
+    if shard_rows < 1:
+        raise ValueError(f"shards of {shard_rows} rows")
+    starts, samples = (
+        zarr_io.read_column(path, name, group[name]) for name in ("samples/start", "samples/id")
+    )
+    shards = starts.astype(np.int64) // shard_rows
     ids: dict[int, list[str]] = {}
     for shard, sample in zip(shards.tolist(), samples.tolist(), strict=True):
-        ids.setdefault(shard, []).append(sample)
+        ids.setdefault(shard, []).append(str(sample))
     return ids
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.spec import DamageError, NobodyError, Rejection, SkeletonSequence
+from aclnet.datasets.spec import DamageError, NobodyError, Rejection, SkeletonSequence, shown
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store import keyed_random
 from aclnet.pipelines.prepare.sides import split_masks
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MAX_ROWS = 65_536
 """Rows of the largest shard; a longer sequence is cut into linked samples."""
 _STORED_VARIANT = 4
+_LONGEST_TEXT = 1000
+"""Characters of an id or condition: each row of a column takes as much as the longest one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,11 @@ def prepare_item(
     if isinstance(result, SkeletonSequence):
         broken = next((t for t in (result.sample_id, result.condition) if not _is_text(t)), None)
         if broken is not None:
-            reason = f"the id or condition {broken!r} has characters that no file can hold"
+            reason = f"the id or condition {shown(broken)!r} has characters that no file can hold"
+            return Rejection(result.source or item.path, None, reason)
+        longest = max(len(result.sample_id), len(result.condition))
+        if longest > _LONGEST_TEXT:
+            reason = f"an id or condition of {longest:,} characters, {_LONGEST_TEXT:,} are the most"
             return Rejection(result.source or item.path, None, reason)
         result = clean_sequence(result, source, spec, options)
     if isinstance(result, Rejection):

@@ -1,0 +1,72 @@
+"""Checks that the arrays of a store are what its attributes and manifest say.
+
+Checksums find bytes that changed by accident. Whoever writes a store on purpose, or by other
+software, writes checksums that fit; these checks find what cannot be read then.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+PLACES = ("start", "n_persons", "n_frames")
+"""Columns that tell, together, where the rows of a sample are."""
+_NUMBERS = (
+    *PLACES, "label", "variant", "subject", "camera", "setup", "replication", "width", "height",
+)  # fmt: skip
+_TEXTS = ("id", "original", "condition", "source")
+_VECTORS = {"centre": 2, "rotation": 3}
+"""Columns that hold a vector or a matrix, and their number of axes."""
+
+
+def check_frames(name: str, array: Any, rows: int, shard_rows: int, row: tuple[int, ...]) -> None:  # noqa: ANN401 - zarr's own type
+    """ValueError where an array of frames is not of the expected shape, or has no known dtype.
+
+    Args:
+        name: of the array, as `frames/keypoint`.
+        rows: of all shards together.
+        row: shape of one row.
+    """
+    dtypes = {"frames/present": ("bool",), "frames/index": ("int32",)}
+    known = dtypes.get(name, ("float32", "int16"))
+    if str(array.dtype) not in known or array.shape != (rows, *row):
+        raise ValueError(
+            f"{name} is {array.dtype} {array.shape}, {' or '.join(known)} {(rows, *row)} is "
+            "expected"
+        )
+    if array.shards != (shard_rows, *row):
+        raise ValueError(f"{name} has shards {array.shards}, {(shard_rows, *row)} is expected")
+    if str(array.dtype) == "int16" and not np.isfinite(float(array.attrs["scale"])):
+        raise ValueError(f"{name} has no scale")
+
+
+def check_column(name: str, values: NDArray[Any], samples: int, classes: int) -> None:
+    """ValueError where a column is not one value of its kind for each sample."""
+    axes = _VECTORS.get(name, 1)
+    kinds = "iu" if name in _NUMBERS else "U" if name in _TEXTS else "f" if axes > 1 else "iufbU"
+    if values.ndim != axes or len(values) != samples or values.dtype.kind not in kinds:
+        raise ValueError(f"{name} is {values.dtype} {values.shape}, with {samples} samples")
+    if name == "label" and not ((values >= 0) & (values < classes)).all():
+        raise ValueError(f"a label is not a class from 0 to {classes - 1}")
+    if name == "variant" and not (values == 0).any():
+        raise ValueError("every sample is a variant of another one")
+
+
+def check_places(columns: Mapping[str, NDArray[Any]], shards: int, shard_rows: int) -> None:
+    """ValueError where a sample does not lie inside one shard; columns as in `PLACES`."""
+    for name in PLACES:
+        check_column(name, columns[name], len(np.atleast_1d(columns["start"])), 0)
+    start, persons, frames = (columns[name].astype(np.int64) for name in PLACES)
+    if not len(start):
+        raise ValueError("there is no sample")
+    inside = (start >= 0) & (start < shards * shard_rows)
+    sound = inside & (persons >= 1) & (frames >= 1) & (persons <= shard_rows)
+    sound &= (frames <= shard_rows) & (start % shard_rows + persons * frames <= shard_rows)
+    if not sound.all():
+        raise ValueError(f"sample {int(np.argmin(sound))} does not lie inside one shard")

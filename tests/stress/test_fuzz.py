@@ -1,0 +1,349 @@
+"""Every parser against mutated inputs, without Atheris; and inputs that once were findings.
+
+`python -m tests.stress.fuzz` examines far more inputs, and lets the coverage guide the mutations.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+import pytest
+
+from aclnet.datasets.exports.hdf5 import seal
+from aclnet.datasets.formats.unpickle import parse_pickle
+from aclnet.datasets.spec import AclnetError, DamageError
+from tests.stress import fuzz
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+QUICK, THOROUGH = 16, 400
+"""Inputs of a target."""
+LONG = {
+    *("prepare-array", "prepare-fragment", "prepare-receipt", "official-pickle", "official-values"),
+    *("store-column-metadata", "store-starts", "store-frames", "history-array", "history-chunk"),
+}
+"""Targets whose inputs take long, and are read by what reads those of other targets."""
+
+
+def check(name: str, folder: Path, inputs: int) -> None:
+    case = fuzz.TARGETS[name](folder)
+    case.warm_up()
+    for seed in case.seeds[:3]:
+        assert fuzz.examine(case, seed, folder) is None
+    for number in range(max(1, round(inputs * fuzz.share(name)))):
+        seed = case.seeds[number % len(case.seeds)]
+        data = fuzz.mutate(seed, np.random.default_rng(number), case.seeds)
+        finding = fuzz.examine(case, data, folder)
+        assert finding is None, f"input {number}: {finding.key}: {finding.text}\n{finding.trace}"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """An empty folder, which is the working folder as well."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", [name for name in fuzz.CAMPAIGN if name not in LONG])
+def test_mutated_inputs_give_a_value_or_a_message(name, folder):
+    check(name, folder, QUICK)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", fuzz.CAMPAIGN)
+def test_many_mutated_inputs_give_a_value_or_a_message(name, folder):
+    check(name, folder, THOROUGH)
+
+
+def test_what_no_parser_may_do_is_found(folder):
+    """The examination finds what it is there for."""
+    outside = folder.parent / "outside.txt"
+    outside.write_text("x")
+
+    def raise_forbidden(parse: Callable[[bytes], object]) -> str:
+        inside = folder / "inside"
+        inside.mkdir(exist_ok=True)
+        found = fuzz.examine(fuzz.Case([], parse), b"", inside)
+        return found.kind if found else ""
+
+    assert raise_forbidden(lambda _: None) == ""
+    assert raise_forbidden(lambda _: (folder / "inside" / "x").write_text("x")) == ""
+    assert raise_forbidden(lambda _: outside.read_text()) == "Forbidden"
+    assert raise_forbidden(lambda _: outside.write_text("y")) == "Forbidden"
+    assert raise_forbidden(lambda _: outside.unlink()) == "Forbidden"
+    assert raise_forbidden(lambda _: fuzz.subprocess.run(["true"], check=False)) == "Forbidden"
+    assert raise_forbidden(lambda _: fuzz.os.system("true")) == "Forbidden"
+    assert raise_forbidden(lambda _: 1 / 0) == "ZeroDivisionError"
+    assert raise_forbidden(lambda _: np.float32(1e38) * np.float32(10)) == "RuntimeWarning"
+    assert outside.read_text() == "x"
+
+
+def test_archives_are_repaired():
+    whole = fuzz.zipped({"a": b"12345678", "b/c": b"text"})
+    for number in range(20):
+        changed = whole.replace(b"12345678", b"%08d" % number)
+        repaired = fuzz.repaired_zip(changed)
+        with fuzz.zipfile.ZipFile(fuzz.io.BytesIO(repaired)) as archive:
+            damaged = archive.testzip()
+        assert damaged == (None if fuzz._half(changed) else "a")
+
+
+# --- Inputs that were findings ------------------------------------------------------------------
+
+
+def npy_of(shape: tuple[int, ...]) -> bytes:
+    """A `.npy` file that announces a shape and holds nothing."""
+    file = fuzz.io.BytesIO()
+    described = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, described)
+    return file.getvalue()
+
+
+def scores_of(**changes: object) -> bytes:
+    return fuzz.packed({**fuzz._score_arrays(), **changes})
+
+
+def long_name() -> bytes:
+    """A `.npz` file whose first member has, in its own header, the rest of the file as its name."""
+    archive = fuzz.packed({"x": np.ones(5000)})
+    return archive[:26] + b"\xff\xff" + archive[28:]
+
+
+def narrow() -> bytes:
+    """A checkpoint whose head is one channel wide after the last block of a network."""
+    return fuzz._saved(
+        {"state_dict": {**fuzz._tensors(), "cls_head.fc_cls.weight": fuzz._zeros((2, 4))}}
+    )
+
+
+FOUND: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "pickle that names a function of a long name": (
+        "pickle",
+        lambda: b"c" + b"a" * 9000 + b"\nb\n.",
+    ),
+    "pickle with a long number": ("pickle", lambda: b"F" + b"9" * 6000 + b"x\n."),
+    "pickle that announces a terabyte": (
+        "pickle",
+        lambda: b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b"a" * 9,
+    ),
+    "many wrong settings": (
+        "config-toml",
+        lambda: (
+            b"".join(b"a%d = 1\n" % n for n in range(99)) + b"settings = '%b'\n" % (b"x" * 9000)
+        ),
+    ),
+    "header of many columns": (
+        "custom-index",
+        lambda: b"id,file,label," + b",".join(b"c%d" % n for n in range(15_000)) + b"\n",
+    ),
+    "header of long columns": ("custom-index", lambda: b"a" * 9000 + b",file\n"),
+    "people of the demonstration that are none": ("demo-people", lambda: b"{"),
+    "rows beyond any index": ("npy-rows", lambda: npy_of((2**70, 2))),
+    "archive of a long name": ("npz", long_name),
+    "label beyond the classes": ("scores", lambda: scores_of(labels=np.array([1, 2]))),
+    "negative label": ("scores", lambda: scores_of(labels=np.array([1, -1]))),
+    "score that is not finite": ("scores", lambda: scores_of(scores=np.full((2, 2), np.nan))),
+    "no column in a table": ("score-tables", lambda: b""),
+    "bytes that are no text in a table": ("score-tables", lambda: b"a,b\n\xff,1\n"),
+    "open quote in a table": ("score-tables", lambda: b'a,b\n"1,1\n'),
+    "uneven rows in a table": ("score-tables", lambda: b"a\n1\n1,1,1\n"),
+    "network narrower than any": ("official", narrow),
+}
+"""Target and input of each finding that was mended."""
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_findings_stay_mended(what, folder):
+    name, make = FOUND[what]
+    case, data = fuzz.TARGETS[name](folder), make()
+    assert fuzz.examine(case, data, folder) is None
+    with pytest.raises((AclnetError, DamageError)):
+        case.parse(data)
+
+
+UNUSUAL = {
+    "half precision": ("ntu60-agcn", lambda: fuzz.npy(np.ones((1, 3, 2, 25, 2), np.float16))),
+    "identities in half precision": ("biwi-ids", lambda: fuzz.npy(np.zeros(1, np.float16))),
+    "names of long files": (
+        "custom-index",
+        lambda: b"id,file,label,subject\na,%b,x,1\nb,b,x,%b\n" % (b"f" * 9000, b"s" * 9000),
+    ),
+    "ids as long as files": (
+        "custom-index",
+        lambda: b"id,file,label\n%b,x,1\n%b,x,1\n" % (b"i" * 9000, b"i" * 9000),
+    ),
+    "as many classes as rows": (
+        "custom-index",
+        lambda: b"id,file,label\n" + b"".join(b"%d,f%d,c%d\n" % (n, n, n) for n in range(4_000)),
+    ),
+}
+"""Inputs that ended in an exception, a warning, or took minutes, and are fine in themselves."""
+
+
+@pytest.mark.parametrize("what", UNUSUAL)
+def test_unusual_inputs_are_read(what, folder):
+    name, make = UNUSUAL[what]
+    case = fuzz.TARGETS[name](folder)
+    case.warm_up()
+    assert fuzz.examine(case, make(), folder) is None
+
+
+@pytest.mark.parametrize("layout", ["../../etc/own", "/etc/own", "é" * 150, "a\0b", ""])
+@pytest.mark.parametrize("field", ["layout", "file_layout"])
+def test_a_layout_of_an_export_that_is_no_file_beside_it(folder, field, layout):
+    case = fuzz.TARGETS["export-pyskl"](folder)
+    content = parse_pickle(case.seeds[0], "seed")
+    content["aclnet"][field] = layout
+    data = fuzz.pickled(content)
+    assert fuzz.examine(case, data, folder) is None
+    with pytest.raises(AclnetError, match="is the name of no file"):
+        case.parse(data)
+
+
+def test_an_export_of_a_dataset_of_a_long_name(folder):
+    case = fuzz.TARGETS["export-pyskl"](folder)
+    content = parse_pickle(case.seeds[0], "seed")
+    content["aclnet"]["dataset"] = "a" * 9000
+    assert fuzz.examine(case, fuzz.pickled(content), folder) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("store", {"path": "a" * 5000, "digest": "0"}),
+        ("result", {"top1": "a"}),
+        ("result", {"unknown": {"threshold": "a"}}),
+        ("result", {"unknown": [1]}),
+    ],
+)
+def test_a_record_of_a_run_whose_values_are_of_no_use(folder, field, value):
+    case = fuzz.TARGETS["run-json"](folder)
+    values = json.loads(case.seeds[0]) | {field: value}
+    values.pop("sha256")
+    assert fuzz.examine(case, json.dumps(values).encode(), folder) is None
+
+
+@pytest.mark.parametrize("what", ["attribute", "pieces", "rows"])
+def test_an_hdf5_export_that_announces_more_than_it_holds(folder, what):
+    case, file = fuzz.TARGETS["export-hdf5"](folder), folder / "export.h5"
+    case.parse(case.seeds[0])
+    file.unlink()
+    file.write_bytes(case.seeds[0])
+    with h5py.File(file, "r+") as opened:
+        if what == "attribute":
+            opened.attrs["title"] = ["a"] * 50
+        elif what == "pieces":
+            del opened["samples/label"]
+            opened.create_dataset("samples/label", (6,), "i4", chunks=(1,))
+        else:
+            opened["samples/n_frames"][:] = 2**30
+    seal(file)
+    with pytest.raises(AclnetError) if what != "rows" else nullcontext():
+        fuzz.read_raw("custom", file)
+
+
+@pytest.fixture
+def store(folder) -> Path:
+    """A copy of a small store."""
+    return shutil.copytree(fuzz._store(), folder / "some.zarr")
+
+
+def change(store: Path, name: str, content: bytes) -> None:
+    """Changes a file of a store, and the manifest so that it fits."""
+    manifest = json.loads((store / "manifest.json").read_bytes())
+    fuzz._describe(manifest, name, content)
+    (store / name).write_bytes(content)
+    (store / "manifest.json").write_text(json.dumps(manifest))
+
+
+def assert_refused(store: Path, match: str) -> None:
+    case = fuzz.Case([], lambda _: fuzz._read_store(store))
+    assert fuzz.examine(case, b"", store.parent) is None
+    with pytest.raises(AclnetError, match=match):
+        fuzz._read_store(store)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xff", b"[]", b"{}", b'{"zarr_format": 3}'])
+def test_metadata_of_a_store_that_are_none(store, content):
+    change(store, "zarr.json", content)
+    assert_refused(store, r"zarr\.json describes no store|schema: Field required")
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("samples/start", "shape"), [5]),
+        (("samples/start", "data_type"), "float64"),
+        (("samples/label", "shape"), [7]),
+        (("samples/label", "data_type"), "float32"),
+        (("samples/centre", "shape"), [6]),
+        (("splits/own/train", "shape"), [5]),
+        (("frames/keypoint", "shape"), [10**12, 25, 3]),
+        (("frames/keypoint", "data_type"), "int64"),
+        (("frames/present", "shape"), [1]),
+    ],
+)
+def test_arrays_of_a_store_that_are_others(store, place, value):
+    metadata = json.loads((store / "zarr.json").read_bytes())
+    array = metadata["consolidated_metadata"]["metadata"][place[0]]
+    array[place[1]] = value
+    change(store, "zarr.json", json.dumps(metadata).encode())
+    assert_refused(store, "some.zarr")
+
+
+@pytest.mark.parametrize("name", ["shard_rows", "coordinates"])
+@pytest.mark.parametrize("value", [0, -1, 10**9])
+def test_attributes_of_a_store_that_fit_nothing(store, name, value):
+    metadata = json.loads((store / "zarr.json").read_bytes())
+    metadata["attributes"][name] = value
+    change(store, "zarr.json", json.dumps(metadata).encode())
+    assert_refused(store, "some.zarr")
+
+
+def test_a_chunk_that_announces_a_negative_size(store):
+    from google_crc32c import value
+
+    content = bytearray((store / "samples/start/c/0").read_bytes())
+    content[4:8] = b"\xff" * 4
+    content[-4:] = struct.pack("<I", value(bytes(content[:-4])))
+    change(store, "samples/start/c/0", bytes(content))
+    assert_refused(store, "does not decode")
+
+
+def test_a_chunk_that_announces_more_texts_than_there_are(store):
+    """Zarr makes room for all of them: four bytes took 13 gigabytes."""
+    from google_crc32c import value
+    from numcodecs import blosc
+
+    content = (store / "samples/id/c/0").read_bytes()
+    texts = b"\xff\xff\xff\x6f" + blosc.decompress(content[:-4])[4:]
+    chunk = blosc.compress(texts, b"zstd", 1, 1)
+    change(store, "samples/id/c/0", chunk + struct.pack("<I", value(chunk)))
+    assert_refused(store, "does not hold 6 texts")
+
+
+def test_a_column_in_many_pieces(store):
+    metadata = json.loads((store / "zarr.json").read_bytes())
+    array = metadata["consolidated_metadata"]["metadata"]["samples/subject"]
+    array["shape"] = [10**9]
+    change(store, "zarr.json", json.dumps(metadata).encode())
+    assert_refused(store, "is of shape")
+    array["shape"], array["chunk_grid"]["configuration"]["chunk_shape"] = [6], [1]
+    change(store, "zarr.json", json.dumps(metadata).encode())
+    assert_refused(store, "is not in one piece")
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a/../../b", "a\0b", ""])
+def test_a_manifest_of_files_outside_the_store(store, name):
+    manifest = json.loads((store / "manifest.json").read_bytes())
+    manifest["files"][name] = {"bytes": 0, "sha256": ""}
+    (store / "manifest.json").write_text(json.dumps(manifest))
+    assert_refused(store, "manifest.json is damaged")
