@@ -10,7 +10,8 @@ import numpy as np
 from aclnet.datasets.formats.files import read_file
 from aclnet.datasets.formats.npy import parse_npy, parse_npz
 from aclnet.datasets.readers import keypoint_json
-from aclnet.datasets.readers.custom_index import FACTS, SUFFIXES, columns_of
+from aclnet.datasets.readers.custom_index import FACTS, FRAME_FILE, SUFFIXES, columns_of
+from aclnet.datasets.readers.image_names import frame_numbers
 from aclnet.datasets.spec import DamageError
 
 if TYPE_CHECKING:
@@ -53,10 +54,11 @@ def read_recording(
     """What a recording's file holds; DamageError where it is not as its name says."""
     frames = folder.frame_files.get(row.file)
     if frames:
-        numbers = [number for number, _ in frames]
-        if len(set(numbers)) < len(numbers):
-            raise DamageError("two files of one frame")
-        contents = ((n, read_file(root, path, _MAX_FRAME_BYTES)) for n, path in frames)
+        names = {path: PurePosixPath(path).name.removesuffix(FRAME_FILE) for path in frames}
+        numbers = frame_numbers([*names.values()])
+        contents = (
+            (numbers[name], read_file(root, path, _MAX_FRAME_BYTES)) for path, name in names.items()
+        )
         return _of_tool(keypoint_json.openpose(contents))
     data = read_file(root, row.file, _MAX_BYTES)
     suffix = PurePosixPath(row.file).suffix.lower()

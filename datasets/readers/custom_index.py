@@ -35,8 +35,8 @@ COLUMNS = (*REQUIRED, *NUMBERS, "condition", "split")
 SIDES = ("train", "val", "test", "gallery", "probe")
 SUFFIXES = (".npy", ".npz", ".csv", ".json")
 """Of recordings."""
-_FRAME_FILE = re.compile(r"(?:.*\D)?(\d{1,18})_keypoints\.json", re.ASCII | re.DOTALL)
-"""Of OpenPose: `clip_000000000012_keypoints.json`."""
+FRAME_FILE = "_keypoints.json"
+"""End of the name of a frame's file of OpenPose: `clip_000000000012_keypoints.json`."""
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 _MAX_BYTES = 2**28
 _MAX_LINE = 100_000
@@ -80,8 +80,8 @@ class Folder:
     """By sample id; their files are there."""
     sizes: dict[str, int]
     """Bytes of each row's file, or of the files in its folder."""
-    frame_files: dict[str, list[tuple[int, str]]]
-    """Number and path of the frames' files in each folder of OpenPose that a row names."""
+    frame_files: dict[str, list[str]]
+    """Paths of the frames' files in each folder of OpenPose that a row names, sorted."""
     rejections: list[Rejection]
     class_names: tuple[str, ...]
     facts: Facts
@@ -109,7 +109,7 @@ def load_folder(root: Path) -> Folder:
     frame_files = _frame_files(files, named)
     sizes = {row.file: files[row.file] for row in rows if row.file in files}
     for folder, frames in frame_files.items():
-        sizes[folder] = sum(files[path] for _, path in frames)
+        sizes[folder] = sum(files[path] for path in frames)
     sound: dict[str, Row] = {}
     lines: dict[str, int] = {}
     for row in rows:
@@ -119,7 +119,7 @@ def load_folder(root: Path) -> Folder:
         else:
             rejections.append(Rejection(index, row.line, *why))
     known = {index, place + FACTS, place + CLASSES, place + facts.layout}
-    used = {*named, *(path for frames in frame_files.values() for _, path in frames)}
+    used = {*named, *(path for frames in frame_files.values() for path in frames)}
     rejections += [
         Rejection(path, None, f"no row of {INDEX} names it", "unknown name")
         for path in sorted(set(files) - used - known)
@@ -293,15 +293,14 @@ def _why_not(
     return None
 
 
-def _frame_files(files: dict[str, int], named: set[str]) -> dict[str, list[tuple[int, str]]]:
-    """Frames of OpenPose in the folders that are named, in their order."""
-    found: dict[str, list[tuple[int, str]]] = {}
-    for path in files:
-        folder, _, name = path.rpartition("/")
-        match = _FRAME_FILE.fullmatch(name) if folder in named else None
-        if match:
-            found.setdefault(folder, []).append((int(match[1]), path))
-    return {folder: sorted(frames) for folder, frames in found.items()}
+def _frame_files(files: dict[str, int], named: set[str]) -> dict[str, list[str]]:
+    """Frames of OpenPose in the folders that are named."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(files):
+        folder = path.rpartition("/")[0]
+        if folder in named and path.endswith(FRAME_FILE):
+            found.setdefault(folder, []).append(path)
+    return found
 
 
 def columns_of(text: str) -> slice | None:

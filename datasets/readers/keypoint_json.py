@@ -6,12 +6,12 @@ frame by frame: person m of a result is the m-th that a frame lists, not one ide
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from aclnet.datasets.formats.json_text import parse_json
+from aclnet.datasets.readers.image_names import frame_numbers, short
 from aclnet.datasets.spec import DamageError, NobodyError
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ MAX_NUMBERS = 2**27
 _LANDMARKS = {"m": "pose_world_landmarks", "px": "pose_landmarks"}
 _PERSON = {"bodies": "joints", "people": "pose_keypoints_2d"}
 """Keys of the joints in AlphaPose's lists of persons."""
-_FRAME = re.compile(r"(?:.*\D)?(\d{1,18})(?:\.\w+)?", re.ASCII | re.DOTALL)
 _MAX_FRAME = 2**31 - 1
 
 
@@ -102,14 +101,14 @@ def alphapose(entries: list[Any]) -> Poses:
 def alphapose_by_image(content: dict[str, Any]) -> Poses:
     """AlphaPose with `--format cmu` or `open`: an object of images, each with its persons."""
     frames: Frames = {}
+    numbers = frame_numbers([*content])
     for image, entry in content.items():
         key = next((key for key in _PERSON if key in entry), "")
         if not isinstance(entry.get(key), list):
-            raise DamageError(f"{_short(image)} has no list of persons")
-        number = _frame_of(image)
-        if number in frames:
-            raise DamageError(f"{_short(image)}: there is another frame {number}")
-        frames[number] = [_triples(_value(p, _PERSON[key], image), image) for p in entry[key]]
+            raise DamageError(f"{short(image)} has no list of persons")
+        frames[numbers[image]] = [
+            _triples(_value(p, _PERSON[key], image), image) for p in entry[key]
+        ]
     return _poses("AlphaPose by image", frames)
 
 
@@ -170,37 +169,32 @@ def mediapipe(content: list[Any], units: Units) -> Poses:
 
 
 def _entries(tool: str, entries: list[Any], kind: type) -> Poses:
-    frames: Frames = {}
+    images: list[int | str] = []
     for place, entry in enumerate(entries):
+        images.append(_value(entry, "image_id", f"entry {place}"))
+        if type(images[-1]) is not kind:
+            raise DamageError(f"entry {place}: `image_id` is of another kind than the first")
+    numbers = frame_numbers([image for image in images if isinstance(image, str)])
+    frames: Frames = {}
+    for place, (image, entry) in enumerate(zip(images, entries, strict=True)):
         where = f"entry {place}"
-        image: int | str = _value(entry, "image_id", where)
-        if type(image) is not kind:
-            raise DamageError(f"{where}: `image_id` is of another kind than the first")
-        number = _frame_of(image) if isinstance(image, str) else int(image)
         joints = _triples(_value(entry, "keypoints", where), where)
+        number = numbers[image] if isinstance(image, str) else image
         frames.setdefault(number, []).append(joints)
     return _poses(tool, frames)
 
 
 def _value(entry: object, key: str, where: str) -> Any:  # noqa: ANN401 - whatever JSON holds
     if not isinstance(entry, dict) or key not in entry:
-        raise DamageError(f"{_short(where)}: `{key}` is missing")
+        raise DamageError(f"{short(where)}: `{key}` is missing")
     return entry[key]
-
-
-def _frame_of(image: str) -> int:
-    """Number at the end of an image's name."""
-    match = _FRAME.fullmatch(image)
-    if match is None:
-        raise DamageError(f"{_short(image)} does not end in the number of a frame")
-    return int(match[1])
 
 
 def _triples(values: object, where: str) -> NDArray[np.float64]:
     """(V, 3) x, y and confidence."""
     numbers = _numbers(values, where)
     if not len(numbers) or len(numbers) % 3:
-        raise DamageError(f"{_short(where)}: {len(numbers)} numbers, x, y, confidence are expected")
+        raise DamageError(f"{short(where)}: {len(numbers)} numbers, x, y, confidence are expected")
     return numbers.reshape(-1, 3)
 
 
@@ -224,11 +218,11 @@ def _landmarks(person: object, keys: Sequence[str], where: str) -> NDArray[np.fl
 
 def _numbers(values: object, where: str) -> NDArray[np.float64]:
     if not isinstance(values, list) or not {*map(type, values)} <= {int, float}:
-        raise DamageError(f"{_short(where)}: a list of numbers is expected")
+        raise DamageError(f"{short(where)}: a list of numbers is expected")
     try:
         return np.array(values, np.float64)
     except OverflowError:
-        raise DamageError(f"{_short(where)}: a number is out of range") from None
+        raise DamageError(f"{short(where)}: a number is out of range") from None
 
 
 def _poses(tool: str, frames: Frames) -> Poses:
@@ -253,7 +247,3 @@ def _poses(tool: str, frames: Frames) -> Poses:
             joints[m, t] = person
     since_first = np.array([number - numbers[0] for number in numbers], np.int32)
     return Poses(tool, joints[..., :-1], joints[..., -1], since_first)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -130,7 +130,7 @@ INSTANCE = {"keypoints": [[1, 2]], "keypoint_scores": [1]}
         ({"people": []}, "one frame of OpenPose"),
         ([ENTRY, {"keypoints": []}], "entry 1: `image_id` is missing"),
         ([ENTRY, {"image_id": "a", "keypoints": []}], "entry 1: `image_id` is of another kind"),
-        ([{"image_id": "a.jpg", "keypoints": []}], "does not end in the number of a frame"),
+        ([{"image_id": "a.jpg", "keypoints": []}], "a.jpg has no number of a frame"),
         ([ENTRY, {"image_id": 2, "keypoints": person(16)}], "frame 2: a person has 16 joints"),
         ([{"image_id": 1, "keypoints": [1, 2]}], "2 numbers, x, y, confidence"),
         ([{"image_id": 1, "keypoints": [True, 2, 3]}], "a list of numbers is expected"),
@@ -147,7 +147,10 @@ INSTANCE = {"keypoints": [[1, 2]], "keypoint_scores": [1]}
         ([[{"x": 1, "y": 2, "z": 3, "visibility": None}]], "a list of numbers is expected"),
         ([{"pose_landmarks": []}, {}], "`pose_world_landmarks` is missing"),
         ({"1.jpg": {"bodies": 1}}, "1.jpg has no list of persons"),
-        ({"1.jpg": {"people": []}, "01.jpg": {"people": []}}, "there is another frame 1"),
+        (
+            {"1.jpg": {"people": []}, "01.jpg": {"people": []}},
+            "1.jpg and 01.jpg both have the number 1",
+        ),
     ],
 )
 def test_other_content_is_damage(content, reason):
