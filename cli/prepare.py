@@ -115,6 +115,8 @@ def command(
     """
     from aclnet.datasets.discovery import find_raw
     from aclnet.datasets.registry import get_dataset
+    from aclnet.datasets.spec import AclnetError
+    from aclnet.pipelines.prepare.check import Checked
     from aclnet.pipelines.prepare.check import check as check_all
     from aclnet.pipelines.prepare.executor import open_executor
     from aclnet.pipelines.prepare.options import PrepareOptions
@@ -141,7 +143,12 @@ def command(
     raw = raw or find_raw(spec)
     out = out or Path(f"{spec.name}.zarr")
     screen.print(f"{spec.title}: {raw}" + ("" if check else f" -> {out}"))
-    source = _open(spec, raw, reader, layout)
+    try:
+        source = _open(spec, raw, reader, layout)
+    except AclnetError as error:
+        if check and as_json:  # for programs, which read an answer whatever is wrong
+            print_json(Checked.impossible(error).as_dict())
+        raise
     executor = open_executor(workers, scheduler, max_memory, tell=screen.print)
     with executor as execute, progress_bars() as update:
         if check:

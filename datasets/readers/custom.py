@@ -14,23 +14,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aclnet.datasets.formats.files import folder_of
-from aclnet.datasets.readers import keypoint_json
-from aclnet.datasets.readers.custom_files import read_recording, sound_joints, split_score
+from aclnet.datasets.readers.custom_files import (
+    Recording,
+    read_recording,
+    sound_joints,
+    split_score,
+)
 from aclnet.datasets.readers.custom_index import FACTS, INDEX, SIDES, load_folder
 from aclnet.datasets.readers.items import ItemSource
+from aclnet.datasets.readers.pose_table import UnknownJointsError
 from aclnet.datasets.spec import AclnetError, DamageError, Item, Rejection, SkeletonSequence
-from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.layouts import get_layout, layouts_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.readers.custom_files import Recording
     from aclnet.datasets.readers.custom_index import Folder, Row
-    from aclnet.datasets.spec import DatasetSpec, Units
+    from aclnet.datasets.spec import DatasetSpec
     from aclnet.datasets.spec.layouts import Layout
 
+_MEDIAPIPE = "MediaPipe"
 _TRIES = 100
 """Recordings that are tried for one that tells the form of all."""
 
@@ -42,8 +47,8 @@ class CustomSource(ItemSource):
     stamp: str
     scored: bool
     """Have the joints confidences? All recordings must agree."""
-    listed: bool
-    """Are persons listed frame by frame, as pose estimators do?"""
+    tool: str
+    """Who wrote the first recording, of pose estimators: they list persons frame by frame."""
 
     @property
     def folder(self) -> Folder:
@@ -58,12 +63,14 @@ class CustomSource(ItemSource):
         row = self.folder.rows.get(item.sample_id)
         if row is None:
             raise DamageError("no row of the index names it", kind="unknown name")
-        layout = get_layout(self.spec.layout)
+        layout = get_layout(self.spec.layout) if self.spec.layout else None
         recording = read_recording(self.root, self.folder, row, layout, self.spec.units)
+        if layout is None:
+            raise DamageError(f"{_joints(recording)}; {_remedy(recording.keypoint.shape[2])}")
         return self._sequence(row, recording, layout)
 
     def tracked(self) -> bool:
-        return not self.listed
+        return not self.tool
 
     def fingerprint(self) -> str:
         return self.stamp
@@ -76,14 +83,16 @@ class CustomSource(ItemSource):
         return {side: ids for side, ids in sides.items() if ids}
 
     def _sequence(self, row: Row, recording: Recording, layout: Layout) -> SkeletonSequence:
+        if _MEDIAPIPE in recording.tool and recording.tool != self.tool and self.tool:
+            raise DamageError(f"it has joints of {recording.tool}, others of {self.tool}")
         keypoint, score = sound_joints(recording, layout, self.spec.dimensions)
         if (score is not None) != self.scored:
             has = (
                 "has no confidences, others have" if self.scored else "has confidences, others not"
             )
             raise DamageError(f"it {has}")
-        if recording.tool == "MediaPipe" and self.spec.units == "px":
-            keypoint *= _image_size(row)
+        if recording.image is not None:
+            keypoint *= _image_size(row, recording.image)
         present = recording.present
         if present is None:
             present = (keypoint != 0).any(axis=(2, 3))
@@ -97,6 +106,7 @@ class CustomSource(ItemSource):
             label=row.label,
             present=present,
             frame_index=recording.frames,
+            body_ids=[*recording.identities],
             score=score,
             subject=numbers["subject"],
             camera=numbers["camera"],
@@ -112,38 +122,53 @@ class CustomSource(ItemSource):
 def open_custom(spec: DatasetSpec, raw: Path) -> CustomSource:
     """Opens a folder; the layout of `spec`, where it has one, is that of files that tell none.
 
+    Where no recording can be read the layout may stay unknown: each is rejected for its own reason.
+
     Raises AclnetError where there is no index, where it or what lies beside it cannot be
-    understood, and where nothing tells the layout.
+    understood, and where nothing tells the layout of recordings that can be read.
     """
     folder = load_folder(raw)
     facts = folder.facts
     told = _layout(raw, folder)
-    layout = told or spec.layout
-    first = _first_sound(raw, folder, get_layout(layout) if layout else None)
-    implied = ""
-    if first is not None and first.tool:
-        implied = keypoint_json.LAYOUTS[first.tool].get(first.keypoint.shape[2], "")
-    units = facts.units or _units(first)
+    known = told or spec.layout
+    file, first = _first_sound(raw, folder, get_layout(known) if known else None)
+    if isinstance(first, Recording):
+        layout, units = told or first.layout or spec.layout, facts.units or first.units or "m"
+        if not layout:
+            joints = first.keypoint.shape[2]
+            raise AclnetError(f"{raw}: {file} has {_joints(first)}; {_remedy(joints)}")
+    else:
+        layout, units = known, facts.units or "m"
+        if isinstance(first, UnknownJointsError):
+            remedy = _remedy(*first.joints)
+            raise AclnetError(f"{raw}: {file} has {first.reason}; {remedy}")
+        first = None
     spec = replace(
         spec,
         title=facts.title or spec.title,
-        layout=told or implied or spec.layout,
+        layout=layout,
         units=units,
         class_names=folder.class_names,
     )
-    if not spec.layout:
-        raise AclnetError(
-            f"{raw}: nothing says which joints the recordings have; write "
-            f'`layout = "coco"`, or the layout that it is, into {FACTS} beside {INDEX}, or give '
-            "--layout: a name that DATA.md lists, or a .json file of your own"
-        )
     scored = first is not None and split_score(first, spec.dimensions)[1] is not None
-    return CustomSource(spec, raw, folder.stamp, scored, first is not None and bool(first.tool))
+    return CustomSource(spec, raw, folder.stamp, scored, first.tool if first else "")
 
 
-def _units(first: Recording | None) -> Units:
-    """Pose estimators find pixels, but MediaPipe; anything else is in metres."""
-    return "px" if first is not None and first.tool not in ("", "MediaPipe") else "m"
+def _joints(recording: Recording) -> str:
+    """What a message says of the joints whose layout is not known."""
+    of_tool = f" of {recording.tool}" if recording.tool else ""
+    return f"{recording.keypoint.shape[2]} joints{of_tool}, and nothing says which"
+
+
+def _remedy(*joints: int) -> str:
+    """What to do where the layout of so many joints, or so many, is not known."""
+    fitting = layouts_of(*joints)
+    several = f"layouts of so many are {', '.join(fitting)}" if fitting else "none has so many"
+    return (
+        f'write their layout, `layout = "NAME"`, into {FACTS} beside {INDEX}, or give --layout: a '
+        f"name that `aclnet layouts` lists ({several}), or a .json file of your own, which "
+        "docs/layouts.md describes"
+    )
 
 
 def _layout(raw: Path, folder: Folder) -> str:
@@ -158,19 +183,29 @@ def _folder(root: Path, stamp: str) -> Folder:
     return load_folder(root)
 
 
-def _first_sound(root: Path, folder: Folder, layout: Layout | None) -> Recording | None:
-    """The first recording that can be read; all others must be of its form."""
+def _first_sound(
+    root: Path, folder: Folder, layout: Layout | None
+) -> tuple[str, Recording | DamageError | None]:
+    """The first recording that can be read, with its file; all others must be of its form.
+
+    Where none can be read, what is wrong with the first one; nothing where there is none at all.
+    """
+    wrong: tuple[str, DamageError | None] = ("", None)
     for row in list(folder.rows.values())[:_TRIES]:
         try:
-            return read_recording(root, folder, row, layout, folder.facts.units)
-        except DamageError:
-            continue
-    return None
+            return row.file, read_recording(root, folder, row, layout, folder.facts.units)
+        except DamageError as damage:
+            wrong = wrong if wrong[1] else (row.file, damage)
+    return wrong
 
 
-def _image_size(row: Row) -> NDArray[np.float32]:
-    """(2,) what MediaPipe's shares are of."""
-    size = [row.numbers["width"], row.numbers["height"]]
+def _image_size(row: Row, image: tuple[int, int]) -> NDArray[np.float32]:
+    """(2,) what coordinates are shares of: the index tells it, or else the tool."""
+    told = (row.numbers["width"], row.numbers["height"])
+    size = told if min(told) > 0 else image
     if min(size) <= 0:
-        raise DamageError(f"its `width` and `height` in {INDEX} are needed for pixels of MediaPipe")
+        raise DamageError(
+            f"coordinates are shares of the image, and its `width` and `height` in {INDEX} are "
+            "needed for pixels"
+        )
     return np.array(size, np.float32)

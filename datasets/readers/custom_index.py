@@ -31,12 +31,13 @@ INDEX, FACTS, CLASSES = "index.csv", "dataset.toml", "classes.txt"
 REQUIRED = ("id", "file", "label")
 NUMBERS = ("subject", "camera", "setup", "replication", "width", "height")
 """Columns of whole numbers."""
-COLUMNS = (*REQUIRED, *NUMBERS, "condition", "split")
+COLUMNS = (*REQUIRED, *NUMBERS, "condition", "split", "images")
 SIDES = ("train", "val", "test", "gallery", "probe")
 SUFFIXES = (".npy", ".npz", ".csv", ".json")
 """Of recordings."""
-FRAME_FILE = "_keypoints.json"
-"""End of the name of a frame's file of OpenPose: `clip_000000000012_keypoints.json`."""
+FRAME_FILES = ("_keypoints.json", ".json", ".txt")
+"""Ends of the names of frames' files in a folder, which has those of the first that is there:
+OpenPose's `clip_000000000012_keypoints.json`, a JSON file an image, Ultralytics' labels."""
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 _MAX_BYTES = 2**28
 _MAX_LINE = 100_000
@@ -54,6 +55,8 @@ class Facts(BaseModel):
     units: Literal["m", "px"] | None = None
     columns: str = ""
     """Of `.csv` recordings, those that are coordinates, as a slice: `0:54`."""
+    identities: bool = True
+    """Take who is who from files that say it."""
 
 
 class Row(NamedTuple):
@@ -70,6 +73,8 @@ class Row(NamedTuple):
     condition: str
     split: str
     """One of `SIDES`, or several joined by +; may be empty."""
+    images: str = ""
+    """Beginning of the names of its images, where a file has those of several recordings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class Folder:
     sizes: dict[str, int]
     """Bytes of each row's file, or of the files in its folder."""
     frame_files: dict[str, list[str]]
-    """Paths of the frames' files in each folder of OpenPose that a row names, sorted."""
+    """Paths of the frames' files in each folder that a row names, sorted."""
     rejections: list[Rejection]
     class_names: tuple[str, ...]
     facts: Facts
@@ -111,11 +116,14 @@ def load_folder(root: Path) -> Folder:
     for folder, frames in frame_files.items():
         sizes[folder] = sum(files[path] for path in frames)
     sound: dict[str, Row] = {}
-    lines: dict[str, int] = {}
+    lines: dict[tuple[str, str], int] = {}
+    naming: dict[str, list[int]] = {}
     for row in rows:
-        why = _why_not(row, sizes, sound, lines)
+        naming.setdefault(row.file, []).append(row.line)
+    for row in rows:
+        why = _why_not(row, sizes, sound, lines, naming[row.file])
         if why is None:
-            sound[row.sample_id], lines[row.file] = row, row.line
+            sound[row.sample_id], lines[row.file, row.images] = row, row.line
         else:
             rejections.append(Rejection(index, row.line, *why))
     known = {index, place + FACTS, place + CLASSES, place + facts.layout}
@@ -253,7 +261,8 @@ def _row(line: int, file: str, values: dict[str, str]) -> Row:
             f"`split` is {split!r}; it may be {', '.join(SIDES)}, two of them as train+gallery, "
             "or empty"
         )
-    return Row(line, values["id"], file, -1, numbers, values.get("condition", ""), split)
+    condition, images = (values.get(name, "") for name in ("condition", "images"))
+    return Row(line, values["id"], file, -1, numbers, condition, split, images)
 
 
 def _class_names(
@@ -279,27 +288,47 @@ def _label(text: str, names: tuple[str, ...]) -> int:
 
 
 def _why_not(
-    row: Row, sizes: dict[str, int], sound: dict[str, Row], lines: dict[str, int]
+    row: Row,
+    sizes: dict[str, int],
+    sound: dict[str, Row],
+    lines: dict[tuple[str, str], int],
+    naming: list[int],
 ) -> tuple[str, Kind] | None:
-    """Reason and kind where a row cannot be used; `lines` of the files that sound rows have."""
+    """Reason and kind where a row cannot be used.
+
+    lines: of the files and images that sound rows have; naming: lines of all that name its file.
+    """
     if row.sample_id in sound:
         return f"id {row.sample_id!r} is that of line {sound[row.sample_id].line}", "there twice"
-    if row.file in lines:
-        return f"{row.file} is the recording of line {lines[row.file]}", "there twice"
     if row.file not in sizes:
-        return f"{row.file} is not there; a file, or OpenPose's folder, is expected", "damaged"
+        return f"{row.file} is not there; a file, or a folder of frames, is expected", "damaged"
+    if len(naming) > 1 and not row.images and row.file.lower().endswith(".json"):
+        reason = (
+            f"lines {', '.join(map(str, naming))} name {row.file}; a column `images` must say "
+            "which of its images each recording has: how their names begin, or numbers as 1000:2000"
+        )
+        return reason, "damaged"
+    line = lines.get((row.file, row.images))
+    if line is not None:
+        return f"{row.file} is the recording of line {line}", "there twice"
     if row.label < 0:
         return f"the label is not in {CLASSES}", "damaged"
     return None
 
 
 def _frame_files(files: dict[str, int], named: set[str]) -> dict[str, list[str]]:
-    """Frames of OpenPose in the folders that are named."""
-    found: dict[str, list[str]] = {}
+    """Files of frames in the folders that are named."""
+    inside: dict[str, list[str]] = {}
     for path in sorted(files):
         folder = path.rpartition("/")[0]
-        if folder in named and path.endswith(FRAME_FILE):
-            found.setdefault(folder, []).append(path)
+        if folder in named:
+            inside.setdefault(folder, []).append(path)
+    found = {}
+    for folder, paths in inside.items():
+        ends = (end for end in FRAME_FILES if any(path.endswith(end) for path in paths))
+        end = next(ends, None)
+        if end:
+            found[folder] = [path for path in paths if path.endswith(end)]
     return found
 
 

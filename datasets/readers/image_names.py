@@ -7,6 +7,7 @@ So the names of all images of a recording are compared.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from aclnet.datasets.spec import DamageError
@@ -71,7 +72,7 @@ def frame_numbers(images: Sequence[str]) -> dict[str, int]:
     ordered = sorted(names, key=lambda name: name.numbers)
     for k in varying or [len(first.digits) - 1]:
         numbers = [name.numbers[k] for name in ordered]
-        if all(a < b for a, b in zip(numbers, numbers[1:], strict=False)):
+        if all(a < b for a, b in pairwise(numbers)):
             return {name.image: name.numbers[k] for name in names}
     raise _ambiguous(names, varying[-1] if varying else len(first.digits) - 1)
 
@@ -125,7 +126,7 @@ def _in_time(names: list[_Name]) -> list[_Name]:
     """
     by_fraction = sorted(names, key=lambda name: name.fractions)
     by_number = sorted(names, key=lambda name: name.numbers)
-    if by_fraction == by_number or by_fraction == names:
+    if by_fraction in (by_number, names):
         return by_fraction
     if by_number == names:
         return by_number

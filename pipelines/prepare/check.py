@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -62,6 +62,11 @@ class Checked:
     problems: list[Problem] = field(default_factory=list)
     counts: tuple[protocols.SideCount, ...] = ()
     """Usable recordings on each side, against the published numbers."""
+
+    @classmethod
+    def impossible(cls, error: AclnetError) -> Self:
+        """Of raw data that cannot be opened at all."""
+        return cls(0, 0, 0, 0, [Problem("nothing usable", "", None, str(error))])
 
     @property
     def by_kind(self) -> Counter[str]:
@@ -142,7 +147,8 @@ def check(
 
 
 def _check_batch(job: _Job) -> _Batch:
-    joints = get_layout(job.spec.layout).num_joints
+    # of data of one's own of which no recording can be read, nothing may tell the layout
+    joints = get_layout(job.spec.layout).num_joints if job.spec.layout else 0
     batch = _Batch(job.number, np.zeros(joints, np.bool_), np.zeros(joints, np.bool_))
     for item in job.items:
         with reading(job.source, item):

@@ -91,7 +91,8 @@ def clean_sequence(
         except DamageError as damage:
             return damage.at(sequence.source or sequence.sample_id)
     step = step_of(source, track=options.track)
-    if step:
+    known = bool(sequence.body_ids) and not source.tracked()  # the file tells who is who
+    if step and not known:
         result = CLEANERS[step](sequence)
     if isinstance(result, Rejection):
         return result

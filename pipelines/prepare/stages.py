@@ -107,6 +107,8 @@ def prepare(
     del found
     if not items:
         raise AclnetError(_nothing_found(source, unusable))
+    if not source.spec.layout:
+        raise AclnetError(_nothing_readable(source, items))
     step_of(source, track=options.track)  # refused before anything is written
     spec = convert.with_layout(source.spec, options.layout)
     out = out.absolute()  # workers may have another working folder
@@ -291,6 +293,14 @@ def _nothing_found(source: Source, unusable: list[Rejection]) -> str:
     return (
         f"{source.root}: no recordings of {source.spec.title} there{why}; "
         "say where they are with --raw, DATA.md tells their names"
+    )
+
+
+def _nothing_readable(source: Source, items: list[Item]) -> str:
+    """Of a source whose layout no recording tells, as none can be read."""
+    return (
+        f"{source.root}: no recording can be used; the first: {source.read(items[0])}; "
+        "--check says what is wrong with each"
     )
 
 

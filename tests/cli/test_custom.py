@@ -70,7 +70,8 @@ def test_the_layout_of_the_option_is_that_of_files_that_tell_none(aclnet, folder
     out = tmp_path / "s.zarr"
     nothing = aclnet("prepare", "custom", "--raw", folder, "--out", out)
     assert nothing.code == 2
-    assert "nothing says which joints the recordings have" in nothing.words
+    assert "clip_00000.csv has 20 joints, and nothing says which" in nothing.words
+    assert "kinect_v1" in nothing.words
     told = aclnet("prepare", "custom", "--raw", folder, "--out", out, "--layout", "kinect_v1")
     assert told.code == 0
     assert package.open_store(out).layout.name == "kinect_v1"

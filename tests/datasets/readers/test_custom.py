@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aclnet.datasets.readers import custom_files
+from aclnet.datasets.readers import pose_table
 from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec import AclnetError, Item, Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
@@ -197,7 +197,6 @@ def test_classes_of_a_file_are_named_or_counted_from_zero(tmp_path):
         ({"dataset_toml": 'layout = "mine.json"'}, "layout mine.json is not beside it"),
         ({"dataset_toml": 'layout = "kinect"'}, "unknown layout 'kinect'"),
         ({"dataset_toml": 'columns = "9:3"'}, 'not a range such as "0:54"'),
-        ({"dataset_toml": ""}, "nothing says which joints"),
         ({"classes_txt": "a\na\n"}, "names a class twice"),
     ],
 )
@@ -384,7 +383,7 @@ def test_an_endless_line_rejects_its_file_and_its_row_alone(tmp_path, monkeypatc
     assert (b.line, c.line) == (7, 1)
     assert "140,000 characters" in b.reason
     assert "140,000 characters" in c.reason
-    monkeypatch.setattr(custom_files, "_MAX_CELLS", 100)
+    monkeypatch.setattr(pose_table, "MAX_CELLS", 100)
     assert "more than 100 cells" in source.read(items[0]).reason
 
 
