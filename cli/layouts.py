@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,11 +20,15 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @options.as_json
 def command(name: str | None, as_json: bool) -> None:
-    """List the joint layouts, or draw and check layout NAME: a shipped one or a .json file."""
-    from aclnet.datasets.spec.layouts import get_layout, registry
+    """List the joint layouts, or draw and check layout NAME.
+
+    NAME is a shipped layout, a .json file, or a .bvh file, whose joints are one: with --json it
+    becomes the file of a layout.
+    """
+    from aclnet.datasets.spec.layouts import registry
 
     if name:
-        layout = get_layout(name)
+        layout = _layout(name)
         if as_json:
             print_json(layout.model_dump(mode="json", exclude={"name"}))
         else:
@@ -34,6 +39,25 @@ def command(name: str | None, as_json: bool) -> None:
         rows = [[known, len(layout.joints), _ends(layout)] for known, layout in registry().items()]
         table("Joint layouts", ["layout", "joints", "first and last joint"], rows)
         screen.print("`aclnet layouts NAME` draws one; docs/layouts.md shows how to write one")
+
+
+def _layout(name: str) -> Layout:
+    from aclnet.datasets.readers.bvh import read_hierarchy
+    from aclnet.datasets.spec import AclnetError, DamageError
+    from aclnet.datasets.spec.layouts import get_layout, layout_of
+
+    path = Path(name)
+    if path.suffix.lower() != ".bvh":
+        return get_layout(name)
+    try:
+        found = read_hierarchy(path.read_bytes())
+        return layout_of(path.stem, {"joints": found.joints, "parents": found.parents})
+    except OSError as error:
+        raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
+    except DamageError as damage:
+        raise AclnetError(f"{damage.at(str(path))}") from None
+    except AclnetError as error:
+        raise AclnetError(f"{path}: {error}") from None
 
 
 def _ends(layout: Layout) -> str:

@@ -136,7 +136,8 @@ def open_custom(spec: DatasetSpec, raw: Path) -> CustomSource:
         layout, units = told or first.layout or spec.layout, facts.units or first.units or "m"
         if not layout:
             joints = first.keypoint.shape[2]
-            raise AclnetError(f"{raw}: {file} has {_joints(first)}; {_remedy(joints)}")
+            own = f"; `aclnet layouts {raw / file} --json > mine.json` writes one" * first.named
+            raise AclnetError(f"{raw}: {file} has {_joints(first)}; {_remedy(joints)}{own}")
     else:
         layout, units = known, facts.units or "m"
         if isinstance(first, UnknownJointsError):
@@ -188,15 +189,20 @@ def _first_sound(
 ) -> tuple[str, Recording | DamageError | None]:
     """The first recording that can be read, with its file; all others must be of its form.
 
-    Where none can be read, what is wrong with the first one; nothing where there is none at all.
+    If there is one, a recording of which the layout is known. Where none can be read, what is wrong
+    with the first one; nothing where there is none at all.
     """
-    wrong: tuple[str, DamageError | None] = ("", None)
+    found: tuple[str, Recording | DamageError | None] = ("", None)
     for row in list(folder.rows.values())[:_TRIES]:
         try:
-            return row.file, read_recording(root, folder, row, layout, folder.facts.units)
+            recording = read_recording(root, folder, row, layout, folder.facts.units)
         except DamageError as damage:
-            wrong = wrong if wrong[1] else (row.file, damage)
-    return wrong
+            found = found if found[1] else (row.file, damage)
+            continue
+        if layout or recording.layout:
+            return row.file, recording
+        found = found if isinstance(found[1], Recording) else (row.file, recording)
+    return found
 
 
 def _image_size(row: Row, image: tuple[int, int]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from aclnet.datasets.formats.files import read_file
 from aclnet.datasets.formats.npy import parse_npy, parse_npz
-from aclnet.datasets.readers import keypoint_json, pose_table, yolo_text
+from aclnet.datasets.readers import bvh, keypoint_json, ntu, pose_table, yolo_text
 from aclnet.datasets.readers.custom_index import FACTS, FRAME_FILES, SUFFIXES, columns_of
 from aclnet.datasets.readers.image_names import frame_numbers
 from aclnet.datasets.readers.poses import MAX_NUMBERS, MAX_PERSONS, Asked
@@ -50,6 +50,8 @@ class Recording(NamedTuple):
     there are identities, and layout and units are the tool's."""
     layout: str = ""
     units: Units | None = None
+    named: bool = False
+    """Has the file names and parents of its joints, as motion capture has?"""
     image: tuple[int, int] | None = None
     """Of coordinates that are shares of an image: its size where the index has none, or zeros."""
 
@@ -81,6 +83,10 @@ def read_recording(
         table = pose_table.parse(data, columns_of(facts.columns), layout, dimensions)
         who = table.identities if facts.identities else ()
         return Recording(table.values, table.frames, identities=who, first_line=table.first_line)
+    if suffix == ".skeleton":
+        return _bodies(data)
+    if suffix == ".bvh":
+        return _motion(data, layout)
     raise DamageError(f"recordings are {', '.join(SUFFIXES)}, or folders of frames")
 
 
@@ -94,6 +100,35 @@ def _frames(root: Path, paths: list[str], asked: Asked) -> Poses:
     if paths[0].endswith(".txt"):
         return yolo_text.frames_of_files(contents, asked)
     return keypoint_json.frames_of_files(contents, asked)
+
+
+def _bodies(data: bytes) -> Recording:
+    """A `.skeleton` file of a Kinect; who is there longest comes first."""
+    bodies = ntu.parse_bodies(data)
+    order = np.argsort(-bodies.present.sum(axis=1), kind="stable")
+    return Recording(
+        bodies.keypoint[order],
+        bodies.frame_index,
+        present=bodies.present[order],
+        identities=tuple(bodies.ids[m] for m in order),
+        layout="nturgb+d",
+        units="m",
+    )
+
+
+def _motion(data: bytes, layout: Layout | None) -> Recording:
+    """Motion capture; the joints that the layout names, or all of them."""
+    motion = bvh.parse(data)
+    joints = motion.hierarchy.joints
+    chosen = list(range(len(joints)))
+    if layout is not None and {*layout.joints} <= {*joints}:
+        chosen = [joints.index(joint) for joint in layout.joints]
+    return Recording(
+        motion.positions[None][:, :, chosen],
+        np.arange(len(motion.positions), dtype=np.int32),
+        units="m",
+        named=True,
+    )
 
 
 def _of_tool(poses: Poses) -> Recording:

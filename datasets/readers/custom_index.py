@@ -33,7 +33,7 @@ NUMBERS = ("subject", "camera", "setup", "replication", "width", "height")
 """Columns of whole numbers."""
 COLUMNS = (*REQUIRED, *NUMBERS, "condition", "split", "images")
 SIDES = ("train", "val", "test", "gallery", "probe")
-SUFFIXES = (".npy", ".npz", ".csv", ".json")
+SUFFIXES = (".npy", ".npz", ".csv", ".json", ".skeleton", ".bvh")
 """Of recordings."""
 FRAME_FILES = ("_keypoints.json", ".json", ".txt")
 """Ends of the names of frames' files in a folder, which has those of the first that is there:

@@ -100,9 +100,7 @@ def registry() -> dict[str, Layout]:
     """The layouts shipped with aclnet, by name."""
     folder = files("aclnet.datasets.tables") / "layouts"
     tables = {entry.name.removesuffix(".json"): entry for entry in folder.iterdir()}
-    return {
-        name: _from_table(name, json.loads(tables[name].read_text())) for name in sorted(tables)
-    }
+    return {name: layout_of(name, json.loads(tables[name].read_text())) for name in sorted(tables)}
 
 
 def get_layout(name_or_file: str) -> Layout:
@@ -123,7 +121,7 @@ def layouts_of(*joints: int) -> list[str]:
     return [name for name, layout in registry().items() if layout.num_joints in joints]
 
 
-def _from_table(name: str, entry: object) -> Layout:
+def layout_of(name: str, entry: object) -> Layout:
     """A layout out of plain values; AclnetError that says what is wrong with them.
 
     `joints` and `parents` are enough: what is not told follows from them. Wherever a joint is
@@ -222,7 +220,7 @@ def _parents(entry: dict[str, Any], joints: list[str]) -> list[int]:
 
 def _from_file(path: Path) -> Layout:
     try:
-        return _from_table(path.stem, json.loads(path.read_text(encoding="utf-8")))
+        return layout_of(path.stem, json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise AclnetError(f"layout file {path} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError, AclnetError) as error:
