@@ -142,7 +142,8 @@ def _ambiguous(names: list[_Name], k: int) -> DamageError:
         if other is not name:
             return DamageError(
                 f"{short(other.image)} and {short(name.image)} both have the number "
-                f"{name.numbers[k]}; a file holds one recording, whose images differ in one number"
+                f"{name.numbers[k]}, and the images of a recording differ in it; of a file with "
+                "several recordings, the column `images` of index.csv chooses one's images"
             )
     return DamageError(
         f"{short(names[0].image)}: several numbers differ, and do not tell the order; {_REMEDY}"
