@@ -42,7 +42,8 @@ class Poses(NamedTuple):
     score: NDArray[np.float64]
     """(M, T, V)"""
     frames: NDArray[np.int32]
-    """(T,) numbers of the frames, the first one 0."""
+    """(T,) numbers of the frames as the file has them; from 0 where they exceed 2^31, as the
+    numbers of images in a database do."""
 
 
 Frames = dict[int, list["NDArray[np.float64]"]]
@@ -251,8 +252,9 @@ def _poses(tool: str, frames: Frames) -> Poses:
                 counts = f"{len(person)} joints, another {shape[0]}"
                 raise DamageError(f"frame {number}: a person has {counts}")
             joints[m, t] = person
-    since_first = np.array([number - numbers[0] for number in numbers], np.int32)
-    return Poses(tool, joints[..., :-1], joints[..., -1], since_first)
+    first = numbers[0] if numbers[-1] > _MAX_FRAME else 0
+    kept = np.array([number - first for number in numbers], np.int32)
+    return Poses(tool, joints[..., :-1], joints[..., -1], kept)
 
 
 def _short(text: str) -> str:

@@ -46,7 +46,12 @@ def test_coco_results_are_sorted_into_frames():
         {"image_id": 10, "category_id": 1, "keypoints": b, "score": 0.8},
         {"image_id": 12, "category_id": 1, "keypoints": c, "score": 0.7},
     ]
-    expect(parse(entries), "COCO results", {(0, 0): b, (0, 1): a, (1, 1): c}, [0, 2])
+    expect(parse(entries), "COCO results", {(0, 0): b, (0, 1): a, (1, 1): c}, [10, 12])
+
+
+def test_numbers_of_a_database_that_are_too_large_count_from_the_first():
+    entries = [{"image_id": n, "keypoints": person(17)} for n in (9 * 10**11, 9 * 10**11 + 4)]
+    assert parse(entries).frames.tolist() == [0, 4]
 
 
 def test_alphapose_names_images():
@@ -55,7 +60,7 @@ def test_alphapose_names_images():
         {"image_id": "10.jpg", "category_id": 1, "keypoints": b, "score": 3.1, "idx": 1},
         {"image_id": "9.jpg", "category_id": 1, "keypoints": a, "score": 2.9, "idx": 1},
     ]
-    expect(parse(entries), "AlphaPose", {(0, 0): a, (0, 1): b}, [0, 1])
+    expect(parse(entries), "AlphaPose", {(0, 0): a, (0, 1): b}, [9, 10])
 
 
 @pytest.mark.parametrize(("people", "joints"), keypoint_json._PERSON.items())
@@ -65,7 +70,7 @@ def test_alphapose_by_image(people, joints):
         "frame_0002.png": {"version": "AlphaPose v0.3", people: []},
         "frame_0001.png": {"version": "AlphaPose v0.3", people: [{joints: a}, {joints: b}]},
     }
-    expect(parse(content), "AlphaPose by image", {(0, 0): a, (1, 0): b}, [0, 1])
+    expect(parse(content), "AlphaPose by image", {(0, 0): a, (1, 0): b}, [1, 2])
 
 
 def test_openpose_has_a_file_a_frame():
@@ -75,7 +80,7 @@ def test_openpose_has_a_file_a_frame():
         (2, {"version": 1.3, "people": []}),
     ]
     poses = keypoint_json.openpose((n, json.dumps(content).encode()) for n, content in frames)
-    expect(poses, "OpenPose", {(0, 1): a}, [0, 1])
+    expect(poses, "OpenPose", {(0, 1): a}, [2, 3])
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -90,7 +95,7 @@ def test_mmpose_of_a_video(wrapped):
     }
     frames = [{"frame_id": 1, "instances": [instance]}, {"frame_id": 2, "instances": []}]
     content = {"meta_info": {}, "instance_info": frames} if wrapped else frames
-    expect(parse(content), "MMPose", {(0, 0): a}, [0, 1])
+    expect(parse(content), "MMPose", {(0, 0): a}, [1, 2])
 
 
 def landmarks(values: list[float]) -> list[dict[str, float]]:
