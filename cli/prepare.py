@@ -45,6 +45,11 @@ _SHOWN = 20
     "--track", is_flag=True, help="Join persons from frame to frame, where raw data do not."
 )
 @click.option(
+    "--persons",
+    type=click.IntRange(1),
+    help="Persons of a recording that are kept, the surest ones. [default: the dataset's]",
+)
+@click.option(
     "--box-thr", type=click.FloatRange(0, 1), default=0.0, help="Least score of a detected person."
 )
 @click.option(
@@ -93,6 +98,7 @@ def command(
     scheduler: str | None,
     layout: str,
     track: bool,
+    persons: int | None,
     box_thr: float,
     valid_ratio: float,
     align: bool,
@@ -127,6 +133,7 @@ def command(
         {
             "layout": layout,
             "track": track,
+            "persons": persons,
             "box_thr": box_thr,
             "valid_ratio": valid_ratio,
             "align": align,

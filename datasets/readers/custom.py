@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from aclnet.datasets.readers.custom_files import Recording
     from aclnet.datasets.readers.custom_index import Folder, Row
-    from aclnet.datasets.spec import DatasetSpec, Units
+    from aclnet.datasets.spec import DatasetSpec, Source, Units
     from aclnet.datasets.spec.layouts import Layout
 
 _TRIES = 100
@@ -44,6 +44,14 @@ class CustomSource(ItemSource):
     """Have the joints confidences? All recordings must agree."""
     listed: bool
     """Are persons listed frame by frame, as pose estimators do?"""
+    boxed: bool
+    """Have detections scores?"""
+    box_thr: float = 0.0
+    """Detections of a lower score are left out."""
+    valid_ratio: float = 0.0
+    """Least share of a recording's frames in which somebody is left."""
+
+    cleaned = False
 
     @property
     def folder(self) -> Folder:
@@ -64,6 +72,11 @@ class CustomSource(ItemSource):
 
     def tracked(self) -> bool:
         return not self.listed
+
+    def with_boxes(self, box_thr: float, valid_ratio: float) -> Source:
+        if not self.boxed:
+            return super(CustomSource, self).with_boxes(box_thr, valid_ratio)
+        return replace(self, box_thr=box_thr, valid_ratio=valid_ratio)
 
     def fingerprint(self) -> str:
         return self.stamp
@@ -87,6 +100,7 @@ class CustomSource(ItemSource):
         present = recording.present
         if present is None:
             present = (keypoint != 0).any(axis=(2, 3))
+        present = present & self._sure(recording)
         keypoint[~present] = 0
         if score is not None:
             score[~present] = 0
@@ -107,6 +121,22 @@ class CustomSource(ItemSource):
             height=max(0, numbers["height"]),
             source=row.file,
         )
+
+    def _sure(self, recording: Recording) -> NDArray[np.bool_]:
+        """(M, T) detections whose score is high enough; DamageError where too few are."""
+        scores = recording.box_score
+        if not (self.box_thr or self.valid_ratio):
+            return np.ones(recording.keypoint.shape[:2], np.bool_)
+        if scores is None:
+            raise DamageError("a detection has no score, and --box-thr or --valid-ratio needs it")
+        sure: NDArray[np.bool_] = scores >= self.box_thr
+        somebody = sure & ~np.isnan(recording.keypoint).all(axis=(2, 3))
+        frames, total = int(somebody.any(axis=0).sum()), somebody.shape[1]
+        if not frames or frames < self.valid_ratio * total:
+            raise DamageError(
+                f"{frames} of {total} frames have a box of score {self.box_thr:g}", kind="no person"
+            )
+        return sure
 
 
 def open_custom(spec: DatasetSpec, raw: Path) -> CustomSource:
@@ -137,8 +167,16 @@ def open_custom(spec: DatasetSpec, raw: Path) -> CustomSource:
             f'`layout = "coco"`, or the layout that it is, into {FACTS} beside {INDEX}, or give '
             "--layout: a name that DATA.md lists, or a .json file of your own"
         )
-    scored = first is not None and split_score(first, spec.dimensions)[1] is not None
-    return CustomSource(spec, raw, folder.stamp, scored, first is not None and bool(first.tool))
+    if first is None:
+        return CustomSource(spec, raw, folder.stamp, scored=False, listed=False, boxed=False)
+    return CustomSource(
+        replace(spec, clean="ghosts-last" if first.tool else None),
+        raw,
+        folder.stamp,
+        scored=split_score(first, spec.dimensions)[1] is not None,
+        listed=bool(first.tool),
+        boxed=first.box_score is not None,
+    )
 
 
 def _units(first: Recording | None) -> Units:

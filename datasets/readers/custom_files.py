@@ -45,6 +45,8 @@ class Recording(NamedTuple):
     """Who wrote it, of pose estimators."""
     first_line: int | None = None
     """Line of the first frame in a text file."""
+    box_score: NDArray[np.float64] | None = None
+    """(M, T) score of each detection, where a pose estimator's file tells it."""
 
 
 def read_recording(
@@ -74,7 +76,14 @@ def read_recording(
 
 
 def _of_tool(poses: keypoint_json.Poses) -> Recording:
-    return Recording(poses.keypoint, poses.score, None, poses.frames, poses.tool)
+    return Recording(
+        poses.keypoint,
+        poses.score,
+        None,
+        poses.frames,
+        poses.tool,
+        box_score=poses.box_score,
+    )
 
 
 def _arrays(arrays: dict[str, NDArray[Any]]) -> Recording:

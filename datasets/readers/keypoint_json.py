@@ -31,6 +31,7 @@ _PERSON = {"bodies": "joints", "people": "pose_keypoints_2d"}
 """Keys of the joints in AlphaPose's lists of persons."""
 _FRAME = re.compile(r"(?:.*\D)?(\d{1,18})(?:\.\w+)?", re.ASCII | re.DOTALL)
 _MAX_FRAME = 2**31 - 1
+_LARGEST_SCORE = 1e6
 
 
 class Poses(NamedTuple):
@@ -44,10 +45,14 @@ class Poses(NamedTuple):
     frames: NDArray[np.int32]
     """(T,) numbers of the frames as the file has them; from 0 where they exceed 2^31, as the
     numbers of images in a database do."""
+    box_score: NDArray[np.float64] | None = None
+    """(M, T) score of each detection, where the tool writes one for every person."""
 
 
 Frames = dict[int, list["NDArray[np.float64]"]]
 """Number of a frame -> (V, C + 1) joints of its persons, each with its confidence."""
+Boxes = dict[int, list[float]]
+"""Number of a frame -> scores of its persons' detections, NaN where one has none."""
 
 LAYOUTS = {
     "COCO results": {17: "coco"},
@@ -137,6 +142,7 @@ def mmpose(entries: object) -> Poses:
     if not isinstance(entries, list):
         raise DamageError("`instance_info` is not a list")
     frames: Frames = {}
+    boxes: Boxes = {}
     for place, entry in enumerate(entries):
         where = f"entry {place}"
         number = _value(entry, "frame_id", where)
@@ -146,7 +152,8 @@ def mmpose(entries: object) -> Poses:
         if not isinstance(instances, list):
             raise DamageError(f"{where}: `instances` is not a list")
         frames[number] = [_instance(instance, where) for instance in instances]
-    return _poses("MMPose", frames)
+        boxes[number] = [_score(instance.get("bbox_score")) for instance in instances]
+    return _poses("MMPose", frames, boxes)
 
 
 def mediapipe(content: list[Any], units: Units) -> Poses:
@@ -172,6 +179,7 @@ def mediapipe(content: list[Any], units: Units) -> Poses:
 
 def _entries(tool: str, entries: list[Any], kind: type) -> Poses:
     frames: Frames = {}
+    boxes: Boxes = {}
     for place, entry in enumerate(entries):
         where = f"entry {place}"
         image: int | str = _value(entry, "image_id", where)
@@ -180,7 +188,8 @@ def _entries(tool: str, entries: list[Any], kind: type) -> Poses:
         number = _frame_of(image) if isinstance(image, str) else int(image)
         joints = _triples(_value(entry, "keypoints", where), where)
         frames.setdefault(number, []).append(joints)
-    return _poses(tool, frames)
+        boxes.setdefault(number, []).append(_score(entry.get("score")))
+    return _poses(tool, frames, boxes)
 
 
 def _value(entry: object, key: str, where: str) -> Any:  # noqa: ANN401 - whatever JSON holds
@@ -223,6 +232,11 @@ def _landmarks(person: object, keys: Sequence[str], where: str) -> NDArray[np.fl
     return _numbers([value for row in rows for value in row], where).reshape(-1, len(keys))
 
 
+def _score(value: object) -> float:
+    """Score of a detection, NaN where there is none that makes sense."""
+    return value if isinstance(value, int | float) and abs(value) < _LARGEST_SCORE else np.nan
+
+
 def _numbers(values: object, where: str) -> NDArray[np.float64]:
     if not isinstance(values, list) or not {*map(type, values)} <= {int, float}:
         raise DamageError(f"{_short(where)}: a list of numbers is expected")
@@ -232,7 +246,7 @@ def _numbers(values: object, where: str) -> NDArray[np.float64]:
         raise DamageError(f"{_short(where)}: a number is out of range") from None
 
 
-def _poses(tool: str, frames: Frames) -> Poses:
+def _poses(tool: str, frames: Frames, boxes: Boxes | None = None) -> Poses:
     """Arrays of the persons; DamageError where they are not alike, too many, or none."""
     persons = max(map(len, frames.values()), default=0)
     if not persons:
@@ -243,6 +257,7 @@ def _poses(tool: str, frames: Frames) -> Poses:
     if persons * len(frames) * shape[0] * shape[1] > MAX_NUMBERS:
         raise DamageError(f"{persons} persons in {len(frames)} frames are too many")
     joints = np.full((persons, len(frames), *shape), np.nan)
+    box_score = np.full((persons, len(frames)), np.inf)
     numbers = sorted(frames)
     if numbers[-1] - numbers[0] > _MAX_FRAME:
         raise DamageError(f"frames {numbers[0]} and {numbers[-1]} are not of one recording")
@@ -252,9 +267,12 @@ def _poses(tool: str, frames: Frames) -> Poses:
                 counts = f"{len(person)} joints, another {shape[0]}"
                 raise DamageError(f"frame {number}: a person has {counts}")
             joints[m, t] = person
+        if boxes:
+            box_score[: len(boxes[number]), t] = boxes[number]
     first = numbers[0] if numbers[-1] > _MAX_FRAME else 0
     kept = np.array([number - first for number in numbers], np.int32)
-    return Poses(tool, joints[..., :-1], joints[..., -1], kept)
+    told = boxes and not np.isnan(box_score).any()
+    return Poses(tool, joints[..., :-1], joints[..., -1], kept, box_score if told else None)
 
 
 def _short(text: str) -> str:

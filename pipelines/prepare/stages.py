@@ -140,12 +140,12 @@ def _sweep(out: Path, work: Path) -> None:
 
 def _check_exported(source: Source, options: PrepareOptions) -> None:
     other_layout = options.layout not in ("", source.spec.layout)
-    chosen = options.align or options.normalise != "default" or options.variants
+    chosen = options.align or options.normalise != "default" or options.variants or options.persons
     if source.normalisation() and (chosen or other_layout):
         raise AclnetError(
             f"{source.root} is an exported store: its sequences are taken as they are; choose "
-            "--layout, --align, --normalise and --augment where a store is prepared from raw "
-            "recordings"
+            "--layout, --persons, --align, --normalise and --augment where a store is prepared "
+            "from raw recordings"
         )
 
 

@@ -20,6 +20,8 @@ from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth import Request
 from aclnet.datasets.synth.custom import FORMS
+from aclnet.pipelines.prepare.options import PrepareOptions
+from aclnet.pipelines.prepare.samples import clean_sequence
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -606,3 +608,89 @@ def test_real_gait_recordings_are_read(real_data, prepare_raw, tmp_path):
         joints[:, get_layout("kinect18").joints.index(n), 1] for n in ("Head", "FootLeft")
     )
     assert (head > foot).all()
+
+
+# Scores of detections
+
+
+def ghost_form(tool: str, people: list[list[tuple[float, float]]]) -> object:
+    """Frames of (place in x, score) as a tool writes them; joints of a bad detection are worse."""
+    joints = np.random.default_rng(3).uniform(10, 90, (17, 2))
+
+    def person(x: float, score: float) -> np.ndarray:
+        return np.column_stack([joints + np.array([x, 0]), np.full(17, score**3)])
+
+    if tool == "MMPose":
+        return [
+            {
+                "frame_id": t,
+                "instances": [
+                    {
+                        "keypoints": person(*of)[:, :2].tolist(),
+                        "keypoint_scores": person(*of)[:, 2].tolist(),
+                        "bbox_score": of[1],
+                    }
+                    for of in frame
+                ],
+            }
+            for t, frame in enumerate(people)
+        ]
+    image = "{}.jpg" if tool == "AlphaPose" else None
+    return [
+        {
+            "image_id": image.format(t) if image else t,
+            "category_id": 1,
+            "keypoints": person(*of).ravel().tolist(),
+            "score": of[1],
+        }
+        for t, frame in enumerate(people)
+        for of in frame
+    ]
+
+
+WALK = [(100 + t, 0.9) for t in range(12)]
+GHOSTS = [[(600, 0.3), at] if t in (4, 9) else [at] for t, at in enumerate(WALK)]
+"""Case 39: in two frames a detection of a low score is listed before the walker."""
+
+
+def walker(folder: Path, tool: str, **options) -> SkeletonSequence | Rejection:
+    write(folder, "id,file,label\na,a.json,walk\n", dataset_toml="")
+    (folder / "a.json").write_text(json.dumps(ghost_form(tool, GHOSTS)))
+    chosen = PrepareOptions(**options)
+    source = chosen.choose_boxes(open_raw(get_dataset("custom"), folder))
+    ((item,), _) = source.scan()
+    return clean_sequence(source.read(item), source, source.spec, chosen)
+
+
+@pytest.mark.parametrize("tool", ["MMPose", "AlphaPose", "COCO results"])
+@pytest.mark.parametrize(
+    ("options", "persons"),
+    [({}, 2), ({"box_thr": 0.5}, 1), ({"persons": 1}, 1), ({"track": True}, 1)],
+)
+def test_a_ghost_is_not_the_first_person(tool, options, persons, tmp_path):
+    found = walker(tmp_path, tool, **options)
+    assert len(found.present) == persons
+    assert found.present[0].all()
+    np.testing.assert_allclose(np.diff(found.keypoint[0, :, 0, 0]), 1, atol=1e-3)
+
+
+def test_too_few_frames_with_a_sure_detection(tmp_path):
+    people = [[(0, 0.9 if t < 3 else 0.2)] for t in range(12)]
+    write(tmp_path, "id,file,label\na,a.json,walk\n", dataset_toml="")
+    (tmp_path / "a.json").write_text(json.dumps(ghost_form("MMPose", people)))
+    source = open_raw(get_dataset("custom"), tmp_path)
+    ((item,), _) = source.scan()
+    assert source.with_boxes(0.5, 0.25).read(item).present.sum() == 3
+    rejected = source.with_boxes(0.5, 0.26).read(item)
+    assert (rejected.reason, rejected.kind) == (
+        "3 of 12 frames have a box of score 0.5",
+        "no person",
+    )
+
+
+def test_without_scores_of_detections_none_can_be_asked_for(tmp_path):
+    np.save(tmp_path / "a.npy", some()[0])
+    write(tmp_path, "id,file,label\na,a.npy,walk\n")
+    source = open_raw(get_dataset("custom"), tmp_path)
+    with pytest.raises(AclnetError, match="has no scores of boxes; leave --box-thr"):
+        source.with_boxes(0.5, 0)
