@@ -188,6 +188,10 @@ def _tell(checked: Checked, *, as_json: bool) -> None:
                 echo(f"  {problem}")
             if count > _SHOWN:
                 echo(f"  and {count - _SHOWN} more, which --json lists")
+        if checked.remarks:
+            echo("a part of the dataset:")
+        for remark in checked.remarks:
+            echo(f"  {remark}")
         if checked.counts:
             table("Usable recordings", _COUNTS, _rows(checked.counts))
     used = f"{checked.usable} of {checked.recordings} recordings can be used"
@@ -258,3 +262,5 @@ def _print(report: Report, out: Path) -> None:
     )
     if report.empty:
         screen.print(f"warning: no sample at all in {', '.join(report.empty)}")
+    for doubt in report.doubts:
+        screen.print(f"warning: {doubt}")

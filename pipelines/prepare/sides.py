@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aclnet.datasets.spec import AclnetError, protocols
+from aclnet.datasets.spec.classes import doubtful_names, doubtful_sides
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec import Source
+    from aclnet.datasets.spec import DatasetSpec, Source
 
 _LONGEST = 100
 _OWN_SPLIT = re.compile(r"(.*?)_?(train|val|test|gallery|probe)(\d*)")
@@ -34,6 +37,29 @@ def split_masks(source: Source, columns: dict[str, NDArray[Any]]) -> dict[str, N
         if not name.endswith("/train"):
             masks[name] = mask & (columns["variant"] == 0)
     return masks
+
+
+def missing_sides(masks: Mapping[str, NDArray[np.bool_]]) -> Iterator[str]:
+    """Sentences on protocols that lack a side by name: nothing can be trained, or tested."""
+    protocols_of: dict[str, set[str]] = {}
+    for name in masks:
+        protocol, _, side = name.rpartition("/")
+        protocols_of.setdefault(protocol, set()).add(side)
+    for protocol, names in protocols_of.items():
+        for side in ("train", "test"):
+            if side not in names and not (side == "test" and names & {"gallery", "probe"}):
+                yield f"protocol {protocol} has no side {side}"
+    if not masks:
+        yield "nothing tells which recordings train and which are tested"
+
+
+def doubts(
+    spec: DatasetSpec, masks: Mapping[str, NDArray[np.bool_]], labels: NDArray[np.int64]
+) -> Iterator[str]:
+    """Sentences on classes that can hardly be meant, see `aclnet.datasets.spec.classes`."""
+    yield from doubtful_names(spec.class_names)
+    if spec.task == "action":  # people who are recognised need not train
+        yield from doubtful_sides(masks, labels, spec.class_names)
 
 
 def own_sides(source: Source) -> dict[str, list[str]]:

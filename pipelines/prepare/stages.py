@@ -30,7 +30,7 @@ from aclnet.pipelines.prepare.preparation import (
     plan_hash,
     scan,
 )
-from aclnet.pipelines.prepare.sides import split_masks
+from aclnet.pipelines.prepare.sides import doubts, missing_sides, split_masks
 from aclnet.pipelines.steps import convert
 from aclnet.pipelines.steps.clean import step_of
 
@@ -68,6 +68,8 @@ class Report:
     """Recordings on the sides of the dataset's protocols, against the published numbers."""
     empty: tuple[str, ...] = ()
     """Sides without any sample: nothing can be trained or tested on them."""
+    doubts: tuple[str, ...] = ()
+    """What can hardly be meant: missing sides, classes that cannot be learnt."""
     outside: int = 0
     """Sound recordings that belong to a larger dataset."""
     cut: int = 0
@@ -178,6 +180,7 @@ def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: 
         newer=newer,
         counts=counts,
         empty=tuple(name for name, mask in sides.items() if not mask.any()),
+        doubts=(*missing_sides(sides), *doubts(task.spec, sides, columns["label"])),
         outside=task.source.outside(),
         cut=len(np.unique(columns["original"][pieces])),
         conversion=convert.summary(task.spec),

@@ -50,10 +50,10 @@ def test_a_check_says_all_that_is_wrong_at_once(aclnet, folder):
     assert as_json.code == 1
     problems = json.loads(as_json.out)["problems"]
     assert [(p["path"], p["line"]) for p in problems] == [
-        ("index.csv", 3),
-        ("index.csv", 5),
         ("clip_00003.csv", None),
         ("clip_00007.csv", 1),
+        ("index.csv", 3),
+        ("index.csv", 5),
     ]
 
 
@@ -155,3 +155,58 @@ def test_a_reader_is_for_data_of_ones_own(aclnet, folder):
     result = aclnet("prepare", "ntu60", "--raw", folder, "--reader", "a:b")
     assert result.code == 2
     assert "--reader opens data of your own: `aclnet prepare custom" in result.words
+
+
+# Classes (case 12 of the public cases)
+
+
+def labelled(folder: Path, labels: dict[str, str]) -> Path:
+    """A folder whose recordings show these labels, each two trained ones and a tested one.
+
+    labels: `train` and `test`, names joined by commas.
+    """
+    folder.mkdir(exist_ok=True)
+    rows = ["id,file,label,subject,split"]
+    rng = np.random.default_rng(0)
+    for side, names in labels.items():
+        for n, name in enumerate(names.split(",")):
+            np.save(folder / f"{side}{n}.npy", rng.uniform(0.1, 2, (20, 20, 3)))
+            rows.append(f"{side}{n},{side}{n}.npy,{name},{n},{side}")
+    (folder / "index.csv").write_text("\n".join(rows))
+    (folder / "dataset.toml").write_text('layout = "kinect_v1"')
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "said"),
+    [
+        ("walk,run,walk,run", "walk,fall", "tests a class without training recordings"),
+        ("fall,fall,fall", "fall", "trains one class (fall)"),
+        ("Walk,walk,run", "walk", "'Walk' and 'walk' are different classes"),
+        ("01,1,02", "01", "'01' and '1' are different classes"),
+        ("-1,0,1", "0", "'-1' is a class, as any other label"),
+    ],
+)
+def test_doubtful_classes_are_told_by_check_and_by_prepare(aclnet, tmp_path, train, test, said):
+    raw = labelled(tmp_path / "raw", {"train": train, "test": test})
+    checked = aclnet("prepare", "custom", "--raw", raw, "--check")
+    assert checked.code == 1
+    assert said in checked.out
+    prepared = aclnet("prepare", "custom", "--raw", raw, "--out", tmp_path / "s.zarr")
+    assert prepared.code == 0
+    assert f"warning: {said}" in prepared.err or f"warning: protocol own {said}" in prepared.err
+
+
+def test_training_refuses_one_class(aclnet, tmp_path):
+    raw = labelled(tmp_path / "raw", {"train": "fall,fall,fall", "test": "fall"})
+    store = tmp_path / "one.zarr"
+    assert aclnet("prepare", "custom", "--raw", raw, "--out", store).code == 0
+    refused = aclnet("train", store, "--protocol", "own", "--accelerator", "cpu")
+    assert refused.code == 2
+    assert "all training samples of own are of one class (fall)" in refused.err
+
+
+def test_a_missing_side_is_told_by_prepare(aclnet, tmp_path):
+    raw = labelled(tmp_path / "raw", {"train": "walk,run"})
+    prepared = aclnet("prepare", "custom", "--raw", raw, "--out", tmp_path / "s.zarr")
+    assert "warning: protocol own has no side test" in prepared.err
