@@ -50,6 +50,11 @@ _SHOWN = 20
     help="Persons of a recording that are kept, the surest ones. [default: the dataset's]",
 )
 @click.option(
+    "--fps",
+    type=click.FloatRange(0, min_open=True),
+    help="Resample recordings to this frame rate; their own is in the column fps. [default: no]",
+)
+@click.option(
     "--box-thr", type=click.FloatRange(0, 1), default=0.0, help="Least score of a detected person."
 )
 @click.option(
@@ -99,6 +104,7 @@ def command(
     layout: str,
     track: bool,
     persons: int | None,
+    fps: float | None,
     box_thr: float,
     valid_ratio: float,
     align: bool,
@@ -134,6 +140,7 @@ def command(
             "layout": layout,
             "track": track,
             "persons": persons,
+            "fps": fps,
             "box_thr": box_thr,
             "valid_ratio": valid_ratio,
             "align": align,

@@ -15,8 +15,13 @@ import numpy as np
 
 from aclnet.datasets.formats.files import folder_of
 from aclnet.datasets.readers import keypoint_json
-from aclnet.datasets.readers.custom_files import read_recording, sound_joints, split_score
-from aclnet.datasets.readers.custom_index import FACTS, INDEX, SIDES, load_folder
+from aclnet.datasets.readers.custom_files import (
+    read_recording,
+    sound_joints,
+    split_score,
+    take_part,
+)
+from aclnet.datasets.readers.custom_index import FACTS, INDEX, SIDES, Part, load_folder
 from aclnet.datasets.readers.items import ItemSource
 from aclnet.datasets.spec import AclnetError, DamageError, Item, Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
@@ -67,7 +72,10 @@ class CustomSource(ItemSource):
         if row is None:
             raise DamageError("no row of the index names it", kind="unknown name")
         layout = get_layout(self.spec.layout)
-        recording = read_recording(self.root, self.folder, row, layout, self.spec.units)
+        if row.part == Part():
+            recording = read_recording(self.root, self.folder, row.file, layout, self.spec.units)
+        else:
+            recording = take_part(_read(self.root, self.stamp, row.file, self.spec), row.part)
         return self._sequence(row, recording, layout)
 
     def tracked(self) -> bool:
@@ -77,6 +85,9 @@ class CustomSource(ItemSource):
         if not self.boxed:
             return super(CustomSource, self).with_boxes(box_thr, valid_ratio)
         return replace(self, box_thr=box_thr, valid_ratio=valid_ratio)
+
+    def rates(self) -> tuple[float, ...]:
+        return tuple(sorted({row.fps for row in self.folder.rows.values() if row.fps}))
 
     def fingerprint(self) -> str:
         return self.stamp
@@ -117,6 +128,7 @@ class CustomSource(ItemSource):
             setup=numbers["setup"],
             replication=numbers["replication"],
             condition=row.condition,
+            fps=row.fps,
             width=max(0, numbers["width"]),
             height=max(0, numbers["height"]),
             source=row.file,
@@ -196,11 +208,18 @@ def _folder(root: Path, stamp: str) -> Folder:
     return load_folder(root)
 
 
+@lru_cache(maxsize=1)
+def _read(root: Path, stamp: str, file: str, spec: DatasetSpec) -> Recording:
+    """What a file holds, kept for the next row that is a part of it."""
+    layout = get_layout(spec.layout)
+    return read_recording(root, _folder(root, stamp), file, layout, spec.units)
+
+
 def _first_sound(root: Path, folder: Folder, layout: Layout | None) -> Recording | None:
     """The first recording that can be read; all others must be of its form."""
     for row in list(folder.rows.values())[:_TRIES]:
         try:
-            return read_recording(root, folder, row, layout, folder.facts.units)
+            return read_recording(root, folder, row.file, layout, folder.facts.units)
         except DamageError:
             continue
     return None

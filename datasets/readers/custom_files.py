@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.readers.custom_index import Folder, Row
+    from aclnet.datasets.readers.custom_index import Folder, Part
     from aclnet.datasets.spec import Units
     from aclnet.datasets.spec.layouts import Layout
 
@@ -50,18 +50,18 @@ class Recording(NamedTuple):
 
 
 def read_recording(
-    root: Path, folder: Folder, row: Row, layout: Layout | None, units: Units | None
+    root: Path, folder: Folder, file: str, layout: Layout | None, units: Units | None
 ) -> Recording:
     """What a recording's file holds; DamageError where it is not as its name says."""
-    frames = folder.frame_files.get(row.file)
+    frames = folder.frame_files.get(file)
     if frames:
         numbers = [number for number, _ in frames]
         if len(set(numbers)) < len(numbers):
             raise DamageError("two files of one frame")
         contents = ((n, read_file(root, path, _MAX_FRAME_BYTES)) for n, path in frames)
         return _of_tool(keypoint_json.openpose(contents))
-    data = read_file(root, row.file, _MAX_BYTES)
-    suffix = PurePosixPath(row.file).suffix.lower()
+    data = read_file(root, file, _MAX_BYTES)
+    suffix = PurePosixPath(file).suffix.lower()
     if suffix == ".json":
         return _of_tool(keypoint_json.parse(data, units))
     if suffix == ".npy":
@@ -73,6 +73,52 @@ def read_recording(
             raise DamageError("the layout is not known")
         return _table(data, columns_of(folder.facts.columns), layout, 2 if units == "px" else 3)
     raise DamageError(f"recordings are {', '.join(SUFFIXES)}, or folders of OpenPose")
+
+
+def take_part(recording: Recording, part: Part) -> Recording:
+    """The frames and the person that a row of the index names; DamageError where there are none."""
+    frames = recording.frames
+    first, last = int(frames[0]), int(frames[-1])
+    start = first if part.start is None else part.start
+    end = last if part.end is None else part.end
+    # of a pose estimator's file, frames without anybody may be left out at the end
+    if start > last or end < first or (end > last and not recording.tool):
+        raise DamageError(
+            f"frames {start} to {end} are asked for, and the recording has {first} to {last}"
+        )
+    if part.person is not None:
+        recording = _person(recording, part.person)
+    kept = slice(*np.searchsorted(frames, [start, end + 1]).tolist())
+    line = recording.first_line
+    return recording._replace(
+        keypoint=recording.keypoint[:, kept],
+        score=_along(recording.score, kept),
+        present=_along(recording.present, kept),
+        box_score=_along(recording.box_score, kept),
+        frames=frames[kept],
+        first_line=None if line is None else line + kept.start,
+    )
+
+
+def _person(recording: Recording, person: int) -> Recording:
+    persons = len(recording.keypoint)
+    if recording.tool:
+        raise DamageError(
+            "`person` is given, but the file lists persons frame by frame and does not tell who is "
+            "who; leave `person` empty and use --track"
+        )
+    if person >= persons:
+        raise DamageError(f"`person` is {person}, and the recording has 0 to {persons - 1}")
+    chosen = slice(person, person + 1)
+    return recording._replace(
+        keypoint=recording.keypoint[chosen],
+        score=None if recording.score is None else recording.score[chosen],
+        present=None if recording.present is None else recording.present[chosen],
+    )
+
+
+def _along(array: NDArray[Any] | None, frames: slice) -> NDArray[Any] | None:
+    return None if array is None else array[:, frames]
 
 
 def _of_tool(poses: keypoint_json.Poses) -> Recording:

@@ -10,6 +10,7 @@ import csv
 import difflib
 import hashlib
 import io
+import math
 import re
 import tomllib
 from dataclasses import dataclass
@@ -31,13 +32,17 @@ INDEX, FACTS, CLASSES = "index.csv", "dataset.toml", "classes.txt"
 REQUIRED = ("id", "file", "label")
 NUMBERS = ("subject", "camera", "setup", "replication", "width", "height")
 """Columns of whole numbers."""
-COLUMNS = (*REQUIRED, *NUMBERS, "condition", "split")
+COLUMNS = (*REQUIRED, *NUMBERS, "condition", "split", "start", "end", "person", "fps")
 SIDES = ("train", "val", "test", "gallery", "probe")
 SUFFIXES = (".npy", ".npz", ".csv", ".json")
 """Of recordings."""
 _FRAME_FILE = re.compile(r"(?:.*\D)?(\d{1,18})_keypoints\.json", re.ASCII | re.DOTALL)
 """Of OpenPose: `clip_000000000012_keypoints.json`."""
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
+_SECONDS = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)\s*s", re.ASCII)
+_RATE = re.compile(r"\d{1,4}(?:\.\d{1,9})?", re.ASCII)
+_ROUNDING = 1e-6
+"""Frames by which a time may miss the frame that is meant."""
 _MAX_BYTES = 2**28
 _MAX_LINE = 100_000
 """Characters of a row; the parser refuses cells of 131,072."""
@@ -56,6 +61,17 @@ class Facts(BaseModel):
     """Of `.csv` recordings, those that are coordinates, as a slice: `0:54`."""
 
 
+class Part(NamedTuple):
+    """What of a recording a row is; None: all of it."""
+
+    start: int | None = None
+    """Number of the first frame."""
+    end: int | None = None
+    """Number of the last frame, which belongs to the part."""
+    person: int | None = None
+    """Which of its persons, from 0."""
+
+
 class Row(NamedTuple):
     """One recording as the index has it."""
 
@@ -70,6 +86,9 @@ class Row(NamedTuple):
     condition: str
     split: str
     """One of `SIDES`, or several joined by +; may be empty."""
+    part: Part = Part()
+    fps: float = 0.0
+    """Frames a second; 0 where nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +130,11 @@ def load_folder(root: Path) -> Folder:
     for folder, frames in frame_files.items():
         sizes[folder] = sum(files[path] for _, path in frames)
     sound: dict[str, Row] = {}
-    lines: dict[str, int] = {}
+    lines: dict[tuple[str, Part], int] = {}
     for row in rows:
         why = _why_not(row, sizes, sound, lines)
         if why is None:
-            sound[row.sample_id], lines[row.file] = row, row.line
+            sound[row.sample_id], lines[row.file, row.part] = row, row.line
         else:
             rejections.append(Rejection(index, row.line, *why))
     known = {index, place + FACTS, place + CLASSES, place + facts.layout}
@@ -253,7 +272,41 @@ def _row(line: int, file: str, values: dict[str, str]) -> Row:
             f"`split` is {split!r}; it may be {', '.join(SIDES)}, two of them as train+gallery, "
             "or empty"
         )
-    return Row(line, values["id"], file, -1, numbers, values.get("condition", ""), split)
+    fps = values.get("fps", "")
+    if fps and not (_RATE.fullmatch(fps) and float(fps) > 0):
+        raise DamageError(f"`fps` is {fps!r}, frames a second such as 29.97 are expected")
+    rate = float(fps or 0)
+    condition = values.get("condition", "")
+    return Row(line, values["id"], file, -1, numbers, condition, split, _part(values, rate), rate)
+
+
+def _part(values: dict[str, str], fps: float) -> Part:
+    """What of its recording a row is; DamageError where that makes no sense."""
+    person = values.get("person", "")
+    if person and not _WHOLE.fullmatch(person):
+        raise DamageError(f"`person` is {person!r}, a whole number from 0 is expected")
+    start, end = (_frame(name, values.get(name, ""), fps) for name in ("start", "end"))
+    first = None if start is None else math.ceil(start - _ROUNDING)
+    last = None if end is None else math.floor(end + _ROUNDING)
+    if first is not None and last is not None and last < first:
+        raise DamageError(f"`end` is frame {last}, before `start`, which is frame {first}")
+    return Part(first, last, int(person) if person else None)
+
+
+def _frame(name: str, text: str, fps: float) -> float | None:
+    """Number of a frame, from a number or from seconds as `1.5s`."""
+    if not text:
+        return None
+    seconds = _SECONDS.fullmatch(text)
+    if seconds and fps:
+        return float(seconds[1]) * fps
+    if seconds:
+        raise DamageError(f"`{name}` is {text!r}, and seconds need the column `fps`")
+    if not _WHOLE.fullmatch(text):
+        raise DamageError(
+            f"`{name}` is {text!r}; write the number of a frame as 45, or seconds as 1.5s"
+        )
+    return int(text)
 
 
 def _class_names(
@@ -279,13 +332,17 @@ def _label(text: str, names: tuple[str, ...]) -> int:
 
 
 def _why_not(
-    row: Row, sizes: dict[str, int], sound: dict[str, Row], lines: dict[str, int]
+    row: Row, sizes: dict[str, int], sound: dict[str, Row], lines: dict[tuple[str, Part], int]
 ) -> tuple[str, Kind] | None:
-    """Reason and kind where a row cannot be used; `lines` of the files that sound rows have."""
+    """Reason and kind where a row cannot be used; `lines` of what sound rows have."""
     if row.sample_id in sound:
         return f"id {row.sample_id!r} is that of line {sound[row.sample_id].line}", "there twice"
-    if row.file in lines:
-        return f"{row.file} is the recording of line {lines[row.file]}", "there twice"
+    if (row.file, row.part) in lines:
+        line = lines[row.file, row.part]
+        return (
+            f"{row.file} is the recording of line {line}; columns `start`, `end` and `person` "
+            "tell parts of one file apart"
+        ), "there twice"
     if row.file not in sizes:
         return f"{row.file} is not there; a file, or OpenPose's folder, is expected", "damaged"
     if row.label < 0:

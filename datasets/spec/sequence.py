@@ -59,6 +59,8 @@ class SkeletonSequence:
     setup: int = -1
     replication: int = -1
     condition: str = ""
+    fps: float = 0.0
+    """Frames a second, by which `frame_index` counts; 0: not known."""
     width: int = 0
     """Image size in pixels, 0 for 3-D data."""
     height: int = 0

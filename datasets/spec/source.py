@@ -93,6 +93,10 @@ class Source(ABC):
             "--valid-ratio out"
         )
 
+    def rates(self) -> tuple[float, ...]:
+        """Frame rates of its recordings, as far as they are told."""
+        return ()
+
     def fingerprint(self) -> str:
         """What, besides the items' names and sizes, decides the sequences, hashed; if anything."""
         return ""

@@ -18,7 +18,7 @@ from aclnet.datasets.spec import AclnetError, Rejection, first_of, protocols, si
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.pipelines.prepare.preparation import batches, check_there, is_there, reading, scan
 from aclnet.pipelines.prepare.samples import clean_sequence
-from aclnet.pipelines.prepare.sides import doubts, missing_sides, split_masks
+from aclnet.pipelines.prepare.sides import doubts, missing_sides, rates_differ, split_masks
 from aclnet.pipelines.steps.convert import with_layout
 
 if TYPE_CHECKING:
@@ -142,6 +142,7 @@ def check(
             *_of_scores(samples),
             *_of_classes(spec, columns["label"]),
             *_of_joints(spec, found),
+            *(Problem("rates", "", None, text) for text in rates_differ(source, options.fps)),
             *_of_sides(source, items, columns, [path for _, path, *_ in samples], checked),
         ]
         is_part = _is_part(source.spec, checked.counts)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aclnet.datasets.spec import Source
 
 
-_NEWER = ("max_coordinate", "persons")
+_NEWER = ("max_coordinate", "persons", "fps")
 """Options that older stores do not have; None is as if they were not there."""
 
 
@@ -29,6 +29,8 @@ class PrepareOptions(BaseModel):
     """Join the persons of a source that does not (`Source.tracked`) from frame to frame."""
     persons: int | None = Field(default=None, ge=1)
     """Persons of a recording that are kept, the surest ones; None: all that the dataset keeps."""
+    fps: float | None = Field(default=None, gt=0, le=10_000)
+    """Frames a second that all recordings are brought to; None: frames as they are."""
     box_thr: float = Field(default=0.0, ge=0, le=1)
     """Persons whose detection has a lower score are left out, where raw data tell scores."""
     valid_ratio: float = Field(default=0.0, ge=0, le=1)

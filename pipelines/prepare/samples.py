@@ -15,6 +15,7 @@ from aclnet.pipelines.steps.clean import clean, take_persons
 from aclnet.pipelines.steps.convert import convert
 from aclnet.pipelines.steps.normalise import normalise
 from aclnet.pipelines.steps.plausible import check_plausible
+from aclnet.pipelines.steps.resample import resample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +99,19 @@ def clean_sequence(
         if not result.present.any():
             return NobodyError().at(sequence.source)
         result = _without_absent(result)
+        if options.fps is not None:
+            try:
+                result = _at_rate(result, options.fps)
+            except DamageError as damage:
+                return damage.at(sequence.source or sequence.sample_id)
     return convert(result, spec.raw_layout, spec.layout) if spec.raw_layout else result
+
+
+def _at_rate(sequence: SkeletonSequence, fps: float) -> SkeletonSequence:
+    resampled = resample(sequence, fps)
+    if not resampled.present.any():
+        raise NobodyError(f"at {fps:g} frames a second: ")
+    return resampled
 
 
 def _not_finite(sequence: SkeletonSequence, when: str) -> Rejection:

@@ -53,6 +53,17 @@ def missing_sides(masks: Mapping[str, NDArray[np.bool_]]) -> Iterator[str]:
         yield "nothing tells which recordings train and which are tested"
 
 
+def rates_differ(source: Source, fps: float | None) -> Iterator[str]:
+    """A sentence where recordings of several frame rates are taken as if they had one."""
+    rates = source.rates()
+    if fps is None and len(rates) > 1:
+        told = " and ".join(f"{rate:g}" for rate in rates)
+        yield (
+            f"recordings have {told} frames a second (column fps), and a network sees them as if "
+            f"they had one rate; --fps {min(rates):g} brings them to one"
+        )
+
+
 def doubts(
     spec: DatasetSpec, masks: Mapping[str, NDArray[np.bool_]], labels: NDArray[np.int64]
 ) -> Iterator[str]:

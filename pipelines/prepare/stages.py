@@ -30,7 +30,7 @@ from aclnet.pipelines.prepare.preparation import (
     plan_hash,
     scan,
 )
-from aclnet.pipelines.prepare.sides import doubts, missing_sides, split_masks
+from aclnet.pipelines.prepare.sides import doubts, missing_sides, rates_differ, split_masks
 from aclnet.pipelines.steps import convert
 from aclnet.pipelines.steps.clean import step_of
 
@@ -142,12 +142,13 @@ def _sweep(out: Path, work: Path) -> None:
 
 def _check_exported(source: Source, options: PrepareOptions) -> None:
     other_layout = options.layout not in ("", source.spec.layout)
-    chosen = options.align or options.normalise != "default" or options.variants or options.persons
+    changes = options.model_dump(include={"align", "variants", "persons", "fps"})
+    chosen = any(changes.values()) or options.normalise != "default"
     if source.normalisation() and (chosen or other_layout):
         raise AclnetError(
             f"{source.root} is an exported store: its sequences are taken as they are; choose "
-            "--layout, --persons, --align, --normalise and --augment where a store is prepared "
-            "from raw recordings"
+            "--layout, --persons, --fps, --align, --normalise and --augment where a store is "
+            "prepared from raw recordings"
         )
 
 
@@ -180,7 +181,11 @@ def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: 
         newer=newer,
         counts=counts,
         empty=tuple(name for name, mask in sides.items() if not mask.any()),
-        doubts=(*missing_sides(sides), *doubts(task.spec, sides, columns["label"])),
+        doubts=(
+            *missing_sides(sides),
+            *rates_differ(task.source, task.options.fps),
+            *doubts(task.spec, sides, columns["label"]),
+        ),
         outside=task.source.outside(),
         cut=len(np.unique(columns["original"][pieces])),
         conversion=convert.summary(task.spec),

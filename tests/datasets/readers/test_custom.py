@@ -694,3 +694,110 @@ def test_without_scores_of_detections_none_can_be_asked_for(tmp_path):
     source = open_raw(get_dataset("custom"), tmp_path)
     with pytest.raises(AclnetError, match="has no scores of boxes; leave --box-thr"):
         source.with_boxes(0.5, 0)
+
+
+# Parts of recordings (cases 14 and 29 of the public cases)
+
+
+def parts(folder: Path, rows: str, header: str = "id,file,label,start,end,fps,person"):
+    """Sequences or reasons by id; day.npy has 40 frames of two persons, numbers.csv 10 to 28."""
+    folder.mkdir(exist_ok=True)
+    np.save(folder / "day.npy", some(40, persons=2))
+    rows_of = some(10).reshape(10, -1)
+    lines = [",".join(map(str, [10 + 2 * t, *row])) for t, row in enumerate(rows_of)]
+    (folder / "numbers.csv").write_text("\n".join(lines))
+    source = open_raw(get_dataset("custom"), write(folder, f"{header}\n{rows}"))
+    items, rejections = source.scan()
+    return source, {item.sample_id: source.read(item) for item in items}, rejections
+
+
+def test_rows_of_one_file_are_cut_out_of_it(tmp_path):
+    """Both ends belong to a part, as PKU-MMD's actions have it."""
+    rows = "a,day.npy,sit,0,12,,\nb,day.npy,stand,13,39,,\nc,day.npy,sit,5,,,\nd,day.npy,sit,,3,,\n"
+    _, found, rejections = parts(tmp_path, rows)
+    assert [r.path for r in rejections] == ["numbers.csv"]
+    for name, first, last in (("a", 0, 12), ("b", 13, 39), ("c", 5, 39), ("d", 0, 3)):
+        assert found[name].frame_index.tolist() == list(range(first, last + 1))
+        np.testing.assert_array_equal(
+            found[name].keypoint, some(40, persons=2)[:, first : last + 1]
+        )
+
+
+def test_parts_are_counted_in_the_numbers_of_the_file_or_in_seconds(tmp_path):
+    rows = (
+        "a,numbers.csv,sit,14,19,,\nb,numbers.csv,sit,0.5s,0.9s,30,\n"
+        "c,numbers.csv,sit,1.0s,1.4s,20,\nd,numbers.csv,sit,0.34s,0.61s,29.97,\n"
+    )
+    _, found, _ = parts(tmp_path, rows)
+    assert found["a"].frame_index.tolist() == [14, 16, 18]
+    assert found["b"].frame_index.tolist() == [16, 18, 20, 22, 24, 26]  # frames 15 to 27
+    assert found["c"].frame_index.tolist() == [20, 22, 24, 26, 28]
+    assert found["d"].frame_index.tolist() == [12, 14, 16, 18]  # 10.2 to 18.3
+    assert (found["b"].fps, found["a"].fps) == (30, 0)
+    np.testing.assert_array_equal(found["a"].keypoint, some(10)[:, 2:5])
+
+
+def test_a_person_of_a_recording(tmp_path):
+    _, found, _ = parts(
+        tmp_path, "a,day.npy,sit,,,,0\nb,day.npy,stand,3,9,,1\nc,day.npy,sit,,,,2\n"
+    )
+    np.testing.assert_array_equal(found["a"].keypoint, some(40, persons=2)[:1])
+    np.testing.assert_array_equal(found["b"].keypoint, some(40, persons=2)[1:, 3:10])
+    assert found["c"].reason == "`person` is 2, and the recording has 0 to 1"
+
+
+def test_parts_that_make_no_sense_are_rejected_with_their_reason(tmp_path):
+    rows = (
+        "a,day.npy,sit,30,40,,\nb,day.npy,sit,9,5,,\nc,day.npy,sit,1.5,3,,\nd,day.npy,sit,1s,2s,,\n"
+        "e,day.npy,sit,,,fast,\nf,day.npy,sit,,,0,\ng,day.npy,sit,,,,left\n"
+        "h,day.npy,sit,0,5,,\ni,day.npy,sit,0,5,,\nj,numbers.csv,sit,0,9,,\n"
+    )
+    _, found, rejections = parts(tmp_path, rows)
+    reasons = {r.line: r.reason for r in rejections}
+    assert reasons[3] == "`end` is frame 5, before `start`, which is frame 9"
+    assert reasons[4] == "`start` is '1.5'; write the number of a frame as 45, or seconds as 1.5s"
+    assert reasons[5] == "`start` is '1s', and seconds need the column `fps`"
+    assert reasons[6].startswith("`fps` is 'fast'")
+    assert reasons[7].startswith("`fps` is '0'")
+    assert reasons[8].startswith("`person` is 'left'")
+    assert reasons[10].startswith("day.npy is the recording of line 9; columns `start`, `end` and")
+    assert found["a"].reason == "frames 30 to 40 are asked for, and the recording has 0 to 39"
+    assert found["j"].reason == "frames 0 to 9 are asked for, and the recording has 10 to 28"
+
+
+def test_damage_outside_a_part_is_no_matter_and_inside_it_has_its_line(tmp_path):
+    _, _, _ = parts(tmp_path, "a,day.npy,sit,,,,\n")
+    lines = (tmp_path / "numbers.csv").read_text().splitlines()
+    lines[7] = lines[7].replace(lines[7].split(",")[5], "inf")  # frame 24
+    (tmp_path / "numbers.csv").write_text("\n".join(lines))
+    index = "id,file,label,start,end\na,numbers.csv,sit,10,22\nb,numbers.csv,sit,20,28\n"
+    source = open_raw(get_dataset("custom"), write(tmp_path, index))
+    first, second = map(source.read, source.scan()[0])
+    assert isinstance(first, SkeletonSequence)
+    assert (second.line, "not finite" in second.reason) == (8, True)
+
+
+def test_persons_of_pose_estimators_cannot_be_chosen_by_number(tmp_path):
+    write(tmp_path, "id,file,label,person\na,a.json,walk,0\n", dataset_toml="")
+    (tmp_path / "a.json").write_text(json.dumps(ghost_form("MMPose", GHOSTS)))
+    source = open_raw(get_dataset("custom"), tmp_path)
+    assert "leave `person` empty and use --track" in source.read(source.scan()[0][0]).reason
+
+
+def test_recordings_of_several_rates_are_told_or_brought_to_one(tmp_path, prepare_raw):
+    rows = "a,day.npy,sit,0,19,30,\nb,day.npy,sit,20,39,15,\nc,numbers.csv,rest,,,60,\n"
+    source, _, _ = parts(tmp_path / "raw", rows)
+    assert source.rates() == (15, 30, 60)
+    said = "recordings have 15 and 30 and 60 frames a second (column fps)"
+    plain = prepare_raw(tmp_path / "raw", tmp_path / "plain.zarr", dataset="custom")
+    assert any(doubt.startswith(said) for doubt in plain.doubts)
+    report = prepare_raw(tmp_path / "raw", tmp_path / "s.zarr", dataset="custom", fps=15)
+    assert not any("frames a second" in doubt for doubt in report.doubts)
+    store = Store(tmp_path / "s.zarr")
+    assert store.attributes.options["fps"] == 15
+    assert store.sequence("a").frame_index.tolist() == list(range(10))
+    assert store.sequence("b").frame_index.tolist() == list(range(20, 40))
+    assert store.sequence("c").frame_index.tolist() == [3, 4, 5, 6, 7]
+    (tmp_path / "raw" / "index.csv").write_text("id,file,label\na,day.npy,sit\n")
+    with pytest.raises(AclnetError, match="its frame rate is not known; give it in the column"):
+        prepare_raw(tmp_path / "raw", tmp_path / "n.zarr", dataset="custom", fps=15)
