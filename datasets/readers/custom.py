@@ -21,7 +21,7 @@ from aclnet.datasets.readers.custom_files import (
     split_score,
     take_part,
 )
-from aclnet.datasets.readers.custom_index import FACTS, INDEX, SIDES, Part, load_folder
+from aclnet.datasets.readers.custom_index import FACTS, INDEX, METRES, SIDES, Part, load_folder
 from aclnet.datasets.readers.items import ItemSource
 from aclnet.datasets.spec import AclnetError, DamageError, Item, Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
@@ -106,6 +106,8 @@ class CustomSource(ItemSource):
                 "has no confidences, others have" if self.scored else "has confidences, others not"
             )
             raise DamageError(f"it {has}")
+        if self.spec.units == "m":
+            keypoint *= METRES[self.folder.facts.units or "m"]
         if recording.tool == "MediaPipe" and self.spec.units == "px":
             keypoint *= _image_size(row)
         present = recording.present
@@ -165,7 +167,7 @@ def open_custom(spec: DatasetSpec, raw: Path) -> CustomSource:
     implied = ""
     if first is not None and first.tool:
         implied = keypoint_json.LAYOUTS[first.tool].get(first.keypoint.shape[2], "")
-    units = facts.units or _units(first)
+    units = _stored(facts.units) or _units(first)
     spec = replace(
         spec,
         title=facts.title or spec.title,
@@ -189,6 +191,11 @@ def open_custom(spec: DatasetSpec, raw: Path) -> CustomSource:
         listed=bool(first.tool),
         boxed=first.box_score is not None,
     )
+
+
+def _stored(units: str | None) -> Units | None:
+    """Units of sequences: lengths are stored in metres."""
+    return "m" if units in METRES else "px" if units else None
 
 
 def _units(first: Recording | None) -> Units:
@@ -219,7 +226,7 @@ def _first_sound(root: Path, folder: Folder, layout: Layout | None) -> Recording
     """The first recording that can be read; all others must be of its form."""
     for row in list(folder.rows.values())[:_TRIES]:
         try:
-            return read_recording(root, folder, row.file, layout, folder.facts.units)
+            return read_recording(root, folder, row.file, layout, _stored(folder.facts.units))
         except DamageError:
             continue
     return None

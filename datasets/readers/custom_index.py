@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aclnet.datasets.formats.files import folder_of, read_file, walk_files
-from aclnet.datasets.spec import AclnetError, DamageError, Rejection
+from aclnet.datasets.spec import UNLABELLED, AclnetError, DamageError, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,6 +33,7 @@ REQUIRED = ("id", "file", "label")
 NUMBERS = ("subject", "camera", "setup", "replication", "width", "height")
 """Columns of whole numbers."""
 COLUMNS = (*REQUIRED, *NUMBERS, "condition", "split", "start", "end", "person", "fps")
+_UNKNOWN = UNLABELLED - 1
 SIDES = ("train", "val", "test", "gallery", "probe")
 SUFFIXES = (".npy", ".npz", ".csv", ".json")
 """Of recordings."""
@@ -56,9 +57,13 @@ class Facts(BaseModel):
     title: str = ""
     layout: str = ""
     """Of the registry, or a `.json` file beside `dataset.toml`."""
-    units: Literal["m", "px"] | None = None
+    units: Literal["m", "cm", "mm", "px"] | None = None
     columns: str = ""
     """Of `.csv` recordings, those that are coordinates, as a slice: `0:54`."""
+
+
+METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+"""Length of each unit of joints in space."""
 
 
 class Part(NamedTuple):
@@ -80,7 +85,7 @@ class Row(NamedTuple):
     file: str
     """Relative to the raw root, or to its folder where the root is an archive."""
     label: int
-    """Place of its class, negative where it has none."""
+    """Place of its class; UNLABELLED, or _UNKNOWN where there is no such class."""
     numbers: dict[str, int]
     """Of NUMBERS; -1 where nothing is said."""
     condition: str
@@ -123,7 +128,7 @@ def load_folder(root: Path) -> Folder:
     rejections: list[Rejection] = []
     named: set[str] = set()
     labelled = list(_rows(root, index, table, named, rejections))
-    names = _class_names(root, place, files, {label for _, label in labelled})
+    names = _class_names(root, place, files, {label for _, label in labelled} - {""})
     rows = [row._replace(label=_label(label, names)) for row, label in labelled]
     frame_files = _frame_files(files, named)
     sizes = {row.file: files[row.file] for row in rows if row.file in files}
@@ -257,7 +262,7 @@ def _check_header(where: Path, header: list[str]) -> None:
 
 def _row(line: int, file: str, values: dict[str, str]) -> Row:
     """A row without its label; DamageError where a value is not one of its column."""
-    for name in REQUIRED:
+    for name in ("id", "file"):
         if not values[name]:
             raise DamageError(f"`{name}` is empty")
     numbers = {}
@@ -271,6 +276,11 @@ def _row(line: int, file: str, values: dict[str, str]) -> Row:
         raise DamageError(
             f"`split` is {split!r}; it may be {', '.join(SIDES)}, two of them as train+gallery, "
             "or empty"
+        )
+    if split and not values["label"]:
+        raise DamageError(
+            f"`label` is empty, and `split` is {split!r}; give a label, or leave `split` empty for "
+            "a recording that only is to be predicted"
         )
     fps = values.get("fps", "")
     if fps and not (_RATE.fullmatch(fps) and float(fps) > 0):
@@ -325,10 +335,12 @@ def _class_names(
 
 
 def _label(text: str, names: tuple[str, ...]) -> int:
-    """Place of a class by its name, or by its line in `classes.txt` from 0; -1 where none is."""
+    """Place of a class by its name, or by its line in `classes.txt` from 0."""
+    if not text:
+        return UNLABELLED
     if text in names:
         return names.index(text)
-    return int(text) if _WHOLE.fullmatch(text) and int(text) < len(names) else -1
+    return int(text) if _WHOLE.fullmatch(text) and int(text) < len(names) else _UNKNOWN
 
 
 def _why_not(
@@ -345,7 +357,7 @@ def _why_not(
         ), "there twice"
     if row.file not in sizes:
         return f"{row.file} is not there; a file, or OpenPose's folder, is expected", "damaged"
-    if row.label < 0:
+    if row.label == _UNKNOWN:
         return f"the label is not in {CLASSES}", "damaged"
     return None
 

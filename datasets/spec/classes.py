@@ -54,7 +54,7 @@ def doubtful_sides(
         if len(trained) == 1:
             yield f"protocol {protocol} trains one class ({names[trained[0]]}); a network needs two"
         if test is not None:
-            missed = np.setdiff1d(labels[test & (labels >= 0)], trained).tolist()
+            missed = np.setdiff1d(labels[test], trained).tolist()
             if missed:
                 said = first_of([names[label] for label in missed])
                 yield (

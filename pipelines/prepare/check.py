@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from aclnet.datasets.registry import all_datasets
-from aclnet.datasets.spec import AclnetError, Rejection, first_of, protocols, silent
+from aclnet.datasets.spec import UNLABELLED, AclnetError, Rejection, first_of, protocols, silent
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.pipelines.prepare.preparation import batches, check_there, is_there, reading, scan
 from aclnet.pipelines.prepare.samples import clean_sequence
@@ -210,7 +210,7 @@ def _breaches(sequence: SkeletonSequence, item: Item, spec: DatasetSpec) -> Iter
         yield "keypoint is not zero where nobody is present"
     if score is not None and (score.shape != keypoint.shape[:3] or score.dtype != np.float32):
         yield f"score is {score.shape} of {score.dtype}, not {keypoint.shape[:3]} of float32"
-    if not 0 <= sequence.label < len(spec.class_names):
+    if not UNLABELLED <= sequence.label < len(spec.class_names):
         yield f"label is {sequence.label}, and there are {len(spec.class_names)} classes"
 
 
@@ -253,6 +253,8 @@ def _of_scores(samples: list[tuple[str, str, bool, list[Any]]]) -> Iterator[Prob
 
 
 def _of_classes(spec: DatasetSpec, labels: NDArray[Any]) -> Iterator[Problem]:
+    if (labels == UNLABELLED).all():
+        return
     absent = np.setdiff1d(np.arange(len(spec.class_names)), labels)
     if len(absent):
         names = first_of([f"{label} ({spec.class_names[label]})" for label in absent.tolist()])
@@ -308,12 +310,13 @@ def _of_sides(
             yield Problem("sides", "", None, f"not the published samples: {count}")
         if not count.found:
             yield Problem("empty side", "", None, f"{count.side} has no usable recording")
-    for text in missing_sides(masks):
+    labelled = columns["label"] != UNLABELLED
+    for text in missing_sides(masks) if labelled.any() else ():
         yield Problem("sides", "", None, text)
     for text in doubts(source.spec, masks, columns["label"]):
         yield Problem("classes", "", None, text)
     if masks:
-        on_none = np.flatnonzero(~np.logical_or.reduce(list(masks.values())))
+        on_none = np.flatnonzero(labelled & ~np.logical_or.reduce(list(masks.values())))
         for row in on_none.tolist():
             text = "on no side of any protocol: it neither trains nor is tested"
             yield Problem("no side", paths[row], None, text)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.spec import AclnetError, protocols
+from aclnet.datasets.spec import UNLABELLED, AclnetError, protocols
 from aclnet.datasets.spec.classes import doubtful_names, doubtful_sides
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ _OWN_SPLIT = re.compile(r"(.*?)_?(train|val|test|gallery|probe)(\d*)")
 
 
 def split_masks(source: Source, columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.bool_]]:
-    """Mask of each `protocol/side` over samples; stored variants only ever train.
+    """Mask of each `protocol/side` over samples with a label; stored variants only ever train.
 
     Where the source brings splits of its own, they decide, and protocols of the dataset in which no
     sample takes part (its ids do not tell subject or camera) are left out.
@@ -33,9 +33,9 @@ def split_masks(source: Source, columns: dict[str, NDArray[Any]]) -> dict[str, N
         used = {name.partition("/")[0] for name, mask in masks.items() if mask.any()}
         masks = {name: mask for name, mask in masks.items() if name.partition("/")[0] in used}
     masks |= {name: np.isin(columns["original"], ids) for name, ids in own.items()}
+    labelled = columns["label"] != UNLABELLED
     for name, mask in masks.items():
-        if not name.endswith("/train"):
-            masks[name] = mask & (columns["variant"] == 0)
+        masks[name] = mask & labelled & (name.endswith("/train") | (columns["variant"] == 0))
     return masks
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from aclnet.datasets.formats import atomic, locks
 from aclnet.datasets.formats.atomic import remove, write_json
 from aclnet.datasets.formats.json_text import parse_json
-from aclnet.datasets.spec import AclnetError, DamageError, protocols, silent
+from aclnet.datasets.spec import UNLABELLED, AclnetError, DamageError, protocols, silent
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.store import Store
 from aclnet.pipelines.prepare import fragments
@@ -182,7 +182,7 @@ def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: 
         counts=counts,
         empty=tuple(name for name, mask in sides.items() if not mask.any()),
         doubts=(
-            *missing_sides(sides),
+            *(missing_sides(sides) if (columns["label"] != UNLABELLED).any() else ()),
             *rates_differ(task.source, task.options.fps),
             *doubts(task.spec, sides, columns["label"]),
         ),

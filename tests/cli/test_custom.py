@@ -210,3 +210,24 @@ def test_a_missing_side_is_told_by_prepare(aclnet, tmp_path):
     raw = labelled(tmp_path / "raw", {"train": "walk,run"})
     prepared = aclnet("prepare", "custom", "--raw", raw, "--out", tmp_path / "s.zarr")
     assert "warning: protocol own has no side test" in prepared.err
+
+
+def test_recordings_without_labels_are_prepared_without_a_complaint(aclnet, tmp_path):
+    raw = labelled(tmp_path / "raw", {"": ",,"})
+    checked = aclnet("prepare", "custom", "--raw", raw, "--check")
+    assert (checked.code, checked.out) == (0, "")
+    prepared = aclnet("prepare", "custom", "--raw", raw, "--out", tmp_path / "s.zarr")
+    assert "warning" not in prepared.err
+    found = json.loads(aclnet("info", tmp_path / "s.zarr", "--json").out)["facts"]
+    assert (found["samples"], found["unlabelled"]) == (3, 3)
+    trained = aclnet("train", tmp_path / "s.zarr", "--accelerator", "cpu")
+    assert trained.code == 2
+    assert "has no protocol" in trained.err
+
+
+def test_a_sample_without_a_label_neither_trains_nor_is_tested(aclnet, tmp_path):
+    raw = labelled(tmp_path / "raw", {"": ",,"})
+    assert aclnet("prepare", "custom", "--raw", raw, "--out", tmp_path / "s.zarr").code == 0
+    (tmp_path / "f.csv").write_text("id,split\n0,train\n")
+    trained = aclnet("train", tmp_path / "s.zarr", "--split", tmp_path / "f.csv")
+    assert "f.csv:2: '0' has no label, so it can neither train nor be tested" in trained.err

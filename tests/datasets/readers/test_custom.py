@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from aclnet.datasets.readers import custom_files
 from aclnet.datasets.registry import get_dataset, open_raw
-from aclnet.datasets.spec import AclnetError, Item, Rejection, SkeletonSequence
+from aclnet.datasets.spec import UNLABELLED, AclnetError, Item, Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth import Request
 from aclnet.datasets.synth.custom import FORMS
+from aclnet.exchange.export_store import export_store
 from aclnet.pipelines.prepare.options import PrepareOptions
 from aclnet.pipelines.prepare.samples import clean_sequence
 
@@ -195,7 +196,7 @@ def test_classes_of_a_file_are_named_or_counted_from_zero(tmp_path):
         ({"index_csv": 'id,file,label\na,"b"c,d\n'}, "index.csv:2: not a table"),
         ({"dataset_toml": "layout ="}, "dataset.toml: "),
         ({"dataset_toml": 'layuot = "coco"'}, "it may say title, layout, units, columns"),
-        ({"dataset_toml": 'units = "mm"'}, "units: Input should be 'm' or 'px'"),
+        ({"dataset_toml": 'units = "inch"'}, "units: Input should be 'm', 'cm', 'mm' or 'px'"),
         ({"dataset_toml": 'layout = "mine.json"'}, "layout mine.json is not beside it"),
         ({"dataset_toml": 'layout = "kinect"'}, "unknown layout 'kinect'"),
         ({"dataset_toml": 'columns = "9:3"'}, 'not a range such as "0:54"'),
@@ -801,3 +802,67 @@ def test_recordings_of_several_rates_are_told_or_brought_to_one(tmp_path, prepar
     (tmp_path / "raw" / "index.csv").write_text("id,file,label\na,day.npy,sit\n")
     with pytest.raises(AclnetError, match="its frame rate is not known; give it in the column"):
         prepare_raw(tmp_path / "raw", tmp_path / "n.zarr", dataset="custom", fps=15)
+
+
+# Recordings without a label, and units of length (cases 10 and 31 of the public cases)
+
+
+def test_recordings_without_a_label_are_read(tmp_path):
+    index = "id,file,label,split\na,a.npy,,\nb,b.npy,walk,train\nc,c.npy,,test\n"
+    source, items, rejections = indexed(tmp_path, index)
+    assert source.spec.class_names == ("walk",)
+    assert [source.read(item).label for item in items] == [UNLABELLED, 0]
+    assert source.splits() == {"train": ["b"]}
+    (rejection,) = rejections
+    assert rejection.line == 4
+    assert rejection.reason.startswith("`label` is empty, and `split` is 'test'; give a label, or")
+
+
+def test_without_any_label_the_classes_are_those_of_the_file(tmp_path):
+    index = "id,file,label\na,a.npy,\nb,b.npy,\nc,c.npy,\n"
+    assert indexed(tmp_path, index)[0].spec.class_names == ()
+    source, items, _ = indexed(tmp_path, index, classes_txt="sit\nwalk\n")
+    assert source.spec.class_names == ("sit", "walk")
+    assert {source.read(item).label for item in items} == {UNLABELLED}
+
+
+@pytest.mark.parametrize("form", ["pkl", "h5"])
+def test_a_store_of_unlabelled_recordings_goes_out_and_comes_back(form, tmp_path, prepare_raw):
+    index = "id,file,label,split\na,a.npy,,\nb,b.npy,walk,train\nc,c.npy,run,test\n"
+    indexed(tmp_path / "raw", index)
+    report = prepare_raw(tmp_path / "raw", tmp_path / "s.zarr", dataset="custom")
+    store = Store(report.path)
+    assert store.sequence("a").label == UNLABELLED
+    unlabelled = store.column("label") == UNLABELLED
+    assert unlabelled.sum() == 1
+    assert not any((mask & unlabelled).any() for mask in store.splits.values())
+    export = tmp_path / f"s.{form}"
+    export_store(store, {"pkl": "pyskl", "h5": "hdf5"}[form], export)
+    again = Store(prepare_raw(export, tmp_path / "again.zarr", dataset="custom").path)
+    assert again.sequence("a").label == UNLABELLED
+    assert {name: mask.sum() for name, mask in again.splits.items()} == {
+        "own/train": 1,
+        "own/test": 1,
+    }
+
+
+@pytest.mark.parametrize(("units", "length"), [("mm", 1000), ("cm", 100), ("m", 1)])
+@pytest.mark.parametrize("scored", [False, True])
+def test_lengths_are_stored_in_metres(units, length, scored, tmp_path):
+    keypoint = some(coordinates=4 if scored else 3)[0]
+    raw = keypoint.copy()
+    raw[..., :3] *= length
+    np.save(tmp_path / "a.npy", raw)
+    found = sequence(tmp_path, "a.npy", FACTS + f'units = "{units}"')
+    np.testing.assert_allclose(found.keypoint[0], keypoint[..., :3], rtol=1e-5)
+    if scored:
+        np.testing.assert_array_equal(found.score[0], keypoint[..., 3])
+
+
+def test_millimetres_that_are_called_metres_are_told_by_prepare(tmp_path, prepare_raw):
+    indexed(tmp_path, "id,file,label\na,a.npy,sit\nb,b.npy,walk\nc,c.npy,walk\n")
+    np.save(tmp_path / "b.npy", 1000 * some()[0])
+    report = prepare_raw(tmp_path, tmp_path / "s.zarr", dataset="custom")
+    (example,) = report.examples
+    assert "are these millimetres?" in example
+    assert 'units = "mm"' in example
