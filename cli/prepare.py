@@ -196,7 +196,7 @@ def _tell(checked: Checked, *, as_json: bool) -> None:
             if count > _SHOWN:
                 echo(f"  and {count - _SHOWN} more, which --json lists")
         if checked.remarks:
-            echo("a part of the dataset:")
+            echo(f"remarks ({len(checked.remarks)}):")
         for remark in checked.remarks:
             echo(f"  {remark}")
         if checked.counts:

@@ -18,7 +18,13 @@ from aclnet.datasets.spec import UNLABELLED, AclnetError, Rejection, first_of, p
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.pipelines.prepare.preparation import batches, check_there, is_there, reading, scan
 from aclnet.pipelines.prepare.samples import clean_sequence
-from aclnet.pipelines.prepare.sides import doubts, missing_sides, rates_differ, split_masks
+from aclnet.pipelines.prepare.sides import (
+    doubts,
+    missing_sides,
+    rates_differ,
+    sizes_unknown,
+    split_masks,
+)
 from aclnet.pipelines.steps.convert import with_layout
 
 if TYPE_CHECKING:
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
 _LEAST_PIXELS = 2.0
 _LACKS = ("empty class", "empty side", "classes")
 """Kinds of what a part of a published dataset may lack."""
-_COLUMNS = ("label", "subject", "camera", "setup", "replication", "condition")
+_COLUMNS = ("label", "subject", "camera", "setup", "replication", "condition", "width")
 
 
 class Problem(NamedTuple):
@@ -64,7 +70,7 @@ class Checked:
     """Sound recordings that belong to a larger dataset."""
     problems: list[Problem] = field(default_factory=list)
     remarks: list[Problem] = field(default_factory=list)
-    """What a part of a published dataset lacks: nothing is wrong with that."""
+    """What is worth knowing and not wrong, such as what a part of a published dataset lacks."""
     counts: tuple[protocols.SideCount, ...] = ()
     """Usable recordings on each side, against the published numbers."""
 
@@ -145,6 +151,9 @@ def check(
             *(Problem("rates", "", None, text) for text in rates_differ(source, options.fps)),
             *_of_sides(source, items, columns, [path for _, path, *_ in samples], checked),
         ]
+        if options.normalise == "default":
+            told = sizes_unknown(spec.units, columns["width"])
+            checked.remarks += [Problem("width", "", None, text) for text in told]
         is_part = _is_part(source.spec, checked.counts)
         for problem in of_all:
             lacks = is_part and problem.kind in _LACKS

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec import DatasetSpec, Source
+    from aclnet.datasets.spec import DatasetSpec, Source, Units
 
 _LONGEST = 100
 _OWN_SPLIT = re.compile(r"(.*?)_?(train|val|test|gallery|probe)(\d*)")
@@ -61,6 +61,17 @@ def rates_differ(source: Source, fps: float | None) -> Iterator[str]:
         yield (
             f"recordings have {told} frames a second (column fps), and a network sees them as if "
             f"they had one rate; --fps {min(rates):g} brings them to one"
+        )
+
+
+def sizes_unknown(units: Units, widths: NDArray[np.int64]) -> Iterator[str]:
+    """A sentence where the mirror image of pixels, which recipes for 2-D joints make, cannot be."""
+    unknown = int((widths <= 0).sum())
+    if units == "px" and unknown:
+        yield (
+            f"{unknown} of {len(widths)} recordings do not tell the width of the image, which the "
+            "mirror image needs: give `width` and `height` in index.csv, or train with "
+            "--set augment.mirror=0"
         )
 
 

@@ -30,7 +30,13 @@ from aclnet.pipelines.prepare.preparation import (
     plan_hash,
     scan,
 )
-from aclnet.pipelines.prepare.sides import doubts, missing_sides, rates_differ, split_masks
+from aclnet.pipelines.prepare.sides import (
+    doubts,
+    missing_sides,
+    rates_differ,
+    sizes_unknown,
+    split_masks,
+)
 from aclnet.pipelines.steps import convert
 from aclnet.pipelines.steps.clean import step_of
 
@@ -170,6 +176,7 @@ def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: 
     store = assemble(task, table, sides, rejections)
     _put_into_place(store, out, task.work)
     columns, original = table.columns, table.columns["variant"] == 0
+    in_image = task.options.normalise == "default"
     pieces = original & (columns["id"] != columns["original"])
     return Report(
         path=out,
@@ -184,6 +191,7 @@ def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: 
         doubts=(
             *(missing_sides(sides) if (columns["label"] != UNLABELLED).any() else ()),
             *rates_differ(task.source, task.options.fps),
+            *sizes_unknown(task.spec.units, columns["width"][original & in_image]),
             *doubts(task.spec, sides, columns["label"]),
         ),
         outside=task.source.outside(),

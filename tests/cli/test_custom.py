@@ -231,3 +231,57 @@ def test_a_sample_without_a_label_neither_trains_nor_is_tested(aclnet, tmp_path)
     (tmp_path / "f.csv").write_text("id,split\n0,train\n")
     trained = aclnet("train", tmp_path / "s.zarr", "--split", tmp_path / "f.csv")
     assert "f.csv:2: '0' has no label, so it can neither train nor be tested" in trained.err
+
+
+# Pixels (case 27 of the public cases)
+
+
+QUICK = ("--set", "optim.epochs=1", "--set", "model.size=8", "--set", "data.clips=1")
+
+
+@pytest.fixture(scope="module")
+def pixels(tmp_path_factory) -> Path:
+    """COCO results of two classes: two rows train, two are tested; no row tells the width."""
+    raw = tmp_path_factory.mktemp("pixels")
+    rng = np.random.default_rng(0)
+    rows = ["id,file,label,split"]
+    for n, name in enumerate(("walk", "run") * 2):
+        joints = rng.uniform(10, 90, (17, 3))
+        entries = [
+            {"image_id": t, "keypoints": (joints + rng.normal(0, 1, (17, 3))).ravel().tolist()}
+            for t in range(8)
+        ]
+        (raw / f"{n}.json").write_text(json.dumps(entries))
+        rows.append(f"{n},{n}.json,{name},{'train' if n < 2 else 'test'}")
+    (raw / "index.csv").write_text("\n".join(rows))
+    return raw
+
+
+def test_the_demo_recipe_trains_on_pixels(aclnet, pixels, tmp_path):
+    store = tmp_path / "s.zarr"
+    assert aclnet("prepare", "custom", "--raw", pixels, "--out", store).code == 0
+    trained = aclnet("train", store, "--recipe", "demo", "--accelerator", "cpu", *QUICK, "--json")
+    assert trained.code == 0, trained.err
+    assert "recipe demo-2d instead of demo" in trained.err
+    assert json.loads(trained.out)["samples"] == 2
+    for settings, said in (
+        (("augment.mirror=0.5",), "switch it off (--set augment.mirror=0)"),
+        (("augment.rotate=0.2", "augment.jitter=1"), "--set augment.rotate=0 --set augment.jitter"),
+    ):
+        chosen = [word for setting in settings for word in ("--set", setting)]
+        refused = aclnet(
+            "train", store, "--recipe", "demo", "--accelerator", "cpu", *QUICK, *chosen
+        )
+        assert refused.code == 2
+        assert said in refused.err.replace("\n", " ")
+
+
+def test_a_width_that_is_missing_is_told(aclnet, pixels, tmp_path):
+    said = "4 of 4 recordings do not tell the width of the image"
+    checked = aclnet("prepare", "custom", "--raw", pixels, "--check")
+    assert checked.code == 0
+    assert said in checked.out
+    prepared = aclnet("prepare", "custom", "--raw", pixels, "--out", tmp_path / "s.zarr")
+    assert f"warning: {said}" in prepared.err
+    sizeless = aclnet("prepare", "custom", "--raw", pixels, "--check", "--normalise", "height")
+    assert (sizeless.code, said in sizeless.out) == (0, False)
