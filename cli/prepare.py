@@ -40,6 +40,11 @@ _SHOWN = 20
     "--scheduler",
     help="Address of a dask scheduler, tcp://HOST:PORT, whose workers see the same files.",
 )
+@click.option(
+    "--pattern",
+    default="",
+    help="Names of your own recordings instead of index.csv, as {subject}_{view}_{run}.",
+)
 @click.option("--layout", default="", help="Joint layout of the store. [default: the dataset's]")
 @click.option(
     "--track", is_flag=True, help="Join persons from frame to frame, where raw data do not."
@@ -101,6 +106,7 @@ def command(
     workers: int,
     max_memory: str | None,
     scheduler: str | None,
+    pattern: str,
     layout: str,
     track: bool,
     persons: int | None,
@@ -155,7 +161,7 @@ def command(
     raw = raw or find_raw(spec)
     out = out or Path(f"{spec.name}.zarr")
     screen.print(f"{spec.title}: {raw}" + ("" if check else f" -> {out}"))
-    source = _open(spec, raw, reader, layout)
+    source = _open(replace(spec, pattern=pattern), raw, reader, layout)
     executor = open_executor(workers, scheduler, max_memory, tell=screen.print)
     with executor as execute, progress_bars() as update:
         if check:
@@ -175,6 +181,11 @@ def _open(spec: DatasetSpec, raw: Path, reader: str | None, layout: str) -> Sour
     from aclnet.datasets.registry import open_raw
     from aclnet.datasets.spec import AclnetError
 
+    if spec.pattern and (spec.name != "custom" or reader):
+        raise AclnetError(
+            "--pattern is for data of your own without --reader: "
+            f"`aclnet prepare custom --raw {raw} --pattern {spec.pattern}`"
+        )
     if reader is None:
         # where raw data do not tell their joints' layout, the one that is asked for is theirs
         return open_raw(spec if spec.layout else replace(spec, layout=layout), raw)

@@ -60,7 +60,7 @@ class CustomSource(ItemSource):
 
     @property
     def folder(self) -> Folder:
-        return _folder(self.root, self.stamp)
+        return _folder(self.root, self.stamp, self.spec.pattern)
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         folder = self.folder
@@ -159,7 +159,7 @@ def open_custom(spec: DatasetSpec, raw: Path) -> CustomSource:
     Raises AclnetError where there is no index, where it or what lies beside it cannot be
     understood, and where nothing tells the layout.
     """
-    folder = load_folder(raw)
+    folder = load_folder(raw, spec.pattern)
     facts = folder.facts
     told = _layout(raw, folder)
     layout = told or spec.layout
@@ -210,16 +210,16 @@ def _layout(raw: Path, folder: Folder) -> str:
 
 
 @lru_cache(maxsize=2)
-def _folder(root: Path, stamp: str) -> Folder:
+def _folder(root: Path, stamp: str, pattern: str) -> Folder:
     """The folder of a source, read again in each process."""
-    return load_folder(root)
+    return load_folder(root, pattern)
 
 
 @lru_cache(maxsize=1)
 def _read(root: Path, stamp: str, file: str, spec: DatasetSpec) -> Recording:
     """What a file holds, kept for the next row that is a part of it."""
     layout = get_layout(spec.layout)
-    return read_recording(root, _folder(root, stamp), file, layout, spec.units)
+    return read_recording(root, _folder(root, stamp, spec.pattern), file, layout, spec.units)
 
 
 def _first_sound(root: Path, folder: Folder, layout: Layout | None) -> Recording | None:

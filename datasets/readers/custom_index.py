@@ -11,6 +11,7 @@ import difflib
 import hashlib
 import io
 import math
+import posixpath
 import re
 import tomllib
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aclnet.datasets.formats.files import folder_of, read_file, walk_files
+from aclnet.datasets.readers.custom_pattern import table_of_paths
 from aclnet.datasets.spec import UNLABELLED, AclnetError, DamageError, Rejection
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ _FRAME_FILE = re.compile(r"(?:.*\D)?(\d{1,18})_keypoints\.json", re.ASCII | re.D
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
 _SECONDS = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)\s*s", re.ASCII)
 _RATE = re.compile(r"\d{1,4}(?:\.\d{1,9})?", re.ASCII)
+_DRIVE = re.compile(r"[A-Za-z]:")
 _ROUNDING = 1e-6
 """Frames by which a time may miss the frame that is meant."""
 _MAX_BYTES = 2**28
@@ -60,6 +63,8 @@ class Facts(BaseModel):
     units: Literal["m", "cm", "mm", "px"] | None = None
     columns: str = ""
     """Of `.csv` recordings, those that are coordinates, as a slice: `0:54`."""
+    pattern: str = ""
+    """Of the recordings' paths, where there is no index, see `table_of_paths`."""
 
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
@@ -115,16 +120,19 @@ class Folder:
     """Hash of the index, of what lies beside it, and of the recordings' names and sizes."""
 
 
-def load_folder(root: Path) -> Folder:
+def load_folder(root: Path, pattern: str = "") -> Folder:
     """Everything under a raw root but the recordings' content.
+
+    pattern: of the paths of recordings, in the place of an index (`table_of_paths`).
 
     AclnetError where there is no index, and where it or what lies beside it cannot be understood.
     """
     files = dict(walk_files(root))
     index = _find_index(root, files)
     place = index.removesuffix(INDEX)
-    table = _text(root, index)
     facts = _facts(root, place, files)
+    pattern = pattern or facts.pattern
+    table, strange = _table(root, index, pattern, set(files) - {facts.layout})
     rejections: list[Rejection] = []
     named: set[str] = set()
     labelled = list(_rows(root, index, table, named, rejections))
@@ -135,19 +143,21 @@ def load_folder(root: Path) -> Folder:
     for folder, frames in frame_files.items():
         sizes[folder] = sum(files[path] for _, path in frames)
     sound: dict[str, Row] = {}
-    lines: dict[tuple[str, Part], int] = {}
+    parts: dict[tuple[str, Part], Row] = {}
     for row in rows:
-        why = _why_not(row, sizes, sound, lines)
+        why = _why_not(row, sizes, sound, parts, index)
         if why is None:
-            sound[row.sample_id], lines[row.file, row.part] = row, row.line
+            sound[row.sample_id] = parts[row.file, row.part] = row
         else:
-            rejections.append(Rejection(index, row.line, *why))
+            rejections.append(_rejection(index, row.line, row.file, *why))
     known = {index, place + FACTS, place + CLASSES, place + facts.layout}
     used = {*named, *(path for frames in frame_files.values() for _, path in frames)}
+    unnamed = sorted(set(files) - used - known) if index else strange
+    why_unnamed = f"no row of {INDEX} names it" if index else f"it does not match {pattern}"
     rejections += [
-        Rejection(path, None, f"no row of {INDEX} names it", "unknown name")
-        for path in sorted(set(files) - used - known)
-        if path.startswith(place) and path.lower().endswith(SUFFIXES)
+        Rejection(path, None, why_unnamed, "unknown name")
+        for path in unnamed
+        if path.startswith(place) and (path.lower().endswith(SUFFIXES) or not index)
     ]
     stamp = hashlib.sha256(repr((table, facts, names, sorted(sizes.items()))).encode())
     if facts.layout.endswith(".json"):
@@ -156,20 +166,55 @@ def load_folder(root: Path) -> Folder:
 
 
 def _find_index(root: Path, files: dict[str, int]) -> str:
-    """Path of the index that lies least deep; in a folder, at its top."""
+    """Path of the index that lies least deep; in a folder, at its top; empty where none is."""
     found = sorted(
         (path for path in files if PurePosixPath(path).name == INDEX),
         key=lambda path: (path.count("/"), path),
     )
     if found and (found[0] == INDEX or not root.is_dir()):
         return found[0]
+    return ""
+
+
+def _table(root: Path, index: str, pattern: str, files: set[str]) -> tuple[str, list[str]]:
+    """Text of the index, written or made of paths, and paths of recordings that are not in it.
+
+    Those are told only where the index is made of paths. AclnetError where there is none.
+    """
+    if index and pattern:
+        raise AclnetError(
+            f"{root} has {INDEX}, and the pattern {pattern!r} stands for one; "
+            "leave the pattern out, or move the index away"
+        )
+    if index:
+        return _text(root, index), []
+    if pattern:
+        return table_of_paths(pattern, _recordings(files))
     example = next((p for p in sorted(files) if p.lower().endswith(SUFFIXES)), "walk_01.npy")
     raise AclnetError(
         f"{root} has no {INDEX}, the table that says what each recording shows; write one with the "
         f"columns {', '.join(REQUIRED)} and, as far as you know them, "
-        f"{', '.join(COLUMNS[3:])}. For example:\n"
+        f"{', '.join(COLUMNS[3:])}; or give --pattern where paths tell all of it, as "
+        "{split}/{label}/{id}. An example of an index:\n"
         f"id,file,label,subject,split\n{PurePosixPath(example).stem},{example},walk,1,train"
     )
+
+
+def _recordings(files: set[str]) -> list[str]:
+    """Files of recordings, and the folders of OpenPose's frames."""
+    found: set[str] = set()
+    for path in files:
+        folder, _, name = path.rpartition("/")
+        if folder and _FRAME_FILE.fullmatch(name):
+            found.add(folder)
+        elif path.lower().endswith(SUFFIXES):
+            found.add(path)
+    return sorted(found)
+
+
+def _rejection(index: str, line: int, file: str, reason: str, kind: Kind = "damaged") -> Rejection:
+    """The rejection of a row: of its file, where there is no index that has lines."""
+    return Rejection(index, line, reason, kind) if index else Rejection(file, None, reason, kind)
 
 
 def _text(root: Path, path: str) -> str:
@@ -221,16 +266,27 @@ def _rows(
             values = dict(zip(header, map(str.strip, cells), strict=False))
             if not any(values.values()):
                 continue
-            file = PurePosixPath(index).parent / values.get("file", "").replace("\\", "/")
-            named.add(str(file))
+            file = _path(root, index, values.get("file", ""))
+            named.add(file)
             try:
                 if len(cells) != len(header):
                     raise DamageError(f"{len(cells)} cells, the header has {len(header)} columns")
-                yield _row(reader.line_num, str(file), values), values["label"]
+                yield _row(reader.line_num, file, values), values["label"]
             except DamageError as damage:
-                rejections.append(Rejection(index, reader.line_num, damage.reason))
+                rejections.append(_rejection(index, reader.line_num, file, damage.reason))
     except csv.Error as error:
         raise AclnetError(f"{where}:{reader.line_num}: not a table with commas: {error}") from None
+
+
+def _path(root: Path, index: str, text: str) -> str:
+    """Path of a row's file as `walk_files` has it; one that leads outside begins with .. or /."""
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(index), text.replace("\\", "/")))
+    folder = folder_of(root).as_posix()
+    return path.removeprefix(f"{folder}/")
+
+
+def _is_outside(path: str) -> bool:
+    return path == ".." or path.startswith(("../", "/")) or _DRIVE.match(path) is not None
 
 
 def _lines(index: str, table: str, rejections: list[Rejection]) -> Iterator[str]:
@@ -344,19 +400,33 @@ def _label(text: str, names: tuple[str, ...]) -> int:
 
 
 def _why_not(
-    row: Row, sizes: dict[str, int], sound: dict[str, Row], lines: dict[tuple[str, Part], int]
+    row: Row,
+    sizes: dict[str, int],
+    sound: dict[str, Row],
+    parts: dict[tuple[str, Part], Row],
+    index: str,
 ) -> tuple[str, Kind] | None:
-    """Reason and kind where a row cannot be used; `lines` of what sound rows have."""
+    """Reason and kind where a row cannot be used; by id and by part, the sound rows before."""
     if row.sample_id in sound:
-        return f"id {row.sample_id!r} is that of line {sound[row.sample_id].line}", "there twice"
-    if (row.file, row.part) in lines:
-        line = lines[row.file, row.part]
+        other = sound[row.sample_id]
+        place = f"line {other.line}" if index else other.file
+        return f"id {row.sample_id!r} is that of {place}", "there twice"
+    if (row.file, row.part) in parts:
+        line = parts[row.file, row.part].line
         return (
             f"{row.file} is the recording of line {line}; columns `start`, `end` and `person` "
             "tell parts of one file apart"
         ), "there twice"
+    if row.file not in sizes and _is_outside(row.file):
+        return (
+            f"{row.file} lies outside the folder; paths are relative to {INDEX}, so copy or link "
+            "the recordings into its folder"
+        ), "damaged"
     if row.file not in sizes:
-        return f"{row.file} is not there; a file, or OpenPose's folder, is expected", "damaged"
+        return (
+            f"{row.file} is not there; a file, or OpenPose's folder, is expected, by its path "
+            f"relative to {INDEX}"
+        ), "damaged"
     if row.label == _UNKNOWN:
         return f"the label is not in {CLASSES}", "damaged"
     return None

@@ -145,6 +145,8 @@ class DatasetSpec:
     """Step of `aclnet.pipelines.steps.clean` for sources that are not `cleaned`."""
     raw_layout: str | None = None
     """Layout of the raw joints where it is another one, see `aclnet.pipelines.steps.convert`."""
+    pattern: str = ""
+    """Of the paths of one's own recordings, see `aclnet.datasets.readers.custom_pattern`."""
     max_persons: int | None = None
     """Only the first so many persons are kept, as published; None: all."""
 

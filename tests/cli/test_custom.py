@@ -285,3 +285,32 @@ def test_a_width_that_is_missing_is_told(aclnet, pixels, tmp_path):
     assert f"warning: {said}" in prepared.err
     sizeless = aclnet("prepare", "custom", "--raw", pixels, "--check", "--normalise", "height")
     assert (sizeless.code, said in sizeless.out) == (0, False)
+
+
+# Names in the place of an index
+
+
+def test_a_folder_without_an_index_is_prepared_by_its_names(aclnet, tmp_path):
+    rng = np.random.default_rng(0)
+    for subject in (1, 2):
+        for view in ("000", "090"):
+            path = tmp_path / "raw" / str(subject) / f"{subject:03}_{view}_fwd_1_nm.npy"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.save(path, rng.uniform(0.1, 2, (9, 20, 3)))
+    pattern = ("--pattern", "{subject}_{view}_{direction}_{run}_{cond}")
+    raw = ("--raw", tmp_path / "raw")
+    prepared = aclnet(
+        "prepare", "custom", *raw, *pattern, "--layout", "kinect_v1", "--out", tmp_path / "s.zarr"
+    )
+    assert prepared.code == 0, prepared.err
+    store = package.open_store(tmp_path / "s.zarr")
+    assert sorted(zip(store.column("subject"), store.column("camera"), strict=True)) == [
+        (1, 0),
+        (1, 90),
+        (2, 0),
+        (2, 90),
+    ]
+    assert store.class_names == ["001", "002"]
+    refused = aclnet("prepare", "ntu60", *raw, *pattern)
+    assert refused.code == 2
+    assert "--pattern is for data of your own" in refused.err
