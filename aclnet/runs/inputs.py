@@ -111,7 +111,7 @@ class MakeInputs:
         self.corruption = corruption
         self._class_of = class_of
         self.score = uses_score(store, data)
-        self._sampled_motion = data.motion == "sampled"
+        self._motion = data.motion
         self._width = image_width(store)
         self._origin = camera_origin(store) if corruption else None
         self._recording = keyed_random.sample_keys(store.column("original"))
@@ -119,7 +119,7 @@ class MakeInputs:
     @property
     def motion(self) -> bool:
         """Must the stream yield the following frames too?"""
-        return needs_following(self.modality) and not self._sampled_motion
+        return needs_following(self.modality) and self._motion != "sampled"
 
     def __call__(self, batch: Batch) -> Inputs:
         owner, key = self._move(batch.owner), self._move(batch.key)
@@ -131,7 +131,10 @@ class MakeInputs:
             last = self._move(batch.n_frames - 1)[owner, None]
             after = torch.minimum(frame + 1, last)
             following = self._change(batch.following, batch, owner, key, after, None)
-        elif self._sampled_motion:
+            if self._motion == "timed" and batch.elapsed is not None:
+                share = 1 / self._move(batch.elapsed).clamp(min=1)
+                following = torch.lerp(x, following, share[..., None, None].to(x.dtype))
+        elif self._motion == "sampled":
             following = torch.cat([x[:, 1:], x[:, -1:]], 1)
         features = make_features(x, following, self.layout, self.modality, scored=self.score)
         if self.corruption:

@@ -1,7 +1,7 @@
 """BVH, the text of motion capture: a hierarchy of joints, and their angles in each frame.
 
 Positions follow from the offsets in the hierarchy and the rotations of all joints above. The format
-has no unit; centimetres are customary and taken here. Ends of limbs (`End Site`) have no name and
+has no unit; centimetres are customary. Ends of limbs (`End Site`) have no name and
 are left out.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 METRES = 0.01
-"""Of a unit."""
+"""Of the customary unit."""
 _MAX_JOINTS = 1000
 _MAX_NUMBERS = 2**26
 _POSITIONS = {"Xposition": 0, "Yposition": 1, "Zposition": 2}
@@ -39,7 +39,7 @@ class Motion(NamedTuple):
 
     hierarchy: Hierarchy
     positions: NDArray[np.float64]
-    """(T, V, 3) in metres."""
+    """(T, V, 3) in the file's unit."""
 
 
 def parse(data: bytes) -> Motion:
@@ -47,7 +47,7 @@ def parse(data: bytes) -> Motion:
     lines = data.decode("utf-8", "replace").splitlines()
     hierarchy, at = _hierarchy(lines)
     values = _values(lines, at, sum(map(len, hierarchy.channels)))
-    return Motion(hierarchy, _positions(hierarchy, values) * METRES)
+    return Motion(hierarchy, _positions(hierarchy, values))
 
 
 def read_hierarchy(data: bytes) -> Hierarchy:

@@ -19,8 +19,17 @@ from aclnet.datasets.readers.custom_files import (
     read_recording,
     sound_joints,
     split_score,
+    take_part,
 )
-from aclnet.datasets.readers.custom_index import FACTS, INDEX, SIDES, load_folder
+from aclnet.datasets.readers.custom_index import (
+    FACTS,
+    INDEX,
+    METRES,
+    SIDES,
+    Part,
+    load_folder,
+    stored,
+)
 from aclnet.datasets.readers.items import ItemSource
 from aclnet.datasets.readers.pose_table import UnknownJointsError
 from aclnet.datasets.spec import AclnetError, DamageError, Item, Rejection, SkeletonSequence
@@ -32,7 +41,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aclnet.datasets.readers.custom_index import Folder, Row
-    from aclnet.datasets.spec import DatasetSpec
+    from aclnet.datasets.spec import DatasetSpec, Source
     from aclnet.datasets.spec.layouts import Layout
 
 _MEDIAPIPE = "MediaPipe"
@@ -49,10 +58,18 @@ class CustomSource(ItemSource):
     """Have the joints confidences? All recordings must agree."""
     tool: str
     """Who wrote the first recording, of pose estimators: they list persons frame by frame."""
+    boxed: bool
+    """Have detections scores?"""
+    box_thr: float = 0.0
+    """Detections of a lower score are left out."""
+    valid_ratio: float = 0.0
+    """Least share of a recording's frames in which somebody is left."""
+
+    cleaned = False
 
     @property
     def folder(self) -> Folder:
-        return _folder(self.root, self.stamp)
+        return _folder(self.root, self.stamp, self.spec.pattern)
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         folder = self.folder
@@ -64,13 +81,25 @@ class CustomSource(ItemSource):
         if row is None:
             raise DamageError("no row of the index names it", kind="unknown name")
         layout = get_layout(self.spec.layout) if self.spec.layout else None
-        recording = read_recording(self.root, self.folder, row, layout, self.spec.units)
+        if row.part == Part():
+            recording = read_recording(self.root, self.folder, row.file, layout, self.spec.units)
+        else:
+            whole = _read(self.root, self.stamp, row.file, row.part.images, self.spec)
+            recording = take_part(whole, row.part)
         if layout is None:
             raise DamageError(f"{_joints(recording)}; {_remedy(recording.keypoint.shape[2])}")
         return self._sequence(row, recording, layout)
 
     def tracked(self) -> bool:
         return not self.tool
+
+    def with_boxes(self, box_thr: float, valid_ratio: float) -> Source:
+        if not self.boxed:
+            return super(CustomSource, self).with_boxes(box_thr, valid_ratio)
+        return replace(self, box_thr=box_thr, valid_ratio=valid_ratio)
+
+    def rates(self) -> tuple[float, ...]:
+        return tuple(sorted({row.fps for row in self.folder.rows.values() if row.fps}))
 
     def fingerprint(self) -> str:
         return self.stamp
@@ -91,11 +120,14 @@ class CustomSource(ItemSource):
                 "has no confidences, others have" if self.scored else "has confidences, others not"
             )
             raise DamageError(f"it {has}")
+        if self.spec.units == "m" and recording.units is None:
+            keypoint *= METRES[self.folder.facts.units or "m"]
         if recording.image is not None:
             keypoint *= _image_size(row, recording.image)
         present = recording.present
         if present is None:
             present = (keypoint != 0).any(axis=(2, 3))
+        present = present & self._sure(recording)
         keypoint[~present] = 0
         if score is not None:
             score[~present] = 0
@@ -113,10 +145,27 @@ class CustomSource(ItemSource):
             setup=numbers["setup"],
             replication=numbers["replication"],
             condition=row.condition,
+            fps=row.fps,
             width=max(0, numbers["width"]),
             height=max(0, numbers["height"]),
             source=row.file,
         )
+
+    def _sure(self, recording: Recording) -> NDArray[np.bool_]:
+        """(M, T) detections whose score is high enough; DamageError where too few are."""
+        scores = recording.box_score
+        if not (self.box_thr or self.valid_ratio):
+            return np.ones(recording.keypoint.shape[:2], np.bool_)
+        if scores is None:
+            raise DamageError("a detection has no score, and --box-thr or --valid-ratio needs it")
+        sure: NDArray[np.bool_] = scores >= self.box_thr
+        somebody = sure & ~np.isnan(recording.keypoint).all(axis=(2, 3))
+        frames, total = int(somebody.any(axis=0).sum()), somebody.shape[1]
+        if not frames or frames < self.valid_ratio * total:
+            raise DamageError(
+                f"{frames} of {total} frames have a box of score {self.box_thr:g}", kind="no person"
+            )
+        return sure
 
 
 def open_custom(spec: DatasetSpec, raw: Path) -> CustomSource:
@@ -127,23 +176,22 @@ def open_custom(spec: DatasetSpec, raw: Path) -> CustomSource:
     Raises AclnetError where there is no index, where it or what lies beside it cannot be
     understood, and where nothing tells the layout of recordings that can be read.
     """
-    folder = load_folder(raw)
+    folder = load_folder(raw, spec.pattern)
     facts = folder.facts
     told = _layout(raw, folder)
     known = told or spec.layout
     file, first = _first_sound(raw, folder, get_layout(known) if known else None)
+    layout, units = known, stored(facts.units) or "m"
     if isinstance(first, Recording):
-        layout, units = told or first.layout or spec.layout, facts.units or first.units or "m"
+        layout = told or first.layout or spec.layout
+        units = stored(facts.units) or first.units or "m"
         if not layout:
             joints = first.keypoint.shape[2]
             own = f"; `aclnet layouts {raw / file} --json > mine.json` writes one" * first.named
             raise AclnetError(f"{raw}: {file} has {_joints(first)}; {_remedy(joints)}{own}")
-    else:
-        layout, units = known, facts.units or "m"
-        if isinstance(first, UnknownJointsError):
-            remedy = _remedy(*first.joints)
-            raise AclnetError(f"{raw}: {file} has {first.reason}; {remedy}")
-        first = None
+    elif isinstance(first, UnknownJointsError):
+        remedy = _remedy(*first.joints)
+        raise AclnetError(f"{raw}: {file} has {first.reason}; {remedy}")
     spec = replace(
         spec,
         title=facts.title or spec.title,
@@ -151,8 +199,16 @@ def open_custom(spec: DatasetSpec, raw: Path) -> CustomSource:
         units=units,
         class_names=folder.class_names,
     )
-    scored = first is not None and split_score(first, spec.dimensions)[1] is not None
-    return CustomSource(spec, raw, folder.stamp, scored, first.tool if first else "")
+    if not isinstance(first, Recording):
+        return CustomSource(spec, raw, folder.stamp, scored=False, tool="", boxed=False)
+    return CustomSource(
+        replace(spec, clean="ghosts-last" if first.tool else None),
+        raw,
+        folder.stamp,
+        scored=split_score(first, spec.dimensions)[1] is not None,
+        tool=first.tool,
+        boxed=first.box_score is not None,
+    )
 
 
 def _joints(recording: Recording) -> str:
@@ -179,9 +235,17 @@ def _layout(raw: Path, folder: Folder) -> str:
 
 
 @lru_cache(maxsize=2)
-def _folder(root: Path, stamp: str) -> Folder:
+def _folder(root: Path, stamp: str, pattern: str) -> Folder:
     """The folder of a source, read again in each process."""
-    return load_folder(root)
+    return load_folder(root, pattern)
+
+
+@lru_cache(maxsize=1)
+def _read(root: Path, stamp: str, file: str, images: str, spec: DatasetSpec) -> Recording:
+    """What a file holds, kept for the next row that is a part of it."""
+    layout = get_layout(spec.layout) if spec.layout else None
+    folder = _folder(root, stamp, spec.pattern)
+    return read_recording(root, folder, file, layout, spec.units, images)
 
 
 def _first_sound(
@@ -195,7 +259,8 @@ def _first_sound(
     found: tuple[str, Recording | DamageError | None] = ("", None)
     for row in list(folder.rows.values())[:_TRIES]:
         try:
-            recording = read_recording(root, folder, row, layout, folder.facts.units)
+            units = stored(folder.facts.units)
+            recording = read_recording(root, folder, row.file, layout, units, row.part.images)
         except DamageError as damage:
             found = found if found[1] else (row.file, damage)
             continue

@@ -10,7 +10,7 @@ import numpy as np
 from aclnet.datasets.formats.files import read_file
 from aclnet.datasets.formats.npy import parse_npy, parse_npz
 from aclnet.datasets.readers import bvh, keypoint_json, ntu, pose_table, yolo_text
-from aclnet.datasets.readers.custom_index import FACTS, FRAME_FILES, SUFFIXES, columns_of
+from aclnet.datasets.readers.custom_index import FACTS, FRAME_FILES, SUFFIXES, columns_of, stored
 from aclnet.datasets.readers.image_names import frame_numbers
 from aclnet.datasets.readers.poses import MAX_NUMBERS, MAX_PERSONS, Asked
 from aclnet.datasets.spec import DamageError
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.readers.custom_index import Folder, Row
+    from aclnet.datasets.readers.custom_index import Folder, Part
     from aclnet.datasets.readers.poses import Poses
     from aclnet.datasets.spec import Units
     from aclnet.datasets.spec.layouts import Layout
@@ -54,24 +54,31 @@ class Recording(NamedTuple):
     """Has the file names and parents of its joints, as motion capture has?"""
     image: tuple[int, int] | None = None
     """Of coordinates that are shares of an image: its size where the index has none, or zeros."""
+    box_score: NDArray[np.float64] | None = None
+    """(M, T) score of each detection, where a pose estimator's file tells it."""
 
 
 def read_recording(
-    root: Path, folder: Folder, row: Row, layout: Layout | None, units: Units | None
+    root: Path,
+    folder: Folder,
+    file: str,
+    layout: Layout | None,
+    units: Units | None,
+    images: str = "",
 ) -> Recording:
     """What a recording's file holds; DamageError where it is not as its name says.
 
     layout, units: as far as they are known; what a tool's files have follows from what the folder
-    says, so that all of them are read alike.
+    says, so that all of them are read alike. images: of several recordings in one file, see `Part`.
     """
     facts = folder.facts
     joints = layout.num_joints if layout else None
-    asked = Asked(facts.units, joints, identities=facts.identities, images=row.images)
-    frames = folder.frame_files.get(row.file)
+    asked = Asked(stored(facts.units), joints, identities=facts.identities, images=images)
+    frames = folder.frame_files.get(file)
     if frames:
         return _of_tool(_frames(root, frames, asked))
-    data = read_file(root, row.file, _MAX_BYTES)
-    suffix = PurePosixPath(row.file).suffix.lower()
+    data = read_file(root, file, _MAX_BYTES)
+    suffix = PurePosixPath(file).suffix.lower()
     if suffix == ".json":
         return _of_tool(keypoint_json.parse(data, asked))
     if suffix == ".npy":
@@ -86,8 +93,56 @@ def read_recording(
     if suffix == ".skeleton":
         return _bodies(data)
     if suffix == ".bvh":
-        return _motion(data, layout)
+        return _motion(data, layout, scaled=facts.units is None)
     raise DamageError(f"recordings are {', '.join(SUFFIXES)}, or folders of frames")
+
+
+def take_part(recording: Recording, part: Part) -> Recording:
+    """The frames and the person that a row of the index names; DamageError where there are none."""
+    frames = recording.frames
+    first, last = int(frames[0]), int(frames[-1])
+    start = first if part.start is None else part.start
+    end = last if part.end is None else part.end
+    # of a pose estimator's file, frames without anybody may be left out at the end
+    if start > last or end < first or (end > last and not recording.tool):
+        raise DamageError(
+            f"frames {start} to {end} are asked for, and the recording has {first} to {last}"
+        )
+    if part.person is not None:
+        recording = _person(recording, part.person)
+    kept = slice(*np.searchsorted(frames, [start, end + 1]).tolist())
+    line = recording.first_line
+    return recording._replace(
+        keypoint=recording.keypoint[:, kept],
+        score=_along(recording.score, kept),
+        present=_along(recording.present, kept),
+        box_score=_along(recording.box_score, kept),
+        frames=frames[kept],
+        first_line=None if line is None else line + kept.start,
+    )
+
+
+def _person(recording: Recording, person: int) -> Recording:
+    persons = len(recording.keypoint)
+    if recording.tool and not recording.identities:
+        raise DamageError(
+            "`person` is given, but the file lists persons frame by frame and does not tell who is "
+            "who; leave `person` empty and use --track"
+        )
+    if person >= persons:
+        raise DamageError(f"`person` is {person}, and the recording has 0 to {persons - 1}")
+    chosen = slice(person, person + 1)
+    return recording._replace(
+        keypoint=recording.keypoint[chosen],
+        score=None if recording.score is None else recording.score[chosen],
+        present=None if recording.present is None else recording.present[chosen],
+        box_score=None if recording.box_score is None else recording.box_score[chosen],
+        identities=recording.identities[chosen],
+    )
+
+
+def _along(array: NDArray[Any] | None, frames: slice) -> NDArray[Any] | None:
+    return None if array is None else array[:, frames]
 
 
 def _frames(root: Path, paths: list[str], asked: Asked) -> Poses:
@@ -116,17 +171,20 @@ def _bodies(data: bytes) -> Recording:
     )
 
 
-def _motion(data: bytes, layout: Layout | None) -> Recording:
-    """Motion capture; the joints that the layout names, or all of them."""
+def _motion(data: bytes, layout: Layout | None, *, scaled: bool) -> Recording:
+    """Motion capture; the joints that the layout names, or all of them.
+
+    scaled: in metres, taking the file's unit for a centimetre; else as they are.
+    """
     motion = bvh.parse(data)
     joints = motion.hierarchy.joints
     chosen = list(range(len(joints)))
     if layout is not None and {*layout.joints} <= {*joints}:
         chosen = [joints.index(joint) for joint in layout.joints]
     return Recording(
-        motion.positions[None][:, :, chosen],
+        motion.positions[None][:, :, chosen] * (bvh.METRES if scaled else 1),
         np.arange(len(motion.positions), dtype=np.int32),
-        units="m",
+        units="m" if scaled else None,
         named=True,
     )
 

@@ -10,6 +10,8 @@ import csv
 import difflib
 import hashlib
 import io
+import math
+import posixpath
 import re
 import tomllib
 from dataclasses import dataclass
@@ -19,19 +21,21 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aclnet.datasets.formats.files import folder_of, read_file, walk_files
-from aclnet.datasets.spec import AclnetError, DamageError, Rejection
+from aclnet.datasets.readers.custom_pattern import table_of_paths
+from aclnet.datasets.spec import UNLABELLED, AclnetError, DamageError, Rejection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from aclnet.datasets.spec import Kind
+    from aclnet.datasets.spec import Kind, Units
 
 INDEX, FACTS, CLASSES = "index.csv", "dataset.toml", "classes.txt"
 REQUIRED = ("id", "file", "label")
 NUMBERS = ("subject", "camera", "setup", "replication", "width", "height")
 """Columns of whole numbers."""
-COLUMNS = (*REQUIRED, *NUMBERS, "condition", "split", "images")
+COLUMNS = (*REQUIRED, *NUMBERS, "condition", "split", "images", "start", "end", "person", "fps")
+_UNKNOWN = UNLABELLED - 1
 SIDES = ("train", "val", "test", "gallery", "probe")
 SUFFIXES = (".npy", ".npz", ".csv", ".json", ".skeleton", ".bvh")
 """Of recordings."""
@@ -39,6 +43,11 @@ FRAME_FILES = ("_keypoints.json", ".json", ".txt")
 """Ends of the names of frames' files in a folder, which has those of the first that is there:
 OpenPose's `clip_000000000012_keypoints.json`, a JSON file an image, Ultralytics' labels."""
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
+_SECONDS = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)\s*s", re.ASCII)
+_RATE = re.compile(r"\d{1,4}(?:\.\d{1,9})?", re.ASCII)
+_DRIVE = re.compile(r"[A-Za-z]:")
+_ROUNDING = 1e-6
+"""Frames by which a time may miss the frame that is meant."""
 _MAX_BYTES = 2**28
 _MAX_LINE = 100_000
 """Characters of a row; the parser refuses cells of 131,072."""
@@ -52,11 +61,35 @@ class Facts(BaseModel):
     title: str = ""
     layout: str = ""
     """Of the registry, or a `.json` file beside `dataset.toml`."""
-    units: Literal["m", "px"] | None = None
+    units: Literal["m", "cm", "mm", "px"] | None = None
     columns: str = ""
     """Of `.csv` recordings, those that are coordinates, as a slice: `0:54`."""
     identities: bool = True
     """Take who is who from files that say it."""
+    pattern: str = ""
+    """Of the recordings' paths, where there is no index, see `table_of_paths`."""
+
+
+METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+"""Length of each unit of joints in space."""
+
+
+def stored(units: str | None) -> Units | None:
+    """Units of sequences: lengths are stored in metres."""
+    return "m" if units in METRES else "px" if units else None
+
+
+class Part(NamedTuple):
+    """What of a recording a row is; None: all of it."""
+
+    start: int | None = None
+    """Number of the first frame."""
+    end: int | None = None
+    """Number of the last frame, which belongs to the part."""
+    person: int | None = None
+    """Which of its persons, from 0."""
+    images: str = ""
+    """Beginning of the names of its images, where a file has those of several recordings."""
 
 
 class Row(NamedTuple):
@@ -67,14 +100,15 @@ class Row(NamedTuple):
     file: str
     """Relative to the raw root, or to its folder where the root is an archive."""
     label: int
-    """Place of its class, negative where it has none."""
+    """Place of its class; UNLABELLED, or _UNKNOWN where there is no such class."""
     numbers: dict[str, int]
     """Of NUMBERS; -1 where nothing is said."""
     condition: str
     split: str
     """One of `SIDES`, or several joined by +; may be empty."""
-    images: str = ""
-    """Beginning of the names of its images, where a file has those of several recordings."""
+    part: Part = Part()
+    fps: float = 0.0
+    """Frames a second; 0 where nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,42 +130,47 @@ class Folder:
     """Hash of the index, of what lies beside it, and of the recordings' names and sizes."""
 
 
-def load_folder(root: Path) -> Folder:
+def load_folder(root: Path, pattern: str = "") -> Folder:
     """Everything under a raw root but the recordings' content.
+
+    pattern: of the paths of recordings, in the place of an index (`table_of_paths`).
 
     AclnetError where there is no index, and where it or what lies beside it cannot be understood.
     """
     files = dict(walk_files(root))
     index = _find_index(root, files)
     place = index.removesuffix(INDEX)
-    table = _text(root, index)
     facts = _facts(root, place, files)
+    pattern = pattern or facts.pattern
+    table, strange = _table(root, index, pattern, set(files) - {facts.layout})
     rejections: list[Rejection] = []
     named: set[str] = set()
     labelled = list(_rows(root, index, table, named, rejections))
-    names = _class_names(root, place, files, {label for _, label in labelled})
+    names = _class_names(root, place, files, {label for _, label in labelled} - {""})
     rows = [row._replace(label=_label(label, names)) for row, label in labelled]
     frame_files = _frame_files(files, named)
     sizes = {row.file: files[row.file] for row in rows if row.file in files}
     for folder, frames in frame_files.items():
         sizes[folder] = sum(files[path] for path in frames)
     sound: dict[str, Row] = {}
-    lines: dict[tuple[str, str], int] = {}
+    parts: dict[tuple[str, Part], Row] = {}
     naming: dict[str, list[int]] = {}
     for row in rows:
         naming.setdefault(row.file, []).append(row.line)
     for row in rows:
-        why = _why_not(row, sizes, sound, lines, naming[row.file])
+        why = _why_not(row, sizes, sound, parts, naming[row.file], index)
         if why is None:
-            sound[row.sample_id], lines[row.file, row.images] = row, row.line
+            sound[row.sample_id] = parts[row.file, row.part] = row
         else:
-            rejections.append(Rejection(index, row.line, *why))
+            rejections.append(_rejection(index, row.line, row.file, *why))
     known = {index, place + FACTS, place + CLASSES, place + facts.layout}
     used = {*named, *(path for frames in frame_files.values() for path in frames)}
+    unnamed = sorted(set(files) - used - known) if index else strange
+    why_unnamed = f"no row of {INDEX} names it" if index else f"it does not match {pattern}"
     rejections += [
-        Rejection(path, None, f"no row of {INDEX} names it", "unknown name")
-        for path in sorted(set(files) - used - known)
-        if path.startswith(place) and path.lower().endswith(SUFFIXES)
+        Rejection(path, None, why_unnamed, "unknown name")
+        for path in unnamed
+        if path.startswith(place) and (path.lower().endswith(SUFFIXES) or not index)
     ]
     stamp = hashlib.sha256(repr((table, facts, names, sorted(sizes.items()))).encode())
     if facts.layout.endswith(".json"):
@@ -140,20 +179,55 @@ def load_folder(root: Path) -> Folder:
 
 
 def _find_index(root: Path, files: dict[str, int]) -> str:
-    """Path of the index that lies least deep; in a folder, at its top."""
+    """Path of the index that lies least deep; in a folder, at its top; empty where none is."""
     found = sorted(
         (path for path in files if PurePosixPath(path).name == INDEX),
         key=lambda path: (path.count("/"), path),
     )
     if found and (found[0] == INDEX or not root.is_dir()):
         return found[0]
+    return ""
+
+
+def _table(root: Path, index: str, pattern: str, files: set[str]) -> tuple[str, list[str]]:
+    """Text of the index, written or made of paths, and paths of recordings that are not in it.
+
+    Those are told only where the index is made of paths. AclnetError where there is none.
+    """
+    if index and pattern:
+        raise AclnetError(
+            f"{root} has {INDEX}, and the pattern {pattern!r} stands for one; "
+            "leave the pattern out, or move the index away"
+        )
+    if index:
+        return _text(root, index), []
+    if pattern:
+        return table_of_paths(pattern, _recordings(files))
     example = next((p for p in sorted(files) if p.lower().endswith(SUFFIXES)), "walk_01.npy")
     raise AclnetError(
         f"{root} has no {INDEX}, the table that says what each recording shows; write one with the "
         f"columns {', '.join(REQUIRED)} and, as far as you know them, "
-        f"{', '.join(COLUMNS[3:])}. For example:\n"
+        f"{', '.join(COLUMNS[3:])}; or give --pattern where paths tell all of it, as "
+        "{split}/{label}/{id}. An example of an index:\n"
         f"id,file,label,subject,split\n{PurePosixPath(example).stem},{example},walk,1,train"
     )
+
+
+def _recordings(files: set[str]) -> list[str]:
+    """Files of recordings, and the folders of OpenPose's frames."""
+    found: set[str] = set()
+    for path in files:
+        folder, _, name = path.rpartition("/")
+        if folder and name.endswith(FRAME_FILES[0]):
+            found.add(folder)
+        elif path.lower().endswith(SUFFIXES):
+            found.add(path)
+    return sorted(found)
+
+
+def _rejection(index: str, line: int, file: str, reason: str, kind: Kind = "damaged") -> Rejection:
+    """The rejection of a row: of its file, where there is no index that has lines."""
+    return Rejection(index, line, reason, kind) if index else Rejection(file, None, reason, kind)
 
 
 def _text(root: Path, path: str) -> str:
@@ -205,16 +279,27 @@ def _rows(
             values = dict(zip(header, map(str.strip, cells), strict=False))
             if not any(values.values()):
                 continue
-            file = PurePosixPath(index).parent / values.get("file", "").replace("\\", "/")
-            named.add(str(file))
+            file = _path(root, index, values.get("file", ""))
+            named.add(file)
             try:
                 if len(cells) != len(header):
                     raise DamageError(f"{len(cells)} cells, the header has {len(header)} columns")
-                yield _row(reader.line_num, str(file), values), values["label"]
+                yield _row(reader.line_num, file, values), values["label"]
             except DamageError as damage:
-                rejections.append(Rejection(index, reader.line_num, damage.reason))
+                rejections.append(_rejection(index, reader.line_num, file, damage.reason))
     except csv.Error as error:
         raise AclnetError(f"{where}:{reader.line_num}: not a table with commas: {error}") from None
+
+
+def _path(root: Path, index: str, text: str) -> str:
+    """Path of a row's file as `walk_files` has it; one that leads outside begins with .. or /."""
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(index), text.replace("\\", "/")))
+    folder = folder_of(root).as_posix()
+    return path.removeprefix(f"{folder}/")
+
+
+def _is_outside(path: str) -> bool:
+    return path == ".." or path.startswith(("../", "/")) or _DRIVE.match(path) is not None
 
 
 def _lines(index: str, table: str, rejections: list[Rejection]) -> Iterator[str]:
@@ -246,7 +331,7 @@ def _check_header(where: Path, header: list[str]) -> None:
 
 def _row(line: int, file: str, values: dict[str, str]) -> Row:
     """A row without its label; DamageError where a value is not one of its column."""
-    for name in REQUIRED:
+    for name in ("id", "file"):
         if not values[name]:
             raise DamageError(f"`{name}` is empty")
     numbers = {}
@@ -261,8 +346,47 @@ def _row(line: int, file: str, values: dict[str, str]) -> Row:
             f"`split` is {split!r}; it may be {', '.join(SIDES)}, two of them as train+gallery, "
             "or empty"
         )
-    condition, images = (values.get(name, "") for name in ("condition", "images"))
-    return Row(line, values["id"], file, -1, numbers, condition, split, images)
+    if split and not values["label"]:
+        raise DamageError(
+            f"`label` is empty, and `split` is {split!r}; give a label, or leave `split` empty for "
+            "a recording that only is to be predicted"
+        )
+    fps = values.get("fps", "")
+    if fps and not (_RATE.fullmatch(fps) and float(fps) > 0):
+        raise DamageError(f"`fps` is {fps!r}, frames a second such as 29.97 are expected")
+    rate = float(fps or 0)
+    condition = values.get("condition", "")
+    return Row(line, values["id"], file, -1, numbers, condition, split, _part(values, rate), rate)
+
+
+def _part(values: dict[str, str], fps: float) -> Part:
+    """What of its recording a row is; DamageError where that makes no sense."""
+    person = values.get("person", "")
+    if person and not _WHOLE.fullmatch(person):
+        raise DamageError(f"`person` is {person!r}, a whole number from 0 is expected")
+    start, end = (_frame(name, values.get(name, ""), fps) for name in ("start", "end"))
+    first = None if start is None else math.ceil(start - _ROUNDING)
+    last = None if end is None else math.floor(end + _ROUNDING)
+    if first is not None and last is not None and last < first:
+        raise DamageError(f"`end` is frame {last}, before `start`, which is frame {first}")
+    images = values.get("images", "")
+    return Part(first, last, int(person) if person else None, images)
+
+
+def _frame(name: str, text: str, fps: float) -> float | None:
+    """Number of a frame, from a number or from seconds as `1.5s`."""
+    if not text:
+        return None
+    seconds = _SECONDS.fullmatch(text)
+    if seconds and fps:
+        return float(seconds[1]) * fps
+    if seconds:
+        raise DamageError(f"`{name}` is {text!r}, and seconds need the column `fps`")
+    if not _WHOLE.fullmatch(text):
+        raise DamageError(
+            f"`{name}` is {text!r}; write the number of a frame as 45, or seconds as 1.5s"
+        )
+    return int(text)
 
 
 def _class_names(
@@ -281,37 +405,53 @@ def _class_names(
 
 
 def _label(text: str, names: tuple[str, ...]) -> int:
-    """Place of a class by its name, or by its line in `classes.txt` from 0; -1 where none is."""
+    """Place of a class by its name, or by its line in `classes.txt` from 0."""
+    if not text:
+        return UNLABELLED
     if text in names:
         return names.index(text)
-    return int(text) if _WHOLE.fullmatch(text) and int(text) < len(names) else -1
+    return int(text) if _WHOLE.fullmatch(text) and int(text) < len(names) else _UNKNOWN
 
 
 def _why_not(
     row: Row,
     sizes: dict[str, int],
     sound: dict[str, Row],
-    lines: dict[tuple[str, str], int],
+    parts: dict[tuple[str, Part], Row],
     naming: list[int],
+    index: str,
 ) -> tuple[str, Kind] | None:
     """Reason and kind where a row cannot be used.
 
-    lines: of the files and images that sound rows have; naming: lines of all that name its file.
+    By id and by part, the sound rows before; naming: lines of all rows that name its file.
     """
     if row.sample_id in sound:
-        return f"id {row.sample_id!r} is that of line {sound[row.sample_id].line}", "there twice"
-    if row.file not in sizes:
-        return f"{row.file} is not there; a file, or a folder of frames, is expected", "damaged"
-    if len(naming) > 1 and not row.images and row.file.lower().endswith(".json"):
+        other = sound[row.sample_id]
+        place = f"line {other.line}" if index else other.file
+        return f"id {row.sample_id!r} is that of {place}", "there twice"
+    if len(naming) > 1 and row.part == Part() and row.file.lower().endswith(".json"):
         reason = (
             f"lines {', '.join(map(str, naming))} name {row.file}; a column `images` must say "
             "which of its images each recording has: how their names begin, or numbers as 1000:2000"
         )
         return reason, "damaged"
-    line = lines.get((row.file, row.images))
-    if line is not None:
-        return f"{row.file} is the recording of line {line}", "there twice"
-    if row.label < 0:
+    if (row.file, row.part) in parts:
+        line = parts[row.file, row.part].line
+        return (
+            f"{row.file} is the recording of line {line}; columns `start`, `end` and `person` "
+            "tell parts of one file apart"
+        ), "there twice"
+    if row.file not in sizes and _is_outside(row.file):
+        return (
+            f"{row.file} lies outside the folder; paths are relative to {INDEX}, so copy or link "
+            "the recordings into its folder"
+        ), "damaged"
+    if row.file not in sizes:
+        return (
+            f"{row.file} is not there; a file, or a folder of frames, is expected, by its path "
+            f"relative to {INDEX}"
+        ), "damaged"
+    if row.label == _UNKNOWN:
         return f"the label is not in {CLASSES}", "damaged"
     return None
 

@@ -23,6 +23,7 @@ from aclnet.datasets.readers.poses import (
     identity_of,
     joints_of,
     list_of,
+    score_of,
     to_poses,
     value_of,
 )
@@ -265,7 +266,8 @@ def _of_mmpose(instance: object, where: str) -> Person | None:
     rows = [row if isinstance(row, list) else [row] * size for row in keypoints]
     values = [v for row, score in zip(rows, scores, strict=True) for v in (*row, score)]
     joints = joints_of(values, size + 1, where)
-    return None if joints is None else Person(joints, _identity(instance))
+    box = score_of(instance.get("bbox_score") if isinstance(instance, dict) else None)
+    return None if joints is None else Person(joints, _identity(instance), box)
 
 
 def _is_of_ultralytics(entry: object) -> bool:
@@ -294,7 +296,8 @@ def _of_ultralytics(entry: object, where: str) -> Person | None:
     if len({len(column) for column in columns if isinstance(column, list)}) != 1:
         raise DamageError(f"{where}: x, y and `visible` are not lists of one length")
     joints = joints_of([v for row in zip(*columns, strict=True) for v in row], 3, where)
-    return None if joints is None else Person(joints, _identity(entry))
+    box = score_of(entry.get("confidence") if isinstance(entry, dict) else None)
+    return None if joints is None else Person(joints, _identity(entry), box)
 
 
 def stgcn(content: dict[str, Any], asked: Asked) -> Poses:
@@ -367,7 +370,8 @@ _OPENPOSE_PARTS = {67: _HANDS, 137: {**_HANDS, "face_keypoints_2d": 70}}
 
 def _of_triples(entry: object, key: str, where: str) -> Person | None:
     joints = joints_of(value_of(entry, key, where), 3, where)
-    return None if joints is None else Person(joints, _identity(entry))
+    box = score_of(entry.get("score") if isinstance(entry, dict) else None)
+    return None if joints is None else Person(joints, _identity(entry), box)
 
 
 def _identity(entry: object) -> str:

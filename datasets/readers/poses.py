@@ -20,6 +20,7 @@ MAX_PERSONS = 100
 MAX_NUMBERS = 2**27
 """Coordinates of a recording: half a gigabyte."""
 _MAX_FRAME = 2**31 - 1
+_LARGEST_SCORE = 1e6
 LAYOUTS = {
     "COCO results": {17: "coco", 26: "halpe26", 133: "coco_wholebody", 136: "halpe136"},
     "COCO annotations": {17: "coco", 26: "halpe26", 133: "coco_wholebody", 136: "halpe136"},
@@ -44,6 +45,8 @@ class Person(NamedTuple):
     """(V, C + 1) coordinates and confidence; NaN where a joint is missing."""
     identity: str = ""
     """Who it is, as the file has it; empty where it does not say."""
+    box_score: float = np.nan
+    """Score of the detection; NaN where there is none."""
 
 
 Frames = dict[int, list[Person]]
@@ -65,6 +68,8 @@ class Poses(NamedTuple):
     """(M,) where the file tells who is who; empty: person m is the m-th that each frame lists."""
     layout: str = ""
     """What the tool means by so many joints; empty where it does not tell."""
+    box_score: NDArray[np.float64] | None = None
+    """(M, T) score of each detection, where the tool writes one for every person."""
     units: Units = "px"
     image: tuple[int, int] | None = None
     """Of coordinates that are shares of an image: its size where nobody tells another, or zeros."""
@@ -110,15 +115,18 @@ def to_poses(tool: str, frames: Frames, asked: Asked) -> Poses:
         raise DamageError(f"{rows} persons in {len(frames)} frames are too many")
     row_of = {identity: m for m, identity in enumerate(identities)}
     joints = np.full((rows, len(frames), *shape), np.nan)
+    boxes = np.full((rows, len(frames)), np.inf)
     for t, number in enumerate(numbers):
         for place, person in enumerate(frames[number]):
             m = row_of.get(person.identity) if identities else place
             if m is not None:
                 joints[m, t] = person.joints
+                boxes[m, t] = person.box_score
     first = numbers[0] if numbers[-1] > _MAX_FRAME else 0
     kept = np.array([number - first for number in numbers], np.int32)
     layout = LAYOUTS.get(tool, {}).get(shape[0], "")
-    return Poses(tool, joints[..., :-1], joints[..., -1], kept, identities, layout)
+    told = None if np.isnan(boxes).any() else boxes
+    return Poses(tool, joints[..., :-1], joints[..., -1], kept, identities, layout, told)
 
 
 def _shape(numbers: list[int], frames: Frames) -> tuple[int, int]:
@@ -168,6 +176,11 @@ def identity_of(entry: dict[str, Any]) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
         return ""  # -1 and nan: not tracked
     return f"{value:.15g}"
+
+
+def score_of(value: object) -> float:
+    """Score of a detection, NaN where there is none that makes sense."""
+    return value if isinstance(value, int | float) and abs(value) < _LARGEST_SCORE else np.nan
 
 
 def value_of(entry: object, key: str, where: str) -> Any:  # noqa: ANN401 - whatever JSON holds

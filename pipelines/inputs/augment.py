@@ -256,13 +256,20 @@ def _check_possible(coordinates: int, spec: AugmentSpec, width: Tensor | None) -
     if spec.rotate or spec.scale or spec.jitter:
         raise AclnetError(
             f"augmentation {spec} moves joints in space, but these have {coordinates} coordinates; "
-            "of 2-D data only mirror, swap-sides and limb-mask are possible"
+            "of 2-D data only mirror, swap-sides and limb-mask are possible. Switch the others off "
+            f"({_off(spec, 'rotate', 'scale', 'jitter')}), or choose the recipe default-2d"
         )
     if spec.mirror and width is None:
         raise AclnetError(
             f"augmentation {spec}: the mirror image of pixels needs the width of the image, which "
-            "these data do not tell; use swap-sides"
+            "these data do not tell. Give it in the columns width and height of index.csv, or "
+            f"switch it off ({_off(spec, 'mirror')}); --set augment.swap_sides=0.5 needs no width"
         )
+
+
+def _off(spec: AugmentSpec, *names: str) -> str:
+    """The settings of training that switch off those of these operations that are on."""
+    return " ".join(f"--set augment.{name}=0" for name in names if getattr(spec, name))
 
 
 def _option(field: str) -> str:

@@ -13,11 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from aclnet.datasets.spec import AclnetError, Rejection, first_of, protocols, silent
+from aclnet.datasets.registry import all_datasets
+from aclnet.datasets.spec import UNLABELLED, AclnetError, Rejection, first_of, protocols, silent
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.pipelines.prepare.preparation import batches, check_there, is_there, reading, scan
 from aclnet.pipelines.prepare.samples import clean_sequence
-from aclnet.pipelines.prepare.sides import split_masks
+from aclnet.pipelines.prepare.sides import (
+    doubts,
+    missing_sides,
+    rates_differ,
+    sizes_unknown,
+    split_masks,
+)
 from aclnet.pipelines.steps.convert import with_layout
 
 if TYPE_CHECKING:
@@ -30,11 +37,13 @@ if TYPE_CHECKING:
     from aclnet.pipelines.prepare.options import PrepareOptions
 
 _LEAST_PIXELS = 2.0
-_COLUMNS = ("label", "subject", "camera", "setup", "replication", "condition")
+_LACKS = ("empty class", "empty side", "classes")
+"""Kinds of what a part of a published dataset may lack."""
+_COLUMNS = ("label", "subject", "camera", "setup", "replication", "condition", "width")
 
 
 class Problem(NamedTuple):
-    """Something that is wrong."""
+    """Something that is wrong, or worth knowing."""
 
     kind: str
     """What it is counted under."""
@@ -60,6 +69,8 @@ class Checked:
     outside: int
     """Sound recordings that belong to a larger dataset."""
     problems: list[Problem] = field(default_factory=list)
+    remarks: list[Problem] = field(default_factory=list)
+    """What is worth knowing and not wrong, such as what a part of a published dataset lacks."""
     counts: tuple[protocols.SideCount, ...] = ()
     """Usable recordings on each side, against the published numbers."""
 
@@ -74,8 +85,11 @@ class Checked:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        problems = [problem._asdict() for problem in self.problems]
-        return asdict(self) | {"problems": problems}
+        lists = {
+            name: [problem._asdict() for problem in getattr(self, name)]
+            for name in ("problems", "remarks")
+        }
+        return asdict(self) | lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +114,7 @@ class _Batch:
     """(V,) joints that move in some recording."""
     problems: list[Problem] = field(default_factory=list)
     listed: int = 0
+    rejected: int = 0
     samples: list[tuple[str, str, bool, list[Any]]] = field(default_factory=list)
     """Id, path, whether it has scores, and values of _COLUMNS of each usable recording."""
 
@@ -122,7 +137,7 @@ def check(
     for batch in execute(_check_batch, jobs):
         found.append(batch)
         done += len(jobs[batch.number].items)
-        rejected += len(batch.problems)
+        rejected += batch.rejected
         progress("check", done, len(items), f"{rejected} rejected" if rejected else "")
     found.sort(key=lambda batch: batch.number)
     listed = sum(batch.listed for batch in found)
@@ -131,14 +146,23 @@ def check(
     checked = Checked(len(items), len(samples), listed, source.outside())
     checked.problems += [_problem(r) for r in unusable if r.kind != "listed as unusable"]
     checked.problems += [problem for batch in found for problem in batch.problems]
+    checked.problems.sort(key=lambda problem: (problem.path, problem.line or 0))
     if samples:
         columns = _columns(samples)
-        checked.problems += [
+        of_all = [
             *_of_scores(samples),
             *_of_classes(spec, columns["label"]),
             *_of_joints(spec, found),
+            *(Problem("rates", "", None, text) for text in rates_differ(source, options.fps)),
             *_of_sides(source, items, columns, [path for _, path, *_ in samples], checked),
         ]
+        if options.normalise == "default":
+            told = sizes_unknown(spec.units, columns["width"])
+            checked.remarks += [Problem("width", "", None, text) for text in told]
+        is_part = _is_part(source.spec, checked.counts)
+        for problem in of_all:
+            lacks = is_part and problem.kind in _LACKS
+            (checked.remarks if lacks else checked.problems).append(problem)
     else:
         checked.problems.append(
             Problem("nothing usable", "", None, f"{source.root}: no recording can be used")
@@ -156,6 +180,7 @@ def _check_batch(job: _Job) -> _Batch:
         if not isinstance(result, Rejection):
             wrong = list(_breaches(result, item, job.source.spec))
             if wrong:
+                batch.rejected += 1
                 text = f"the reader gives a sequence whose {'; '.join(wrong)}"
                 batch.problems.append(Problem("reader", item.path, None, text))
                 continue
@@ -165,6 +190,7 @@ def _check_batch(job: _Job) -> _Batch:
         elif result.kind == "listed as unusable":
             batch.listed += 1
         else:
+            batch.rejected += 1
             batch.problems.append(_problem(result))
     if batch.problems and job.on_disk:
         check_there(job.source)
@@ -199,7 +225,7 @@ def _breaches(sequence: SkeletonSequence, item: Item, spec: DatasetSpec) -> Iter
         yield "keypoint is not zero where nobody is present"
     if score is not None and (score.shape != keypoint.shape[:3] or score.dtype != np.float32):
         yield f"score is {score.shape} of {score.dtype}, not {keypoint.shape[:3]} of float32"
-    if not 0 <= sequence.label < len(spec.class_names):
+    if not UNLABELLED <= sequence.label < len(spec.class_names):
         yield f"label is {sequence.label}, and there are {len(spec.class_names)} classes"
 
 
@@ -242,11 +268,24 @@ def _of_scores(samples: list[tuple[str, str, bool, list[Any]]]) -> Iterator[Prob
 
 
 def _of_classes(spec: DatasetSpec, labels: NDArray[Any]) -> Iterator[Problem]:
-    occurring = set(labels.tolist())
-    for label, name in enumerate(spec.class_names):
-        if label not in occurring:
-            text = f"class {label} ({name}) has no usable recording"
-            yield Problem("empty class", "", None, text)
+    if (labels == UNLABELLED).all():
+        return
+    absent = np.setdiff1d(np.arange(len(spec.class_names)), labels)
+    if len(absent):
+        names = first_of([f"{label} ({spec.class_names[label]})" for label in absent.tolist()])
+        text = f"{len(absent)} of {len(spec.class_names)} classes have no usable recording: {names}"
+        yield Problem("empty class", "", None, text)
+
+
+def _is_part(spec: DatasetSpec, counts: tuple[protocols.SideCount, ...]) -> bool:
+    """Is this a part of a published dataset, in which some protocol has all of its sides?"""
+    known = all_datasets().get(spec.name)
+    if known is None or not known.class_names or known.class_names != spec.class_names:
+        return False
+    sides: dict[str, list[int]] = {}
+    for count in counts:
+        sides.setdefault(count.side.rpartition("/")[0], []).append(count.found)
+    return any(min(found) > 0 for found in sides.values())
 
 
 def _of_joints(spec: DatasetSpec, found: list[_Batch]) -> Iterator[Problem]:
@@ -285,24 +324,14 @@ def _of_sides(
         if count.verdict == "wrong":
             yield Problem("sides", "", None, f"not the published samples: {count}")
         if not count.found:
-            yield Problem("sides", "", None, f"{count.side} has no usable recording")
-    yield from _of_protocols(masks)
+            yield Problem("empty side", "", None, f"{count.side} has no usable recording")
+    labelled = columns["label"] != UNLABELLED
+    for text in missing_sides(masks) if labelled.any() else ():
+        yield Problem("sides", "", None, text)
+    for text in doubts(source.spec, masks, columns["label"]):
+        yield Problem("classes", "", None, text)
     if masks:
-        on_none = np.flatnonzero(~np.logical_or.reduce(list(masks.values())))
+        on_none = np.flatnonzero(labelled & ~np.logical_or.reduce(list(masks.values())))
         for row in on_none.tolist():
             text = "on no side of any protocol: it neither trains nor is tested"
             yield Problem("no side", paths[row], None, text)
-
-
-def _of_protocols(masks: dict[str, NDArray[np.bool_]]) -> Iterator[Problem]:
-    sides: dict[str, set[str]] = {}
-    for name in masks:
-        protocol, _, side = name.partition("/")
-        sides.setdefault(protocol, set()).add(side)
-    for protocol, names in sides.items():
-        for side in ("train", "test"):
-            if side not in names and not (side == "test" and names & {"gallery", "probe"}):
-                yield Problem("sides", "", None, f"protocol {protocol} has no side {side}")
-    if not sides:
-        text = "nothing tells which recordings train and which are tested"
-        yield Problem("sides", "", None, text)

@@ -17,7 +17,7 @@ import numpy as np
 from aclnet.datasets.formats import atomic, locks
 from aclnet.datasets.formats.atomic import remove, write_json
 from aclnet.datasets.formats.json_text import parse_json
-from aclnet.datasets.spec import AclnetError, DamageError, protocols, silent
+from aclnet.datasets.spec import UNLABELLED, AclnetError, DamageError, protocols, silent
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.store import Store
 from aclnet.pipelines.prepare import fragments
@@ -30,7 +30,13 @@ from aclnet.pipelines.prepare.preparation import (
     plan_hash,
     scan,
 )
-from aclnet.pipelines.prepare.sides import split_masks
+from aclnet.pipelines.prepare.sides import (
+    doubts,
+    missing_sides,
+    rates_differ,
+    sizes_unknown,
+    split_masks,
+)
 from aclnet.pipelines.steps import convert
 from aclnet.pipelines.steps.clean import step_of
 
@@ -68,6 +74,8 @@ class Report:
     """Recordings on the sides of the dataset's protocols, against the published numbers."""
     empty: tuple[str, ...] = ()
     """Sides without any sample: nothing can be trained or tested on them."""
+    doubts: tuple[str, ...] = ()
+    """What can hardly be meant: missing sides, classes that cannot be learnt."""
     outside: int = 0
     """Sound recordings that belong to a larger dataset."""
     cut: int = 0
@@ -142,12 +150,13 @@ def _sweep(out: Path, work: Path) -> None:
 
 def _check_exported(source: Source, options: PrepareOptions) -> None:
     other_layout = options.layout not in ("", source.spec.layout)
-    chosen = options.align or options.normalise != "default" or options.variants
+    changes = options.model_dump(include={"align", "variants", "persons", "fps"})
+    chosen = any(changes.values()) or options.normalise != "default"
     if source.normalisation() and (chosen or other_layout):
         raise AclnetError(
             f"{source.root} is an exported store: its sequences are taken as they are; choose "
-            "--layout, --align, --normalise and --augment where a store is prepared from raw "
-            "recordings"
+            "--layout, --persons, --fps, --align, --normalise and --augment where a store is "
+            "prepared from raw recordings"
         )
 
 
@@ -169,6 +178,7 @@ def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: 
     store = assemble(task, table, sides, rejections)
     _put_into_place(store, out, task.work)
     columns, original = table.columns, table.columns["variant"] == 0
+    in_image = task.options.normalise == "default"
     pieces = original & (columns["id"] != columns["original"])
     return Report(
         path=out,
@@ -180,6 +190,12 @@ def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: 
         newer=newer,
         counts=counts,
         empty=tuple(name for name, mask in sides.items() if not mask.any()),
+        doubts=(
+            *(missing_sides(sides) if (columns["label"] != UNLABELLED).any() else ()),
+            *rates_differ(task.source, task.options.fps),
+            *sizes_unknown(task.spec.units, columns["width"][original & in_image]),
+            *doubts(task.spec, sides, columns["label"]),
+        ),
         outside=task.source.outside(),
         cut=len(np.unique(columns["original"][pieces])),
         conversion=convert.summary(task.spec),

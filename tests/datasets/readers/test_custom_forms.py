@@ -179,10 +179,10 @@ def test_bvh_angles_become_positions():
     assert motion.hierarchy.joints == ["Hips", "Spine", "Head", "LeftUpLeg"]
     assert motion.hierarchy.parents == [0, 0, 1, 0]
     still = [[1, 0.9, 0.5], [1, 1, 0.5], [1, 1.2, 0.5], [1.08, 0.9, 0.5]]
-    np.testing.assert_allclose(motion.positions[0], still, atol=1e-9)
+    np.testing.assert_allclose(bvh.METRES * motion.positions[0], still, atol=1e-9)
     # up (y) turns to -x; the spine's own turn about x leads y to z
     turned = [[0, 0, 0], [-0.1, 0, 0], [-0.1, 0, 0.2], [0, 0.08, 0]]
-    np.testing.assert_allclose(motion.positions[1], turned, atol=1e-9)
+    np.testing.assert_allclose(bvh.METRES * motion.positions[1], turned, atol=1e-9)
 
 
 def test_bvh_rotations_are_applied_as_scipy_applies_them():
@@ -193,7 +193,7 @@ def test_bvh_rotations_are_applied_as_scipy_applies_them():
     motion = bvh.parse((BVH.split("Frames:")[0] + f"Frames: 1\nFrame Time: 1\n{line}\n").encode())
     hips, spine = (Rotation.from_euler("ZXY", a, degrees=True) for a in (angles[:3], angles[3:]))
     expected = hips.apply([0, 0.1, 0]) + (hips * spine).apply([0, 0.2, 0])
-    np.testing.assert_allclose(motion.positions[0, 2], expected, atol=1e-9)
+    np.testing.assert_allclose(bvh.METRES * motion.positions[0, 2], expected, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +214,13 @@ def test_damaged_bvh_is_told_with_its_line(old, new, said):
     with pytest.raises(DamageError) as caught:
         bvh.parse(BVH.replace(old, new).encode())
     assert said in f"{caught.value.line}: {caught.value.reason}"
+
+
+def test_units_of_bvh_can_be_told(tmp_path):
+    FORMS["custom"]["bvh"](tmp_path, Request(sequences=2, subjects=2, seed=1))
+    first = read_all(tmp_path)[1]["clip_00000"].keypoint
+    (tmp_path / "dataset.toml").write_text('layout = "kinect_v1"\nunits = "mm"\n')
+    np.testing.assert_allclose(read_all(tmp_path)[1]["clip_00000"].keypoint, first / 10, rtol=1e-5)
 
 
 def test_the_joints_of_bvh_become_a_layout_by_the_command_of_the_message(tmp_path):

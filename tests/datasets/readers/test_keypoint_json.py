@@ -50,6 +50,11 @@ def test_coco_results_are_sorted_into_frames():
     expect(parse(entries), "COCO results", {(0, 0): b, (0, 1): a, (1, 1): c}, [10, 12])
 
 
+def test_numbers_of_a_database_that_are_too_large_count_from_the_first():
+    entries = [{"image_id": n, "keypoints": person(17)} for n in (9 * 10**11, 9 * 10**11 + 4)]
+    assert parse(entries).frames.tolist() == [0, 4]
+
+
 def test_alphapose_names_images():
     a, b = person(26, 1), person(26, 2)
     entries = [
