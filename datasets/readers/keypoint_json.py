@@ -90,7 +90,7 @@ def frames_of_files(contents: Iterable[tuple[int, bytes]], asked: Asked | None =
         if tool and found and found != tool:
             raise DamageError(f"frame {number} is of {found}, others are of {tool}")
         tool = tool or found
-    return _finish(to_poses(tool, frames, asked))
+    return _in_space(to_poses(tool, frames, asked))
 
 
 def _reader_of_object(content: dict[str, Any]) -> Callable[[Any, Asked], Poses] | None:
@@ -215,8 +215,7 @@ def _of_annotation(annotation: dict[str, Any], where: str) -> Person | None:
 def mmpose(content: dict[str, Any] | list[Any], asked: Asked) -> Poses:
     """MMPose's predictions of a video, `frame_id` and `instances` with keypoints and scores.
 
-    Those of one image are a list of instances. Three coordinates are metres, as its networks that
-    lift poses into space give them.
+    Those of one image are a list of instances.
     """
     meta: object = {}
     entries: object = content
@@ -235,19 +234,17 @@ def mmpose(content: dict[str, Any] | list[Any], asked: Asked) -> Poses:
             raise DamageError(f"{where}: `frame_id` is no number of a frame of its own")
         instances = list_of(entry, "instances", where)
         frames[number] = _present(_of_mmpose(instance, where) for instance in instances)
-    poses = _finish(to_poses("MMPose", frames, asked))
+    poses = _in_space(to_poses("MMPose", frames, asked))
     name = meta.get("dataset_name") if isinstance(meta, dict) else None
     return poses._replace(layout="h36m") if name == "h36m" else poses
 
 
-def _finish(poses: Poses) -> Poses:
-    """With the units and layout that follow from the tool and the number of coordinates."""
-    if poses.tool == "Ultralytics YOLO":
+def _in_space(poses: Poses) -> Poses:
+    """With layout and units of MMPose's networks that lift poses into space."""
+    if poses.tool != "MMPose" or poses.keypoint.shape[-1] != 3:
         return poses
-    if poses.tool == "MMPose" and poses.keypoint.shape[-1] == 3:
-        layout = "h36m" if poses.keypoint.shape[2] == 17 else poses.layout
-        return poses._replace(layout=layout, units="m")
-    return poses
+    layout = "h36m" if poses.keypoint.shape[2] == 17 else poses.layout
+    return poses._replace(layout=layout, units="m")
 
 
 def _of_mmpose(instance: object, where: str) -> Person | None:

@@ -119,6 +119,30 @@ def test_02_identities_of_alphapose(tmp_path, stored, track):
     assert paths == [[200 + 20 * t for t in range(11)], [400 - 20 * t for t in range(11)]]
 
 
+def test_02_identities_and_scores_of_detections_go_together(tmp_path, stored):
+    """A person whose detections are unsure is gone; the other one keeps the row."""
+    entries = crossing(lambda t: [1, 2] if t % 2 else [2, 1])
+    for entry in entries:
+        entry["score"] = 2.0 if entry["idx"] == 1 else 0.1
+    store = stored(folder(tmp_path, {"a.json": entries, "b.json": entries}), "--box-thr", 0.5)
+    assert len(store.sequence("a").keypoint) == 1
+    assert middle(store, "a") == [200 + 20 * t for t in range(11)]
+
+
+def test_02_a_row_may_be_one_identified_person_of_a_file(tmp_path, stored):
+    """`person` counts those whom the file identifies; `start` and `end` cut their frames."""
+    entries = crossing(lambda t: [1, 2] if t % 2 else [2, 1])
+    (tmp_path / "all.json").write_text(json.dumps(entries))
+    (tmp_path / "index.csv").write_text(
+        "id,file,label,person,start,end,split\n"
+        "a,all.json,x,0,2,4,train\nb,all.json,y,1,2,4,test\nc,all.json,y,1,5,,test\n"
+    )
+    store = stored(tmp_path)
+    found = sorted(middle(store, name) for name in "ab")
+    assert found == [[240, 260, 280], [360, 340, 320]]
+    assert store.sequence("c").frame_index.tolist() == [5, 6, 7, 8, 9, 10]
+
+
 def test_02_identities_can_be_ignored(tmp_path, stored):
     swapping = crossing(lambda t: [1, 2] if t % 2 else [2, 1])
     raw = folder(tmp_path, {"a.json": swapping, "b.json": swapping}, toml="identities = false")
