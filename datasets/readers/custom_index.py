@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aclnet.datasets.formats.files import folder_of, read_file, walk_files
+from aclnet.datasets.formats.sheet import sheet_to_csv
 from aclnet.datasets.readers.custom_pattern import table_of_paths
 from aclnet.datasets.spec import UNLABELLED, AclnetError, DamageError, Rejection
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from aclnet.datasets.spec import Kind, Units
 
 INDEX, FACTS, CLASSES = "index.csv", "dataset.toml", "classes.txt"
+INDEXES = (INDEX, "index.xlsx")
+"""Names of the table; the first counts where both are there."""
 REQUIRED = ("id", "file", "label")
 NUMBERS = ("subject", "camera", "setup", "replication", "width", "height")
 """Columns of whole numbers."""
@@ -139,7 +142,7 @@ def load_folder(root: Path, pattern: str = "") -> Folder:
     """
     files = dict(walk_files(root))
     index = _find_index(root, files)
-    place = index.removesuffix(INDEX)
+    place = index[: index.rfind("/") + 1]
     facts = _facts(root, place, files)
     pattern = pattern or facts.pattern
     table, strange = _table(root, index, pattern, set(files) - {facts.layout})
@@ -181,10 +184,10 @@ def load_folder(root: Path, pattern: str = "") -> Folder:
 def _find_index(root: Path, files: dict[str, int]) -> str:
     """Path of the index that lies least deep; in a folder, at its top; empty where none is."""
     found = sorted(
-        (path for path in files if PurePosixPath(path).name == INDEX),
+        (path for path in files if PurePosixPath(path).name in INDEXES),
         key=lambda path: (path.count("/"), path),
     )
-    if found and (found[0] == INDEX or not root.is_dir()):
+    if found and (found[0] in INDEXES or not root.is_dir()):
         return found[0]
     return ""
 
@@ -199,6 +202,8 @@ def _table(root: Path, index: str, pattern: str, files: set[str]) -> tuple[str, 
             f"{root} has {INDEX}, and the pattern {pattern!r} stands for one; "
             "leave the pattern out, or move the index away"
         )
+    if index.endswith(INDEXES[1]):
+        return _sheet(root, index), []
     if index:
         return _text(root, index), []
     if pattern:
@@ -237,6 +242,14 @@ def _text(root: Path, path: str) -> str:
         raise AclnetError(f"{folder_of(root) / path} {damage.reason}") from None
     except UnicodeDecodeError as error:
         raise AclnetError(f"{folder_of(root) / path} is not UTF-8 text: {error}") from None
+
+
+def _sheet(root: Path, path: str) -> str:
+    """Text of an index that is an Excel file."""
+    try:
+        return sheet_to_csv(read_file(root, path, _MAX_BYTES))
+    except (DamageError, AclnetError) as error:
+        raise AclnetError(f"{folder_of(root) / path}: {error}") from None
 
 
 def _facts(root: Path, place: str, files: dict[str, int]) -> Facts:

@@ -138,6 +138,35 @@ def test_rows_that_are_wrong_are_rejected_each_with_its_line(tmp_path):
     ]
 
 
+def test_an_index_may_be_an_excel_file(tmp_path):
+    """Numbers come back as they are seen, and wrong rows are told by the lines of the sheet."""
+    openpyxl = pytest.importorskip("openpyxl")
+    workbook = openpyxl.Workbook()
+    for row in [
+        ["id", "file", "label", "subject", "split"],
+        ["one", "a.npy", "walk, fast", 3, "train"],
+        [],
+        ["two", "b.npy", 7, 4.0, "tset"],
+        ["three", "c.npy", 7, None, "test"],
+    ]:
+        workbook.active.append(row)
+    workbook.save(tmp_path / "index.xlsx")
+    for name in "abc":
+        np.save(tmp_path / f"{name}.npy", some()[0])
+    (tmp_path / "dataset.toml").write_text(FACTS)
+    source = open_raw(get_dataset("custom"), tmp_path)
+    items, rejections = source.scan()
+    assert [item.sample_id for item in items] == ["one", "three"]
+    assert [(r.path, r.line) for r in rejections] == [("index.xlsx", 4)]
+    assert source.spec.class_names == ("7", "walk, fast")
+    assert source.read(items[0]).subject == 3
+    assert source.splits() == {"train": ["one"], "test": ["three"]}
+    for content in (b"", b"PK", (tmp_path / "index.xlsx").read_bytes()[:900]):
+        (tmp_path / "index.xlsx").write_bytes(content)
+        with pytest.raises(AclnetError, match=r"index\.xlsx: no Excel file that can be read"):
+            open_raw(get_dataset("custom"), tmp_path)
+
+
 def test_a_recording_may_be_on_two_sides(tmp_path):
     index = "id,file,label,split\na,a.npy,ann,Train+Gallery\nb,b.npy,ann,probe\nc,c.npy,bo,train\n"
     source, _, rejections = indexed(tmp_path, index)
