@@ -9,8 +9,15 @@ import numpy as np
 
 from aclnet.datasets.formats.files import read_file
 from aclnet.datasets.formats.npy import parse_npy, parse_npz
-from aclnet.datasets.readers import bvh, keypoint_json, ntu, pose_table, yolo_text
-from aclnet.datasets.readers.custom_index import FACTS, FRAME_FILES, SUFFIXES, columns_of, stored
+from aclnet.datasets.readers import bvh, c3d, keypoint_json, ntu, pose_table, yolo_text
+from aclnet.datasets.readers.custom_index import (
+    FACTS,
+    FRAME_FILES,
+    METRES,
+    SUFFIXES,
+    columns_of,
+    stored,
+)
 from aclnet.datasets.readers.image_names import frame_numbers
 from aclnet.datasets.readers.poses import MAX_NUMBERS, MAX_PERSONS, Asked
 from aclnet.datasets.spec import DamageError
@@ -92,6 +99,8 @@ def read_recording(
         return Recording(table.values, table.frames, identities=who, first_line=table.first_line)
     if suffix == ".skeleton":
         return _bodies(data)
+    if suffix == ".c3d":
+        return _markers(data, layout, facts.units)
     if suffix == ".bvh":
         return _motion(data, layout, scaled=facts.units is None)
     raise DamageError(f"recordings are {', '.join(SUFFIXES)}, or folders of frames")
@@ -177,16 +186,32 @@ def _motion(data: bytes, layout: Layout | None, *, scaled: bool) -> Recording:
     scaled: in metres, taking the file's unit for a centimetre; else as they are.
     """
     motion = bvh.parse(data)
-    joints = motion.hierarchy.joints
-    chosen = list(range(len(joints)))
-    if layout is not None and {*layout.joints} <= {*joints}:
-        chosen = [joints.index(joint) for joint in layout.joints]
+    chosen = _chosen(motion.hierarchy.joints, layout)
     return Recording(
         motion.positions[None][:, :, chosen] * (bvh.METRES if scaled else 1),
         np.arange(len(motion.positions), dtype=np.int32),
         units="m" if scaled else None,
         named=True,
     )
+
+
+def _markers(data: bytes, layout: Layout | None, units: str | None) -> Recording:
+    """Markers of motion capture, in metres where the file says its unit and nobody else does."""
+    found = c3d.parse(data)
+    scale = METRES.get(found.units) if units is None else None
+    chosen = _chosen(found.labels, layout)
+    return Recording(
+        found.positions[None][:, :, chosen] * (scale or 1),
+        np.arange(len(found.positions), dtype=np.int32),
+        units="m" if scale else None,
+    )
+
+
+def _chosen(names: list[str], layout: Layout | None) -> list[int]:
+    """Places of the joints that the layout names, where all of them are there; else all."""
+    if layout is not None and {*layout.joints} <= {*names}:
+        return [names.index(joint) for joint in layout.joints]
+    return [*range(len(names))]
 
 
 def _of_tool(poses: Poses) -> Recording:

@@ -40,7 +40,7 @@ NUMBERS = ("subject", "camera", "setup", "replication", "width", "height")
 COLUMNS = (*REQUIRED, *NUMBERS, "condition", "split", "images", "start", "end", "person", "fps")
 _UNKNOWN = UNLABELLED - 1
 SIDES = ("train", "val", "test", "gallery", "probe")
-SUFFIXES = (".npy", ".npz", ".csv", ".json", ".skeleton", ".bvh")
+SUFFIXES = (".npy", ".npz", ".csv", ".json", ".skeleton", ".bvh", ".c3d")
 """Of recordings."""
 FRAME_FILES = ("_keypoints.json", ".json", ".txt")
 """Ends of the names of frames' files in a folder, which has those of the first that is there:

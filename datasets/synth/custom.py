@@ -212,6 +212,7 @@ FORMS: dict[str, dict[str, Generate]] = {
         "smpl": _form(".npy", looks.measured_as("smpl24"), _array, f'layout = "smpl24"\n{_METRES}'),
         "long-csv": _form(".csv", looks.depth_v1, pose_files.long_csv, 'layout = "kinect_v1"\n'),
         "bvh": _form(".bvh", looks.depth_v1, pose_files.bvh, 'layout = "kinect_v1"\n'),
+        "c3d": _form(".c3d", looks.depth_v1, pose_files.c3d, 'layout = "kinect_v1"\n'),
         "pyskl": _pickle,
         "ctr-npz": _arrays,
     }

@@ -7,6 +7,7 @@ coordinate is the confidence where the tool has one.
 from __future__ import annotations
 
 import json
+import struct
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -201,6 +202,37 @@ def bvh(values: FloatArray) -> bytes:
             row += [*position.tolist(), 0.0, 0.0, 0.0]
         lines.append(" ".join(f"{value:.4f}" for value in row))
     return ("\n".join(lines) + "\n").encode()
+
+
+def c3d(values: FloatArray) -> bytes:
+    """Markers of motion capture, called as Kinect's joints, in millimetres."""
+    frames, points = values.shape[:2]
+    labels = [name.ljust(16).encode() for name in get_layout("kinect_v1").joints[:points]]
+
+    def entry(name: bytes, group: int, content: bytes) -> bytes:
+        head = struct.pack("<bb", len(name), group) + name
+        return head + struct.pack("<H", 2 + len(content)) + content
+
+    def text(name: bytes, shape: tuple[int, ...], content: bytes) -> bytes:
+        head = struct.pack(f"<bB{len(shape)}B", -1, len(shape), *shape)
+        return entry(name, 1, head + content + b"\0")
+
+    def number(name: bytes, form: str, value: float) -> bytes:
+        kind = {"<h": 2, "<f": 4}[form]
+        return entry(name, 1, struct.pack("<bB", kind, 0) + struct.pack(form, value) + b"\0")
+
+    section = entry(b"POINT", -1, b"\0")
+    section += number(b"USED", "<h", points) + number(b"FRAMES", "<h", frames)
+    section += number(b"SCALE", "<f", -1.0) + number(b"RATE", "<f", 30.0)
+    section += number(b"DATA_START", "<h", 4)
+    section += text(b"LABELS", (16, points), b"".join(labels)) + text(b"UNITS", (2,), b"mm")
+    section = b"\0\0\0T" + section + b"\0\0"
+    blocks = 2
+    section = section[:2] + bytes([blocks]) + section[3:]
+    header = struct.pack("<BBHHHHHfH", 2, 0x50, points, 0, 1, frames, 0, -1.0, 2 + blocks)
+    known = np.isfinite(values).all(axis=-1, keepdims=True)
+    found = np.concatenate([1000 * values, np.where(known, 0, np.nan)], axis=-1).astype("<f4")
+    return header.ljust(512, b"\0") + section.ljust(512 * blocks, b"\0") + found.tobytes()
 
 
 def landmarks(values: FloatArray) -> bytes:

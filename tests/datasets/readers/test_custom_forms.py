@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from aclnet.datasets.readers import bvh, yolo_text
+from aclnet.datasets.readers import bvh, c3d, yolo_text
 from aclnet.datasets.readers.poses import Asked
 from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec import AclnetError, DamageError, Rejection, SkeletonSequence
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.synth import Request, looks
+from aclnet.datasets.synth import Request, looks, pose_files
 from aclnet.datasets.synth.custom import FORMS, _clips, _recorded
 
 LOOKS = {
@@ -30,13 +31,14 @@ LOOKS = {
     "smpl": ("smpl24", "m", looks.measured_as("smpl24")),
     "long-csv": ("kinect_v1", "m", looks.depth_v1),
     "bvh": ("kinect_v1", "m", looks.depth_v1),
+    "c3d": ("kinect_v1", "m", looks.depth_v1),
     "pyskl": ("coco", "px", looks.video),
     "ctr-npz": ("nturgb+d", "m", looks.depth),
 }
 MOVEMENT_NAMES = {0: "drink water", 4: "clapping", 5: "reading"}
-SUFFIXES = {"bvh": ".bvh", "long-csv": ".csv", "h36m": ".npy", "smpl": ".npy"}
+SUFFIXES = {"bvh": ".bvh", "c3d": ".c3d", "long-csv": ".csv", "h36m": ".npy", "smpl": ".npy"}
 FOLDERS = ("mmpose-images", "yolo", "pyskl", "ctr-npz")
-NO_DAMAGE = {"yolo": ("empty",), "long-csv": ("joint count",)}
+NO_DAMAGE = {"yolo": ("empty",), "long-csv": ("joint count",), "c3d": ("not finite",)}
 """Damage that is none: nobody in a frame, a joint that is missing."""
 
 
@@ -229,6 +231,51 @@ def test_the_joints_of_bvh_become_a_layout_by_the_command_of_the_message(tmp_pat
     with pytest.raises(AclnetError) as caught:
         open_raw(get_dataset("custom"), tmp_path)
     assert f"`aclnet layouts {tmp_path / 'a.bvh'} --json > mine.json`" in str(caught.value)
+
+
+# C3D
+
+
+def c3d_of(values: np.ndarray, **changed: int) -> bytes:
+    """A file of integers, as older software writes it, with two analogue channels."""
+    frames, points = values.shape[:2]
+    data = bytearray(pose_files.c3d(values[:1, :, :3]))
+    blocks = data[514]
+    struct.pack_into("<HHHH", data, 2, points, 2, 11, 10 + frames)
+    struct.pack_into("<f", data, 12, 0.5)
+    words = np.concatenate([values.reshape(frames, -1), np.full((frames, 2), 77)], axis=1)
+    for place, byte in changed.items():
+        data[int(place[1:])] = byte
+    return bytes(data[: 512 * (1 + blocks)]) + words.astype("<i2").tobytes()
+
+
+def test_c3d_of_integers_with_missing_markers():
+    values = np.random.default_rng(0).integers(-900, 900, (3, 5, 4))
+    values[..., 3] = 0
+    values[1, 2, 3] = -1
+    found = c3d.parse(c3d_of(values))
+    assert found.labels == list(get_layout("kinect_v1").joints[:5])
+    assert found.units == "mm"
+    expected = 0.5 * values[..., :3]
+    expected[1, 2] = np.nan
+    np.testing.assert_array_equal(found.positions, expected)
+
+
+@pytest.mark.parametrize(
+    ("place", "byte", "said"),
+    [
+        ("b1", 0, "no C3D file"),
+        ("b515", 85, "not written by a PC"),
+        ("b0", 99, "the parameters lie outside the file"),
+        ("b3", 1, "the file ends before its 3 frames of 261 markers"),
+        ("b2", 9, "the file ends before its 3 frames of 9 markers"),
+    ],
+)
+def test_damaged_c3d_is_refused(place, byte, said):
+    data = c3d_of(np.zeros((3, 5, 4), np.int64), **{place: byte})
+    with pytest.raises(DamageError) as caught:
+        c3d.parse(data)
+    assert said in caught.value.reason
 
 
 # Ultralytics
