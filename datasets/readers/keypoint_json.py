@@ -1,8 +1,8 @@
 """JSON of tools that find poses, told apart by its content.
 
-`parse` reads a file that holds a recording, `frame` one that holds a frame: of OpenPose, and of
-MMPose and Ultralytics on folders of images. Each tool has a function. MediaPipe, whose landmarks
-are dumped in many ways, has a module of its own.
+`parse` reads a file that holds a recording, `frames_of_files` files of one frame each: OpenPose's, and
+those of MMPose and Ultralytics for images. Each tool has a function. MediaPipe, whose landmarks are
+dumped in many ways, has a module of its own.
 """
 
 from __future__ import annotations
