@@ -791,7 +791,7 @@ def test_recordings_of_several_rates_are_told_or_brought_to_one(tmp_path, prepar
     rows = "a,day.npy,sit,0,19,30,\nb,day.npy,sit,20,39,15,\nc,numbers.csv,rest,,,60,\n"
     source, _, _ = parts(tmp_path / "raw", rows)
     assert source.rates() == (15, 30, 60)
-    said = "recordings have 15 and 30 and 60 frames a second (column fps)"
+    said = "recordings have 15, 30 and 60 frames a second (column fps)"
     plain = prepare_raw(tmp_path / "raw", tmp_path / "plain.zarr", dataset="custom")
     assert any(doubt.startswith(said) for doubt in plain.doubts)
     report = prepare_raw(tmp_path / "raw", tmp_path / "s.zarr", dataset="custom", fps=15)
