@@ -129,10 +129,16 @@ def load_folder(root: Path, pattern: str = "") -> Folder:
     """
     files = dict(walk_files(root))
     index = _find_index(root, files)
-    place = index.removesuffix(INDEX)
+    top = "" if root.is_dir() else f"{root.name}/"
+    place = index.removesuffix(INDEX) if index else top
     facts = _facts(root, place, files)
     pattern = pattern or facts.pattern
-    table, strange = _table(root, index, pattern, set(files) - {facts.layout})
+    strange: list[str] = []
+    if index or not pattern:
+        table = _written(root, index, pattern, files)
+    else:
+        paths = _recordings(set(files) - {place + facts.layout})
+        table, strange = table_of_paths(pattern, paths, place)
     rejections: list[Rejection] = []
     named: set[str] = set()
     labelled = list(_rows(root, index, table, named, rejections))
@@ -176,20 +182,15 @@ def _find_index(root: Path, files: dict[str, int]) -> str:
     return ""
 
 
-def _table(root: Path, index: str, pattern: str, files: set[str]) -> tuple[str, list[str]]:
-    """Text of the index, written or made of paths, and paths of recordings that are not in it.
-
-    Those are told only where the index is made of paths. AclnetError where there is none.
-    """
+def _written(root: Path, index: str, pattern: str, files: dict[str, int]) -> str:
+    """Text of the index; AclnetError where there is none, or a pattern as well."""
     if index and pattern:
         raise AclnetError(
             f"{root} has {INDEX}, and the pattern {pattern!r} stands for one; "
             "leave the pattern out, or move the index away"
         )
     if index:
-        return _text(root, index), []
-    if pattern:
-        return table_of_paths(pattern, _recordings(files))
+        return _text(root, index)
     example = next((p for p in sorted(files) if p.lower().endswith(SUFFIXES)), "walk_01.npy")
     raise AclnetError(
         f"{root} has no {INDEX}, the table that says what each recording shows; write one with the "

@@ -950,6 +950,20 @@ def test_folders_tell_side_and_class(tmp_path):
     ]
 
 
+def test_an_archive_has_names_too(tmp_path):
+    """Whatever the archive is called is no part of the names in it."""
+    facts = FACTS + 'pattern = "{split}/{label}/{id}"'
+    named(tmp_path / "in", "", "train/walk/1.npy", "test/run/2.npy", facts=facts)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for path in (tmp_path / "in").rglob("*.*"):
+            archive.write(path, path.relative_to(tmp_path / "in"))
+    source = open_raw(get_dataset("custom"), tmp_path / "all.zip")
+    items, rejections = source.scan()
+    assert not rejections
+    assert source.splits() == {"train": ["1"], "test": ["2"]}
+    assert all(isinstance(source.read(item), SkeletonSequence) for item in items)
+
+
 def test_folders_of_openpose_have_names_too(tmp_path, folders):
     shutil.copytree(folders["openpose"] / "clip_00000", tmp_path / "walk_3")
     source = open_raw(replace(get_dataset("custom"), pattern="{label}_{subject}"), tmp_path)
