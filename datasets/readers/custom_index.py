@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aclnet.datasets.formats.files import folder_of, read_file, walk_files
 from aclnet.datasets.readers.custom_pattern import table_of_paths
@@ -63,8 +63,9 @@ class Facts(BaseModel):
     units: Literal["m", "cm", "mm", "px"] | None = None
     columns: str = ""
     """Of `.csv` recordings, those that are coordinates, as a slice: `0:54`."""
-    pattern: str = ""
-    """Of the recordings' paths, where there is no index, see `table_of_paths`."""
+    pattern: str = Field(default="", repr=False)
+    """Of the recordings' paths, where there is no index, see `table_of_paths`; the table that is
+    made of it is in the stamp."""
 
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
@@ -166,6 +167,8 @@ def load_folder(root: Path, pattern: str = "") -> Folder:
         if path.startswith(place) and (path.lower().endswith(SUFFIXES) or not index)
     ]
     stamp = hashlib.sha256(repr((table, facts, names, sorted(sizes.items()))).encode())
+    if any(row.part != Part() for row in sound.values()):
+        stamp.update(b"parts")  # stores of the time when these columns were ignored are others
     if facts.layout.endswith(".json"):
         stamp.update(_text(root, place + facts.layout).encode())
     return Folder(sound, sizes, frame_files, rejections, names, facts, place, stamp.hexdigest())
