@@ -43,7 +43,8 @@ _SHOWN = 20
 @click.option(
     "--pattern",
     default="",
-    help="Names of your own recordings instead of index.csv, as {subject}_{view}_{run}.",
+    help="Pattern of recording paths, used instead of index.csv: for example "
+    "{subject}_{view}_{run}, or {split}/{label}/{id}.",
 )
 @click.option("--layout", default="", help="Joint layout of the store. [default: the dataset's]")
 @click.option(
@@ -52,12 +53,12 @@ _SHOWN = 20
 @click.option(
     "--persons",
     type=click.IntRange(1),
-    help="Persons of a recording that are kept, the surest ones. [default: the dataset's]",
+    help="Number of persons to keep per recording, by confidence. [default: the dataset's]",
 )
 @click.option(
     "--fps",
     type=click.FloatRange(0, min_open=True),
-    help="Resample recordings to this frame rate; their own is in the column fps. [default: no]",
+    help="Frame rate to resample to, from the rates in the column fps. [default: as recorded]",
 )
 @click.option(
     "--box-thr", type=click.FloatRange(0, 1), default=0.0, help="Least score of a detected person."

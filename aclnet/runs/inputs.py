@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store import keyed_random
 from aclnet.pipelines.inputs.augment import AugmentSpec, augment
 from aclnet.pipelines.inputs.features import make_features, needs_following
@@ -113,6 +114,12 @@ class MakeInputs:
         self.score = uses_score(store, data)
         self._motion = data.motion
         self._width = image_width(store)
+        if flipped and store.coordinates == 2 and self._width is None:
+            raise AclnetError(
+                f"{store.path}: mirror images of pixels need the width of the image, and not all "
+                "samples tell it; leave them out (--set retrieval.flip=false, or --no-flip of "
+                "evaluate)"
+            )
         self._origin = camera_origin(store) if corruption else None
         self._recording = keyed_random.sample_keys(store.column("original"))
 

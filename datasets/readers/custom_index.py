@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aclnet.datasets.formats.files import folder_of, read_file, walk_files
 from aclnet.datasets.formats.sheet import sheet_to_csv
@@ -67,10 +67,11 @@ class Facts(BaseModel):
     units: Literal["m", "cm", "mm", "px"] | None = None
     columns: str = ""
     """Of `.csv` recordings, those that are coordinates, as a slice: `0:54`."""
-    identities: bool = True
-    """Take who is who from files that say it."""
-    pattern: str = ""
-    """Of the recordings' paths, where there is no index, see `table_of_paths`."""
+    identities: bool = Field(default=True, repr=False)
+    """Take who is who from files that say it; in the stamp where they are ignored."""
+    pattern: str = Field(default="", repr=False)
+    """Of the recordings' paths, where there is no index, see `table_of_paths`; the table that is
+    made of it is in the stamp."""
 
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
@@ -142,10 +143,16 @@ def load_folder(root: Path, pattern: str = "") -> Folder:
     """
     files = dict(walk_files(root))
     index = _find_index(root, files)
-    place = index[: index.rfind("/") + 1]
+    top = "" if root.is_dir() else f"{root.name}/"
+    place = index[: index.rfind("/") + 1] if index else top
     facts = _facts(root, place, files)
     pattern = pattern or facts.pattern
-    table, strange = _table(root, index, pattern, set(files) - {facts.layout})
+    strange: list[str] = []
+    if index or not pattern:
+        table = _written(root, index, pattern, files)
+    else:
+        paths = _recordings(set(files) - {place + facts.layout})
+        table, strange = table_of_paths(pattern, paths, place)
     rejections: list[Rejection] = []
     named: set[str] = set()
     labelled = list(_rows(root, index, table, named, rejections))
@@ -176,6 +183,10 @@ def load_folder(root: Path, pattern: str = "") -> Folder:
         if path.startswith(place) and (path.lower().endswith(SUFFIXES) or not index)
     ]
     stamp = hashlib.sha256(repr((table, facts, names, sorted(sizes.items()))).encode())
+    if any(row.part != Part() for row in sound.values()):
+        stamp.update(b"parts")  # stores of the time when these columns were ignored are others
+    if not facts.identities:
+        stamp.update(b"identities ignored")
     if facts.layout.endswith(".json"):
         stamp.update(_text(root, place + facts.layout).encode())
     return Folder(sound, sizes, frame_files, rejections, names, facts, place, stamp.hexdigest())
@@ -192,22 +203,17 @@ def _find_index(root: Path, files: dict[str, int]) -> str:
     return ""
 
 
-def _table(root: Path, index: str, pattern: str, files: set[str]) -> tuple[str, list[str]]:
-    """Text of the index, written or made of paths, and paths of recordings that are not in it.
-
-    Those are told only where the index is made of paths. AclnetError where there is none.
-    """
+def _written(root: Path, index: str, pattern: str, files: dict[str, int]) -> str:
+    """Text of the index; AclnetError where there is none, or a pattern as well."""
     if index and pattern:
         raise AclnetError(
             f"{root} has {INDEX}, and the pattern {pattern!r} stands for one; "
             "leave the pattern out, or move the index away"
         )
     if index.endswith(INDEXES[1]):
-        return _sheet(root, index), []
+        return _sheet(root, index)
     if index:
-        return _text(root, index), []
-    if pattern:
-        return table_of_paths(pattern, _recordings(files))
+        return _text(root, index)
     example = next((p for p in sorted(files) if p.lower().endswith(SUFFIXES)), "walk_01.npy")
     raise AclnetError(
         f"{root} has no {INDEX}, the table that says what each recording shows; write one with the "

@@ -17,14 +17,14 @@ ALIASES = {"view": "camera", "run": "replication", "cond": "condition"}
 _FIELD = re.compile(r"\{(\w+)\}")
 
 
-def table_of_paths(pattern: str, paths: Iterable[str]) -> tuple[str, list[str]]:
+def table_of_paths(pattern: str, paths: Iterable[str], place: str) -> tuple[str, list[str]]:
     """The text of an index of the recordings whose paths match, and the paths that do not.
 
     Args:
         pattern: text with fields, as `{subject}_{view}`. A field is a column of the index, and any
             other name is skipped. With a slash it is the whole path without the suffix, else the
             name of the file or folder. People are the classes where there is no `{label}`.
-        paths: recordings, relative to the folder.
+        paths: recordings, each of them below `place`, the part of the path that tells nothing.
 
     Raises AclnetError where the pattern is none, or has no field that tells classes.
     """
@@ -42,7 +42,7 @@ def table_of_paths(pattern: str, paths: Iterable[str]) -> tuple[str, list[str]]:
     table.writerow(["id", "file", "label", *others])
     strange = []
     for path in paths:
-        stem = re.sub(r"\.\w+$", "", path)
+        stem = re.sub(r"\.\w+$", "", path.removeprefix(place))
         match = shape.fullmatch(stem if "/" in pattern else stem.rpartition("/")[2])
         if match is None:
             strange.append(path)

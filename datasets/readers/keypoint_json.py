@@ -1,7 +1,7 @@
 """JSON of tools that find poses, told apart by its content.
 
-`parse` reads a file that holds a recording, `frames_of_files` files of one frame each: OpenPose's, and
-those of MMPose and Ultralytics for images. Each tool has a function. MediaPipe, whose landmarks are
+`parse` reads a file that holds a recording, `frames_of_files` files of a frame each: of OpenPose,
+and of MMPose and Ultralytics for images. Each tool has a function. MediaPipe, whose landmarks are
 dumped in many ways, has a module of its own.
 """
 

@@ -26,6 +26,7 @@ from aclnet.pipelines.prepare.sides import (
     split_masks,
 )
 from aclnet.pipelines.steps.convert import with_layout
+from aclnet.pipelines.steps.resample import GAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -115,6 +116,8 @@ class _Batch:
     problems: list[Problem] = field(default_factory=list)
     listed: int = 0
     rejected: int = 0
+    gaps: list[tuple[int, str]] = field(default_factory=list)
+    """Missing frames in the longest gap of each recording that has one, and its path."""
     samples: list[tuple[str, str, bool, list[Any]]] = field(default_factory=list)
     """Id, path, whether it has scores, and values of _COLUMNS of each usable recording."""
 
@@ -159,6 +162,7 @@ def check(
         if options.normalise == "default":
             told = sizes_unknown(spec.units, columns["width"])
             checked.remarks += [Problem("width", "", None, text) for text in told]
+        checked.remarks += _of_gaps(found)
         is_part = _is_part(source.spec, checked.counts)
         for problem in of_all:
             lacks = is_part and problem.kind in _LACKS
@@ -237,6 +241,9 @@ def _look_at(sequence: SkeletonSequence, item: Item, spec: DatasetSpec, batch: _
         batch.seen |= (there != 0).any(axis=(0, 2))
         moved |= (there[1:] != there[:-1]).any(axis=(0, 2))
     batch.moved |= moved
+    steps = np.diff(sequence.frame_index[sequence.present.any(axis=0)])
+    if len(steps) and steps.max() >= GAP * np.median(steps):
+        batch.gaps.append((int(steps.max()) - 1, item.path))
     frames = int(sequence.present.any(axis=0).sum())
     largest = float(np.abs(sequence.keypoint).max())
 
@@ -288,6 +295,33 @@ def _is_part(spec: DatasetSpec, counts: tuple[protocols.SideCount, ...]) -> bool
     return any(min(found) > 0 for found in sides.values())
 
 
+def _shared_subjects(
+    spec: DatasetSpec, masks: dict[str, NDArray[np.bool_]], subjects: NDArray[np.int64]
+) -> Iterator[str]:
+    """Sentences on sides of one's own that share subjects, which makes tests easier."""
+    published = {protocol.name for protocol in spec.protocols}
+    for name, test in masks.items():
+        protocol, _, side = name.rpartition("/")
+        train = masks.get(f"{protocol}/train")
+        if side == "test" and train is not None and protocol not in published:
+            both = np.intersect1d(subjects[train], subjects[test])
+            both = both[both >= 0]
+            if len(both):
+                said = first_of(list(map(str, both.tolist())))
+                yield f"protocol {protocol}: subjects that train and are tested: {said}"
+
+
+def _of_gaps(found: list[_Batch]) -> Iterator[Problem]:
+    gaps = [gap for batch in found for gap in batch.gaps]
+    if gaps:
+        longest, path = max(gaps)
+        text = (
+            f"recordings with gaps in the numbers of their frames: {len(gaps)}, the longest gap of "
+            f"{longest} frames in {path}; data.motion=timed divides motion by the frames that pass"
+        )
+        yield Problem("gaps", "", None, text)
+
+
 def _of_joints(spec: DatasetSpec, found: list[_Batch]) -> Iterator[Problem]:
     seen = np.logical_or.reduce([batch.seen for batch in found])
     moved = np.logical_or.reduce([batch.moved for batch in found])
@@ -328,6 +362,8 @@ def _of_sides(
     labelled = columns["label"] != UNLABELLED
     for text in missing_sides(masks) if labelled.any() else ():
         yield Problem("sides", "", None, text)
+    for text in _shared_subjects(source.spec, masks, columns["subject"]):
+        checked.remarks.append(Problem("subjects", "", None, text))
     for text in doubts(source.spec, masks, columns["label"]):
         yield Problem("classes", "", None, text)
     if masks:

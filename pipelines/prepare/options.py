@@ -28,7 +28,7 @@ class PrepareOptions(BaseModel):
     track: bool = False
     """Join the persons of a source that does not (`Source.tracked`) from frame to frame."""
     persons: int | None = Field(default=None, ge=1)
-    """Persons of a recording that are kept, the surest ones; None: all that the dataset keeps."""
+    """Number of persons to keep per recording, by confidence; None: all that the dataset keeps."""
     fps: float | None = Field(default=None, gt=0, le=10_000)
     """Frames a second that all recordings are brought to; None: frames as they are."""
     box_thr: float = Field(default=0.0, ge=0, le=1)

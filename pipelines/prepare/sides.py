@@ -57,7 +57,7 @@ def rates_differ(source: Source, fps: float | None) -> Iterator[str]:
     """A sentence where recordings of several frame rates are taken as if they had one."""
     rates = source.rates()
     if fps is None and len(rates) > 1:
-        told = " and ".join(f"{rate:g}" for rate in rates)
+        told = ", ".join(f"{rate:g}" for rate in rates[:-1]) + f" and {rates[-1]:g}"
         yield (
             f"recordings have {told} frames a second (column fps), and a network sees them as if "
             f"they had one rate; --fps {min(rates):g} brings them to one"

@@ -166,12 +166,11 @@ def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: 
     _make_fragments(task, items)
     items.clear()  # the fragments have them now: memory shall not hold them twice
     table = fragments.load_table(task.work)
-    rejections = [*unusable, *table.rejections]
+    rejections = sorted([*unusable, *table.rejections], key=lambda r: (r.path, r.line or 0))
     if not table.size:
         remove(task.work)  # the next try shall read the files again
         raise AclnetError(
-            f"{task.source.root}: none of {count} recordings is usable. "
-            f"The first: {table.rejections[0]}"
+            f"{task.source.root}: none of {count} recordings is usable. The first: {rejections[0]}"
         )
     sides = split_masks(task.source, table.columns)
     counts = _check_counts(task, table.columns, sides)

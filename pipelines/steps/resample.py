@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from aclnet.datasets.spec import SkeletonSequence
 
-_GAP = 2
+GAP = 2
 """Steps of a recording from which on frames are missing, and none is made between."""
 _ROUNDING = 1e-6
 """Frames by which a time may miss a frame and still be its own."""
@@ -65,5 +65,5 @@ def _between(
     share = (numbers - times[before]) / (steps[before] * ratio)
     share[np.abs(share) * steps[before] * ratio <= _ROUNDING] = 0
     usual = np.median(steps[:-1]) if len(index) > 1 else 1
-    kept = (share <= 0) | (steps[before] < _GAP * usual)
+    kept = (share <= 0) | (steps[before] < GAP * usual)
     return numbers[kept].astype(np.int64), before[kept], share[kept]

@@ -266,7 +266,7 @@ def test_the_demo_recipe_trains_on_pixels(aclnet, pixels, tmp_path):
     assert "recipe demo-2d instead of demo" in trained.err
     assert json.loads(trained.out)["samples"] == 2
     for settings, said in (
-        (("augment.mirror=0.5",), "switch it off (--set augment.mirror=0)"),
+        (("augment.mirror=0.5",), "switch it off (--set augment.mirror=0, or"),
         (("augment.rotate=0.2", "augment.jitter=1"), "--set augment.rotate=0 --set augment.jitter"),
     ):
         chosen = [word for setting in settings for word in ("--set", setting)]

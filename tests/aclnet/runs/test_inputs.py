@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store.keyed_random import sample_keys
 from aclnet.datasets.store.store import Store
 from aclnet.pipelines.inputs.augment import AugmentSpec
@@ -272,6 +273,19 @@ def test_pixels_are_mirrored_by_the_width_of_their_image(pixel_store):
         wanted[..., 0] = np.where(wanted[..., 0] != 0, width - wanted[..., 0], 0)
         found = make(batch).tracks.numpy()
         np.testing.assert_allclose(found, wanted[:, :, mirror], rtol=1e-6)
+
+
+def test_mirror_images_of_pixels_without_a_width_are_refused(pixel_store):
+    class WithoutWidth:
+        layout, coordinates, has_score = pixel_store.layout, 2, True
+        attributes, path = pixel_store.attributes, pixel_store.path
+
+        def column(self, name):
+            return np.zeros(9) if name == "width" else pixel_store.column(name)
+
+    MakeInputs(WithoutWidth(), of("j"), CPU)
+    with pytest.raises(AclnetError, match=r"need the width of the image.*retrieval\.flip=false"):
+        MakeInputs(WithoutWidth(), of("j"), CPU, flipped=True)
 
 
 @pytest.mark.parametrize("missing", ["centre", "camera", "feature"])

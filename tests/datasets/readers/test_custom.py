@@ -819,7 +819,7 @@ def test_recordings_of_several_rates_are_told_or_brought_to_one(tmp_path, prepar
     rows = "a,day.npy,sit,0,19,30,\nb,day.npy,sit,20,39,15,\nc,numbers.csv,rest,,,60,\n"
     source, _, _ = parts(tmp_path / "raw", rows)
     assert source.rates() == (15, 30, 60)
-    said = "recordings have 15 and 30 and 60 frames a second (column fps)"
+    said = "recordings have 15, 30 and 60 frames a second (column fps)"
     plain = prepare_raw(tmp_path / "raw", tmp_path / "plain.zarr", dataset="custom")
     assert any(doubt.startswith(said) for doubt in plain.doubts)
     report = prepare_raw(tmp_path / "raw", tmp_path / "s.zarr", dataset="custom", fps=15)
@@ -976,6 +976,20 @@ def test_folders_tell_side_and_class(tmp_path):
         "train/walk/1.npy: id '1' is that of test/walk/1.npy",
         "4.npy: it does not match {split}/{label}/{id}",
     ]
+
+
+def test_an_archive_has_names_too(tmp_path):
+    """Whatever the archive is called is no part of the names in it."""
+    facts = FACTS + 'pattern = "{split}/{label}/{id}"'
+    named(tmp_path / "in", "", "train/walk/1.npy", "test/run/2.npy", facts=facts)
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for path in (tmp_path / "in").rglob("*.*"):
+            archive.write(path, path.relative_to(tmp_path / "in"))
+    source = open_raw(get_dataset("custom"), tmp_path / "all.zip")
+    items, rejections = source.scan()
+    assert not rejections
+    assert source.splits() == {"train": ["1"], "test": ["2"]}
+    assert all(isinstance(source.read(item), SkeletonSequence) for item in items)
 
 
 def test_folders_of_openpose_have_names_too(tmp_path, folders):

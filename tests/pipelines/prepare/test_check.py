@@ -193,7 +193,7 @@ def test_counts_that_are_wrong_and_sides_that_are_empty(people):
     found = checked(source)
     said = "not the published samples: xsub/train: 54 of 1 (wrong)"
     assert said in [problem.text for problem in found.problems]
-    (text,) = (remark.text for remark in found.remarks)
+    (text,) = (remark.text for remark in found.remarks if remark.kind == "empty class")
     assert text.startswith("57 of 60 classes have no usable recording: 1 (eat meal/snack), 2 (")
     assert text.endswith(" and 52 more")
 
@@ -202,7 +202,7 @@ def test_a_part_of_a_published_dataset_may_lack_classes_and_sides(people):
     found = checked(open_raw(get_dataset("ntu120"), people))
     assert found.problems == []
     kinds = {remark.kind for remark in found.remarks}
-    assert kinds == {"empty class", "empty side"}
+    assert kinds == {"empty class", "empty side", "gaps"}
     assert sum(remark.kind == "empty class" for remark in found.remarks) == 1
 
 
@@ -212,7 +212,7 @@ def test_a_part_of_which_no_protocol_has_all_sides_is_a_problem(people, tmp_path
             (tmp_path / file.name).write_bytes(file.read_bytes())
     found = checked(open_raw(get_dataset("ntu60"), tmp_path))
     assert {problem.kind for problem in found.problems} >= {"empty class", "empty side"}
-    assert not found.remarks
+    assert {remark.kind for remark in found.remarks} <= {"gaps"}
 
 
 def test_recordings_of_one_frame_are_usable_and_not_counted_as_rejected():
@@ -222,6 +222,38 @@ def test_recordings_of_one_frame_are_usable_and_not_counted_as_rejected():
         found = check(source, PrepareOptions(), run, lambda *of: said.append(of))
     assert found.usable == 4
     assert said[-1] == ("check", 4, 4, "")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "gap"),
+    [
+        ([0, 1, 2, 300, 301, 302], 297),
+        ([0, 2, 4, 6, 8, 10], None),
+        ([5, 6, 7, 8, 9, 10], None),
+        ([0, 1, 2, 3, 5, 6], 1),
+    ],
+)
+def test_gaps_in_the_numbers_of_frames_are_remarks(numbers, gap):
+    """Case 08 of the public cases: hundreds of frames in which nobody was found have no file."""
+    frame_index = np.array(numbers, np.int32)
+    found = checked(MadeUp(four(d=sequence("d", 1, 6, frame_index=frame_index)), SIDES))
+    assert not found.problems
+    said = [remark.text for remark in found.remarks]
+    assert len(said) == (gap is not None)
+    if gap is not None:
+        assert f"of their frames: 1, the longest gap of {gap} frames in d.txt" in said[0]
+
+
+def test_subjects_on_both_sides_are_a_remark():
+    """Case 38 of the public cases: many sets do so on purpose."""
+    results = four()
+    for name, subject in (("a", 1), ("b", 2), ("c", 1), ("d", 3)):
+        results[name].subject = subject
+    found = checked(MadeUp(results, SIDES))
+    assert not found.problems
+    assert [remark.text for remark in found.remarks] == [
+        "protocol own: subjects that train and are tested: 1"
+    ]
 
 
 def test_rejections_are_sorted_by_file_and_line():
