@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 
     from aclnet.datasets.spec import Item, Source
 
-FORMS = [(dataset, form) for dataset, forms in all_forms().items() for form in forms]
+SAME_READER = {"h36m", "smpl", "wholebody", "alphapose", "holistic"}
+"""Forms of `custom` with other joints than one that has the same reader; theirs take longer."""
+FORMS = [
+    pytest.param((dataset, form), id=f"{dataset}-{form}", marks=pytest.mark.slow)
+    if dataset == "custom" and form in SAME_READER
+    else pytest.param((dataset, form), id=f"{dataset}-{form}")
+    for dataset, forms in all_forms().items()
+    for form in forms
+]
 TELLS_ITS_END = (".json", ".mat", ".npy", ".npz", ".pkl", ".skeleton")
 """Endings of files that are damaged by every cut; tables of text may end after any line."""
 _times = count(10**18)
@@ -73,7 +81,7 @@ class Raw(NamedTuple):
             write(file, whole)
 
 
-@pytest.fixture(scope="module", params=FORMS, ids="-".join)
+@pytest.fixture(scope="module", params=FORMS)
 def raw(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Raw:
     """Tests change its files by `changed` alone."""
     dataset, form = request.param
