@@ -316,8 +316,9 @@ def _of_gaps(found: list[_Batch]) -> Iterator[Problem]:
     if gaps:
         longest, path = max(gaps)
         text = (
-            f"recordings with gaps in the numbers of their frames: {len(gaps)}, the longest gap of "
-            f"{longest} frames in {path}; data.motion=timed divides motion by the frames that pass"
+            f"recordings with gaps in the numbers of their frames: {len(gaps)}; missing frames in "
+            f"the longest gap: {longest} ({path}); data.motion=timed divides motion by the frames "
+            "that pass"
         )
         yield Problem("gaps", "", None, text)
 

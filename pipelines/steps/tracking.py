@@ -27,7 +27,7 @@ MAX_GAP = 30
 """Frames of the recording after which a person who comes back begins a new track."""
 MIN_FRAMES = 5
 """A track of fewer frames is taken for a false detection, unless all tracks are short."""
-_MIN_SHARE = 0.25
+_MIN_SHARE = 0.5
 """A short track counts where it has at least this share of the frames of the longest."""
 _TINY = 1e-6
 

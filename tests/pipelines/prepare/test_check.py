@@ -241,7 +241,7 @@ def test_gaps_in_the_numbers_of_frames_are_remarks(numbers, gap):
     said = [remark.text for remark in found.remarks]
     assert len(said) == (gap is not None)
     if gap is not None:
-        assert f"of their frames: 1, the longest gap of {gap} frames in d.txt" in said[0]
+        assert f"of their frames: 1; missing frames in the longest gap: {gap} (d.txt)" in said[0]
 
 
 def test_subjects_on_both_sides_are_a_remark():

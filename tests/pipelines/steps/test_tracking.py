@@ -149,15 +149,11 @@ def test_of_tracked_persons_the_surest_or_longest_are_kept(scored: bool):
 
 
 def test_of_whom_little_is_seen_the_size_is_half_the_median_one():
-    size = float(np.linalg.norm(np.ptp(FIGURE, axis=0)))
-    for distance, tracks in ((0.49 * MAX_DISTANCE * size, 1), (0.51 * MAX_DISTANCE * size, 2)):
-        frames = [[(300, 0.3), (100, 0.5)], [(300, 0.3), (100 + distance, 0.5)]] + [
-            [(300, 0.3)]
-        ] * 2
-        sequence = listed(frames)
-        sequence.keypoint[1, :2, 1:] = 0
-        # four frames of the one who is seen whole, and two or one of the other
-        assert best_tracks(sequence).present.sum() == 4 + len(frames[0]) - (tracks - 1)
+    for distance, tracks in ((0.49 * MAX_DISTANCE * SIZE, 1), (0.51 * MAX_DISTANCE * SIZE, 2)):
+        others = [(300, 0.3), (500, 0.3)]  # seen whole, so that the median size is theirs
+        sequence = listed([[*others, (100, 0.5)], [*others, (100 + distance, 0.5)]])
+        sequence.keypoint[2, :, 1:] = 0
+        assert len(best_tracks(sequence, 4).present) == len(others) + tracks
 
 
 def test_without_confidences_the_longest_are_kept():
