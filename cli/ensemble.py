@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -28,6 +28,18 @@ _SHOWN = 5
     metavar="FILE.pkl:SPLIT",
     help="Whose scores pickles hold: a split of PYSKL annotations, or a text file of ids.",
 )
+@click.option(
+    "--labels",
+    type=options.PATH,
+    metavar="STORE",
+    help="Store with the true classes of samples, where no member has them.",
+)
+@click.option(
+    "--sum",
+    "summed",
+    type=click.Choice(["logits", "probabilities"]),
+    help="What is summed. [default: logits where all members have them, else probabilities]",
+)
 @click.option("--out", type=options.PATH, help="Write the fused scores to an .npz.")
 @options.as_json
 def command(
@@ -35,13 +47,19 @@ def command(
     weights: str | None,
     search: bool,
     order: str | None,
+    labels: Path | None,
+    summed: Literal["logits", "probabilities"] | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
     """Fuse the test scores of RUNS by sample id, and say what each ensemble gains.
 
-    A member is a run, or a file of scores: an .npz with ids, scores and, if known, labels; or the
-    result.pkl of PYSKL's tools/test.py, with --order. Say what a file is of as in j=result.pkl.
+    A member is a run, or a file of scores: an .npz with ids, scores and, if known, labels;
+    epoch1_test_score.pkl of CTR-GCN and its relatives; the dump of mmaction2; or the result.pkl of
+    PYSKL's tools/test.py, with --order. Say what a file is of as in j=result.pkl.
+
+    The code of the CTR-GCN line sums logits, that of PYSKL probabilities; the table says which are
+    summed. Give published weights by --weights, for example 0.6,0.6,0.4,0.4.
 
     The modalities decide the standard ensembles: j,b 1:1; j,b,jm,bm 2:2:1:1; j,b,k,jm,bm,km
     2:2:2:1:1:1. Runs of one modality are fused equally, and called seeds. --search takes the scores
@@ -63,7 +81,7 @@ def command(
         raise click.UsageError("--weights and --search both say what counts how much: give one")
     if out and out.suffix != ".npz":
         raise click.UsageError(f"--out {out}: scores are written as .npz")
-    members = open_members(runs, order)
+    members = open_members(runs, order, labels, summed)
     ensembles = standard_ensembles(members)
     searched = search_on_validation(members) if search else None
     if searched:
@@ -109,8 +127,8 @@ def _show(found: dict[str, Any]) -> None:
         for one in found["ensembles"]
     ]
     table(
-        f"{found['samples']} samples; gain in top-1, and McNemar's p, against the best stream, "
-        f"{found['best_stream']}",
+        f"{found['samples']} samples; {found['summed']} are summed; gain in top-1, and McNemar's "
+        f"p, against the best stream, {found['best_stream']}",
         ["stream or ensemble", "top-1", "top-5", "mean class", "gain", "p"],
         rows,
     )

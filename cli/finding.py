@@ -44,11 +44,18 @@ def find_run_and_store(run: Path | None, store: Path | None) -> tuple[Run, Store
 
 
 def choose_recipe(recipe: str | None, store: Store, protocol: str | None = None) -> str:
-    """`recipe`, or that of the store's dataset for a protocol, the store's first where None."""
-    from aclnet.runs.recipes import default_recipe
+    """`recipe`, in its form for the store's joints; or that of the store's dataset for a protocol,
+    the store's first where None.
+    """
+    from aclnet.runs.recipes import default_recipe, fitting_recipe
 
     protocol = store.default_protocol if protocol is None else protocol
-    return recipe or default_recipe(store.name, protocol, store.coordinates)
+    if not recipe:
+        return default_recipe(store.name, protocol, store.coordinates)
+    fitting = fitting_recipe(recipe, store.coordinates)
+    if fitting != recipe:
+        screen.print(f"recipe {fitting} instead of {recipe}: joints of {store.path} are 2-D")
+    return fitting
 
 
 def with_protocol(settings: tuple[str, ...], protocol: str | None) -> list[str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "demo": "Made-up people in the true raw format, through the whole chain.",
     "datasets": "What can be prepared, where to get it, which protocols it has.",
+    "layouts": "Joint layouts: list them, draw one, check one of your own.",
     "prepare": "Raw recordings to a normalised, chunked Zarr store.",
     "info": "What a store holds.",
     "verify": "Read every byte of a store and say what is damaged.",

@@ -40,9 +40,25 @@ _SHOWN = 20
     "--scheduler",
     help="Address of a dask scheduler, tcp://HOST:PORT, whose workers see the same files.",
 )
+@click.option(
+    "--pattern",
+    default="",
+    help="Pattern of recording paths, used instead of index.csv: for example "
+    "{subject}_{view}_{run}, or {split}/{label}/{id}.",
+)
 @click.option("--layout", default="", help="Joint layout of the store. [default: the dataset's]")
 @click.option(
     "--track", is_flag=True, help="Join persons from frame to frame, where raw data do not."
+)
+@click.option(
+    "--persons",
+    type=click.IntRange(1),
+    help="Number of persons to keep per recording, by confidence. [default: the dataset's]",
+)
+@click.option(
+    "--fps",
+    type=click.FloatRange(0, min_open=True),
+    help="Frame rate to resample to, from the rates in the column fps. [default: as recorded]",
 )
 @click.option(
     "--box-thr", type=click.FloatRange(0, 1), default=0.0, help="Least score of a detected person."
@@ -91,8 +107,11 @@ def command(
     workers: int,
     max_memory: str | None,
     scheduler: str | None,
+    pattern: str,
     layout: str,
     track: bool,
+    persons: int | None,
+    fps: float | None,
     box_thr: float,
     valid_ratio: float,
     align: bool,
@@ -115,6 +134,8 @@ def command(
     """
     from aclnet.datasets.discovery import find_raw
     from aclnet.datasets.registry import get_dataset
+    from aclnet.datasets.spec import AclnetError
+    from aclnet.pipelines.prepare.check import Checked
     from aclnet.pipelines.prepare.check import check as check_all
     from aclnet.pipelines.prepare.executor import open_executor
     from aclnet.pipelines.prepare.options import PrepareOptions
@@ -127,6 +148,8 @@ def command(
         {
             "layout": layout,
             "track": track,
+            "persons": persons,
+            "fps": fps,
             "box_thr": box_thr,
             "valid_ratio": valid_ratio,
             "align": align,
@@ -141,7 +164,12 @@ def command(
     raw = raw or find_raw(spec)
     out = out or Path(f"{spec.name}.zarr")
     screen.print(f"{spec.title}: {raw}" + ("" if check else f" -> {out}"))
-    source = _open(spec, raw, reader, layout)
+    try:
+        source = _open(replace(spec, pattern=pattern), raw, reader, layout)
+    except AclnetError as error:
+        if check and as_json:  # for programs, which read an answer whatever is wrong
+            print_json(Checked.impossible(error).as_dict())
+        raise
     executor = open_executor(workers, scheduler, max_memory, tell=screen.print)
     with executor as execute, progress_bars() as update:
         if check:
@@ -161,6 +189,11 @@ def _open(spec: DatasetSpec, raw: Path, reader: str | None, layout: str) -> Sour
     from aclnet.datasets.registry import open_raw
     from aclnet.datasets.spec import AclnetError
 
+    if spec.pattern and (spec.name != "custom" or reader):
+        raise AclnetError(
+            "--pattern is for data of your own without --reader: "
+            f"`aclnet prepare custom --raw {raw} --pattern {spec.pattern}`"
+        )
     if reader is None:
         # where raw data do not tell their joints' layout, the one that is asked for is theirs
         return open_raw(spec if spec.layout else replace(spec, layout=layout), raw)
@@ -181,6 +214,10 @@ def _tell(checked: Checked, *, as_json: bool) -> None:
                 echo(f"  {problem}")
             if count > _SHOWN:
                 echo(f"  and {count - _SHOWN} more, which --json lists")
+        if checked.remarks:
+            echo(f"remarks ({len(checked.remarks)}):")
+        for remark in checked.remarks:
+            echo(f"  {remark}")
         if checked.counts:
             table("Usable recordings", _COUNTS, _rows(checked.counts))
     used = f"{checked.usable} of {checked.recordings} recordings can be used"
@@ -251,3 +288,5 @@ def _print(report: Report, out: Path) -> None:
     )
     if report.empty:
         screen.print(f"warning: no sample at all in {', '.join(report.empty)}")
+    for doubt in report.doubts:
+        screen.print(f"warning: {doubt}")

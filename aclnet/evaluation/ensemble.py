@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from aclnet.datasets.spec import AclnetError
-from aclnet.exchange.score_files import read_order, read_scores
+from aclnet.datasets.spec import AclnetError, first_of
+from aclnet.datasets.store.store import Store
+from aclnet.exchange.score_files import ScoreFile, read_order, read_scores
 from aclnet.pipelines.inputs.features import MODALITIES
 from aclnet.runs.run import Run
 from aclnet.runs.scores import Scores, check_same_ids, check_same_samples, mcnemar
@@ -27,14 +28,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from aclnet.exchange.score_files import ScoreFile
-
 STANDARD = (
     {"j": 1, "b": 1},
     {"j": 2, "b": 2, "jm": 1, "bm": 1},
     {"j": 2, "b": 2, "k": 2, "jm": 1, "bm": 1, "km": 1},
 )
 """Weights of the ensembles of two, four and six streams (tools/ensemble.py of ACLNet)."""
+Summed = Literal["logits", "probabilities"]
 _ROUNDS = 5000
 _SETTLED = 1e-7
 
@@ -49,6 +49,7 @@ class Member:
     """None where nobody said."""
     run: Run | None = None
     """None where the scores come from a file."""
+    are_logits: bool = False
 
     @property
     def seed(self) -> int | None:
@@ -75,12 +76,19 @@ class Search:
     """Of equal weights."""
 
 
-def open_members(arguments: Sequence[str], order: str | None = None) -> list[Member]:
+def open_members(
+    arguments: Sequence[str],
+    order: str | None = None,
+    labels: Path | None = None,
+    summed: Summed | None = None,
+) -> list[Member]:
     """Runs and `[MODALITY=]FILE`s with the scores of one set of samples.
 
     A run's are those of its test split. `order` is that of files without ids (`read_order`). Files
-    without labels take those of another member. AclnetError where there are not two or more that
-    fit together (`check_members`).
+    without labels take those of the store `labels`, or of another member. summed: what the scores
+    shall be; if it is None, logits where all members have them, else probabilities.
+
+    AclnetError where there are not two or more that fit together (`check_members`).
     """
     split = [_modality_and_path(argument) for argument in arguments]
     paths = [path for _, path in split]
@@ -98,9 +106,11 @@ def open_members(arguments: Sequence[str], order: str | None = None) -> list[Mem
         run = Run(path)
         opened.append((run, Scores.load(run.test_scores)))
     names = _short(resolved)
-    scores = _with_labels(names, [found for _, found in opened])
+    alike = _alike(names, [found for _, found in opened], summed)
+    are_logits = any(isinstance(found, ScoreFile) and found.are_logits for found in alike)
+    scores = _with_labels(names, alike, labels)
     members = [
-        Member(name, own, run.config.data.modality if run else modality, run)
+        Member(name, own, run.config.data.modality if run else modality, run, are_logits)
         for name, own, (modality, _), (run, _) in zip(names, scores, split, opened, strict=True)
     ]
     check_members(members)
@@ -265,6 +275,7 @@ def report(members: Sequence[Member], ensembles: Sequence[Ensemble]) -> dict[str
     best = best_stream(members)
     return {
         "samples": len(best.scores),
+        "summed": "logits" if members[0].are_logits else "probabilities",
         "streams": [
             {"name": m.name, "modality": m.modality, "seed": m.seed, **m.scores.result()}
             for m in members
@@ -322,14 +333,35 @@ def _short(paths: Sequence[Path]) -> list[str]:
     return [str(path.relative_to(folder)) for path in paths]
 
 
-def _with_labels(names: Sequence[str], found: Sequence[Scores | ScoreFile]) -> list[Scores]:
-    """All with labels: those without take the first ones there are."""
+def _alike(
+    names: Sequence[str], found: Sequence[Scores | ScoreFile], summed: Summed | None
+) -> list[Scores | ScoreFile]:
+    """All as logits or all as probabilities: these two cannot be summed with each other."""
+    logits = [isinstance(one, ScoreFile) and one.are_logits for one in found]
+    if summed == "probabilities":
+        return [one.probabilities() if isinstance(one, ScoreFile) else one for one in found]
+    if all(logits) or (summed is None and not any(logits)):
+        return list(found)
+    other = names[logits.index(False)]
+    has = f"; {names[logits.index(True)]} has logits" if any(logits) else ""
+    raise AclnetError(
+        f"{other} has probabilities{has}: give --sum probabilities, which takes the softmax of "
+        "logits"
+    )
+
+
+def _with_labels(
+    names: Sequence[str], found: Sequence[Scores | ScoreFile], store: Path | None
+) -> list[Scores]:
+    """All with labels: those without take those of a store, or the first ones there are."""
+    if store is not None:
+        found = [_labelled(name, one, store) for name, one in zip(names, found, strict=True)]
     pairs = list(zip(names, found, strict=True))
     known = [(name, one.ids, one.labels) for name, one in pairs if one.labels is not None]
     if not known:
         raise AclnetError(
-            "no member knows the true classes: add one with `labels`, or give --order "
-            "ANNOTATIONS.pkl:SPLIT"
+            "no member knows the true classes: give --labels STORE, or --order "
+            "ANNOTATIONS.pkl:SPLIT, or add a member with `labels`"
         )
     source, ids, labels = known[0]
     for name, one in pairs:
@@ -338,3 +370,21 @@ def _with_labels(names: Sequence[str], found: Sequence[Scores | ScoreFile]) -> l
     return [
         Scores(one.ids, one.scores, labels if one.labels is None else one.labels) for one in found
     ]
+
+
+def _labelled(name: str, found: Scores | ScoreFile, path: Path) -> Scores | ScoreFile:
+    """With the classes that a store has for the samples, where there are none."""
+    if found.labels is not None:
+        return found
+    store = Store(path)
+    known = dict(zip(store.column("id").tolist(), store.column("label").tolist(), strict=True))
+    lost = [sample for sample in found.ids.tolist() if sample not in known]
+    if lost:
+        raise AclnetError(f"{name}: {path} has no sample {first_of(lost, 3)}")
+    labels = np.array([known[sample] for sample in found.ids.tolist()], np.int64)
+    if labels.max() >= found.scores.shape[1]:
+        raise AclnetError(
+            f"{name} has scores of {found.scores.shape[1]} classes, {path} has "
+            f"{len(store.class_names)}"
+        )
+    return replace(found, labels=labels)

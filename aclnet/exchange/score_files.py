@@ -1,8 +1,13 @@
-"""Files of scores that other toolkits wrote: npz with ids, and PYSKL's pickles, which have none."""
+"""Files of scores that other toolkits wrote.
+
+An npz with ids; pickles of CTR-GCN and its relatives (ids and logits), of mmaction2 (a dict a
+sample), and of PYSKL, which have no ids.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +25,12 @@ if TYPE_CHECKING:
 _PICKLES = (".pkl", ".pickle")
 _ROUNDING = 0.01
 """Tolerance on the sum of probabilities, which may have been stored as float16."""
+_LARGEST = 1e30
+"""Limit of scores, which float32 can hold."""
+_ROW = re.compile(r"test_(\d{1,9})", re.ASCII)
+"""Names of CTR-GCN's samples, whose file has none."""
+_ID_KEYS = ("frame_dir", "filename", "sample_id", "img_key")
+"""Keys of samples in mmaction2's dumps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +40,19 @@ class ScoreFile:
     ids: NDArray[np.str_]
     """(N,), each once."""
     scores: NDArray[np.float32]
-    """(N, classes) probabilities."""
+    """(N, classes) probabilities, or logits."""
     labels: NDArray[np.int64] | None
     """(N,)."""
+    are_logits: bool = False
+    """Are the scores what a network gives before the softmax?"""
+
+    def probabilities(self) -> ScoreFile:
+        """The same after the softmax, where they are logits."""
+        if not self.are_logits:
+            return self
+        raised = np.exp(self.scores - self.scores.max(axis=1, keepdims=True))
+        scores = raised / raised.sum(axis=1, keepdims=True)
+        return replace(self, scores=scores, are_logits=False)
 
 
 class Order(NamedTuple):
@@ -63,21 +84,83 @@ def read_order(text: str) -> Order:
 
 
 def read_scores(path: Path, order: Order | None) -> ScoreFile:
-    """An `.npz` with `ids`, `scores` and perhaps `labels`, or PYSKL's result in an `order`.
+    """An `.npz` with `ids`, `scores` and perhaps `labels`, or a pickle.
 
-    The latter is a pickle of (N, classes) scores as an array or a list of N. AclnetError where the
-    file is damaged, an id is there twice, or something is no probability or no class.
+    Pickles hold scores by id, as those of CTR-GCN and its relatives; a list of dicts, as those of
+    mmaction2; or (N, classes) scores in an `order`, as PYSKL's. Ids `test_0`, `test_1`, ... are
+    places in the order.
+
+    AclnetError where the file is damaged, an id is there twice, or something is no score or no
+    class.
     """
     if path.suffix == ".npz":
         return _checked(path, **_arrays(path))
     if path.suffix not in _PICKLES:
         raise AclnetError(f"{path} is neither a run nor a file of scores (.npz, .pkl)")
+    content = load_pickle(path)
+    if isinstance(content, dict):
+        return _by_id(path, content, order)
+    if isinstance(content, list) and content and isinstance(content[0], dict):
+        return _of_dicts(path, content, order)
     if order is None:
+        raise _no_ids(path)
+    return _checked(path, order.ids, content, order.labels)
+
+
+def _no_ids(path: Path) -> AclnetError:
+    return AclnetError(
+        f"{path} does not say whose scores it holds: name the annotations and split that were "
+        "tested with --order ANNOTATIONS.pkl:SPLIT, or a text file with an id a line"
+    )
+
+
+def _by_id(path: Path, content: dict[Any, Any], order: Order | None) -> ScoreFile:
+    """A dict of scores by sample."""
+    ids = [*content]
+    if not all(isinstance(name, str) for name in ids):
+        raise AclnetError(f"{path}: ids must be text, one a sample")
+    rows = [_ROW.fullmatch(name) for name in ids]
+    labels = None
+    if ids and all(rows):
+        if order is None:
+            raise _no_ids(path)
+        places = [int(row[1]) for row in rows if row]
+        if max(places) >= len(order.ids):
+            raise AclnetError(
+                f"{path} has scores of {ids[places.index(max(places))]}, and --order names "
+                f"{len(order.ids)} samples"
+            )
+        ids = [order.ids[place] for place in places]
+        labels = order.labels and [order.labels[place] for place in places]
+    elif order and order.labels and set(ids) <= set(order.ids):
+        known = dict(zip(order.ids, order.labels, strict=True))
+        labels = [known[name] for name in ids]
+    return _checked(path, ids, [*content.values()], labels)
+
+
+def _of_dicts(path: Path, content: list[Any], order: Order | None) -> ScoreFile:
+    """A dict for each sample, with the names that mmaction2 has for its score, label and id."""
+    try:
+        scores = [_item(entry, "pred_score", "pred_scores") for entry in content]
+        labels = [
+            int(np.asarray(_item(entry, "gt_label", "gt_labels")).ravel()[0]) for entry in content
+        ]
+        key = next((key for key in _ID_KEYS if key in content[0]), None)
+        ids = [str(entry[key]) for entry in content] if key else None
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
         raise AclnetError(
-            f"{path} does not say whose scores it holds: name the annotations and split that were "
-            "tested with --order ANNOTATIONS.pkl:SPLIT, or a text file with an id a line"
-        )
-    return _checked(path, order.ids, load_pickle(path), order.labels)
+            f"{path}: a dict for each sample is expected, with `pred_score` and `gt_label`, as "
+            "mmaction2's --dump writes it"
+        ) from None
+    if ids is None and order is None:
+        raise _no_ids(path)
+    return _checked(path, ids or (order.ids if order else []), scores, labels)
+
+
+def _item(entry: dict[str, Any], new: str, old: str) -> Any:  # noqa: ANN401 - as in the file
+    """What an entry has under its key, or the older one with `item` in it; KeyError without."""
+    value = entry[new] if new in entry else entry[old]
+    return value["item"] if isinstance(value, dict) else value
 
 
 def _annotated(path: Path, split: str) -> Order:
@@ -129,10 +212,11 @@ def _checked(path: Path, ids: Any, scores: Any, labels: Any = None) -> ScoreFile
     if len(names) != len(table) or (classes is not None and classes.shape != names.shape):
         shape = "" if classes is None else f", labels of shape {classes.shape}"
         raise AclnetError(f"{path}: {len(table)} rows of scores for {len(names)} ids{shape}")
-    _check_values(path, names, table, classes)
+    are_logits = _check_values(path, names, table, classes)
     order = np.argsort(names)
     rows = table[order].astype(np.float32)
-    return ScoreFile(names[order], rows, None if classes is None else classes[order])
+    labels = None if classes is None else classes[order]
+    return ScoreFile(names[order], rows, labels, are_logits)
 
 
 def _check_values(
@@ -140,17 +224,15 @@ def _check_values(
     ids: NDArray[np.str_],
     scores: NDArray[np.float64],
     labels: NDArray[np.int64] | None,
-) -> None:
+) -> bool:
+    """Are the scores logits? AclnetError where a value makes no sense."""
     found, times = np.unique(ids, return_counts=True)
     if len(found) < len(ids):
         raise AclnetError(f"{path}: sample {found[times > 1][0]} is there twice")
-    # NaN and infinity fail the comparison of the sum
-    fine = (scores >= 0).all(axis=1) & (np.abs(scores.sum(axis=1) - 1) <= _ROUNDING)
-    if not fine.all():
-        raise AclnetError(
-            f"{path}: the scores of {ids[~fine][0]} are no probabilities (they sum up to "
-            f"{scores[~fine][0].sum():g}), and other scales cannot be fused with them; save the "
-            "mean of the softmax over clips (in PYSKL, average_clips='prob')"
-        )
+    finite = (np.abs(scores) <= _LARGEST).all(axis=1)  # not of NaN
+    if not finite.all():
+        raise AclnetError(f"{path}: a score of {ids[~finite][0]} is not finite")
     if labels is not None and not ((labels >= 0) & (labels < scores.shape[1])).all():
         raise AclnetError(f"{path}: labels must be 0 to {scores.shape[1] - 1}")
+    probable = (scores >= 0).all(axis=1) & (np.abs(scores.sum(axis=1) - 1) <= _ROUNDING)
+    return not probable.all()

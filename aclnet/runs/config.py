@@ -69,9 +69,10 @@ class DataConfig(_Section):
     per_class: int | None = Field(default=None, ge=1, le=_MAX_BATCH)
     """Compose batches of classes with so many samples of each, for losses that compare samples of a
     batch, as the triplet term; empty: of samples at random."""
-    motion: Literal["next", "sampled"] = "next"
-    """What a motion leads to: the next frame of the recording, or the next one sampled (the
-    released code does so with 2-D data)."""
+    motion: Literal["next", "timed", "sampled"] = "next"
+    """What a motion leads to: the next frame that the recording has (the released code, 3-D data);
+    the same, per frame of time where frames between are missing; or the next frame sampled (the
+    released code, 2-D data)."""
     short_clips: Literal["random", "spread"] = "random"
     """Where a uniform test clip of a sequence with fewer frames begins: as the released code does
     it with 3-D data, or with 2-D data."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store import keyed_random
 from aclnet.pipelines.inputs.augment import AugmentSpec, augment
 from aclnet.pipelines.inputs.features import make_features, needs_following
@@ -111,15 +112,21 @@ class MakeInputs:
         self.corruption = corruption
         self._class_of = class_of
         self.score = uses_score(store, data)
-        self._sampled_motion = data.motion == "sampled"
+        self._motion = data.motion
         self._width = image_width(store)
+        if flipped and store.coordinates == 2 and self._width is None:
+            raise AclnetError(
+                f"{store.path}: mirror images of pixels need the width of the image, and not all "
+                "samples tell it; leave them out (--set retrieval.flip=false, or --no-flip of "
+                "evaluate)"
+            )
         self._origin = camera_origin(store) if corruption else None
         self._recording = keyed_random.sample_keys(store.column("original"))
 
     @property
     def motion(self) -> bool:
         """Must the stream yield the following frames too?"""
-        return needs_following(self.modality) and not self._sampled_motion
+        return needs_following(self.modality) and self._motion != "sampled"
 
     def __call__(self, batch: Batch) -> Inputs:
         owner, key = self._move(batch.owner), self._move(batch.key)
@@ -131,7 +138,10 @@ class MakeInputs:
             last = self._move(batch.n_frames - 1)[owner, None]
             after = torch.minimum(frame + 1, last)
             following = self._change(batch.following, batch, owner, key, after, None)
-        elif self._sampled_motion:
+            if self._motion == "timed" and batch.elapsed is not None:
+                share = 1 / self._move(batch.elapsed).clamp(min=1)
+                following = torch.lerp(x, following, share[..., None, None].to(x.dtype))
+        elif self._motion == "sampled":
             following = torch.cat([x[:, 1:], x[:, -1:]], 1)
         features = make_features(x, following, self.layout, self.modality, scored=self.score)
         if self.corruption:

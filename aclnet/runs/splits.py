@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 import pandas as pd
 
-from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.spec import UNLABELLED, AclnetError
+from aclnet.datasets.spec.classes import doubtful_sides
 from aclnet.datasets.store import keyed_random
 from aclnet.runs.record import SplitRecord
 
@@ -95,7 +96,19 @@ def choose_splits(
     elif splits.gallery is None:
         _check_classes(store, splits)
     selection(config, splits)
+    _refuse_one_class(store, splits)
     return splits
+
+
+def doubtful_classes(store: Store, splits: Splits) -> tuple[str, ...]:
+    """Sentences on tested classes that do not train, where a classifier is tested."""
+    if splits.gallery is not None:
+        return ()
+    masks = {
+        f"{splits.protocol}/train": splits.train,
+        f"{splits.protocol}/test": splits.test,
+    }
+    return tuple(doubtful_sides(masks, store.column("label"), store.class_names))
 
 
 def protocol_splits(
@@ -186,6 +199,11 @@ def file_splits(store: Store, path: Path) -> Splits:
     for line, sample, sides in _lines(path):
         if sample not in row_of:
             raise AclnetError(f"{path}:{line}: {store.path} has no sample {sample!r}")
+        if store.column("label")[row_of[sample]] == UNLABELLED:
+            raise AclnetError(
+                f"{path}:{line}: {sample!r} has no label, so it can neither train nor be tested; "
+                "remove the line"
+            )
         if sample in named:
             raise AclnetError(f"{path}:{line}: {sample!r} stands in line {named[sample]} already")
         named[sample] = line
@@ -233,6 +251,17 @@ def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
         raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise AclnetError(f"{path} is no CSV file in UTF-8: {error}") from None
+
+
+def _refuse_one_class(store: Store, splits: Splits) -> None:
+    """AclnetError where nothing could be told apart, and any network would be right always."""
+    trained = np.unique(store.column("label")[splits.train])
+    if len(trained) == 1:
+        raise AclnetError(
+            f"{splits.file or store.path}: all training samples of {splits.protocol} are of one "
+            f"class ({store.class_names[trained[0]]}); a network needs at least two, so add "
+            "recordings of another class"
+        )
 
 
 def _check_classes(store: Store, splits: Splits) -> None:

@@ -14,7 +14,7 @@ from aclnet.retrieval.recognition import chance
 from aclnet.runs.device import resolve_accelerator
 from aclnet.runs.network import HEAD, load_model
 from aclnet.runs.run import Run, check_out, delete_run, is_run, run_folder, run_name
-from aclnet.runs.splits import choose_splits
+from aclnet.runs.splits import choose_splits, doubtful_classes
 from aclnet.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -105,6 +105,8 @@ def train(
         if run.finished:
             monitor.remark("was finished before; --fresh trains it again")
             return run
+    for doubt in doubtful_classes(store, splits):
+        monitor.remark(doubt)
     initial = _initial(request.init_from, store, splits, monitor) if request.init_from else None
     trainer = Trainer(fabric, config, store, splits, monitor, initial)
     fabric.barrier()  # every process has looked before the first one writes

@@ -12,8 +12,12 @@ if TYPE_CHECKING:
 
 def _open(spec: DatasetSpec, raw: Path) -> Source:
     from aclnet.datasets.formats.files import check_archive
+    from aclnet.datasets.readers import custom_archives
     from aclnet.datasets.readers.custom import open_custom
 
+    archive = custom_archives.find(raw)
+    if archive is not None:
+        return custom_archives.open_archive(spec, archive)
     check_archive(raw, "index.csv and the recordings that it names")
     return open_custom(spec, raw)
 
@@ -31,8 +35,9 @@ DATASETS = (
             terms="yours",
             size="",
             forms=(
-                "a folder of .npy, .npz, .csv or .json recordings (COCO results, MMPose, AlphaPose,"
-                " MediaPipe) or folders of OpenPose, with index.csv that names them; or its zip",
+                "a folder of recordings (.npy, .npz, .csv, .bvh, .skeleton, .json of pose "
+                "estimators, folders with a file a frame), with index.csv that names them; its zip",
+                "a pickle as PYSKL's or an .npz as CTR-GCN's, with classes of your own",
             ),
             remarks="layout, units and classes are those of the folder",
         ),

@@ -36,9 +36,23 @@ def _open(spec: DatasetSpec, raw: Path) -> Source:
         case ".pkl" | ".pickle":
             from aclnet.datasets.readers.pyskl import PysklSource, pickle_dimensions
 
+            _check_names(spec, raw)
             return PysklSource(_in_pixels(spec) if pickle_dimensions(raw) == 2 else spec, raw)
     forms = "; or ".join(spec.about.forms)
     raise AclnetError(f"{raw} is none of the forms of {spec.title}: {forms}")
+
+
+def _check_names(spec: DatasetSpec, raw: Path) -> None:
+    """AclnetError where no annotation of a pickle is called as the dataset's recordings are."""
+    from aclnet.datasets.readers.ntu import parse_name
+    from aclnet.datasets.readers.pyskl import load
+
+    names = [*load(raw).annotations]
+    if names and not any(map(parse_name, names)):
+        raise AclnetError(
+            f"{raw}: no recording is called as those of {spec.title} (SsssCcccPpppRrrrAaaa); the "
+            f"first is {names[0]!r}. For data of your own: `aclnet prepare custom --raw {raw}`"
+        )
 
 
 def _open_folder(spec: DatasetSpec, raw: Path) -> Source:

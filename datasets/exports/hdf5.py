@@ -48,6 +48,7 @@ from aclnet.datasets.exports.recordings import splits_of, with_facts
 from aclnet.datasets.formats import unreadable
 from aclnet.datasets.formats.caches import cached_by_file, version_of
 from aclnet.datasets.spec import (
+    UNLABELLED,
     AclnetError,
     DamageError,
     Item,
@@ -203,7 +204,9 @@ class Hdf5Source(Source):
     def _sequence(self, table: _Table, n: int) -> SkeletonSequence:
         number = {name: int(values[n]) for name, values in table.numbers.items()}
         text = {name: values[n] for name, values in table.texts.items()}
-        if not 0 <= number["label"] < len(self.spec.class_names):
+        on_side = any(mask[n] for mask in table.splits.values())
+        least = 0 if on_side else UNLABELLED
+        if not least <= number["label"] < len(self.spec.class_names):
             raise DamageError(f"no class has the label {number['label']}")
         frames = self._frames(table, number["start"], number["n_persons"], number["n_frames"])
         if (frames["index"] != frames["index"][0]).any():

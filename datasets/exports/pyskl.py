@@ -18,7 +18,14 @@ from aclnet.datasets.exports.description import Description, description_of
 from aclnet.datasets.exports.recordings import left_out_variants, splits_of
 from aclnet.datasets.formats.unpickle import is_integer
 from aclnet.datasets.readers.pyskl import Joints, PysklSource, load, numbers_of
-from aclnet.datasets.spec import DamageError, Prepared, Rejection, SkeletonSequence, protocols
+from aclnet.datasets.spec import (
+    UNLABELLED,
+    DamageError,
+    Prepared,
+    Rejection,
+    SkeletonSequence,
+    protocols,
+)
 from aclnet.datasets.spec.layouts import get_layout
 
 if TYPE_CHECKING:
@@ -124,6 +131,10 @@ class ExportedPickle(PysklSource):
             return _completed(sequence, load(self.root).annotations[item.sample_id])
         except DamageError as damage:
             return self._rejection(item, damage.reason)
+
+    def _label(self, annotation: dict[Any, Any]) -> int:
+        label = annotation.get("label")
+        return UNLABELLED if label == UNLABELLED else super()._label(annotation)
 
     def _joints(self, annotation: dict[Any, Any]) -> Joints:
         expected = ("M", "T", self.num_joints, self.dimensions)

@@ -102,10 +102,10 @@ class CtrNpzSource(ItemSource):
         return persons[:1] if (persons[0] == persons[1]).all() else persons
 
     def _arrays(self) -> dict[str, NpyRows]:
-        return _open(self.root, _Dataset(self.spec.name, self.spec))
+        return _open(self.root, _Dataset(self.spec.name, self.spec.layout, self.spec))
 
     def _index(self) -> _Index:
-        return _make_index(self.root, _Dataset(self.spec.name, self.spec))
+        return _make_index(self.root, _Dataset(self.spec.name, self.spec.layout, self.spec))
 
 
 def side_and_row(item: Item) -> tuple[str, int]:
@@ -121,6 +121,7 @@ class _Dataset:
     """What a file is read as; a spec cannot be the key of a cache, its name can."""
 
     name: str
+    layout: str
     spec: DatasetSpec = field(compare=False)
 
 
@@ -185,6 +186,8 @@ def _recovered(
     spec: DatasetSpec, labels: dict[str, NDArray[np.int64]]
 ) -> dict[str, list[str]] | None:
     """Names of the samples of both sides; None unless every label is that of a whole set."""
+    if not spec.protocols:  # data of one's own
+        return None
     stems = usable(spec.name)
     if len(stems) != sum(map(len, labels.values())):
         return None

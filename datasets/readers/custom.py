@@ -14,23 +14,37 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aclnet.datasets.formats.files import folder_of
-from aclnet.datasets.readers import keypoint_json
-from aclnet.datasets.readers.custom_files import read_recording, sound_joints, split_score
-from aclnet.datasets.readers.custom_index import FACTS, INDEX, SIDES, load_folder
+from aclnet.datasets.readers.custom_files import (
+    Recording,
+    read_recording,
+    sound_joints,
+    split_score,
+    take_part,
+)
+from aclnet.datasets.readers.custom_index import (
+    FACTS,
+    INDEX,
+    METRES,
+    SIDES,
+    Part,
+    load_folder,
+    stored,
+)
 from aclnet.datasets.readers.items import ItemSource
+from aclnet.datasets.readers.pose_table import UnknownJointsError
 from aclnet.datasets.spec import AclnetError, DamageError, Item, Rejection, SkeletonSequence
-from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.layouts import get_layout, layouts_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.readers.custom_files import Recording
     from aclnet.datasets.readers.custom_index import Folder, Row
-    from aclnet.datasets.spec import DatasetSpec, Units
+    from aclnet.datasets.spec import DatasetSpec, Source
     from aclnet.datasets.spec.layouts import Layout
 
+_MEDIAPIPE = "MediaPipe"
 _TRIES = 100
 """Recordings that are tried for one that tells the form of all."""
 
@@ -42,12 +56,20 @@ class CustomSource(ItemSource):
     stamp: str
     scored: bool
     """Have the joints confidences? All recordings must agree."""
-    listed: bool
-    """Are persons listed frame by frame, as pose estimators do?"""
+    tool: str
+    """Who wrote the first recording, of pose estimators: they list persons frame by frame."""
+    boxed: bool
+    """Have detections scores?"""
+    box_thr: float = 0.0
+    """Detections of a lower score are left out."""
+    valid_ratio: float = 0.0
+    """Least share of a recording's frames in which somebody is left."""
+
+    cleaned = False
 
     @property
     def folder(self) -> Folder:
-        return _folder(self.root, self.stamp)
+        return _folder(self.root, self.stamp, self.spec.pattern)
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         folder = self.folder
@@ -58,12 +80,26 @@ class CustomSource(ItemSource):
         row = self.folder.rows.get(item.sample_id)
         if row is None:
             raise DamageError("no row of the index names it", kind="unknown name")
-        layout = get_layout(self.spec.layout)
-        recording = read_recording(self.root, self.folder, row, layout, self.spec.units)
+        layout = get_layout(self.spec.layout) if self.spec.layout else None
+        if row.part == Part():
+            recording = read_recording(self.root, self.folder, row.file, layout, self.spec.units)
+        else:
+            whole = _read(self.root, self.stamp, row.file, row.part.images, self.spec)
+            recording = take_part(whole, row.part)
+        if layout is None:
+            raise DamageError(f"{_joints(recording)}; {_remedy(recording.keypoint.shape[2])}")
         return self._sequence(row, recording, layout)
 
     def tracked(self) -> bool:
-        return not self.listed
+        return not self.tool
+
+    def with_boxes(self, box_thr: float, valid_ratio: float) -> Source:
+        if not self.boxed:
+            return super(CustomSource, self).with_boxes(box_thr, valid_ratio)
+        return replace(self, box_thr=box_thr, valid_ratio=valid_ratio)
+
+    def rates(self) -> tuple[float, ...]:
+        return tuple(sorted({row.fps for row in self.folder.rows.values() if row.fps}))
 
     def fingerprint(self) -> str:
         return self.stamp
@@ -76,17 +112,22 @@ class CustomSource(ItemSource):
         return {side: ids for side, ids in sides.items() if ids}
 
     def _sequence(self, row: Row, recording: Recording, layout: Layout) -> SkeletonSequence:
+        if _MEDIAPIPE in recording.tool and recording.tool != self.tool and self.tool:
+            raise DamageError(f"it has joints of {recording.tool}, others of {self.tool}")
         keypoint, score = sound_joints(recording, layout, self.spec.dimensions)
         if (score is not None) != self.scored:
             has = (
                 "has no confidences, others have" if self.scored else "has confidences, others not"
             )
             raise DamageError(f"it {has}")
-        if recording.tool == "MediaPipe" and self.spec.units == "px":
-            keypoint *= _image_size(row)
+        if self.spec.units == "m" and recording.units is None:
+            keypoint *= METRES[self.folder.facts.units or "m"]
+        if recording.image is not None:
+            keypoint *= _image_size(row, recording.image)
         present = recording.present
         if present is None:
             present = (keypoint != 0).any(axis=(2, 3))
+        present = present & self._sure(recording)
         keypoint[~present] = 0
         if score is not None:
             score[~present] = 0
@@ -97,53 +138,94 @@ class CustomSource(ItemSource):
             label=row.label,
             present=present,
             frame_index=recording.frames,
+            body_ids=[*recording.identities],
             score=score,
             subject=numbers["subject"],
             camera=numbers["camera"],
             setup=numbers["setup"],
             replication=numbers["replication"],
             condition=row.condition,
+            fps=row.fps,
             width=max(0, numbers["width"]),
             height=max(0, numbers["height"]),
             source=row.file,
         )
 
+    def _sure(self, recording: Recording) -> NDArray[np.bool_]:
+        """(M, T) detections whose score is high enough; DamageError where too few are."""
+        scores = recording.box_score
+        if not (self.box_thr or self.valid_ratio):
+            return np.ones(recording.keypoint.shape[:2], np.bool_)
+        if scores is None:
+            raise DamageError("a detection has no score, and --box-thr or --valid-ratio needs it")
+        sure: NDArray[np.bool_] = scores >= self.box_thr
+        somebody = sure & ~np.isnan(recording.keypoint).all(axis=(2, 3))
+        frames, total = int(somebody.any(axis=0).sum()), somebody.shape[1]
+        if not frames or frames < self.valid_ratio * total:
+            raise DamageError(
+                f"{frames} of {total} frames have a box of score {self.box_thr:g}", kind="no person"
+            )
+        return sure
+
 
 def open_custom(spec: DatasetSpec, raw: Path) -> CustomSource:
     """Opens a folder; the layout of `spec`, where it has one, is that of files that tell none.
 
+    Where no recording can be read the layout may stay unknown: each is rejected for its own reason.
+
     Raises AclnetError where there is no index, where it or what lies beside it cannot be
-    understood, and where nothing tells the layout.
+    understood, and where nothing tells the layout of recordings that can be read.
     """
-    folder = load_folder(raw)
+    folder = load_folder(raw, spec.pattern)
     facts = folder.facts
     told = _layout(raw, folder)
-    layout = told or spec.layout
-    first = _first_sound(raw, folder, get_layout(layout) if layout else None)
-    implied = ""
-    if first is not None and first.tool:
-        implied = keypoint_json.LAYOUTS[first.tool].get(first.keypoint.shape[2], "")
-    units = facts.units or _units(first)
+    known = told or spec.layout
+    file, first = _first_sound(raw, folder, get_layout(known) if known else None)
+    layout, units = known, stored(facts.units) or "m"
+    if isinstance(first, Recording):
+        layout = told or first.layout or spec.layout
+        units = stored(facts.units) or first.units or "m"
+        if not layout:
+            joints = first.keypoint.shape[2]
+            own = f"; `aclnet layouts {raw / file} --json > mine.json` writes one" * first.named
+            raise AclnetError(f"{raw}: {file} has {_joints(first)}; {_remedy(joints)}{own}")
+    elif isinstance(first, UnknownJointsError):
+        remedy = _remedy(*first.joints)
+        raise AclnetError(f"{raw}: {file} has {first.reason}; {remedy}")
     spec = replace(
         spec,
         title=facts.title or spec.title,
-        layout=told or implied or spec.layout,
+        layout=layout,
         units=units,
         class_names=folder.class_names,
     )
-    if not spec.layout:
-        raise AclnetError(
-            f"{raw}: nothing says which joints the recordings have; write "
-            f'`layout = "coco"`, or the layout that it is, into {FACTS} beside {INDEX}, or give '
-            "--layout: a name that DATA.md lists, or a .json file of your own"
-        )
-    scored = first is not None and split_score(first, spec.dimensions)[1] is not None
-    return CustomSource(spec, raw, folder.stamp, scored, first is not None and bool(first.tool))
+    if not isinstance(first, Recording):
+        return CustomSource(spec, raw, folder.stamp, scored=False, tool="", boxed=False)
+    return CustomSource(
+        replace(spec, clean="ghosts-last" if first.tool else None),
+        raw,
+        folder.stamp,
+        scored=split_score(first, spec.dimensions)[1] is not None,
+        tool=first.tool,
+        boxed=first.box_score is not None,
+    )
 
 
-def _units(first: Recording | None) -> Units:
-    """Pose estimators find pixels, but MediaPipe; anything else is in metres."""
-    return "px" if first is not None and first.tool not in ("", "MediaPipe") else "m"
+def _joints(recording: Recording) -> str:
+    """What a message says of the joints whose layout is not known."""
+    of_tool = f" of {recording.tool}" if recording.tool else ""
+    return f"{recording.keypoint.shape[2]} joints{of_tool}, and nothing says which"
+
+
+def _remedy(*joints: int) -> str:
+    """What to do where the layout of so many joints, or so many, is not known."""
+    fitting = layouts_of(*joints)
+    several = f"layouts of so many are {', '.join(fitting)}" if fitting else "none has so many"
+    return (
+        f'write their layout, `layout = "NAME"`, into {FACTS} beside {INDEX}, or give --layout: a '
+        f"name that `aclnet layouts` lists ({several}), or a .json file of your own, which "
+        "docs/layouts.md describes"
+    )
 
 
 def _layout(raw: Path, folder: Folder) -> str:
@@ -153,24 +235,48 @@ def _layout(raw: Path, folder: Folder) -> str:
 
 
 @lru_cache(maxsize=2)
-def _folder(root: Path, stamp: str) -> Folder:
+def _folder(root: Path, stamp: str, pattern: str) -> Folder:
     """The folder of a source, read again in each process."""
-    return load_folder(root)
+    return load_folder(root, pattern)
 
 
-def _first_sound(root: Path, folder: Folder, layout: Layout | None) -> Recording | None:
-    """The first recording that can be read; all others must be of its form."""
+@lru_cache(maxsize=1)
+def _read(root: Path, stamp: str, file: str, images: str, spec: DatasetSpec) -> Recording:
+    """What a file holds, kept for the next row that is a part of it."""
+    layout = get_layout(spec.layout) if spec.layout else None
+    folder = _folder(root, stamp, spec.pattern)
+    return read_recording(root, folder, file, layout, spec.units, images)
+
+
+def _first_sound(
+    root: Path, folder: Folder, layout: Layout | None
+) -> tuple[str, Recording | DamageError | None]:
+    """The first recording that can be read, with its file; all others must be of its form.
+
+    If there is one, a recording of which the layout is known. Where none can be read, what is wrong
+    with the first one; nothing where there is none at all.
+    """
+    found: tuple[str, Recording | DamageError | None] = ("", None)
     for row in list(folder.rows.values())[:_TRIES]:
         try:
-            return read_recording(root, folder, row, layout, folder.facts.units)
-        except DamageError:
+            units = stored(folder.facts.units)
+            recording = read_recording(root, folder, row.file, layout, units, row.part.images)
+        except DamageError as damage:
+            found = found if found[1] else (row.file, damage)
             continue
-    return None
+        if layout or recording.layout:
+            return row.file, recording
+        found = found if isinstance(found[1], Recording) else (row.file, recording)
+    return found
 
 
-def _image_size(row: Row) -> NDArray[np.float32]:
-    """(2,) what MediaPipe's shares are of."""
-    size = [row.numbers["width"], row.numbers["height"]]
+def _image_size(row: Row, image: tuple[int, int]) -> NDArray[np.float32]:
+    """(2,) what coordinates are shares of: the index tells it, or else the tool."""
+    told = (row.numbers["width"], row.numbers["height"])
+    size = told if min(told) > 0 else image
     if min(size) <= 0:
-        raise DamageError(f"its `width` and `height` in {INDEX} are needed for pixels of MediaPipe")
+        raise DamageError(
+            f"coordinates are shares of the image, and its `width` and `height` in {INDEX} are "
+            "needed for pixels"
+        )
     return np.array(size, np.float32)

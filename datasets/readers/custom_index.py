@@ -10,34 +10,47 @@ import csv
 import difflib
 import hashlib
 import io
+import math
+import posixpath
 import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aclnet.datasets.formats.files import folder_of, read_file, walk_files
-from aclnet.datasets.spec import AclnetError, DamageError, Rejection, first_of, shown
+from aclnet.datasets.formats.sheet import sheet_to_csv
+from aclnet.datasets.readers.custom_pattern import table_of_paths
+from aclnet.datasets.spec import UNLABELLED, AclnetError, DamageError, Rejection, first_of, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from aclnet.datasets.spec import Kind
+    from aclnet.datasets.spec import Kind, Units
 
 INDEX, FACTS, CLASSES = "index.csv", "dataset.toml", "classes.txt"
+INDEXES = (INDEX, "index.xlsx")
+"""Names of the table; the first counts where both are there."""
 REQUIRED = ("id", "file", "label")
 NUMBERS = ("subject", "camera", "setup", "replication", "width", "height")
 """Columns of whole numbers."""
-COLUMNS = (*REQUIRED, *NUMBERS, "condition", "split")
+COLUMNS = (*REQUIRED, *NUMBERS, "condition", "split", "images", "start", "end", "person", "fps")
+_UNKNOWN = UNLABELLED - 1
 SIDES = ("train", "val", "test", "gallery", "probe")
-SUFFIXES = (".npy", ".npz", ".csv", ".json")
+SUFFIXES = (".npy", ".npz", ".csv", ".json", ".skeleton", ".bvh", ".c3d")
 """Of recordings."""
-_FRAME_FILE = re.compile(r"(?:.*\D)?(\d{1,18})_keypoints\.json", re.ASCII | re.DOTALL)
-"""Of OpenPose: `clip_000000000012_keypoints.json`."""
+FRAME_FILES = ("_keypoints.json", ".json", ".txt")
+"""Ends of the names of frames' files in a folder, which has those of the first that is there:
+OpenPose's `clip_000000000012_keypoints.json`, a JSON file an image, Ultralytics' labels."""
 _WHOLE = re.compile(r"\d{1,9}", re.ASCII)
+_SECONDS = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)\s*s", re.ASCII)
+_RATE = re.compile(r"\d{1,4}(?:\.\d{1,9})?", re.ASCII)
+_DRIVE = re.compile(r"[A-Za-z]:")
+_ROUNDING = 1e-6
+"""Frames by which a time may miss the frame that is meant."""
 _MAX_BYTES = 2**28
 _MAX_COLUMNS = 1000
 _MAX_LINE = 100_000
@@ -52,9 +65,36 @@ class Facts(BaseModel):
     title: str = ""
     layout: str = ""
     """Of the registry, or a `.json` file beside `dataset.toml`."""
-    units: Literal["m", "px"] | None = None
+    units: Literal["m", "cm", "mm", "px"] | None = None
     columns: str = ""
     """Of `.csv` recordings, those that are coordinates, as a slice: `0:54`."""
+    identities: bool = Field(default=True, repr=False)
+    """Take who is who from files that say it; in the stamp where they are ignored."""
+    pattern: str = Field(default="", repr=False)
+    """Of the recordings' paths, where there is no index, see `table_of_paths`; the table that is
+    made of it is in the stamp."""
+
+
+METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+"""Length of each unit of joints in space."""
+
+
+def stored(units: str | None) -> Units | None:
+    """Units of sequences: lengths are stored in metres."""
+    return "m" if units in METRES else "px" if units else None
+
+
+class Part(NamedTuple):
+    """What of a recording a row is; None: all of it."""
+
+    start: int | None = None
+    """Number of the first frame."""
+    end: int | None = None
+    """Number of the last frame, which belongs to the part."""
+    person: int | None = None
+    """Which of its persons, from 0."""
+    images: str = ""
+    """Beginning of the names of its images, where a file has those of several recordings."""
 
 
 class Row(NamedTuple):
@@ -65,12 +105,15 @@ class Row(NamedTuple):
     file: str
     """Relative to the raw root, or to its folder where the root is an archive."""
     label: int
-    """Place of its class, negative where it has none."""
+    """Place of its class; UNLABELLED, or _UNKNOWN where there is no such class."""
     numbers: dict[str, int]
     """Of NUMBERS; -1 where nothing is said."""
     condition: str
     split: str
     """One of `SIDES`, or several joined by +; may be empty."""
+    part: Part = Part()
+    fps: float = 0.0
+    """Frames a second; 0 where nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +124,8 @@ class Folder:
     """By sample id; their files are there."""
     sizes: dict[str, int]
     """Bytes of each row's file, or of the files in its folder."""
-    frame_files: dict[str, list[tuple[int, str]]]
-    """Number and path of the frames' files in each folder of OpenPose that a row names."""
+    frame_files: dict[str, list[str]]
+    """Paths of the frames' files in each folder that a row names, sorted."""
     rejections: list[Rejection]
     class_names: tuple[str, ...]
     facts: Facts
@@ -92,62 +135,112 @@ class Folder:
     """Hash of the index, of what lies beside it, and of the recordings' names and sizes."""
 
 
-def load_folder(root: Path) -> Folder:
+def load_folder(root: Path, pattern: str = "") -> Folder:
     """Everything under a raw root but the recordings' content.
+
+    pattern: of the paths of recordings, in the place of an index (`table_of_paths`).
 
     AclnetError where there is no index, and where it or what lies beside it cannot be understood.
     """
     files = dict(walk_files(root))
     index = _find_index(root, files)
-    place = index.removesuffix(INDEX)
-    table = _text(root, index)
+    top = "" if root.is_dir() else f"{root.name}/"
+    place = index[: index.rfind("/") + 1] if index else top
     facts = _facts(root, place, files)
+    pattern = pattern or facts.pattern
+    strange: list[str] = []
+    if index or not pattern:
+        table = _written(root, index, pattern, files)
+    else:
+        paths = _recordings(set(files) - {place + facts.layout})
+        table, strange = table_of_paths(pattern, paths, place)
     rejections: list[Rejection] = []
     named: set[str] = set()
     labelled = list(_rows(root, index, table, named, rejections))
-    names = _class_names(root, place, files, {label for _, label in labelled})
+    names = _class_names(root, place, files, {label for _, label in labelled} - {""})
     places = {name: number for number, name in enumerate(names)}
     rows = [row._replace(label=_label(label, places)) for row, label in labelled]
     frame_files = _frame_files(files, named)
     sizes = {row.file: files[row.file] for row in rows if row.file in files}
     for folder, frames in frame_files.items():
-        sizes[folder] = sum(files[path] for _, path in frames)
+        sizes[folder] = sum(files[path] for path in frames)
     sound: dict[str, Row] = {}
-    lines: dict[str, int] = {}
+    parts: dict[tuple[str, Part], Row] = {}
+    naming: dict[str, list[int]] = {}
     for row in rows:
-        why = _why_not(row, sizes, sound, lines)
+        naming.setdefault(row.file, []).append(row.line)
+    for row in rows:
+        why = _why_not(row, sizes, sound, parts, naming[row.file], index)
         if why is None:
-            sound[row.sample_id], lines[row.file] = row, row.line
+            sound[row.sample_id] = parts[row.file, row.part] = row
         else:
-            rejections.append(Rejection(index, row.line, *why))
+            rejections.append(_rejection(index, row.line, row.file, *why))
     known = {index, place + FACTS, place + CLASSES, place + facts.layout}
-    used = {*named, *(path for frames in frame_files.values() for _, path in frames)}
+    used = {*named, *(path for frames in frame_files.values() for path in frames)}
+    unnamed = sorted(set(files) - used - known) if index else strange
+    why_unnamed = f"no row of {INDEX} names it" if index else f"it does not match {pattern}"
     rejections += [
-        Rejection(path, None, f"no row of {INDEX} names it", "unknown name")
-        for path in sorted(set(files) - used - known)
-        if path.startswith(place) and path.lower().endswith(SUFFIXES)
+        Rejection(path, None, why_unnamed, "unknown name")
+        for path in unnamed
+        if path.startswith(place) and (path.lower().endswith(SUFFIXES) or not index)
     ]
     stamp = hashlib.sha256(repr((table, facts, names, sorted(sizes.items()))).encode())
+    if any(row.part != Part() for row in sound.values()):
+        stamp.update(b"parts")  # stores of the time when these columns were ignored are others
+    if not facts.identities:
+        stamp.update(b"identities ignored")
     if facts.layout.endswith(".json"):
         stamp.update(_text(root, place + facts.layout).encode())
     return Folder(sound, sizes, frame_files, rejections, names, facts, place, stamp.hexdigest())
 
 
 def _find_index(root: Path, files: dict[str, int]) -> str:
-    """Path of the index that lies least deep; in a folder, at its top."""
+    """Path of the index that lies least deep; in a folder, at its top; empty where none is."""
     found = sorted(
-        (path for path in files if PurePosixPath(path).name == INDEX),
+        (path for path in files if PurePosixPath(path).name in INDEXES),
         key=lambda path: (path.count("/"), path),
     )
-    if found and (found[0] == INDEX or not root.is_dir()):
+    if found and (found[0] in INDEXES or not root.is_dir()):
         return found[0]
+    return ""
+
+
+def _written(root: Path, index: str, pattern: str, files: dict[str, int]) -> str:
+    """Text of the index; AclnetError where there is none, or a pattern as well."""
+    if index and pattern:
+        raise AclnetError(
+            f"{root} has {INDEX}, and the pattern {pattern!r} stands for one; "
+            "leave the pattern out, or move the index away"
+        )
+    if index.endswith(INDEXES[1]):
+        return _sheet(root, index)
+    if index:
+        return _text(root, index)
     example = next((p for p in sorted(files) if p.lower().endswith(SUFFIXES)), "walk_01.npy")
     raise AclnetError(
         f"{root} has no {INDEX}, the table that says what each recording shows; write one with the "
         f"columns {', '.join(REQUIRED)} and, as far as you know them, "
-        f"{', '.join(COLUMNS[3:])}. For example:\n"
+        f"{', '.join(COLUMNS[3:])}; or give --pattern where paths tell all of it, as "
+        "{split}/{label}/{id}. An example of an index:\n"
         f"id,file,label,subject,split\n{PurePosixPath(example).stem},{example},walk,1,train"
     )
+
+
+def _recordings(files: set[str]) -> list[str]:
+    """Files of recordings, and the folders of OpenPose's frames."""
+    found: set[str] = set()
+    for path in files:
+        folder, _, name = path.rpartition("/")
+        if folder and name.endswith(FRAME_FILES[0]):
+            found.add(folder)
+        elif path.lower().endswith(SUFFIXES):
+            found.add(path)
+    return sorted(found)
+
+
+def _rejection(index: str, line: int, file: str, reason: str, kind: Kind = "damaged") -> Rejection:
+    """The rejection of a row: of its file, where there is no index that has lines."""
+    return Rejection(index, line, reason, kind) if index else Rejection(file, None, reason, kind)
 
 
 def _text(root: Path, path: str) -> str:
@@ -157,6 +250,14 @@ def _text(root: Path, path: str) -> str:
         raise AclnetError(f"{folder_of(root) / path} {damage.reason}") from None
     except UnicodeDecodeError as error:
         raise AclnetError(f"{folder_of(root) / path} is not UTF-8 text: {error}") from None
+
+
+def _sheet(root: Path, path: str) -> str:
+    """Text of an index that is an Excel file."""
+    try:
+        return sheet_to_csv(read_file(root, path, _MAX_BYTES))
+    except (DamageError, AclnetError) as error:
+        raise AclnetError(f"{folder_of(root) / path}: {error}") from None
 
 
 def _facts(root: Path, place: str, files: dict[str, int]) -> Facts:
@@ -199,16 +300,27 @@ def _rows(
             values = dict(zip(header, map(str.strip, cells), strict=False))
             if not any(values.values()):
                 continue
-            file = PurePosixPath(index).parent / values.get("file", "").replace("\\", "/")
-            named.add(str(file))
+            file = _path(root, index, values.get("file", ""))
+            named.add(file)
             try:
                 if len(cells) != len(header):
                     raise DamageError(f"{len(cells)} cells, the header has {len(header)} columns")
-                yield _row(reader.line_num, str(file), values), values["label"]
+                yield _row(reader.line_num, file, values), values["label"]
             except DamageError as damage:
-                rejections.append(Rejection(index, reader.line_num, damage.reason))
+                rejections.append(_rejection(index, reader.line_num, file, damage.reason))
     except csv.Error as error:
         raise AclnetError(f"{where}:{reader.line_num}: not a table with commas: {error}") from None
+
+
+def _path(root: Path, index: str, text: str) -> str:
+    """Path of a row's file as `walk_files` has it; one that leads outside begins with .. or /."""
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(index), text.replace("\\", "/")))
+    folder = folder_of(root).as_posix()
+    return path.removeprefix(f"{folder}/")
+
+
+def _is_outside(path: str) -> bool:
+    return path == ".." or path.startswith(("../", "/")) or _DRIVE.match(path) is not None
 
 
 def _lines(index: str, table: str, rejections: list[Rejection]) -> Iterator[str]:
@@ -245,7 +357,7 @@ def _check_header(where: Path, header: list[str]) -> None:
 
 def _row(line: int, file: str, values: dict[str, str]) -> Row:
     """A row without its label; DamageError where a value is not one of its column."""
-    for name in REQUIRED:
+    for name in ("id", "file"):
         if not values[name]:
             raise DamageError(f"`{name}` is empty")
     numbers = {}
@@ -260,7 +372,47 @@ def _row(line: int, file: str, values: dict[str, str]) -> Row:
             f"`split` is {shown(split)!r}; it may be {', '.join(SIDES)}, two of them as "
             "train+gallery, or empty"
         )
-    return Row(line, values["id"], file, -1, numbers, values.get("condition", ""), split)
+    if split and not values["label"]:
+        raise DamageError(
+            f"`label` is empty, and `split` is {split!r}; give a label, or leave `split` empty for "
+            "a recording that only is to be predicted"
+        )
+    fps = values.get("fps", "")
+    if fps and not (_RATE.fullmatch(fps) and float(fps) > 0):
+        raise DamageError(f"`fps` is {fps!r}, frames a second such as 29.97 are expected")
+    rate = float(fps or 0)
+    condition = values.get("condition", "")
+    return Row(line, values["id"], file, -1, numbers, condition, split, _part(values, rate), rate)
+
+
+def _part(values: dict[str, str], fps: float) -> Part:
+    """What of its recording a row is; DamageError where that makes no sense."""
+    person = values.get("person", "")
+    if person and not _WHOLE.fullmatch(person):
+        raise DamageError(f"`person` is {person!r}, a whole number from 0 is expected")
+    start, end = (_frame(name, values.get(name, ""), fps) for name in ("start", "end"))
+    first = None if start is None else math.ceil(start - _ROUNDING)
+    last = None if end is None else math.floor(end + _ROUNDING)
+    if first is not None and last is not None and last < first:
+        raise DamageError(f"`end` is frame {last}, before `start`, which is frame {first}")
+    images = values.get("images", "")
+    return Part(first, last, int(person) if person else None, images)
+
+
+def _frame(name: str, text: str, fps: float) -> float | None:
+    """Number of a frame, from a number or from seconds as `1.5s`."""
+    if not text:
+        return None
+    seconds = _SECONDS.fullmatch(text)
+    if seconds and fps:
+        return float(seconds[1]) * fps
+    if seconds:
+        raise DamageError(f"`{name}` is {text!r}, and seconds need the column `fps`")
+    if not _WHOLE.fullmatch(text):
+        raise DamageError(
+            f"`{name}` is {text!r}; write the number of a frame as 45, or seconds as 1.5s"
+        )
+    return int(text)
 
 
 def _class_names(
@@ -279,38 +431,72 @@ def _class_names(
 
 
 def _label(text: str, places: dict[str, int]) -> int:
-    """Place of a class by its name, or by its line in `classes.txt` from 0; -1 where none is."""
+    """Place of a class by its name, or by its line in `classes.txt` from 0."""
+    if not text:
+        return UNLABELLED
     if text in places:
         return places[text]
-    return int(text) if _WHOLE.fullmatch(text) and int(text) < len(places) else -1
+    return int(text) if _WHOLE.fullmatch(text) and int(text) < len(places) else _UNKNOWN
 
 
 def _why_not(
-    row: Row, sizes: dict[str, int], sound: dict[str, Row], lines: dict[str, int]
+    row: Row,
+    sizes: dict[str, int],
+    sound: dict[str, Row],
+    parts: dict[tuple[str, Part], Row],
+    naming: list[int],
+    index: str,
 ) -> tuple[str, Kind] | None:
-    """Reason and kind where a row cannot be used; `lines` of the files that sound rows have."""
+    """Reason and kind where a row cannot be used.
+
+    By id and by part, the sound rows before; naming: lines of all rows that name its file.
+    """
     if row.sample_id in sound:
-        line = sound[row.sample_id].line
-        return f"id {shown(row.sample_id)!r} is that of line {line}", "there twice"
+        other = sound[row.sample_id]
+        place = f"line {other.line}" if index else other.file
+        return f"id {shown(row.sample_id)!r} is that of {place}", "there twice"
     file = shown(row.file, 300)
-    if row.file in lines:
-        return f"{file} is the recording of line {lines[row.file]}", "there twice"
+    if len(naming) > 1 and row.part == Part() and row.file.lower().endswith(".json"):
+        reason = (
+            f"lines {', '.join(map(str, naming))} name {file}; a column `images` must say "
+            "which of its images each recording has: how their names begin, or numbers as 1000:2000"
+        )
+        return reason, "damaged"
+    if (row.file, row.part) in parts:
+        line = parts[row.file, row.part].line
+        return (
+            f"{file} is the recording of line {line}; columns `start`, `end` and `person` "
+            "tell parts of one file apart"
+        ), "there twice"
+    if row.file not in sizes and _is_outside(row.file):
+        return (
+            f"{file} lies outside the folder; paths are relative to {INDEX}, so copy or link "
+            "the recordings into its folder"
+        ), "damaged"
     if row.file not in sizes:
-        return f"{file} is not there; a file, or OpenPose's folder, is expected", "damaged"
-    if row.label < 0:
+        return (
+            f"{file} is not there; a file, or a folder of frames, is expected, by its path "
+            f"relative to {INDEX}"
+        ), "damaged"
+    if row.label == _UNKNOWN:
         return f"the label is not in {CLASSES}", "damaged"
     return None
 
 
-def _frame_files(files: dict[str, int], named: set[str]) -> dict[str, list[tuple[int, str]]]:
-    """Frames of OpenPose in the folders that are named, in their order."""
-    found: dict[str, list[tuple[int, str]]] = {}
-    for path in files:
-        folder, _, name = path.rpartition("/")
-        match = _FRAME_FILE.fullmatch(name) if folder in named else None
-        if match:
-            found.setdefault(folder, []).append((int(match[1]), path))
-    return {folder: sorted(frames) for folder, frames in found.items()}
+def _frame_files(files: dict[str, int], named: set[str]) -> dict[str, list[str]]:
+    """Files of frames in the folders that are named."""
+    inside: dict[str, list[str]] = {}
+    for path in sorted(files):
+        folder = path.rpartition("/")[0]
+        if folder in named:
+            inside.setdefault(folder, []).append(path)
+    found = {}
+    for folder, paths in inside.items():
+        ends = (end for end in FRAME_FILES if any(path.endswith(end) for path in paths))
+        end = next(ends, None)
+        if end:
+            found[folder] = [path for path in paths if path.endswith(end)]
+    return found
 
 
 def columns_of(text: str) -> slice | None:

@@ -1,259 +1,389 @@
-"""What pose estimators write as JSON: COCO results, MMPose, AlphaPose, OpenPose, MediaPipe.
+"""JSON of tools that find poses, told apart by its content.
 
-Each tool has a function; `parse` tells by the content which one wrote a file. Persons are listed
-frame by frame: person m of a result is the m-th that a frame lists, not one identity.
+`parse` reads a file that holds a recording, `frames_of_files` files of a frame each: of OpenPose,
+and of MMPose and Ultralytics for images. Each tool has a function. MediaPipe, whose landmarks are
+dumped in many ways, has a module of its own.
 """
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aclnet.datasets.formats.json_text import parse_json
+from aclnet.datasets.readers import mediapipe
+from aclnet.datasets.readers.image_names import frame_numbers, short
+from aclnet.datasets.readers.poses import (
+    LAYOUTS,
+    Asked,
+    Frames,
+    Person,
+    Poses,
+    identity_of,
+    joints_of,
+    list_of,
+    score_of,
+    to_poses,
+    value_of,
+)
 from aclnet.datasets.spec import DamageError, NobodyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
-    from numpy.typing import NDArray
-
-    from aclnet.datasets.spec import Units
-
-MAX_PERSONS = 100
-"""In a frame; a file with more is taken to be damaged."""
-MAX_NUMBERS = 2**27
-"""Coordinates of a recording: half a gigabyte."""
-
-_LANDMARKS = {"m": "pose_world_landmarks", "px": "pose_landmarks"}
 _PERSON = {"bodies": "joints", "people": "pose_keypoints_2d"}
 """Keys of the joints in AlphaPose's lists of persons."""
-_FRAME = re.compile(r"(?:.*\D)?(\d{1,18})(?:\.\w+)?", re.ASCII | re.DOTALL)
-_MAX_FRAME = 2**31 - 1
+_STGCN_IMAGE = (340, 256)
+"""Pixels of Kinetics' videos; ST-GCN's coordinates are shares of them."""
 
 
-class Poses(NamedTuple):
-    """The persons of a recording; one who is not there in a frame is NaN."""
+def parse(data: bytes, asked: Asked | None = None) -> Poses:
+    """The persons of a recording in one file.
 
-    tool: str
-    keypoint: NDArray[np.float64]
-    """(M, T, V, C) in pixels; MediaPipe: metres, or shares of the image's width and height."""
-    score: NDArray[np.float64]
-    """(M, T, V)"""
-    frames: NDArray[np.int32]
-    """(T,) numbers of the frames, the first one 0."""
-
-
-Frames = dict[int, list["NDArray[np.float64]"]]
-"""Number of a frame -> (V, C + 1) joints of its persons, each with its confidence."""
-
-LAYOUTS = {
-    "COCO results": {17: "coco"},
-    "MMPose": {17: "coco", 26: "halpe26"},
-    "AlphaPose": {17: "coco", 26: "halpe26"},
-    "AlphaPose by image": {18: "openpose"},
-    "OpenPose": {18: "openpose", 25: "openpose25"},
-    "MediaPipe": {33: "mediapipe"},
-}
-"""Layouts of each tool by the number of joints."""
-
-
-def parse(data: bytes, units: Units | None = None) -> Poses:
-    """The persons in a file of any of the tools but OpenPose, which writes a file a frame.
-
-    units: of MediaPipe's landmarks, metres if not told. Raises DamageError where the file is none
-    of theirs, or holds something that they do not write.
+    Raises DamageError where the file is of no tool, or holds something that its tool does not
+    write.
     """
+    asked = asked or Asked()
     content = parse_json(data)
-    if isinstance(content, dict):
-        if "instance_info" in content:
-            return mmpose(content["instance_info"])
-        if "people" in content:
-            raise DamageError("one frame of OpenPose; the index names the folder of a recording")
-        if content and all(isinstance(v, dict) and v.keys() & {*_PERSON} for v in content.values()):
-            return alphapose_by_image(content)
-    elif isinstance(content, list):
-        first = next((frame for frame in content if frame), None)
+    read = _reader_of_object(content) if isinstance(content, dict) else None
+    if isinstance(content, list):
+        first = next((entry for entry in content if entry), None)
         if first is None:
             raise NobodyError
-        if isinstance(first, list) or (
-            isinstance(first, dict) and first.keys() & {*_LANDMARKS.values()}
-        ):
-            return mediapipe(content, units or "m")
-        if isinstance(first, dict) and "instances" in first:
-            return mmpose(content)
-        if isinstance(first, dict) and "image_id" in first:
-            of_coco = isinstance(first["image_id"], int)
-            return coco_results(content) if of_coco else alphapose(content)
-    raise DamageError(f"not as {', '.join(LAYOUTS)} are written")
+        read = _reader_of_list(first)
+    if read is None:
+        known = ", ".join(LAYOUTS)
+        raise DamageError(f"{_described(content)}, which none of these tools writes: {known}")
+    return read(content, asked)
 
 
-def coco_results(entries: list[Any]) -> Poses:
-    """Results of COCO's keypoint task: `image_id` a number, `keypoints` x, y, confidence, ..."""
-    return _entries("COCO results", entries, int)
+def frame_of_file(data: bytes, where: str, asked: Asked) -> tuple[str, list[Person]]:
+    """The tool that wrote a frame's file, and the frame's persons; empty for one without any."""
+    try:
+        content = parse_json(data)
+    except DamageError as damage:
+        raise DamageError(f"{where}: {damage.reason}", damage.line) from None
+    if isinstance(content, dict) and "people" in content:
+        people = list_of(content, "people", where)
+        return "OpenPose", _present(_of_openpose(person, where, asked) for person in people)
+    entries = content.get("instance_info") if isinstance(content, dict) else content
+    if not isinstance(entries, list):
+        raise DamageError(
+            f"{where}: {_described(content)}; the persons of a frame are expected, as OpenPose, "
+            "MMPose or Ultralytics write them"
+        )
+    if not entries:
+        return "", []
+    if _is_of_ultralytics(entries[0]):
+        return "Ultralytics YOLO", _present(_of_ultralytics(entry, where) for entry in entries)
+    return "MMPose", _present(_of_mmpose(entry, where) for entry in entries)
 
 
-def alphapose(entries: list[Any]) -> Poses:
-    """AlphaPose's own form: as COCO's results, `image_id` the name of an image with a number."""
-    return _entries("AlphaPose", entries, str)
-
-
-def alphapose_by_image(content: dict[str, Any]) -> Poses:
-    """AlphaPose with `--format cmu` or `open`: an object of images, each with its persons."""
+def frames_of_files(contents: Iterable[tuple[int, bytes]], asked: Asked | None = None) -> Poses:
+    """Number and content of each frame's file; DamageError names the frame."""
+    asked = asked or Asked()
     frames: Frames = {}
-    for image, entry in content.items():
+    tool = ""
+    for number, data in contents:
+        found, frames[number] = frame_of_file(data, f"frame {number}", asked)
+        if tool and found and found != tool:
+            raise DamageError(f"frame {number} is of {found}, others are of {tool}")
+        tool = tool or found
+    return _in_space(to_poses(tool, frames, asked))
+
+
+def _reader_of_object(content: dict[str, Any]) -> Callable[[Any, Asked], Poses] | None:
+    if "instance_info" in content:
+        return mmpose
+    if "annotations" in content and "images" in content:
+        return coco_annotations
+    if isinstance(content.get("data"), list):
+        return stgcn
+    if "frames" in content and "joint_names" in content:
+        return azure_kinect
+    if "people" in content:
+        raise DamageError("one frame of OpenPose; the index names the folder of a recording")
+    if content and all(isinstance(v, dict) and v.keys() & {*_PERSON} for v in content.values()):
+        return alphapose_by_image
+    return mediapipe.parse if mediapipe.is_recording(content) else None
+
+
+def _reader_of_list(first: object) -> Callable[[Any, Asked], Poses] | None:
+    """first: entry of a list that is not empty."""
+    if isinstance(first, dict):
+        if "instances" in first or ("keypoint_scores" in first and "keypoints" in first):
+            return mmpose
+        if "image_id" in first:
+            return coco_results if isinstance(first["image_id"], int) else alphapose
+    listed = first[0] if isinstance(first, list) else first
+    if _is_of_ultralytics(listed):
+        return ultralytics
+    return mediapipe.parse if mediapipe.is_frame(first) else None
+
+
+def coco_results(entries: list[Any], asked: Asked) -> Poses:
+    """Results of COCO's keypoint task: `image_id` a number, `keypoints` x, y, confidence, ..."""
+    return _entries("COCO results", entries, int, asked)
+
+
+def alphapose(entries: list[Any], asked: Asked) -> Poses:
+    """AlphaPose's own form: as COCO's results, `image_id` the name of an image with a number."""
+    return _entries("AlphaPose", entries, str, asked)
+
+
+def _entries(tool: str, entries: list[Any], kind: type[int | str], asked: Asked) -> Poses:
+    listed: list[tuple[int | str, Any, str]] = []
+    for place, entry in enumerate(entries):
+        where = f"entry {place}"
+        image: int | str = value_of(entry, "image_id", where)
+        if type(image) is not kind:
+            raise DamageError(f"{where}: `image_id` is of another kind than the first")
+        if asked.wants(image):
+            listed.append((image, entry, where))
+    _check_wanted(listed, asked)
+    numbers = frame_numbers([image for image, *_ in listed if isinstance(image, str)])
+    frames: Frames = {}
+    for image, entry, where in listed:
+        people = frames.setdefault(numbers[image] if isinstance(image, str) else image, [])
+        people += _present([_of_triples(entry, "keypoints", where)])
+    return to_poses(tool, frames, asked)
+
+
+def _check_wanted(found: list[Any], asked: Asked) -> None:
+    if asked.images and not found:
+        raise DamageError(f"no image is called {short(asked.images)!r}..., as `images` has it")
+
+
+def alphapose_by_image(content: dict[str, Any], asked: Asked) -> Poses:
+    """AlphaPose with `--format cmu` or `open`: an object of images, each with its persons."""
+    wanted = {image: entry for image, entry in content.items() if asked.wants(image)}
+    _check_wanted([*wanted], asked)
+    frames: Frames = {}
+    numbers = frame_numbers([*wanted])
+    for image, entry in wanted.items():
         key = next((key for key in _PERSON if key in entry), "")
         if not isinstance(entry.get(key), list):
-            raise DamageError(f"{_short(image)} has no list of persons")
-        number = _frame_of(image)
-        if number in frames:
-            raise DamageError(f"{_short(image)}: there is another frame {number}")
-        frames[number] = [_triples(_value(p, _PERSON[key], image), image) for p in entry[key]]
-    return _poses("AlphaPose by image", frames)
+            raise DamageError(f"{short(image)} has no list of persons")
+        people = (_of_triples(person, _PERSON[key], image) for person in entry[key])
+        frames[numbers[image]] = _present(people)
+    return to_poses("AlphaPose by image", frames, asked)
 
 
-def openpose(contents: Iterable[tuple[int, bytes]]) -> Poses:
-    """OpenPose: number and content of each frame's file, whose `people` have `pose_keypoints_2d`.
+def coco_annotations(content: dict[str, Any], asked: Asked) -> Poses:
+    """COCO's annotations: `images` with `file_name`, `annotations` with x, y, visibility, ...
 
-    DamageError names the frame.
+    A visibility of 0 means that the joint was not found. Images without anybody are frames too. As
+    in CocoVID, a `frame_id` of the images comes before the number in their names.
     """
-    frames: Frames = {}
-    for number, data in contents:
-        where = f"frame {number}"
-        try:
-            people = _value(parse_json(data), "people", where)
-        except DamageError as damage:
-            raise DamageError(f"{where}: {damage.reason}") from None
-        if not isinstance(people, list):
-            raise DamageError(f"{where}: `people` is not a list")
-        frames[number] = [_triples(_value(p, "pose_keypoints_2d", where), where) for p in people]
-    return _poses("OpenPose", frames)
+    names: dict[Any, str] = {}
+    ids: dict[Any, Any] = {}
+    for place, image in enumerate(list_of(content, "images", "the file")):
+        where = f"image {place}"
+        name = value_of(image, "file_name", where)
+        key = value_of(image, "id", where)
+        if not isinstance(name, str) or type(key) not in (int, str):
+            raise DamageError(f"{where}: `file_name` is no text, or `id` no number")
+        if asked.wants(name):
+            names[key], ids[key] = name, image.get("frame_id")
+    _check_wanted([*names], asked)
+    if len(set(names.values())) < len(names):
+        raise DamageError("two images have one `file_name`")
+    told = [number for number in ids.values() if type(number) is int]
+    if len(set(told)) < len(ids):
+        numbers = frame_numbers([*names.values()])
+        ids = {key: numbers[name] for key, name in names.items()}
+    frames: Frames = {number: [] for number in ids.values()}
+    for place, annotation in enumerate(list_of(content, "annotations", "the file")):
+        where = f"annotation {place}"
+        key = value_of(annotation, "image_id", where)
+        if type(key) in (int, str) and key in ids and "keypoints" in annotation:
+            frames[ids[key]] += _present([_of_annotation(annotation, where)])
+    return to_poses("COCO annotations", frames, asked)
 
 
-def mmpose(entries: object) -> Poses:
-    """MMPose's predictions of a video: `frame_id` and `instances` with keypoints and scores."""
+def _of_annotation(annotation: dict[str, Any], where: str) -> Person | None:
+    joints = joints_of(annotation["keypoints"], 3, where)
+    if joints is None:
+        return None
+    joints[joints[:, 2] == 0] = np.nan
+    joints[:, 2] = np.where(joints[:, 2] > 0, 1, joints[:, 2])
+    more = annotation.get("attributes")  # of CVAT
+    return Person(joints, identity_of({**(more if isinstance(more, dict) else {}), **annotation}))
+
+
+def mmpose(content: dict[str, Any] | list[Any], asked: Asked) -> Poses:
+    """MMPose's predictions of a video, `frame_id` and `instances` with keypoints and scores.
+
+    Those of one image are a list of instances.
+    """
+    meta: object = {}
+    entries: object = content
+    if isinstance(content, dict):
+        entries, meta = content["instance_info"], content.get("meta_info")
     if not isinstance(entries, list):
         raise DamageError("`instance_info` is not a list")
     frames: Frames = {}
+    if entries and isinstance(entries[0], dict) and "keypoints" in entries[0]:
+        frames[0] = _present(_of_mmpose(entry, f"instance {i}") for i, entry in enumerate(entries))
+        entries = []
     for place, entry in enumerate(entries):
         where = f"entry {place}"
-        number = _value(entry, "frame_id", where)
+        number = value_of(entry, "frame_id", where)
         if type(number) is not int or number in frames:
             raise DamageError(f"{where}: `frame_id` is no number of a frame of its own")
-        instances = _value(entry, "instances", where)
-        if not isinstance(instances, list):
-            raise DamageError(f"{where}: `instances` is not a list")
-        frames[number] = [_instance(instance, where) for instance in instances]
-    return _poses("MMPose", frames)
+        instances = list_of(entry, "instances", where)
+        frames[number] = _present(_of_mmpose(instance, where) for instance in instances)
+    poses = _in_space(to_poses("MMPose", frames, asked))
+    name = meta.get("dataset_name") if isinstance(meta, dict) else None
+    return poses._replace(layout="h36m") if name == "h36m" else poses
 
 
-def mediapipe(content: list[Any], units: Units) -> Poses:
-    """MediaPipe: a list of frames, each the landmarks of a person, of several, or none.
-
-    A frame may also be an object with `pose_world_landmarks`, which are taken for metres, and
-    `pose_landmarks`, taken for pixels. A landmark has x, y, z and visibility; in pixels z is left
-    out.
-    """
-    frames: Frames = {}
-    for number, frame in enumerate(content):
-        where = f"frame {number}"
-        persons = _value(frame, _LANDMARKS[units], where) if isinstance(frame, dict) else frame
-        persons = persons or []
-        if not isinstance(persons, list):
-            raise DamageError(f"{where} is not a list of landmarks")
-        if persons and isinstance(persons[0], dict):
-            persons = [persons]
-        keys = ("x", "y", "z", "visibility") if units == "m" else ("x", "y", "visibility")
-        frames[number] = [_landmarks(person, keys, where) for person in persons if person]
-    return _poses("MediaPipe", frames)
+def _in_space(poses: Poses) -> Poses:
+    """With layout and units of MMPose's networks that lift poses into space."""
+    if poses.tool != "MMPose" or poses.keypoint.shape[-1] != 3:
+        return poses
+    layout = "h36m" if poses.keypoint.shape[2] == 17 else poses.layout
+    return poses._replace(layout=layout, units="m")
 
 
-def _entries(tool: str, entries: list[Any], kind: type) -> Poses:
-    frames: Frames = {}
-    for place, entry in enumerate(entries):
-        where = f"entry {place}"
-        image: int | str = _value(entry, "image_id", where)
-        if type(image) is not kind:
-            raise DamageError(f"{where}: `image_id` is of another kind than the first")
-        number = _frame_of(image) if isinstance(image, str) else int(image)
-        joints = _triples(_value(entry, "keypoints", where), where)
-        frames.setdefault(number, []).append(joints)
-    return _poses(tool, frames)
-
-
-def _value(entry: object, key: str, where: str) -> Any:  # noqa: ANN401 - whatever JSON holds
-    if not isinstance(entry, dict) or key not in entry:
-        raise DamageError(f"{_short(where)}: `{key}` is missing")
-    return entry[key]
-
-
-def _frame_of(image: str) -> int:
-    """Number at the end of an image's name."""
-    match = _FRAME.fullmatch(image)
-    if match is None:
-        raise DamageError(f"{_short(image)} does not end in the number of a frame")
-    return int(match[1])
-
-
-def _triples(values: object, where: str) -> NDArray[np.float64]:
-    """(V, 3) x, y and confidence."""
-    numbers = _numbers(values, where)
-    if not len(numbers) or len(numbers) % 3:
-        raise DamageError(f"{_short(where)}: {len(numbers)} numbers, x, y, confidence are expected")
-    return numbers.reshape(-1, 3)
-
-
-def _instance(instance: object, where: str) -> NDArray[np.float64]:
-    keypoints = _value(instance, "keypoints", where)
-    scores = _numbers(_value(instance, "keypoint_scores", where), where)
-    if not isinstance(keypoints, list) or len(keypoints) != len(scores) or not keypoints:
+def _of_mmpose(instance: object, where: str) -> Person | None:
+    keypoints = value_of(instance, "keypoints", where)
+    scores = value_of(instance, "keypoint_scores", where)
+    if not keypoints:
+        return None
+    if not isinstance(keypoints, list) or not isinstance(scores, list):
+        raise DamageError(f"{where}: a list of numbers is expected")
+    if len(keypoints) != len(scores):
         raise DamageError(f"{where}: {len(scores)} scores do not fit its `keypoints`")
-    rows = [_numbers(row, where) for row in keypoints]
-    if {len(row) for row in rows} not in ({2}, {3}):
+    sizes = {len(row) for row in keypoints if isinstance(row, list)}
+    if sizes not in ({2}, {3}):
         raise DamageError(f"{where}: a keypoint has not two coordinates, or three as all others")
-    return np.column_stack([np.stack(rows), scores])
+    (size,) = sizes
+    rows = [row if isinstance(row, list) else [row] * size for row in keypoints]
+    values = [v for row, score in zip(rows, scores, strict=True) for v in (*row, score)]
+    joints = joints_of(values, size + 1, where)
+    box = score_of(instance.get("bbox_score") if isinstance(instance, dict) else None)
+    return None if joints is None else Person(joints, _identity(instance), box)
 
 
-def _landmarks(person: object, keys: Sequence[str], where: str) -> NDArray[np.float64]:
-    if not isinstance(person, list):
-        raise DamageError(f"{where}: a person is not a list of landmarks")
-    rows = [[_value(landmark, key, where) for key in keys] for landmark in person]
-    return _numbers([value for row in rows for value in row], where).reshape(-1, len(keys))
+def _is_of_ultralytics(entry: object) -> bool:
+    found = entry.get("keypoints") if isinstance(entry, dict) else None
+    return isinstance(found, dict) and "x" in found
 
 
-def _numbers(values: object, where: str) -> NDArray[np.float64]:
-    if not isinstance(values, list) or not {*map(type, values)} <= {int, float}:
-        raise DamageError(f"{_short(where)}: a list of numbers is expected")
-    try:
-        return np.array(values, np.float64)
-    except OverflowError:
-        raise DamageError(f"{_short(where)}: a number is out of range") from None
+def ultralytics(content: list[Any], asked: Asked) -> Poses:
+    """Ultralytics' `to_json` of each frame in one list; or of one frame."""
+    listed = [[frame] if isinstance(frame, dict) else frame or [] for frame in content]
+    if isinstance(content[0], dict):
+        listed = [content]
+    frames: Frames = {}
+    for number, entries in enumerate(listed):
+        where = f"frame {number}"
+        if not isinstance(entries, list):
+            raise DamageError(f"{where} is not a list of persons")
+        frames[number] = _present(_of_ultralytics(entry, where) for entry in entries)
+    return to_poses("Ultralytics YOLO", frames, asked)
 
 
-def _poses(tool: str, frames: Frames) -> Poses:
-    """Arrays of the persons; DamageError where they are not alike, too many, or none."""
-    persons = max(map(len, frames.values()), default=0)
-    if not persons:
-        raise NobodyError
-    if persons > MAX_PERSONS:
-        raise DamageError(f"{persons} persons in a frame, {MAX_PERSONS} at most are real")
-    shape = next(people[0].shape for people in frames.values() if people)
-    if persons * len(frames) * shape[0] * shape[1] > MAX_NUMBERS:
-        raise DamageError(f"{persons} persons in {len(frames)} frames are too many")
-    joints = np.full((persons, len(frames), *shape), np.nan)
-    numbers = sorted(frames)
-    if numbers[-1] - numbers[0] > _MAX_FRAME:
-        raise DamageError(f"frames {numbers[0]} and {numbers[-1]} are not of one recording")
-    for t, number in enumerate(numbers):
-        for m, person in enumerate(frames[number]):
-            if person.shape != shape:
-                counts = f"{len(person)} joints, another {shape[0]}"
-                raise DamageError(f"frame {number}: a person has {counts}")
-            joints[m, t] = person
-    since_first = np.array([number - numbers[0] for number in numbers], np.int32)
-    return Poses(tool, joints[..., :-1], joints[..., -1], since_first)
+def _of_ultralytics(entry: object, where: str) -> Person | None:
+    found = value_of(entry, "keypoints", where)
+    columns = [list_of(found, key, where) for key in ("x", "y")]
+    columns.append(found.get("visible") or [1.0] * len(columns[0]))
+    if len({len(column) for column in columns if isinstance(column, list)}) != 1:
+        raise DamageError(f"{where}: x, y and `visible` are not lists of one length")
+    joints = joints_of([v for row in zip(*columns, strict=True) for v in row], 3, where)
+    box = score_of(entry.get("confidence") if isinstance(entry, dict) else None)
+    return None if joints is None else Person(joints, _identity(entry), box)
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def stgcn(content: dict[str, Any], asked: Asked) -> Poses:
+    """ST-GCN's clips of Kinetics: `pose` x, y in shares of the image, and `score`."""
+    frames: Frames = {}
+    for place, frame in enumerate(content["data"]):
+        where = f"frame {place}"
+        number = value_of(frame, "frame_index", where)
+        if type(number) is not int or number in frames:
+            raise DamageError(f"{where}: `frame_index` is no number of a frame of its own")
+        people = list_of(frame, "skeleton", where)
+        frames[number] = _present(_of_stgcn(person, where) for person in people)
+    return to_poses("ST-GCN", frames, asked)._replace(image=_STGCN_IMAGE)
+
+
+def _of_stgcn(person: object, where: str) -> Person | None:
+    pose, scores = (list_of(person, key, where) for key in ("pose", "score"))
+    if len(pose) != 2 * len(scores):
+        raise DamageError(f"{where}: {len(scores)} scores do not fit {len(pose)} coordinates")
+    values = [v for joint in zip(pose[::2], pose[1::2], scores, strict=True) for v in joint]
+    joints = joints_of(values, 3, where)
+    if joints is None:
+        return None
+    joints[joints[:, 2] == 0] = np.nan  # as ST-GCN's feeder takes it
+    return Person(joints, _identity(person))
+
+
+def azure_kinect(content: dict[str, Any], asked: Asked) -> Poses:
+    """The body tracking of Azure Kinect, `offline_processor`: millimetres, without confidences."""
+    frames: Frames = {}
+    for place, frame in enumerate(list_of(content, "frames", "the file")):
+        where = f"frame {place}"
+        number = frame.get("frame_id", place) if isinstance(frame, dict) else None
+        if type(number) is not int or number in frames:
+            raise DamageError(f"{where}: `frame_id` is no number of a frame of its own")
+        bodies = list_of(frame, "bodies", where)
+        frames[number] = _present(_of_kinect(body, where) for body in bodies)
+    return to_poses("Azure Kinect", frames, asked)._replace(units="m", score=None)
+
+
+def _of_kinect(body: object, where: str) -> Person | None:
+    positions = list_of(body, "joint_positions", where)
+    if not all(isinstance(joint, list) and len(joint) == 3 for joint in positions):
+        raise DamageError(f"{where}: a joint is not x, y, z")
+    joints = joints_of([v for joint in positions for v in (*joint, 1.0)], 4, where)
+    if joints is None:
+        return None
+    joints[:, :3] /= 1000
+    return Person(joints, _identity(body))
+
+
+def _of_openpose(person: object, where: str, asked: Asked) -> Person | None:
+    """The body, and the hands and the face where the layout has as many joints more."""
+    body = _of_triples(person, "pose_keypoints_2d", where)
+    parts = _OPENPOSE_PARTS.get(asked.joints or 0)
+    if body is None or parts is None:
+        return body
+    assert isinstance(person, dict)  # it has a body
+    blocks = [body.joints]
+    for key, joints in parts.items():
+        found = joints_of(person.get(key), 3, where)
+        blocks.append(np.full((joints, 3), np.nan) if found is None else found)
+    return Person(np.concatenate(blocks), body.identity)
+
+
+_HANDS = {"hand_left_keypoints_2d": 21, "hand_right_keypoints_2d": 21}
+_OPENPOSE_PARTS = {67: _HANDS, 137: {**_HANDS, "face_keypoints_2d": 70}}
+"""What follows BODY_25 in layouts of so many joints, and its own number of joints."""
+
+
+def _of_triples(entry: object, key: str, where: str) -> Person | None:
+    joints = joints_of(value_of(entry, key, where), 3, where)
+    box = score_of(entry.get("score") if isinstance(entry, dict) else None)
+    return None if joints is None else Person(joints, _identity(entry), box)
+
+
+def _identity(entry: object) -> str:
+    return identity_of(entry) if isinstance(entry, dict) else ""
+
+
+def _present(people: Iterable[Person | None]) -> list[Person]:
+    """Those of whom something is there."""
+    return [person for person in people if person is not None]
+
+
+def _described(content: object) -> str:
+    """What a file holds, for a message."""
+    if isinstance(content, dict):
+        return f"an object with the keys {', '.join(map(short, [*content][:6])) or 'none'}"
+    if isinstance(content, list) and content:
+        return f"a list of {len(content)}, the first {_described(content[0])}"
+    return f"a {type(content).__name__}"

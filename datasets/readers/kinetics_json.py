@@ -102,11 +102,21 @@ class KineticsJsonSource(FileSource, ListedSource):
         label, num_classes = clip.get("label_index"), len(self.spec.class_names)
         if type(label) is not int or not 0 <= label < num_classes:
             raise DamageError(f"`label_index` is {label!r}, 0 to {num_classes - 1} is expected")
+        name, expected = clip.get("label"), self.spec.class_names[label]
+        if isinstance(name, str) and _words(name) != _words(expected):
+            raise DamageError(
+                f"`label` is {name[:60]!r}, but `label_index` {label} is {expected!r} of Kinetics; "
+                "correct one of them, or read classes of your own with `aclnet prepare custom`"
+            )
         labels = self._listing().labels.get(_side(self.root, item.path), {})
         told = labels.get(item.sample_id, label)
         if told != label:
             raise DamageError(f"`label_index` is {label}, but {told} in the label file")
         return label
+
+
+def _words(name: str) -> list[str]:
+    return name.casefold().split()
 
 
 class _Listing(NamedTuple):

@@ -129,7 +129,7 @@ class NtuSource(FileSource):
         name = parse_name(item.sample_id)
         if name is None:
             raise DamageError("the name is not of the form SsssCcccPpppRrrrAaaa")
-        bodies = _gather(_parse_fast(data) or _parse_strict(data))
+        bodies = parse_bodies(data)
         return SkeletonSequence(
             sample_id=item.sample_id,
             keypoint=bodies.keypoint,
@@ -185,14 +185,25 @@ class _Blocks(NamedTuple):
     """(B, V, 3)."""
 
 
-class _Bodies(NamedTuple):
+class Bodies(NamedTuple):
+    """The bodies of a recording."""
+
     keypoint: NDArray[np.float32]
+    """(M, T, V, 3) in metres."""
     present: NDArray[np.bool_]
+    """(M, T)"""
     frame_index: NDArray[np.int32]
+    """(T,) frames with a body."""
     ids: list[str]
+    """(M,)"""
 
 
-def _gather(blocks: _Blocks) -> _Bodies:
+def parse_bodies(data: bytes) -> Bodies:
+    """The bodies in a `.skeleton` file; DamageError with the line where it is none."""
+    return _gather(_parse_fast(data) or _parse_strict(data))
+
+
+def _gather(blocks: _Blocks) -> Bodies:
     """Sorts the blocks by body and by frame with a body."""
     if not blocks.frame:
         raise DamageError("no body in any frame", kind="no person")
@@ -210,7 +221,7 @@ def _gather(blocks: _Blocks) -> _Bodies:
         raise _twice(blocks)
     keypoint = np.zeros((*shape, NUM_JOINTS, 3), np.float32)
     keypoint[body, frame] = blocks.xyz
-    return _Bodies(keypoint, present, frame_index, [body.decode() for body in number])
+    return Bodies(keypoint, present, frame_index, [body.decode() for body in number])
 
 
 def _check_coordinates(blocks: _Blocks) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from aclnet.datasets.formats.json_text import parse_json
 from aclnet.datasets.readers.casia_b import NUM_JOINTS, name_in, to_sequence
+from aclnet.datasets.readers.image_names import frame_numbers
 from aclnet.datasets.readers.items import FileSource, items_by_path
 from aclnet.datasets.spec import DamageError, NobodyError, Rejection, SkeletonSequence
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 NUM_VALUES = 3 * NUM_JOINTS
 _PATH = re.compile(r"(?:.*/)?(\d{3})[-/](\w\w-\d\d)[-/](\d{3})(?:/[^/]+)?\.json", re.ASCII)
-_IMAGE = re.compile(r"(?:.*\D)?(\d{1,9})(?:\.[a-z]+)?", re.ASCII | re.DOTALL | re.IGNORECASE)
 _LAST_FRAME = 10**9 - 1
 
 
@@ -56,9 +56,11 @@ def _poses(data: bytes) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         raise DamageError(f"holds a {type(content).__name__}, a list of persons is expected")
     if not content:
         raise NobodyError
+    images = [_check(person, place) for place, person in enumerate(content)]
+    numbers = frame_numbers([image for image in images if isinstance(image, str)])
     best: dict[int, dict[str, Any]] = {}
-    for place, person in enumerate(content):
-        frame = _check(person, place)
+    for image, person in zip(images, content, strict=True):
+        frame = numbers[image] if isinstance(image, str) else image
         if frame not in best or person["score"] > best[frame]["score"]:
             best[frame] = person
     frames = sorted(best)
@@ -69,14 +71,13 @@ def _poses(data: bytes) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     return np.array(frames, np.int32), values.reshape(-1, NUM_JOINTS, 3)
 
 
-def _check(person: object, place: int) -> int:
-    """The frame of an entry; DamageError where it is not sound."""
+def _check(person: object, place: int) -> int | str:
+    """The image of an entry, its number or its name; DamageError where it is not sound."""
     if not isinstance(person, dict):
         raise DamageError(f"entry {place} is not an object")
     image, score, keypoints = (person.get(key) for key in ("image_id", "score", "keypoints"))
-    frame = _frame(image)
-    if frame is None:
-        raise DamageError(f"entry {place}: `image_id` does not end in the number of a frame")
+    if not (type(image) is int and 0 <= image <= _LAST_FRAME) and not isinstance(image, str):
+        raise DamageError(f"entry {place}: `image_id` is no number or name of an image")
     if type(score) not in (int, float) or score != score:
         raise DamageError(f"entry {place}: `score` is missing or not a number")
     if not isinstance(keypoints, list) or not {*map(type, keypoints)} <= {int, float}:
@@ -84,12 +85,4 @@ def _check(person: object, place: int) -> int:
     if len(keypoints) != NUM_VALUES:
         reason = f"`keypoints` has {len(keypoints)} numbers, {NUM_VALUES} are expected"
         raise DamageError(f"entry {place}: {reason}")
-    return frame
-
-
-def _frame(image: object) -> int | None:
-    """Its number, of an image's number or name."""
-    if type(image) is int and 0 <= image <= _LAST_FRAME:
-        return image
-    match = _IMAGE.fullmatch(image) if isinstance(image, str) else None
-    return int(match[1]) if match else None
+    return image

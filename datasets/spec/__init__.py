@@ -7,6 +7,7 @@ protocols and records, which take longer to import, are in modules of those name
 from aclnet.datasets.spec.errors import AclnetError, AclnetWarning, Stopped
 from aclnet.datasets.spec.progress import Progress, silent
 from aclnet.datasets.spec.sequence import (
+    UNLABELLED,
     DamageError,
     Kind,
     NobodyError,
@@ -26,6 +27,7 @@ from aclnet.datasets.spec.source import (
 from aclnet.datasets.spec.wording import first_of, shown
 
 __all__ = [
+    "UNLABELLED",
     "AclnetError",
     "AclnetWarning",
     "DamageError",

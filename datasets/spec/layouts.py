@@ -6,10 +6,11 @@ import json
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from aclnet.datasets.spec.anatomy import derive
 from aclnet.datasets.spec.errors import AclnetError
 from aclnet.datasets.spec.wording import shown
 
@@ -100,9 +101,7 @@ def registry() -> dict[str, Layout]:
     """The layouts shipped with aclnet, by name."""
     folder = files("aclnet.datasets.tables") / "layouts"
     tables = {entry.name.removesuffix(".json"): entry for entry in folder.iterdir()}
-    return {
-        name: _from_table(name, json.loads(tables[name].read_text())) for name in sorted(tables)
-    }
+    return {name: layout_of(name, json.loads(tables[name].read_text())) for name in sorted(tables)}
 
 
 def get_layout(name_or_file: str) -> Layout:
@@ -118,18 +117,115 @@ def get_layout(name_or_file: str) -> Layout:
         ) from None
 
 
-def _from_table(name: str, entry: object) -> Layout:
+def layouts_of(*joints: int) -> list[str]:
+    """Names of the shipped layouts that have so many joints, or so many."""
+    return [name for name, layout in registry().items() if layout.num_joints in joints]
+
+
+def layout_of(name: str, entry: object) -> Layout:
+    """A layout out of plain values; AclnetError that says what is wrong with them.
+
+    `joints` and `parents` are enough: what is not told follows from them. Wherever a joint is
+    meant, its number or its name may stand.
+    """
     if not isinstance(entry, dict):
-        raise ValueError("it must be one JSON object")
-    return Layout.model_validate(
-        {"name": name, **{key: value for key, value in entry.items() if key != "num_joints"}}
-    )
+        raise AclnetError("one object is expected")
+    unknown = entry.keys() - {*_KEYS, "num_joints"}
+    if unknown:
+        raise AclnetError(f"there is no key `{min(unknown)}`; the keys are {', '.join(_KEYS)}")
+    joints = _joints(entry)
+    places = {joint: j for j, joint in enumerate(joints)}
+    given = {key: value for key, value in entry.items() if key in _KEYS and key != "joints"}
+    numbered = {key: _numbered(value, places, key) for key, value in given.items()}
+    parents = _parents(numbered, joints)
+    derived: dict[str, Any] = {}
+    if not {"center", "inward", "bone_parent", "kbone_partner", "mirror"} <= numbered.keys():
+        derived = derive(joints, parents)
+    numbered.pop("parents", None)
+    try:
+        return Layout.model_validate({"name": name, "joints": joints, **derived, **numbered})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "value_error":
+            raise AclnetError(str(first["ctx"]["error"])) from None
+        key = str(first["loc"][0])
+        raise AclnetError(f"`{key}` must be {_KEYS.get(key, 'of another kind')}") from None
+
+
+_KEYS = {
+    "joints": f"a list of 1 to {_MAX_JOINTS} names",
+    "parents": "a list with a joint for each joint, null for the root",
+    "center": "a joint",
+    "inward": f"a list of pairs [child, parent], at most {_MAX_JOINTS}",
+    "bone_parent": "a list with a joint for each joint",
+    "kbone_partner": "a list with a joint for each joint",
+    "mirror": "a list with a joint for each joint",
+    "parts": "an object of lists of joints",
+    "normalise_centre": "a joint or null",
+    "spine": "two joints, the lower and the upper end, or null",
+    "shoulders": "two joints, right and left, or null",
+}
+"""Keys of a layout's file, and what each must be; all joints by number or name."""
+
+
+def _joints(entry: dict[str, Any]) -> list[str]:
+    joints = entry.get("joints")
+    if (
+        not isinstance(joints, list)
+        or not 1 <= len(joints) <= _MAX_JOINTS
+        or not all(isinstance(joint, str) and joint for joint in joints)
+    ):
+        raise AclnetError(f"`joints` must be {_KEYS['joints']}")
+    twice = next((joint for joint in joints if joints.count(joint) > 1), None)
+    if twice is not None:
+        raise AclnetError(f"joint {twice!r} is there twice")
+    return joints
+
+
+def _numbered(value: object, places: dict[str, int], key: str) -> Any:  # noqa: ANN401
+    """The same with numbers in the place of joints' names."""
+    if isinstance(value, str):
+        if value not in places:
+            raise AclnetError(f"`{key}`: there is no joint {value!r}")
+        return places[value]
+    if isinstance(value, list):
+        return [_numbered(inner, places, key) for inner in value]
+    if isinstance(value, dict):
+        return {name: _numbered(inner, places, key) for name, inner in value.items()}
+    return value
+
+
+def _parents(entry: dict[str, Any], joints: list[str]) -> list[int]:
+    """Parent of each joint, the root its own."""
+    key = "parents" if "parents" in entry else "bone_parent"
+    parents = entry.get(key)
+    if parents is None:
+        raise AclnetError("`parents` is missing: the joint that each joint hangs from")
+    if not isinstance(parents, list) or len(parents) != len(joints):
+        raise AclnetError(f"`{key}` must be {_KEYS[key]}, {len(joints)} in all")
+    found = [j if parent in (None, -1) else parent for j, parent in enumerate(parents)]
+    for joint, parent in zip(joints, found, strict=True):
+        if type(parent) is not int or not 0 <= parent < len(joints):
+            raise AclnetError(
+                f"`{key}`: {parent!r} of {joint} is no joint from 0 to {len(joints) - 1}"
+            )
+    for j, joint in enumerate(joints):
+        seen = {j}
+        while found[j] != j:
+            j = found[j]
+            if j in seen:
+                raise AclnetError(f"`{key}`: no way leads from {joint} to a root")
+            seen.add(j)
+    return found
 
 
 def _from_file(path: Path) -> Layout:
     try:
-        return _from_table(path.stem, json.loads(path.read_text(encoding="utf-8")))
+        return layout_of(path.stem, json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise AclnetError(f"layout file {path} cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise AclnetError(f"layout file {path} is not a layout: {shown(error, 300)}") from None
+    except (ValueError, RecursionError, AclnetError) as error:
+        raise AclnetError(
+            f"layout file {path} is not a layout: {shown(error, 300)}; docs/layouts.md shows a "
+            "small one"
+        ) from None

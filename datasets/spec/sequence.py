@@ -20,6 +20,10 @@ Kind = Literal[
 ]
 
 
+UNLABELLED = -1
+"""Label of a recording whose class is not known: it can be predicted, and is on no side."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """What a store knows of a sequence besides: of one that comes back out of its export."""
@@ -45,7 +49,7 @@ class SkeletonSequence:
     keypoint: NDArray[np.float32]
     """(M, T, V, C); metres for 3-D layouts, pixels for 2-D ones; zeros where a person is absent."""
     label: int
-    """Class index from 0."""
+    """Class index from 0, or UNLABELLED."""
     present: NDArray[np.bool_]
     """(M, T): is the person there in that frame? Told by the source, never guessed later."""
     frame_index: NDArray[np.int32]
@@ -59,6 +63,8 @@ class SkeletonSequence:
     setup: int = -1
     replication: int = -1
     condition: str = ""
+    fps: float = 0.0
+    """Frames a second, by which `frame_index` counts; 0: not known."""
     width: int = 0
     """Image size in pixels, 0 for 3-D data."""
     height: int = 0

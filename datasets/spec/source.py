@@ -93,6 +93,10 @@ class Source(ABC):
             "--valid-ratio out"
         )
 
+    def rates(self) -> tuple[float, ...]:
+        """Frame rates of its recordings, as far as they are told."""
+        return ()
+
     def fingerprint(self) -> str:
         """What, besides the items' names and sizes, decides the sequences, hashed; if anything."""
         return ""
@@ -141,6 +145,8 @@ class DatasetSpec:
     """Step of `aclnet.pipelines.steps.clean` for sources that are not `cleaned`."""
     raw_layout: str | None = None
     """Layout of the raw joints where it is another one, see `aclnet.pipelines.steps.convert`."""
+    pattern: str = ""
+    """Of the paths of one's own recordings, see `aclnet.datasets.readers.custom_pattern`."""
     max_persons: int | None = None
     """Only the first so many persons are kept, as published; None: all."""
 

@@ -213,6 +213,11 @@ class StoreContents:
             keypoint = np.concatenate([keypoint, confidence], axis=-1)
         return keypoint, self._rows(PRESENT, rows)
 
+    def read_frame_numbers(self, shard: int) -> NDArray[np.int32]:
+        """(rows,) number of each row's frame in its recording; AclnetError as `read_shard`."""
+        rows = slice(shard * self.shard_rows, (shard + 1) * self.shard_rows)
+        return self._rows(INDEX, rows)
+
     def sequence(self, sample: int | str) -> SkeletonSequence:
         """One sequence by its row in `samples` or its id, as it is stored (normalised).
 

@@ -59,6 +59,9 @@ class Batch:
     """(P, N, V, C); with `score=True` confidence is one channel more, the last."""
     following: NDArray[np.float32] | None
     """(P, N, V, C): the frame after each, the same one at the end; only with `motion=True`."""
+    elapsed: NDArray[np.int64] | None
+    """(P, N) frames of the recording from each frame to its following one: 1, more across a gap in
+    the recording's numbers, 0 at the end; only with `motion=True`."""
     present: NDArray[np.bool_]
     """(P, N): is the person there in that frame (of `keypoint`)?"""
     frame: NDArray[np.int64]
@@ -304,14 +307,16 @@ class Stream:
         base = self._start[rows][owner] + track * frames[owner]
         frame = chosen[owner]
         after = np.minimum(frame + 1, frames[owner][:, None] - 1)
-        keypoint, present = windows.take(base[:, None] + frame, window_of[owner])
-        following = None
+        now = windows.take(base[:, None] + frame, window_of[owner])
+        following = elapsed = None
         if self.options.motion:
-            following, _ = windows.take(base[:, None] + after, window_of[owner])
+            later = windows.take(base[:, None] + after, window_of[owner])
+            following, elapsed = later.keypoint, later.number.astype(np.int64) - now.number
         return Batch(
-            keypoint=keypoint,
+            keypoint=now.keypoint,
             following=following,
-            present=present,
+            elapsed=elapsed,
+            present=now.present,
             frame=frame,
             owner=owner,
             label=self._labels[rows],

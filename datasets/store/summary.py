@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aclnet.datasets.spec import UNLABELLED
 from aclnet.datasets.store import zarr_io
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def summarise(store: Store) -> dict[str, Any]:
         "samples": int(original.sum()),
         "stored variants": int((~original).sum()),
         "classes": len(store.class_names),
+        "unlabelled": int((store.column("label")[original] == UNLABELLED).sum()),
         "subjects": _distinct(store, "subject"),
         "cameras": _distinct(store, "camera"),
         "layout": f"{store.layout.name}, {store.layout.num_joints} joints",

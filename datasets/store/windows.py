@@ -7,7 +7,7 @@ import threading
 from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 
@@ -23,19 +23,31 @@ CACHE_BYTES = 1 << 30
 _T = TypeVar("_T")
 
 
+class Block(NamedTuple):
+    """Rows of a store's frames; the axes before those named are any."""
+
+    keypoint: NDArray[np.float32]
+    """(..., V, C)"""
+    present: NDArray[np.bool_]
+    """(...)"""
+    number: NDArray[np.int32]
+    """(...) number of the frame in the recording."""
+
+
 class ShardCache:
     """Decoded shards, the least recently used ones dropped beyond `CACHE_BYTES`."""
 
     def __init__(self, store: StoreContents, *, score: bool) -> None:
         self._store, self._score = store, score
-        self._kept: OrderedDict[int, tuple[NDArray[np.float32], NDArray[np.bool_]]] = OrderedDict()
+        self._kept: OrderedDict[int, Block] = OrderedDict()
 
-    def __call__(self, shard: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def __call__(self, shard: int) -> Block:
         block = self._kept.pop(shard, None)
         if block is None:
-            block = self._store.read_shard(shard, score=self._score)
+            joints = self._store.read_shard(shard, score=self._score)
+            block = Block(*joints, self._store.read_frame_numbers(shard))
         self._kept[shard] = block
-        each = block[0].nbytes + block[1].nbytes
+        each = sum(array.nbytes for array in block)
         while len(self._kept) > 1 and len(self._kept) * each > CACHE_BYTES:
             self._kept.popitem(last=False)
         return block
@@ -49,8 +61,7 @@ class ShardCache:
 class _Window:
     """The rows of some shards in one buffer."""
 
-    keypoint: NDArray[np.float32]
-    present: NDArray[np.bool_]
+    rows: Block
     offset: NDArray[np.int64]
     """Where in the buffer each of the store's shards begins, as far as they are in it."""
 
@@ -76,32 +87,26 @@ class ShardWindows:
         """Lets go of the windows before; batches do not come back to them."""
         self._open = {n: window for n, window in self._open.items() if n >= number}
 
-    def take(
-        self, rows: NDArray[np.int64], window_of: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def take(self, rows: NDArray[np.int64], window_of: NDArray[np.int64]) -> Block:
         """Rows (P, N) of the store's frames, each track in its window."""
         numbers = np.unique(window_of)
         if len(numbers) == 1:
             return self._take(rows, int(numbers[0]))
-        keypoint: NDArray[np.float32] | None = None
-        present = np.empty(rows.shape, dtype=bool)
-        for number in numbers:
-            tracks = window_of == number
-            block, there = self._take(rows[tracks], int(number))
-            if keypoint is None:
-                keypoint = np.empty((*rows.shape, *block.shape[2:]), dtype=block.dtype)
-            keypoint[tracks], present[tracks] = block, there
-        assert keypoint is not None
-        return keypoint, present
+        parts = {n: self._take(rows[window_of == n], n) for n in numbers.tolist()}
+        shapes = [(*rows.shape, *array.shape[2:]) for array in next(iter(parts.values()))]
+        taken = Block(*map(np.empty, shapes, (np.float32, np.bool_, np.int32)))
+        for number, part in parts.items():
+            for whole, array in zip(taken, part, strict=True):
+                whole[window_of == number] = array
+        return taken
 
-    def _take(
-        self, rows: NDArray[np.int64], number: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _take(self, rows: NDArray[np.int64], number: int) -> Block:
         window = self._get(number)
         shard_rows = self._cache.shard_rows
         shard = rows[:, :1] // shard_rows  # a sequence lies inside one
         local = rows + (window.offset[shard] - shard * shard_rows)
-        return window.keypoint.take(local, axis=0), window.present.take(local)
+        keypoint, present, numbers = window.rows
+        return Block(keypoint.take(local, axis=0), present.take(local), numbers.take(local))
 
     def _get(self, number: int) -> _Window:
         for wanted in (number, number + 1):
@@ -113,11 +118,7 @@ class ShardWindows:
         blocks = [self._cache(shard) for shard in shards.tolist()]
         offset = np.empty(int(shards.max()) + 1, dtype=np.int64)
         offset[shards] = np.arange(len(shards)) * self._cache.shard_rows
-        return _Window(
-            keypoint=np.concatenate([keypoint for keypoint, _ in blocks]),
-            present=np.concatenate([present for _, present in blocks]),
-            offset=offset,
-        )
+        return _Window(Block(*map(np.concatenate, zip(*blocks, strict=True))), offset)
 
 
 def read_ahead(items: Iterator[_T], depth: int) -> Iterator[_T]:

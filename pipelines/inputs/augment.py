@@ -245,7 +245,8 @@ def _limbs(layout: Layout) -> tuple[tuple[int, ...], ...]:
     if missing:
         raise AclnetError(
             f"limb-mask needs the parts {', '.join(LIMBS)}; layout {layout.name} lacks "
-            f"{', '.join(missing)}: add them to a layout file, or switch limb-mask off"
+            f"{', '.join(missing)}: add them to a layout file, or switch it off "
+            "(--set augment.limb_mask=0, or no limb-mask in --augment)"
         )
     return tuple(layout.parts[limb] for limb in LIMBS)
 
@@ -256,13 +257,21 @@ def _check_possible(coordinates: int, spec: AugmentSpec, width: Tensor | None) -
     if spec.rotate or spec.scale or spec.jitter:
         raise AclnetError(
             f"augmentation {spec} moves joints in space, but these have {coordinates} coordinates; "
-            "of 2-D data only mirror, swap-sides and limb-mask are possible"
+            "of 2-D data only mirror, swap-sides and limb-mask are possible. Switch the others off "
+            f"({_off(spec, 'rotate', 'scale', 'jitter')}, or none of them in --augment)"
         )
     if spec.mirror and width is None:
         raise AclnetError(
             f"augmentation {spec}: the mirror image of pixels needs the width of the image, which "
-            "these data do not tell; use swap-sides"
+            "these data do not tell. Give it in the columns width and height of index.csv, or "
+            f"switch it off ({_off(spec, 'mirror')}, or no mirror in --augment); "
+            "augment.swap_sides=0.5 needs no width"
         )
+
+
+def _off(spec: AugmentSpec, *names: str) -> str:
+    """The settings of training that switch off those of these operations that are on."""
+    return " ".join(f"--set augment.{name}=0" for name in names if getattr(spec, name))
 
 
 def _option(field: str) -> str:

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from aclnet.datasets.spec import AclnetError, Rejection, first_of, protocols, silent
+from aclnet.datasets.registry import all_datasets
+from aclnet.datasets.spec import UNLABELLED, AclnetError, Rejection, first_of, protocols, silent
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.pipelines.prepare.preparation import batches, check_there, is_there, reading, scan
 from aclnet.pipelines.prepare.samples import clean_sequence
-from aclnet.pipelines.prepare.sides import split_masks
+from aclnet.pipelines.prepare.sides import (
+    doubts,
+    missing_sides,
+    rates_differ,
+    sizes_unknown,
+    split_masks,
+)
 from aclnet.pipelines.steps.convert import with_layout
+from aclnet.pipelines.steps.resample import GAP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,11 +38,13 @@ if TYPE_CHECKING:
     from aclnet.pipelines.prepare.options import PrepareOptions
 
 _LEAST_PIXELS = 2.0
-_COLUMNS = ("label", "subject", "camera", "setup", "replication", "condition")
+_LACKS = ("empty class", "empty side", "classes")
+"""Kinds of what a part of a published dataset may lack."""
+_COLUMNS = ("label", "subject", "camera", "setup", "replication", "condition", "width")
 
 
 class Problem(NamedTuple):
-    """Something that is wrong."""
+    """Something that is wrong, or worth knowing."""
 
     kind: str
     """What it is counted under."""
@@ -60,8 +70,15 @@ class Checked:
     outside: int
     """Sound recordings that belong to a larger dataset."""
     problems: list[Problem] = field(default_factory=list)
+    remarks: list[Problem] = field(default_factory=list)
+    """What is worth knowing and not wrong, such as what a part of a published dataset lacks."""
     counts: tuple[protocols.SideCount, ...] = ()
     """Usable recordings on each side, against the published numbers."""
+
+    @classmethod
+    def impossible(cls, error: AclnetError) -> Self:
+        """Of raw data that cannot be opened at all."""
+        return cls(0, 0, 0, 0, [Problem("nothing usable", "", None, str(error))])
 
     @property
     def by_kind(self) -> Counter[str]:
@@ -69,8 +86,11 @@ class Checked:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        problems = [problem._asdict() for problem in self.problems]
-        return asdict(self) | {"problems": problems}
+        lists = {
+            name: [problem._asdict() for problem in getattr(self, name)]
+            for name in ("problems", "remarks")
+        }
+        return asdict(self) | lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +115,9 @@ class _Batch:
     """(V,) joints that move in some recording."""
     problems: list[Problem] = field(default_factory=list)
     listed: int = 0
+    rejected: int = 0
+    gaps: list[tuple[int, str]] = field(default_factory=list)
+    """Missing frames in the longest gap of each recording that has one, and its path."""
     samples: list[tuple[str, str, bool, list[Any]]] = field(default_factory=list)
     """Id, path, whether it has scores, and values of _COLUMNS of each usable recording."""
 
@@ -117,7 +140,7 @@ def check(
     for batch in execute(_check_batch, jobs):
         found.append(batch)
         done += len(jobs[batch.number].items)
-        rejected += len(batch.problems)
+        rejected += batch.rejected
         progress("check", done, len(items), f"{rejected} rejected" if rejected else "")
     found.sort(key=lambda batch: batch.number)
     listed = sum(batch.listed for batch in found)
@@ -126,14 +149,24 @@ def check(
     checked = Checked(len(items), len(samples), listed, source.outside())
     checked.problems += [_problem(r) for r in unusable if r.kind != "listed as unusable"]
     checked.problems += [problem for batch in found for problem in batch.problems]
+    checked.problems.sort(key=lambda problem: (problem.path, problem.line or 0))
     if samples:
         columns = _columns(samples)
-        checked.problems += [
+        of_all = [
             *_of_scores(samples),
             *_of_classes(spec, columns["label"]),
             *_of_joints(spec, found),
+            *(Problem("rates", "", None, text) for text in rates_differ(source, options.fps)),
             *_of_sides(source, items, columns, [path for _, path, *_ in samples], checked),
         ]
+        if options.normalise == "default":
+            told = sizes_unknown(spec.units, columns["width"])
+            checked.remarks += [Problem("width", "", None, text) for text in told]
+        checked.remarks += _of_gaps(found)
+        is_part = _is_part(source.spec, checked.counts)
+        for problem in of_all:
+            lacks = is_part and problem.kind in _LACKS
+            (checked.remarks if lacks else checked.problems).append(problem)
     else:
         checked.problems.append(
             Problem("nothing usable", "", None, f"{source.root}: no recording can be used")
@@ -142,7 +175,8 @@ def check(
 
 
 def _check_batch(job: _Job) -> _Batch:
-    joints = get_layout(job.spec.layout).num_joints
+    # of data of one's own of which no recording can be read, nothing may tell the layout
+    joints = get_layout(job.spec.layout).num_joints if job.spec.layout else 0
     batch = _Batch(job.number, np.zeros(joints, np.bool_), np.zeros(joints, np.bool_))
     for item in job.items:
         with reading(job.source, item):
@@ -150,6 +184,7 @@ def _check_batch(job: _Job) -> _Batch:
         if not isinstance(result, Rejection):
             wrong = list(_breaches(result, item, job.source.spec))
             if wrong:
+                batch.rejected += 1
                 text = f"the reader gives a sequence whose {'; '.join(wrong)}"
                 batch.problems.append(Problem("reader", item.path, None, text))
                 continue
@@ -159,6 +194,7 @@ def _check_batch(job: _Job) -> _Batch:
         elif result.kind == "listed as unusable":
             batch.listed += 1
         else:
+            batch.rejected += 1
             batch.problems.append(_problem(result))
     if batch.problems and job.on_disk:
         check_there(job.source)
@@ -193,7 +229,7 @@ def _breaches(sequence: SkeletonSequence, item: Item, spec: DatasetSpec) -> Iter
         yield "keypoint is not zero where nobody is present"
     if score is not None and (score.shape != keypoint.shape[:3] or score.dtype != np.float32):
         yield f"score is {score.shape} of {score.dtype}, not {keypoint.shape[:3]} of float32"
-    if not 0 <= sequence.label < len(spec.class_names):
+    if not UNLABELLED <= sequence.label < len(spec.class_names):
         yield f"label is {sequence.label}, and there are {len(spec.class_names)} classes"
 
 
@@ -205,6 +241,9 @@ def _look_at(sequence: SkeletonSequence, item: Item, spec: DatasetSpec, batch: _
         batch.seen |= (there != 0).any(axis=(0, 2))
         moved |= (there[1:] != there[:-1]).any(axis=(0, 2))
     batch.moved |= moved
+    steps = np.diff(sequence.frame_index[sequence.present.any(axis=0)])
+    if len(steps) and steps.max() >= GAP * np.median(steps):
+        batch.gaps.append((int(steps.max()) - 1, item.path))
     frames = int(sequence.present.any(axis=0).sum())
     largest = float(np.abs(sequence.keypoint).max())
 
@@ -236,11 +275,52 @@ def _of_scores(samples: list[tuple[str, str, bool, list[Any]]]) -> Iterator[Prob
 
 
 def _of_classes(spec: DatasetSpec, labels: NDArray[Any]) -> Iterator[Problem]:
-    occurring = set(labels.tolist())
-    for label, name in enumerate(spec.class_names):
-        if label not in occurring:
-            text = f"class {label} ({name}) has no usable recording"
-            yield Problem("empty class", "", None, text)
+    if (labels == UNLABELLED).all():
+        return
+    absent = np.setdiff1d(np.arange(len(spec.class_names)), labels)
+    if len(absent):
+        names = first_of([f"{label} ({spec.class_names[label]})" for label in absent.tolist()])
+        text = f"{len(absent)} of {len(spec.class_names)} classes have no usable recording: {names}"
+        yield Problem("empty class", "", None, text)
+
+
+def _is_part(spec: DatasetSpec, counts: tuple[protocols.SideCount, ...]) -> bool:
+    """Is this a part of a published dataset, in which some protocol has all of its sides?"""
+    known = all_datasets().get(spec.name)
+    if known is None or not known.class_names or known.class_names != spec.class_names:
+        return False
+    sides: dict[str, list[int]] = {}
+    for count in counts:
+        sides.setdefault(count.side.rpartition("/")[0], []).append(count.found)
+    return any(min(found) > 0 for found in sides.values())
+
+
+def _shared_subjects(
+    spec: DatasetSpec, masks: dict[str, NDArray[np.bool_]], subjects: NDArray[np.int64]
+) -> Iterator[str]:
+    """Sentences on sides of one's own that share subjects, which makes tests easier."""
+    published = {protocol.name for protocol in spec.protocols}
+    for name, test in masks.items():
+        protocol, _, side = name.rpartition("/")
+        train = masks.get(f"{protocol}/train")
+        if side == "test" and train is not None and protocol not in published:
+            both = np.intersect1d(subjects[train], subjects[test])
+            both = both[both >= 0]
+            if len(both):
+                said = first_of(list(map(str, both.tolist())))
+                yield f"protocol {protocol}: subjects that train and are tested: {said}"
+
+
+def _of_gaps(found: list[_Batch]) -> Iterator[Problem]:
+    gaps = [gap for batch in found for gap in batch.gaps]
+    if gaps:
+        longest, path = max(gaps)
+        text = (
+            f"recordings with gaps in the numbers of their frames: {len(gaps)}; missing frames in "
+            f"the longest gap: {longest} ({path}); data.motion=timed divides motion by the frames "
+            "that pass"
+        )
+        yield Problem("gaps", "", None, text)
 
 
 def _of_joints(spec: DatasetSpec, found: list[_Batch]) -> Iterator[Problem]:
@@ -279,24 +359,16 @@ def _of_sides(
         if count.verdict == "wrong":
             yield Problem("sides", "", None, f"not the published samples: {count}")
         if not count.found:
-            yield Problem("sides", "", None, f"{count.side} has no usable recording")
-    yield from _of_protocols(masks)
+            yield Problem("empty side", "", None, f"{count.side} has no usable recording")
+    labelled = columns["label"] != UNLABELLED
+    for text in missing_sides(masks) if labelled.any() else ():
+        yield Problem("sides", "", None, text)
+    for text in _shared_subjects(source.spec, masks, columns["subject"]):
+        checked.remarks.append(Problem("subjects", "", None, text))
+    for text in doubts(source.spec, masks, columns["label"]):
+        yield Problem("classes", "", None, text)
     if masks:
-        on_none = np.flatnonzero(~np.logical_or.reduce(list(masks.values())))
+        on_none = np.flatnonzero(labelled & ~np.logical_or.reduce(list(masks.values())))
         for row in on_none.tolist():
             text = "on no side of any protocol: it neither trains nor is tested"
             yield Problem("no side", paths[row], None, text)
-
-
-def _of_protocols(masks: dict[str, NDArray[np.bool_]]) -> Iterator[Problem]:
-    sides: dict[str, set[str]] = {}
-    for name in masks:
-        protocol, _, side = name.partition("/")
-        sides.setdefault(protocol, set()).add(side)
-    for protocol, names in sides.items():
-        for side in ("train", "test"):
-            if side not in names and not (side == "test" and names & {"gallery", "probe"}):
-                yield Problem("sides", "", None, f"protocol {protocol} has no side {side}")
-    if not sides:
-        text = "nothing tells which recordings train and which are tested"
-        yield Problem("sides", "", None, text)

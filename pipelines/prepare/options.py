@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from aclnet.datasets.spec import Source
 
 
+_NEWER = ("max_coordinate", "persons", "fps")
+"""Options that older stores do not have; None is as if they were not there."""
+
+
 class PrepareOptions(BaseModel):
     """Options of `aclnet prepare`."""
 
@@ -23,6 +27,10 @@ class PrepareOptions(BaseModel):
     """Another joint layout for the store, by name; empty: the dataset's."""
     track: bool = False
     """Join the persons of a source that does not (`Source.tracked`) from frame to frame."""
+    persons: int | None = Field(default=None, ge=1)
+    """Number of persons to keep per recording, by confidence; None: all that the dataset keeps."""
+    fps: float | None = Field(default=None, gt=0, le=10_000)
+    """Frames a second that all recordings are brought to; None: frames as they are."""
     box_thr: float = Field(default=0.0, ge=0, le=1)
     """Persons whose detection has a lower score are left out, where raw data tell scores."""
     valid_ratio: float = Field(default=0.0, ge=0, le=1)
@@ -47,9 +55,9 @@ class PrepareOptions(BaseModel):
 
     @model_serializer(mode="wrap")
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without a limit that was not given: plans of older stores do not have it."""
+        """Without what was not given: plans of older stores do not have these options."""
         values: dict[str, Any] = dump(self)
-        return {k: v for k, v in values.items() if k != "max_coordinate" or v is not None}
+        return {k: v for k, v in values.items() if k not in _NEWER or v is not None}
 
     def choose_boxes(self, source: Source) -> Source:
         """The source with what `box_thr` and `valid_ratio` leave of it."""

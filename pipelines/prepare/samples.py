@@ -11,10 +11,11 @@ from aclnet.datasets.spec import DamageError, NobodyError, Rejection, SkeletonSe
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store import keyed_random
 from aclnet.pipelines.prepare.sides import split_masks
-from aclnet.pipelines.steps.clean import CLEANERS, step_of
+from aclnet.pipelines.steps.clean import clean, take_persons
 from aclnet.pipelines.steps.convert import convert
 from aclnet.pipelines.steps.normalise import normalise
 from aclnet.pipelines.steps.plausible import check_plausible
+from aclnet.pipelines.steps.resample import resample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,9 +97,7 @@ def clean_sequence(
             check_plausible(sequence, spec, options.max_coordinate)
         except DamageError as damage:
             return damage.at(sequence.source or sequence.sample_id)
-    step = step_of(source, track=options.track)
-    if step:
-        result = CLEANERS[step](sequence)
+        result = clean(sequence, source, track=options.track, persons=options.persons)
     if isinstance(result, Rejection):
         return result
     if result.prepared is None:
@@ -106,7 +105,19 @@ def clean_sequence(
         if not result.present.any():
             return NobodyError().at(sequence.source)
         result = _without_absent(result)
+        if options.fps is not None:
+            try:
+                result = _at_rate(result, options.fps)
+            except DamageError as damage:
+                return damage.at(sequence.source or sequence.sample_id)
     return convert(result, spec.raw_layout, spec.layout) if spec.raw_layout else result
+
+
+def _at_rate(sequence: SkeletonSequence, fps: float) -> SkeletonSequence:
+    resampled = resample(sequence, fps)
+    if not resampled.present.any():
+        raise NobodyError(f"at {fps:g} frames a second: ")
+    return resampled
 
 
 def _not_finite(sequence: SkeletonSequence, when: str) -> Rejection:
@@ -124,24 +135,12 @@ def _as_it_was(sequence: SkeletonSequence, known: Prepared) -> list[Sample]:
 
 
 def _first_persons(sequence: SkeletonSequence, count: int | None) -> SkeletonSequence:
-    return _persons(sequence, np.arange(len(sequence.present))[:count])
+    return take_persons(sequence, np.arange(len(sequence.present))[:count])
 
 
 def _without_absent(sequence: SkeletonSequence) -> SkeletonSequence:
     """Only the persons that are there in some frame: the first of them is the main one."""
-    return _persons(sequence, np.flatnonzero(sequence.present.any(axis=1)))
-
-
-def _persons(sequence: SkeletonSequence, chosen: NDArray[np.int64]) -> SkeletonSequence:
-    if len(chosen) == len(sequence.present):
-        return sequence
-    return replace(
-        sequence,
-        keypoint=sequence.keypoint[chosen],
-        present=sequence.present[chosen],
-        score=None if sequence.score is None else sequence.score[chosen],
-        body_ids=[sequence.body_ids[m] for m in chosen] if sequence.body_ids else [],
-    )
+    return take_persons(sequence, np.flatnonzero(sequence.present.any(axis=1)))
 
 
 def _cut(sequence: SkeletonSequence) -> Iterator[SkeletonSequence]:

@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.spec import AclnetError, protocols
+from aclnet.datasets.spec import UNLABELLED, AclnetError, protocols
+from aclnet.datasets.spec.classes import doubtful_names, doubtful_sides
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec import Source
+    from aclnet.datasets.spec import DatasetSpec, Source, Units
 
 _LONGEST = 100
 _OWN_SPLIT = re.compile(r"(.*?)_?(train|val|test|gallery|probe)(\d*)")
 
 
 def split_masks(source: Source, columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.bool_]]:
-    """Mask of each `protocol/side` over samples; stored variants only ever train.
+    """Mask of each `protocol/side` over samples with a label; stored variants only ever train.
 
     Where the source brings splits of its own, they decide, and protocols of the dataset in which no
     sample takes part (its ids do not tell subject or camera) are left out.
@@ -30,10 +33,55 @@ def split_masks(source: Source, columns: dict[str, NDArray[Any]]) -> dict[str, N
         used = {name.partition("/")[0] for name, mask in masks.items() if mask.any()}
         masks = {name: mask for name, mask in masks.items() if name.partition("/")[0] in used}
     masks |= {name: np.isin(columns["original"], ids) for name, ids in own.items()}
+    labelled = columns["label"] != UNLABELLED
     for name, mask in masks.items():
-        if not name.endswith("/train"):
-            masks[name] = mask & (columns["variant"] == 0)
+        masks[name] = mask & labelled & (name.endswith("/train") | (columns["variant"] == 0))
     return masks
+
+
+def missing_sides(masks: Mapping[str, NDArray[np.bool_]]) -> Iterator[str]:
+    """Sentences on protocols that lack a side by name: nothing can be trained, or tested."""
+    protocols_of: dict[str, set[str]] = {}
+    for name in masks:
+        protocol, _, side = name.rpartition("/")
+        protocols_of.setdefault(protocol, set()).add(side)
+    for protocol, names in protocols_of.items():
+        for side in ("train", "test"):
+            if side not in names and not (side == "test" and names & {"gallery", "probe"}):
+                yield f"protocol {protocol} has no side {side}"
+    if not masks:
+        yield "nothing tells which recordings train and which are tested"
+
+
+def rates_differ(source: Source, fps: float | None) -> Iterator[str]:
+    """A sentence where recordings of several frame rates are taken as if they had one."""
+    rates = source.rates()
+    if fps is None and len(rates) > 1:
+        told = ", ".join(f"{rate:g}" for rate in rates[:-1]) + f" and {rates[-1]:g}"
+        yield (
+            f"recordings have {told} frames a second (column fps), and a network sees them as if "
+            f"they had one rate; --fps {min(rates):g} brings them to one"
+        )
+
+
+def sizes_unknown(units: Units, widths: NDArray[np.int64]) -> Iterator[str]:
+    """A sentence where the mirror image of pixels, which recipes for 2-D joints make, cannot be."""
+    unknown = int((widths <= 0).sum())
+    if units == "px" and unknown:
+        yield (
+            f"{unknown} of {len(widths)} recordings do not tell the width of the image, which the "
+            "mirror image needs: give `width` and `height` in index.csv, or train with "
+            "--set augment.mirror=0"
+        )
+
+
+def doubts(
+    spec: DatasetSpec, masks: Mapping[str, NDArray[np.bool_]], labels: NDArray[np.int64]
+) -> Iterator[str]:
+    """Sentences on classes that can hardly be meant, see `aclnet.datasets.spec.classes`."""
+    yield from doubtful_names(spec.class_names)
+    if spec.task == "action":  # people who are recognised need not train
+        yield from doubtful_sides(masks, labels, spec.class_names)
 
 
 def own_sides(source: Source) -> dict[str, list[str]]:

@@ -17,7 +17,7 @@ import numpy as np
 from aclnet.datasets.formats import atomic, locks
 from aclnet.datasets.formats.atomic import remove, write_json
 from aclnet.datasets.formats.json_text import parse_json
-from aclnet.datasets.spec import AclnetError, DamageError, protocols, silent
+from aclnet.datasets.spec import UNLABELLED, AclnetError, DamageError, protocols, silent
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.store import Store
 from aclnet.pipelines.prepare import fragments
@@ -30,7 +30,13 @@ from aclnet.pipelines.prepare.preparation import (
     plan_hash,
     scan,
 )
-from aclnet.pipelines.prepare.sides import split_masks
+from aclnet.pipelines.prepare.sides import (
+    doubts,
+    missing_sides,
+    rates_differ,
+    sizes_unknown,
+    split_masks,
+)
 from aclnet.pipelines.steps import convert
 from aclnet.pipelines.steps.clean import step_of
 
@@ -68,6 +74,8 @@ class Report:
     """Recordings on the sides of the dataset's protocols, against the published numbers."""
     empty: tuple[str, ...] = ()
     """Sides without any sample: nothing can be trained or tested on them."""
+    doubts: tuple[str, ...] = ()
+    """What can hardly be meant: missing sides, classes that cannot be learnt."""
     outside: int = 0
     """Sound recordings that belong to a larger dataset."""
     cut: int = 0
@@ -107,6 +115,8 @@ def prepare(
     del found
     if not items:
         raise AclnetError(_nothing_found(source, unusable))
+    if not source.spec.layout:
+        raise AclnetError(_nothing_readable(source, items))
     step_of(source, track=options.track)  # refused before anything is written
     spec = convert.with_layout(source.spec, options.layout)
     out = out.absolute()  # workers may have another working folder
@@ -140,12 +150,13 @@ def _sweep(out: Path, work: Path) -> None:
 
 def _check_exported(source: Source, options: PrepareOptions) -> None:
     other_layout = options.layout not in ("", source.spec.layout)
-    chosen = options.align or options.normalise != "default" or options.variants
+    changes = options.model_dump(include={"align", "variants", "persons", "fps"})
+    chosen = any(changes.values()) or options.normalise != "default"
     if source.normalisation() and (chosen or other_layout):
         raise AclnetError(
             f"{source.root} is an exported store: its sequences are taken as they are; choose "
-            "--layout, --align, --normalise and --augment where a store is prepared from raw "
-            "recordings"
+            "--layout, --persons, --fps, --align, --normalise and --augment where a store is "
+            "prepared from raw recordings"
         )
 
 
@@ -155,18 +166,18 @@ def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: 
     _make_fragments(task, items)
     items.clear()  # the fragments have them now: memory shall not hold them twice
     table = fragments.load_table(task.work)
-    rejections = [*unusable, *table.rejections]
+    rejections = sorted([*unusable, *table.rejections], key=lambda r: (r.path, r.line or 0))
     if not table.size:
         remove(task.work)  # the next try shall read the files again
         raise AclnetError(
-            f"{task.source.root}: none of {count} recordings is usable. "
-            f"The first: {table.rejections[0]}"
+            f"{task.source.root}: none of {count} recordings is usable. The first: {rejections[0]}"
         )
     sides = split_masks(task.source, table.columns)
     counts = _check_counts(task, table.columns, sides)
     store = assemble(task, table, sides, rejections)
     _put_into_place(store, out, task.work)
     columns, original = table.columns, table.columns["variant"] == 0
+    in_image = task.options.normalise == "default"
     pieces = original & (columns["id"] != columns["original"])
     return Report(
         path=out,
@@ -178,6 +189,12 @@ def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: 
         newer=newer,
         counts=counts,
         empty=tuple(name for name, mask in sides.items() if not mask.any()),
+        doubts=(
+            *(missing_sides(sides) if (columns["label"] != UNLABELLED).any() else ()),
+            *rates_differ(task.source, task.options.fps),
+            *sizes_unknown(task.spec.units, columns["width"][original & in_image]),
+            *doubts(task.spec, sides, columns["label"]),
+        ),
         outside=task.source.outside(),
         cut=len(np.unique(columns["original"][pieces])),
         conversion=convert.summary(task.spec),
@@ -291,6 +308,14 @@ def _nothing_found(source: Source, unusable: list[Rejection]) -> str:
     return (
         f"{source.root}: no recordings of {source.spec.title} there{why}; "
         "say where they are with --raw, DATA.md tells their names"
+    )
+
+
+def _nothing_readable(source: Source, items: list[Item]) -> str:
+    """Of a source whose layout no recording tells, as none can be read."""
+    return (
+        f"{source.root}: no recording can be used; the first: {source.read(items[0])}; "
+        "--check says what is wrong with each"
     )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from aclnet.datasets.spec import AclnetError, Rejection, SkeletonSequence
-from aclnet.pipelines.steps.tracking import two_tracks
+from aclnet.pipelines.steps.tracking import best_tracks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,6 +23,9 @@ MAX_ASPECT = 0.8
 """A frame in which a body is wider than this share of its height is badly spread."""
 MAX_BAD_SHARE = 0.69754
 """A body with at least this share of badly spread frames is noise."""
+GHOST_SHARE = 0.25
+"""Who is seen with less than this share of the confidence of the surest person of a frame is hardly
+there: a false detection, or somebody far behind."""
 MIN_FRAME_SUM = 1e-3
 """Frames at the ends whose coordinates sum to less, in absolute value, are empty."""
 
@@ -74,31 +77,88 @@ def clean_ntu(sequence: SkeletonSequence) -> SkeletonSequence | Rejection:
     return _two_tracks(sequence, bodies)
 
 
-def two_by_score(sequence: SkeletonSequence) -> SkeletonSequence:
-    """The two persons of highest summed confidence of each frame, the higher first.
+def best_by_score(sequence: SkeletonSequence, count: int = 2) -> SkeletonSequence:
+    """The persons of highest summed confidence of each frame, the higher first.
 
-    As ST-GCN's feeder of Kinetics chooses them (Yan et al., AAAI 2018), but out of all persons of a
-    frame, not of its first five. Who comes first of equals is whom the file has first.
+    Two, as ST-GCN's feeder of Kinetics chooses them (Yan et al., AAAI 2018), but out of all persons
+    of a frame, not of its first five. Who comes first of equals is whom the file has first.
     """
+    return _reordered(sequence, np.argsort(-_sums(sequence), axis=0, kind="stable")[:count])
+
+
+def ghosts_last(sequence: SkeletonSequence) -> SkeletonSequence:
+    """Persons of each frame as it lists them, but for ghosts, who come after all others.
+
+    A detector that sees a person where there is none may list it first: the person whom a
+    recording shows must not change places for that.
+    """
+    sums = _sums(sequence)
+    rank = np.where(sequence.present, sums < GHOST_SHARE * sums.max(axis=0), 2)
+    return _reordered(sequence, np.argsort(rank, axis=0, kind="stable"))
+
+
+def _sums(sequence: SkeletonSequence) -> NDArray[np.float32]:
+    """(M, T) summed confidences, without any 1, those of who is absent lower than any."""
     score = sequence.score
-    assert score is not None, "sources of untracked persons have scores"
-    summed = np.where(sequence.present, score.sum(axis=2), -np.inf)
-    best = np.argsort(-summed, axis=0, kind="stable")[:2]
-    frames = np.arange(best.shape[1])
+    sums = np.ones(sequence.present.shape) if score is None else score.sum(axis=2)
+    return np.where(sequence.present, sums, -np.inf)
+
+
+def _reordered(sequence: SkeletonSequence, order: NDArray[np.int64]) -> SkeletonSequence:
+    """The persons of each frame in another order (M, T), those left out who are not in it."""
+    frames = np.arange(order.shape[1])
     return replace(
         sequence,
-        keypoint=sequence.keypoint[best, frames],
-        present=sequence.present[best, frames],
-        score=score[best, frames],
+        keypoint=sequence.keypoint[order, frames],
+        present=sequence.present[order, frames],
+        score=None if sequence.score is None else sequence.score[order, frames],
     )
 
 
+_TRACKS = "two-tracks"
 CLEANERS: dict[str, Callable[[SkeletonSequence], SkeletonSequence | Rejection]] = {
     "ntu": clean_ntu,
-    "two-by-score": two_by_score,
-    "two-tracks": two_tracks,
+    "two-by-score": best_by_score,
+    "ghosts-last": ghosts_last,
+    _TRACKS: best_tracks,
 }
 """Cleaning steps by the name under which a dataset, or `PrepareOptions.track`, asks for them."""
+
+
+def clean(
+    sequence: SkeletonSequence, source: Source, *, track: bool, persons: int | None
+) -> SkeletonSequence | Rejection:
+    """A sequence after the step that its source, or `track`, asks for.
+
+    persons: so many are kept, those of the highest summed confidence, or without confidences those
+    who are there the longest; of each frame by itself where nothing tells who is who.
+    """
+    step = step_of(source, track=track)
+    told = bool(sequence.body_ids) and not source.tracked()  # the file says who is who
+    if told:
+        step = None
+    if persons is not None and step == _TRACKS:
+        return best_tracks(sequence, persons)
+    if persons is not None and not source.tracked() and not told:
+        return best_by_score(sequence, persons)
+    result = CLEANERS[step](sequence) if step else sequence
+    if persons is None or isinstance(result, Rejection):
+        return result
+    weight = (result.present if result.score is None else result.score.sum(axis=2)).sum(axis=1)
+    return take_persons(result, np.argsort(-weight.astype(np.float64), kind="stable")[:persons])
+
+
+def take_persons(sequence: SkeletonSequence, chosen: NDArray[np.int64]) -> SkeletonSequence:
+    """Some of the persons, in this order."""
+    if chosen.tolist() == list(range(len(sequence.present))):
+        return sequence
+    return replace(
+        sequence,
+        keypoint=sequence.keypoint[chosen],
+        present=sequence.present[chosen],
+        score=None if sequence.score is None else sequence.score[chosen],
+        body_ids=[sequence.body_ids[m] for m in chosen] if sequence.body_ids else [],
+    )
 
 
 def step_of(source: Source, *, track: bool) -> str | None:
@@ -113,7 +173,7 @@ def step_of(source: Source, *, track: bool) -> str | None:
             f"{source.root}: persons of {source.spec.title} are the same in all frames already; "
             "leave --track out"
         )
-    return "two-tracks"
+    return _TRACKS
 
 
 def _bodies(sequence: SkeletonSequence) -> list[_Body]:

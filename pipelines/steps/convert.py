@@ -49,6 +49,11 @@ CONVERSIONS: Mapping[tuple[str, str], Conversion] = {
     ("halpe26", "openpose"): Conversion(),
     ("halpe26", "coco"): Conversion(),
     ("mediapipe", "coco"): Conversion(),
+    ("coco_wholebody", "coco"): Conversion(),
+    ("halpe136", "halpe26"): Conversion(),
+    ("openpose67", "openpose25"): Conversion(),
+    ("openpose137", "openpose25"): Conversion(),
+    ("mediapipe_holistic", "mediapipe"): Conversion(),
     ("nturgb+d", "kinect_v1"): Conversion(
         {"HipCenter": "SpineBase", "Spine": "SpineMid", "ShoulderCenter": "SpineShoulder"}
     ),

@@ -25,6 +25,10 @@ MAX_IMAGES = 10.0
 estimators guess outside the image lie within one side of it."""
 _UNITS: dict[Units, str] = {"m": "metres", "px": "pixels"}
 _REMARKS: dict[Units, str] = {"m": "; are these millimetres?", "px": "."}
+_REMEDIES: dict[Units, str] = {
+    "m": 'Data of one\'s own take units = "mm" or "cm" in dataset.toml. ',
+    "px": "",
+}
 
 
 def check_plausible(
@@ -46,7 +50,7 @@ def check_plausible(
         f"{sequence.sample_id}, frame {sequence.frame_index[t]}, joint "
         f"{get_layout(spec.source_layout).joints[v]}: {'xyz'[c]} is {keypoint[m, t, v, c]:.6g} "
         f"{_UNITS[spec.units]}, at most {limit:g} are plausible{_REMARKS[spec.units]} "
-        "Correct the file, or allow more with --max-coordinate",
+        f"{_REMEDIES[spec.units]}Correct the file, or allow more with --max-coordinate",
         kind="size",
     )
 

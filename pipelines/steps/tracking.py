@@ -16,30 +16,42 @@ if TYPE_CHECKING:
     """(m, t): places of one person in the lists of frames."""
 
 MAX_DISTANCE = 0.3
-"""Body sizes that joints may lie apart, in the mean, and still be the same person's."""
-MAX_GAP = 10
+"""Body sizes that joints may lie apart, in the mean, from one frame to the next and still be the
+same person's."""
+MAX_SPEED = 0.1
+"""Body sizes that are added for each frame in which the person was not seen: five metres a second
+at 30 frames a second."""
+FARTHEST = 1.0
+"""Body sizes that joints may lie apart at most: who comes back farther off is taken for another."""
+MAX_GAP = 30
 """Frames of the recording after which a person who comes back begins a new track."""
+MIN_FRAMES = 5
+"""A track of fewer frames is taken for a false detection, unless all tracks are short."""
+_MIN_SHARE = 0.5
+"""A short track counts where it has at least this share of the frames of the longest."""
 _TINY = 1e-6
 
 
-def two_tracks(sequence: SkeletonSequence) -> SkeletonSequence:
-    """The two tracks of highest summed confidence (without any: the longest), the higher first.
+def best_tracks(sequence: SkeletonSequence, count: int = 2) -> SkeletonSequence:
+    """The tracks of highest summed confidence (without any: the longest), the higher first.
 
     From frame to frame persons are assigned to tracks so that the distances sum to the least
     (Kuhn, "The Hungarian method for the assignment problem", 1955). The distance is the mean one of
     the joints that are seen in both frames, over the size of the body: the diagonal of the box
-    about its joints, or half the median one where fewer joints are seen. From MAX_DISTANCE on, or
+    about its joints, or half the median one where fewer joints are seen. From `_gate` on, or
     without a joint in common, a new track begins. A joint at zero is missing.
     """
     score = sequence.score
     weight = sequence.present if score is None else score.sum(axis=2)
     tracks = _tracks(sequence)
+    least = min(MIN_FRAMES, _MIN_SHARE * max(map(len, tracks)))
+    tracks = [track for track in tracks if len(track) >= least]
     tracks.sort(key=lambda track: -sum(float(weight[m, t]) for m, t in track))  # stable
-    shape = (min(2, len(tracks)), *sequence.present.shape[1:])
+    shape = (min(count, len(tracks)), *sequence.present.shape[1:])
     present = np.zeros(shape, np.bool_)
     keypoint = np.zeros((*shape, *sequence.keypoint.shape[2:]), np.float32)
     kept = None if score is None else np.zeros((*shape, *score.shape[2:]), np.float32)
-    for k, track in enumerate(tracks[:2]):
+    for k, track in enumerate(tracks[:count]):
         m, t = np.array(track).T
         present[k, t] = True
         keypoint[k, t] = sequence.keypoint[m, t]
@@ -61,7 +73,8 @@ def _tracks(sequence: SkeletonSequence) -> list[Track]:
         if running and len(here):
             m_before, t_before = np.array([track[-1] for track in running]).T
             larger = np.maximum(size[m_before, t_before][:, None], size[here, t])
-            found = _same(keypoint[m_before, t_before], keypoint[here, t], larger)
+            reach = larger * _gate(numbers[t] - numbers[t_before])[:, None]
+            found = _same(keypoint[m_before, t_before], keypoint[here, t], reach)
         for place, m in enumerate(here.tolist()):
             if place in found:
                 running[found[place]].append((m, t))
@@ -71,12 +84,18 @@ def _tracks(sequence: SkeletonSequence) -> list[Track]:
     return tracks
 
 
+def _gate(gap: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Body sizes from which on a person is another one, by the frames since the last sight."""
+    gate: NDArray[np.float64] = np.minimum(MAX_DISTANCE + MAX_SPEED * (gap - 1), FARTHEST)
+    return gate
+
+
 def _same(
-    before: NDArray[np.float32], now: NDArray[np.float32], size: NDArray[np.float32]
+    before: NDArray[np.float32], now: NDArray[np.float32], reach: NDArray[np.floating]
 ) -> dict[int, int]:
     """Place among earlier persons (A, V, C) of those of a frame (B, V, C) that have one.
 
-    size: (A, B) of the bodies.
+    reach: (A, B) distance from which on they are not the same.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -85,9 +104,9 @@ def _same(
     count = both.sum(axis=-1)
     mean = (apart * both).sum(axis=-1) / np.maximum(count, 1)
     # capped, so that nobody is assigned further off for the sake of a pair that is too far apart
-    cost = np.where(count > 0, np.minimum(mean / size, MAX_DISTANCE), MAX_DISTANCE)
+    cost = np.where(count > 0, np.minimum(mean / reach, 1), 1)
     rows, columns = linear_sum_assignment(cost)
-    near = cost[rows, columns] < MAX_DISTANCE
+    near = cost[rows, columns] < 1
     return dict(zip(columns[near].tolist(), rows[near].tolist(), strict=True))
 
 

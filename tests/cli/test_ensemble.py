@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import aclnet as aclnet_package
 from aclnet.runs.run import Run
 from aclnet.runs.scores import Scores
 
@@ -50,7 +51,12 @@ def test_what_a_person_sees(own, aclnet, change_record):
     answer = aclnet("ensemble", "j", "b")
     assert answer.code == 0, answer.err
     words = " ".join(answer.out.split())
-    for said in ("12 samples; gain in top-1", "j (j)", "b (b)", "modalities j, b, 1:1"):
+    for said in (
+        "12 samples; probabilities are summed; gain in top-1",
+        "j (j)",
+        "b (b)",
+        "modalities j, b, 1:1",
+    ):
         assert said in words
     assert max(map(len, answer.out.splitlines())) <= 80
     shutil.copytree("j", "again")
@@ -152,3 +158,56 @@ def test_mistakes_end_in_a_message(own, aclnet):
         assert answer.code == 2, arguments
         assert message in answer.words
         assert "Traceback" not in answer.err
+
+
+@pytest.fixture
+def published(made_up_store, tmp_path):
+    """Logits of two streams by id, as CTR-GCN writes them, for half of a store's samples."""
+    store = aclnet_package.open_store(made_up_store)
+    ids = store.column("id")[::2].tolist()
+    labels = store.column("label")[::2]
+    rng = np.random.default_rng(0)
+    logits = {}
+    for name in ("j", "b"):
+        logits[name] = rng.normal(0, 3, (len(ids), len(store.class_names))).astype(np.float32)
+        content = dict(zip(ids, logits[name], strict=True))
+        (tmp_path / f"{name}.pkl").write_bytes(pickle.dumps(content))
+    return logits, labels
+
+
+def test_logits_of_published_code_give_the_sum_that_it_makes(
+    published, made_up_store, aclnet, tmp_path
+):
+    logits, labels = published
+    files = [f"{name}={tmp_path / name}.pkl" for name in ("j", "b")]
+    missing = aclnet("ensemble", *files)
+    assert missing.code == 2
+    assert "no member knows the true classes: give --labels STORE" in missing.words
+    arguments = ("ensemble", *files, "--labels", made_up_store, "--weights", "0.6,0.4")
+    found = json.loads(aclnet(*arguments, "--json").out)
+    assert (found["summed"], found["samples"]) == ("logits", len(labels))
+    summed = 0.6 * logits["j"].astype(np.float64) + 0.4 * logits["b"]
+    assert found["ensembles"][-1]["top1"] == np.mean(summed.argmax(axis=1) == labels)
+    assert "logits are summed" in " ".join(aclnet(*arguments).out.split())
+    found = json.loads(aclnet(*arguments, "--sum", "probabilities", "--json").out)
+    soft = {
+        name: np.exp(rows.astype(np.float64)) / np.exp(rows.astype(np.float64)).sum(1)[:, None]
+        for name, rows in logits.items()
+    }
+    expected = (0.6 * soft["j"] + 0.4 * soft["b"]).argmax(axis=1) == labels
+    assert found["summed"] == "probabilities"
+    assert found["ensembles"][-1]["top1"] == expected.mean()
+
+
+def test_logits_and_probabilities_are_not_summed_with_each_other(
+    published, made_up_store, aclnet, tmp_path
+):
+    logits, labels = published
+    ids = aclnet_package.open_store(made_up_store).column("id")[::2]
+    soft = np.full(logits["j"].shape, 1 / logits["j"].shape[1], np.float32)
+    np.savez(tmp_path / "soft.npz", ids=ids, scores=soft, labels=labels)
+    files = (tmp_path / "j.pkl", tmp_path / "soft.npz")
+    answer = aclnet("ensemble", *files)
+    assert answer.code == 2
+    assert "soft.npz has probabilities; j.pkl has logits: give --sum probabilities" in answer.words
+    assert aclnet("ensemble", *files, "--sum", "probabilities").code == 0

@@ -61,7 +61,20 @@ def default_recipe(dataset: str, protocol: str, coordinates: int = 3) -> str:
     shipped = recipe_names()
     wanted = (f"{dataset}-{protocol}", protocol, dataset)
     general = "default-2d" if coordinates == 2 else "default"
-    return next((name for name in wanted if name in shipped), general)
+    fitting = (name for name in wanted if name in shipped and _fits(name, coordinates))
+    return next(fitting, general)
+
+
+def _fits(name: str, coordinates: int) -> bool:
+    """Does a recipe leave out what only joints in space can be augmented by, where they are not?"""
+    augment = load_recipe(name).get("augment", {})
+    return coordinates == 3 or not any(augment.get(key) for key in ("rotate", "scale", "jitter"))
+
+
+def fitting_recipe(name_or_file: str, coordinates: int) -> str:
+    """The recipe, or where joints are 2-D the one of its name for such, if there is one."""
+    in_plane = f"{name_or_file}-2d"
+    return in_plane if coordinates == 2 and in_plane in recipe_names() else name_or_file
 
 
 def load_recipe(name_or_file: str) -> dict[str, Any]:

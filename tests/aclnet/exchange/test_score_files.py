@@ -122,16 +122,63 @@ def test_a_pickle_runs_nothing(tmp_path):
         (SCORES[0], r"of shape \(3,\), \(N, classes\) is expected"),
         (SCORES[:, None], r"of shape \(4, 1, 3\)"),
         ([*SCORES[:3], SCORES[0, :2]], "must be numbers"),
-        ({"a": SCORES[0]}, "must be numbers"),
-        (SCORES * 9, r"scores of d are no probabilities \(they sum up to 9\).*average_clips"),
-        (np.log(SCORES[:2].repeat(2, 0)), "scores of d are no probabilities"),
-        (np.where(SCORES == 1, np.nan, SCORES), "scores of b are no probabilities"),
-        (np.where(SCORES == 1, np.inf, SCORES), "scores of b are no probabilities"),
+        ({"a": SCORES[0], "b": "x"}, "must be numbers"),
+        ({1: SCORES[0]}, "ids must be text"),
+        ({"test_0": SCORES[0], "test_4": SCORES[0]}, "scores of test_4, and --order names 4"),
+        ([{"pred_score": SCORES[0]}], "with `pred_score` and `gt_label`, as mmaction2's"),
+        (np.where(SCORES == 1, np.nan, SCORES), "a score of b is not finite"),
+        (np.where(SCORES == 1, np.inf, SCORES), "a score of b is not finite"),
     ],
 )
 def test_scores_that_are_none(content, message, tmp_path):
     with pytest.raises(AclnetError, match=message):
         read_scores(write(tmp_path / "result.pkl", content), ORDER)
+
+
+LOGITS = np.random.default_rng(0).normal(0, 4, (4, 3)).astype(np.float32)
+
+
+def test_scores_by_id_as_ctrgcn_writes_them(tmp_path):
+    content = dict(zip(IDS, LOGITS, strict=True))
+    found = read_scores(write(tmp_path / "epoch1_test_score.pkl", content), None)
+    assert (found.ids.tolist(), found.labels, found.are_logits) == (sorted(IDS), None, True)
+    np.testing.assert_array_equal(found.scores, LOGITS[[1, 3, 2, 0]])
+    naive = [np.exp(row) / np.exp(row).sum() for row in found.scores.astype(np.float64)]
+    np.testing.assert_allclose(found.probabilities().scores, naive, rtol=1e-5)
+    assert not found.probabilities().are_logits
+    found = read_scores(
+        tmp_path / "epoch1_test_score.pkl", Order(["c", "d", "b", "a"], [2, 1, 0, 1])
+    )
+    assert found.labels.tolist() == [1, 0, 2, 1]
+
+
+def test_rows_of_ctrgcn_are_places_in_an_order(tmp_path):
+    content = {f"test_{row}": LOGITS[row] for row in (2, 0, 3, 1)}
+    file = write(tmp_path / "epoch1_test_score.pkl", content)
+    with pytest.raises(AclnetError, match="does not say whose scores"):
+        read_scores(file, None)
+    found = read_scores(file, Order(IDS, [0, 1, 2, 1]))
+    np.testing.assert_array_equal(found.scores, LOGITS[[1, 3, 2, 0]])
+    assert found.labels.tolist() == [1, 1, 2, 0]
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_dump_of_mmaction2(tmp_path, old):
+    """A dict a sample; the first versions have scores and labels under `item`."""
+    labels = [2, 0, 1, 2]
+    entries = [
+        {"pred_scores": {"item": row}, "gt_labels": {"item": np.array([label])}}
+        if old
+        else {"pred_score": row, "pred_label": np.array([0]), "gt_label": np.array([label])}
+        for row, label in zip(SCORES, labels, strict=True)
+    ]
+    with pytest.raises(AclnetError, match="does not say whose scores"):
+        read_scores(write(tmp_path / "dump.pkl", entries), None)
+    found = read_scores(tmp_path / "dump.pkl", ORDER)
+    assert (found.labels.tolist(), found.are_logits) == ([0, 2, 1, 2], False)
+    named = [entry | {"frame_dir": name} for entry, name in zip(entries, IDS, strict=True)]
+    found = read_scores(write(tmp_path / "dump.pkl", named), None)
+    np.testing.assert_array_equal(found.scores, SCORES[[1, 3, 2, 0]])
 
 
 def test_ids_and_labels_that_are_none(tmp_path):

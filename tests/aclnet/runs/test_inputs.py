@@ -6,17 +6,20 @@ import numpy as np
 import pytest
 import torch
 
+from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store.keyed_random import sample_keys
+from aclnet.datasets.store.store import Store
 from aclnet.pipelines.inputs.augment import AugmentSpec
 from aclnet.pipelines.inputs.features import make_features
 from aclnet.pipelines.inputs.occlusion import Drop
 from aclnet.pipelines.inputs.sampling import ClipSampling, UniformSampling
 from aclnet.pipelines.steps.normalise import denormalise
-from aclnet.runs.config import DataConfig
+from aclnet.runs.config import DataConfig, build_config
 from aclnet.runs.inputs import MakeInputs, camera_origin, channels
 
 CPU = torch.device("cpu")
 FRAMES = 12
+IN_ORDER = {"motion": True, "shuffle": False}
 
 
 def of(modality: str, **data) -> DataConfig:
@@ -151,6 +154,81 @@ def test_camera_origin_is_where_the_raw_zero_lies(store):
     assert np.linalg.norm(origin, axis=1).min() > 1, "people stand before the camera"
 
 
+# Gaps in the numbers of frames
+
+SEEN = [0, 1, 2, 7, 8, 300, 301, 310]
+"""Numbers of the frames of a recording in which somebody is seen."""
+
+
+@pytest.fixture(scope="module")
+def gap_store(prepare_raw, make_once):
+    """One person whose joints move steadily, each at its own speed, and who is not always seen."""
+
+    def fill(folder):
+        speed = np.random.default_rng(0).uniform(-0.01, 0.01, (20, 3))
+        start = np.random.default_rng(1).uniform(0.5, 1.5, (20, 3))
+        frames = np.array(SEEN)[:, None, None]
+        rows = [
+            ",".join(map(str, [n, *joints.ravel()]))
+            for n, joints in zip(SEEN, start + frames * speed, strict=True)
+        ]
+        raw = folder / "raw"
+        raw.mkdir()
+        (raw / "a.csv").write_text("\n".join(rows))
+        (raw / "index.csv").write_text("id,file,label,split\na,a.csv,walk,train\n")
+        (raw / "dataset.toml").write_text('layout = "kinect_v1"')
+        np.save(folder / "speed.npy", speed)
+        prepare_raw(raw, folder / "gaps.zarr", dataset="custom")
+
+    folder = make_once("gaps", fill)
+    return Store(folder / "gaps.zarr"), np.load(folder / "speed.npy")
+
+
+def every_frame(n_frames, keys):
+    return np.tile(np.arange(len(SEEN)), (len(keys), 1))
+
+
+@pytest.mark.parametrize("modality", ["jm", "bm", "km"])
+def test_timed_motion_is_a_speed_across_gaps_too(modality, gap_store):
+    store, speed = gap_store
+    (batch,) = store.stream("own/train", batch_size=1, sampling=every_frame, **IN_ORDER)
+    assert store.sequence("a").frame_index.tolist() == SEEN
+    data = DataConfig(modality=modality, frames=len(SEEN), motion="timed")
+    found = MakeInputs(store, data, CPU)(batch).tracks[0].numpy()
+    wanted = naive_feature(speed[None], store.layout, modality[0])
+    np.testing.assert_allclose(found[:-1], np.repeat(wanted, len(SEEN) - 1, 0), atol=1e-5)
+    assert not found[-1].any()
+
+
+def test_motion_to_the_next_frame_of_a_recording_steps_over_gaps(gap_store):
+    store, speed = gap_store
+    (batch,) = store.stream("own/train", batch_size=1, sampling=every_frame, **IN_ORDER)
+    data = DataConfig(modality="jm", frames=len(SEEN), motion="next")
+    found = MakeInputs(store, data, CPU)(batch).tracks[0].numpy()
+    wanted = np.diff(SEEN)[:, None, None] * speed
+    np.testing.assert_allclose(found[:-1], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("modality", ["jm", "bm"])
+def test_without_gaps_timed_motion_is_that_to_the_next_frame(modality, pixel_store):
+    sampling = ClipSampling(FRAMES, 1)
+    options = {"batch_size": 3, "sampling": sampling, "motion": True, "score": True}
+    for batch in pixel_store.stream("own/train", shuffle=False, **options):
+        batch.elapsed[:] = np.minimum(batch.elapsed, 1)
+        timed, following = (
+            MakeInputs(pixel_store, of(modality, motion=motion), CPU)(batch).tracks
+            for motion in ("timed", "next")
+        )
+        assert torch.equal(timed, following)
+
+
+def test_motion_is_timed_where_frames_of_ones_own_may_be_missing():
+    """The recipes of published configurations step over missing frames, as the released code."""
+    assert {build_config(name).data.motion for name in ("default", "default-2d", "demo")} == {
+        "timed"
+    }
+
+
 # Pixels
 
 
@@ -195,6 +273,19 @@ def test_pixels_are_mirrored_by_the_width_of_their_image(pixel_store):
         wanted[..., 0] = np.where(wanted[..., 0] != 0, width - wanted[..., 0], 0)
         found = make(batch).tracks.numpy()
         np.testing.assert_allclose(found, wanted[:, :, mirror], rtol=1e-6)
+
+
+def test_mirror_images_of_pixels_without_a_width_are_refused(pixel_store):
+    class WithoutWidth:
+        layout, coordinates, has_score = pixel_store.layout, 2, True
+        attributes, path = pixel_store.attributes, pixel_store.path
+
+        def column(self, name):
+            return np.zeros(9) if name == "width" else pixel_store.column(name)
+
+    MakeInputs(WithoutWidth(), of("j"), CPU)
+    with pytest.raises(AclnetError, match=r"need the width of the image.*retrieval\.flip=false"):
+        MakeInputs(WithoutWidth(), of("j"), CPU, flipped=True)
 
 
 @pytest.mark.parametrize("missing", ["centre", "camera", "feature"])

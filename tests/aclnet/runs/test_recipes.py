@@ -16,7 +16,13 @@ from aclnet.datasets.spec import AclnetError
 from aclnet.pipelines.inputs.augment import AugmentSpec
 from aclnet.pipelines.inputs.features import MODALITIES
 from aclnet.runs.config import Config, build_config
-from aclnet.runs.recipes import catalogue, default_recipe, load_recipe, recipe_names
+from aclnet.runs.recipes import (
+    catalogue,
+    default_recipe,
+    fitting_recipe,
+    load_recipe,
+    recipe_names,
+)
 
 ROOT = Path(__file__).parents[3]
 
@@ -137,6 +143,25 @@ def test_recipe_of_a_protocol(dataset, protocol, recipe):
 def test_recipe_of_pixels_without_a_recipe_of_their_own():
     assert default_recipe("custom", "own", 2) == "default-2d"
     assert default_recipe("casia-b", "gait", 2) == "casia-b"
+    assert default_recipe("ntu60", "xsub", 2) == "default-2d", "ntu60_hrnet.pkl has pixels"
+    assert default_recipe("finegym", "own", 2) == "finegym"
+
+
+@pytest.mark.parametrize("recipe", ["default", "demo"])
+def test_recipes_for_pixels_change_nothing_that_only_joints_in_space_have(recipe):
+    fitting = fitting_recipe(recipe, 2)
+    assert fitting == f"{recipe}-2d"
+    plain, config = build_config(recipe), build_config(fitting)
+    spec = config.augment
+    assert (spec.rotate, spec.scale, spec.jitter) == (0, 0, 0)
+    assert plain.augment.rotate > 0
+    assert (config.model, config.optim, config.loss) == (plain.model, plain.optim, plain.loss)
+    assert fitting_recipe(recipe, 3) == recipe
+    assert fitting_recipe(f"{recipe}.toml", 2) == f"{recipe}.toml", "a file of one's own"
+
+
+def test_the_demo_takes_the_first_protocol_of_any_store():
+    assert build_config("demo").data.protocol == build_config("demo-2d").data.protocol == ""
 
 
 STREAMS = """

@@ -201,6 +201,11 @@ def test_people_who_are_to_be_found_in_a_gallery_are_no_test_of_a_classifier(qui
     with pytest.raises(AclnetError, match=r"own\.csv: own tests classes that no training"):
         choose_splits(strangers, quick(), file)
     strangers.columns["label"][1] = 0
+    with pytest.raises(
+        AclnetError, match=r"own\.csv: all training samples of own are of one class"
+    ):
+        choose_splits(strangers, quick(), file)
+    file.write_text("id,split\na,train\nc,train\nb,test\n")
     assert choose_splits(strangers, quick(), file).test.tolist() == [False, True, False, False]
 
 
@@ -426,7 +431,7 @@ def test_a_sample_of_a_file_may_be_on_two_sides(quick, tmp_path):
     assert splits.classes == ["person a", "person c"]
     assert splits.identity.side == "probe"
     # a test side is what `test` says, and compared with itself
-    tested = write(tmp_path / "t.csv", "id,split", "a0,train", "j0,test", "j1,test")
+    tested = write(tmp_path / "t.csv", "id,split", "a0,train", "c0,train", "j0,test", "j1,test")
     splits = choose_splits(store, quick("task=reid"), tested)
     assert ids[splits.gallery].tolist() == ids[splits.test].tolist() == ["j0", "j1"]
     assert splits.identity.side is None

@@ -68,6 +68,18 @@ def test_nothing_is_left_behind_by_settings_that_cannot_work(store, quick, train
         assert not (tmp_path / "run").exists()
 
 
+def test_tested_classes_that_do_not_train_are_told(store, train_quickly, recorder, tmp_path):
+    labels, ids = store.column("label"), store.column("id")
+    trains = store.mask("xsub/train") & (labels != labels[store.mask("xsub/test")][0])
+    file = tmp_path / "mine.csv"
+    rows = [f"{i},train" for i in ids[trains]] + [f"{i},test" for i in ids[store.mask("xsub/test")]]
+    file.write_text("\n".join(["id,split", *rows]))
+    train_quickly(tmp_path / "run", "optim.epochs=1", split_file=file, progress=recorder)
+    (remark,) = recorder.remarks
+    assert remark.startswith("protocol mine tests a class without training recordings")
+    assert remark.endswith(store.class_names[labels[store.mask("xsub/test")][0]])
+
+
 def test_a_file_without_test_samples_trains_and_scores_nothing(store, train_quickly, tmp_path):
     ids = store.column("id")[store.mask("xsub/train")]
     file = tmp_path / "mine.csv"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from aclnet.datasets.formats.files import folder_of
@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 
     from aclnet.datasets.spec import Item, Source
 
-FORMS = [(dataset, form) for dataset, forms in all_forms().items() for form in forms]
+SAME_READER = {"h36m", "smpl", "wholebody", "alphapose", "holistic"}
+"""Forms of `custom` with other joints than one that has the same reader; theirs take longer."""
+FORMS = [
+    pytest.param((dataset, form), id=f"{dataset}-{form}", marks=pytest.mark.slow)
+    if dataset == "custom" and form in SAME_READER
+    else pytest.param((dataset, form), id=f"{dataset}-{form}")
+    for dataset, forms in all_forms().items()
+    for form in forms
+]
 TELLS_ITS_END = (".json", ".mat", ".npy", ".npz", ".pkl", ".skeleton")
 """Endings of files that are damaged by every cut; tables of text may end after any line."""
 _times = count(10**18)
@@ -73,7 +81,7 @@ class Raw(NamedTuple):
             write(file, whole)
 
 
-@pytest.fixture(scope="module", params=FORMS, ids="-".join)
+@pytest.fixture(scope="module", params=FORMS)
 def raw(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Raw:
     """Tests change its files by `changed` alone."""
     dataset, form = request.param
@@ -195,9 +203,16 @@ def cuts(size: int) -> list[int]:
     return sorted({0, 1, *(size * n // 9 for n in range(1, 9)), size - 2, size - 1} - {-1, -2})
 
 
+def is_nobody(raw: Raw, content: bytes) -> bool:
+    """Is a file without content no damage, but a frame without anybody, as Ultralytics' labels?"""
+    return raw.dataset == "custom" and raw.victim.suffix == ".txt" and not content.strip()
+
+
 def test_a_cut_recording_is_rejected_or_ends_sooner(raw: Raw, refusal_of):
     whole = raw.victim.read_bytes()
     for length in cuts(len(whole)):
+        if is_nobody(raw, whole[:length]):
+            continue
         with raw.changed(whole[:length]), refusal_of(raw.place.name):
             found, rejections = raw.read()
             refused = [r for r in (*found.values(), *rejections) if isinstance(r, Rejection)]
@@ -264,6 +279,7 @@ def test_changed_bytes_are_sound_sequences_or_say_why_not(
 @settings(max_examples=12)
 @given(data=st.binary(max_size=60))
 def test_other_bytes_are_no_recording(raw: Raw, refusal_of, data: bytes):
+    assume(not is_nobody(raw, data))
     with raw.changed(data), refusal_of(raw.place.name):
         found, rejections = raw.read()
         lost = raw.sequences.keys() - raw.spared

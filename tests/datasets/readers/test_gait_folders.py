@@ -99,9 +99,9 @@ def test_the_folder_of_pickles_is_sorted_out(tmp_path: Path):
 def test_the_person_of_the_highest_score_in_each_frame(tmp_path: Path, path: str):
     values = poses(3)
     content = [
-        person("000007.jpg", values[2], 2.5, box=[1, 2, 3, 4]),
+        person("out/000007.jpg", values[2], 2.5, box=[1, 2, 3, 4]),
         person("out/000003.png", values[0], 0.9),
-        person("000003.png", values[0] / 2, 0.4),
+        person("out/000003.png", values[0] / 2, 0.4),
         person(5, values[1] / 2, 1),
         person(5, values[1], 3, idx=1),
     ]
@@ -121,9 +121,9 @@ def test_the_person_of_the_highest_score_in_each_frame(tmp_path: Path, path: str
         ({"annotations": []}, "a list of persons is expected"),
         ([3], "entry 0 is not an object"),
         ([person("1.jpg", poses(1)), {}], "entry 1: `image_id`"),
-        ([person("frame.jpg", poses(1))], "`image_id` does not end in the number"),
-        ([person(True, poses(1))], "`image_id` does not end in the number"),
-        ([person(-1, poses(1))], "`image_id` does not end in the number"),
+        ([person("frame.jpg", poses(1))], "frame.jpg has no number of a frame"),
+        ([person(True, poses(1))], "`image_id` is no number or name"),
+        ([person(-1, poses(1))], "`image_id` is no number or name"),
         ([person("1.jpg", poses(1), None)], "`score` is missing"),
         ([person("1.jpg", poses(1), float("nan"))], "`score` is missing or not a number"),
         ([person("1.jpg", poses(1)[:, :16])], "48 numbers, 51 are expected"),

@@ -30,9 +30,14 @@ def nobody() -> dict[str, Any]:
     return {"pose": [0.0] * 36, "score": [0] * 18}
 
 
-def clip(*frames: list[Any], **changes: Any) -> dict[str, Any]:
+CLASSES = get_dataset("kinetics").class_names
+
+
+def clip(*frames: list[Any], label_index: Any = 370, **changes: Any) -> dict[str, Any]:
     data = [{"frame_index": i, "skeleton": people} for i, people in enumerate(frames, start=1)]
-    return {"data": data, "label": "tying tie", "label_index": 370, **changes}
+    known = label_index in range(400)
+    name = CLASSES[label_index] if known else "unknown"
+    return {"data": data, "label": name, "label_index": label_index, **changes}
 
 
 def write(path: Path, content: object) -> None:
@@ -47,6 +52,13 @@ def only(folder: Path, content: object) -> SkeletonSequence | Rejection:
     ((item,), rejections) = source.scan()
     assert not rejections
     return source.read(item)
+
+
+@pytest.mark.parametrize("label", ["Tying  tie", None, 370])
+def test_a_name_that_says_nothing_else_is_no_matter(tmp_path: Path, label: object):
+    found = only(tmp_path, clip([person()], label=label))
+    assert isinstance(found, SkeletonSequence)
+    assert found.label == 370
 
 
 def test_a_clip_becomes_a_sequence_of_all_persons(tmp_path: Path):
@@ -92,6 +104,11 @@ def test_a_clip_becomes_a_sequence_of_all_persons(tmp_path: Path):
         (clip([nobody()]), "no person in any frame"),
         (clip([person()], label_index=400), "`label_index` is 400, 0 to 399"),
         (clip([person()], label_index=-1), "`label_index` is -1"),
+        (
+            clip([person()], label="jumping into pool", label_index=0),
+            "`label` is 'jumping into pool', but `label_index` 0 is 'abseiling' of Kinetics",
+        ),
+        (clip([person()], label="pick up", label_index=0), "`label` is 'pick up', but"),
         (clip([person()], label_index=True), "`label_index` is True"),
         (clip([person()], data=[{"frame_index": 0, "skeleton": []}]), "`frame_index` is 0"),
         (clip([person()], data=[{"frame_index": 2**40, "skeleton": []}]), "`frame_index` is 1099"),

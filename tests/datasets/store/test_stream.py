@@ -61,6 +61,7 @@ def threads() -> list[str]:
 def test_batches_are_what_a_naive_gather_gives(people_store, store, window, batch_size):
     group = zarr.open_group(people_store, mode="r")
     keypoint, present = group["frames/keypoint"][:], group["frames/present"][:]
+    index = group["frames/index"][:]
     names = ("start", "n_frames", "n_persons", "label")
     columns = {name: group[f"samples/{name}"][:] for name in names}
     batches = list(open_stream(store, batch_size=batch_size, window=window, motion=True, seed=2))
@@ -78,6 +79,7 @@ def test_batches_are_what_a_naive_gather_gives(people_store, store, window, batc
                     after = start + person * frames + min(frame + 1, frames - 1)
                     np.testing.assert_array_equal(batch.keypoint[track, n], keypoint[row])
                     np.testing.assert_array_equal(batch.following[track, n], keypoint[after])
+                    assert batch.elapsed[track, n] == index[after] - index[row]
                     assert batch.present[track, n] == present[row]
                 track += 1
         assert track == len(batch.owner) == len(batch.keypoint)

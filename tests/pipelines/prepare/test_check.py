@@ -155,7 +155,10 @@ def test_classes_without_recordings():
     results = four()
     for found in results.values():
         found.label = 1
-    assert told(MadeUp(results, SIDES)) == ["empty class| class 0 (walk) has no usable recording"]
+    assert told(MadeUp(results, SIDES)) == [
+        "empty class| 1 of 2 classes have no usable recording: 0 (walk)",
+        "classes| protocol own trains one class (run); a network needs two",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -163,11 +166,11 @@ def test_classes_without_recordings():
     [
         ({}, ["sides| nothing tells which recordings train and which are tested"]),
         ({"train": [*"abcd"]}, ["sides| protocol own has no side test"]),
-        ({"train": ["a"], "test": ["b", "c"]}, ["no side| d.txt: on no side of any protocol"]),
+        ({"train": ["a", "b"], "test": ["c"]}, ["no side| d.txt: on no side of any protocol"]),
         ({"train": ["a", "b"], "probe": ["c"], "gallery": ["d"]}, []),
         (
-            {**SIDES, "fold_train": ["a"], "fold_test": []},
-            ["sides| fold/test has no usable recording"],
+            {**SIDES, "fold_train": ["a", "b"], "fold_test": []},
+            ["empty side| fold/test has no usable recording"],
         ),
         (
             {**SIDES, "test": ["c", "d", "x", "y"]},
@@ -187,9 +190,77 @@ def test_counts_that_are_wrong_and_sides_that_are_empty(people):
     spec = get_dataset("ntu60")
     fewer = tuple(replace(p, published={"train": 1, "test": 1}) for p in spec.protocols)
     source = open_raw(replace(spec, protocols=fewer), people)
-    found = told(source)
-    assert "sides| not the published samples: xsub/train: 54 of 1 (wrong)" in found
-    assert sum(problem.startswith("empty class|") for problem in found) == 57
+    found = checked(source)
+    said = "not the published samples: xsub/train: 54 of 1 (wrong)"
+    assert said in [problem.text for problem in found.problems]
+    (text,) = (remark.text for remark in found.remarks if remark.kind == "empty class")
+    assert text.startswith("57 of 60 classes have no usable recording: 1 (eat meal/snack), 2 (")
+    assert text.endswith(" and 52 more")
+
+
+def test_a_part_of_a_published_dataset_may_lack_classes_and_sides(people):
+    found = checked(open_raw(get_dataset("ntu120"), people))
+    assert found.problems == []
+    kinds = {remark.kind for remark in found.remarks}
+    assert kinds == {"empty class", "empty side", "gaps"}
+    assert sum(remark.kind == "empty class" for remark in found.remarks) == 1
+
+
+def test_a_part_of_which_no_protocol_has_all_sides_is_a_problem(people, tmp_path):
+    for file in people.iterdir():
+        if "C001P001R001A001" in file.name:  # trains X-Sub, and tests X-View
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    found = checked(open_raw(get_dataset("ntu60"), tmp_path))
+    assert {problem.kind for problem in found.problems} >= {"empty class", "empty side"}
+    assert {remark.kind for remark in found.remarks} <= {"gaps"}
+
+
+def test_recordings_of_one_frame_are_usable_and_not_counted_as_rejected():
+    said = []
+    with open_executor() as run:
+        source = MadeUp(four(d=sequence("d", 1, frames=1)), SIDES)
+        found = check(source, PrepareOptions(), run, lambda *of: said.append(of))
+    assert found.usable == 4
+    assert said[-1] == ("check", 4, 4, "")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "gap"),
+    [
+        ([0, 1, 2, 300, 301, 302], 297),
+        ([0, 2, 4, 6, 8, 10], None),
+        ([5, 6, 7, 8, 9, 10], None),
+        ([0, 1, 2, 3, 5, 6], 1),
+    ],
+)
+def test_gaps_in_the_numbers_of_frames_are_remarks(numbers, gap):
+    """Case 08 of the public cases: hundreds of frames in which nobody was found have no file."""
+    frame_index = np.array(numbers, np.int32)
+    found = checked(MadeUp(four(d=sequence("d", 1, 6, frame_index=frame_index)), SIDES))
+    assert not found.problems
+    said = [remark.text for remark in found.remarks]
+    assert len(said) == (gap is not None)
+    if gap is not None:
+        assert f"of their frames: 1; missing frames in the longest gap: {gap} (d.txt)" in said[0]
+
+
+def test_subjects_on_both_sides_are_a_remark():
+    """Case 38 of the public cases: many sets do so on purpose."""
+    results = four()
+    for name, subject in (("a", 1), ("b", 2), ("c", 1), ("d", 3)):
+        results[name].subject = subject
+    found = checked(MadeUp(results, SIDES))
+    assert not found.problems
+    assert [remark.text for remark in found.remarks] == [
+        "protocol own: subjects that train and are tested: 1"
+    ]
+
+
+def test_rejections_are_sorted_by_file_and_line():
+    unusable = [Rejection("x.csv", 9, "no"), Rejection("x.csv", 3, "no"), Rejection("b.csv", 1, "")]
+    found = checked(MadeUp(four(d=Rejection("d.txt", None, "no")), SIDES, unusable=unusable))
+    places = [(p.path, p.line) for p in found.problems if p.path]
+    assert places == [("b.csv", 1), ("d.txt", None), ("x.csv", 3), ("x.csv", 9)]
 
 
 def test_recordings_known_as_unusable_are_no_problem():
@@ -202,9 +273,9 @@ def test_nothing_usable_is_told_with_its_reasons():
     bad = {name: Rejection(f"{name}.txt", None, "empty") for name in "ab"}
     unusable = [Rejection("c.dat", None, "odd name", "unknown name")]
     assert told(MadeUp(bad, {}, unusable=unusable)) == [
-        "unknown name| c.dat: odd name",
         "damaged| a.txt: empty",
         "damaged| b.txt: empty",
+        "unknown name| c.dat: odd name",
         "nothing usable| made-up: no recording can be used",
     ]
     assert told(MadeUp({}, {})) == ["nothing usable| made-up: no recording can be used"]

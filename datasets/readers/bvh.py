@@ -1,0 +1,167 @@
+"""BVH, the text of motion capture: a hierarchy of joints, and their angles in each frame.
+
+Positions follow from the offsets in the hierarchy and the rotations of all joints above. The format
+has no unit; centimetres are customary. Ends of limbs (`End Site`) have no name and
+are left out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from aclnet.datasets.spec import DamageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+METRES = 0.01
+"""Of the customary unit."""
+_MAX_JOINTS = 1000
+_MAX_NUMBERS = 2**26
+_POSITIONS = {"Xposition": 0, "Yposition": 1, "Zposition": 2}
+_ROTATIONS = {"Xrotation": 0, "Yrotation": 1, "Zrotation": 2}
+
+
+class Hierarchy(NamedTuple):
+    """The joints of a file, each after its parent."""
+
+    joints: list[str]
+    parents: list[int]
+    """The root is its own parent."""
+    offsets: list[list[float]]
+    channels: list[list[str]]
+
+
+class Motion(NamedTuple):
+    """A recording."""
+
+    hierarchy: Hierarchy
+    positions: NDArray[np.float64]
+    """(T, V, 3) in the file's unit."""
+
+
+def parse(data: bytes) -> Motion:
+    """The recording in a file; DamageError with the line where it is none."""
+    lines = data.decode("utf-8", "replace").splitlines()
+    hierarchy, at = _hierarchy(lines)
+    values = _values(lines, at, sum(map(len, hierarchy.channels)))
+    return Motion(hierarchy, _positions(hierarchy, values))
+
+
+def read_hierarchy(data: bytes) -> Hierarchy:
+    """The joints of a file alone."""
+    return _hierarchy(data.decode("utf-8", "replace").splitlines())[0]
+
+
+def _hierarchy(lines: list[str]) -> tuple[Hierarchy, int]:
+    """The joints, and the place of the line behind `MOTION`."""
+    found = Hierarchy([], [], [], [])
+    above: list[int | None] = []
+    joint: int | None = None
+    for place, line in enumerate(lines):
+        number, words = place + 1, line.split()
+        match words:
+            case [] | ["HIERARCHY"]:
+                pass
+            case ["ROOT" | "JOINT", *name] if name:
+                joint = len(found.joints)
+                if joint == _MAX_JOINTS:
+                    raise DamageError(f"more than {_MAX_JOINTS} joints", number)
+                parent = next((one for one in reversed(above) if one is not None), joint)
+                found.joints.append(" ".join(name).rpartition(":")[2])
+                found.parents.append(parent)
+                found.offsets.append([])
+                found.channels.append([])
+            case ["End", "Site"]:
+                joint = None
+            case ["{"]:
+                above.append(joint)
+            case ["}"] if above:
+                above.pop()
+            case ["OFFSET", *offset] if len(offset) == 3 and above:
+                if joint is not None:
+                    found.offsets[joint] = [_number(word, number) for word in offset]
+            case ["CHANNELS", count, *channels] if (
+                count == str(len(channels)) and joint is not None
+            ):
+                unknown = {*channels} - {*_POSITIONS, *_ROTATIONS}
+                if unknown:
+                    raise DamageError(f"channel {min(unknown)!r} is not known", number)
+                found.channels[joint] = channels
+            case ["MOTION"] if found.joints and not above:
+                lost = next((j for j, offset in enumerate(found.offsets) if not offset), None)
+                if lost is not None:
+                    raise DamageError(f"joint {found.joints[lost]} has no OFFSET", number)
+                return found, place + 1
+            case _:
+                raise DamageError(f"{line.strip()[:40]!r} is not expected in a hierarchy", number)
+    raise DamageError("there is no MOTION behind a hierarchy of joints", len(lines) or None)
+
+
+def _values(lines: list[str], at: int, columns: int) -> NDArray[np.float64]:
+    """(T, columns) angles and positions of all frames."""
+    head = [line.split() for line in lines[at : at + 2]]
+    if len(head) < 2 or head[0][:1] != ["Frames:"] or head[1][:2] != ["Frame", "Time:"]:
+        raise DamageError("`Frames:` and `Frame Time:` are expected behind MOTION", at + 1)
+    rows = []
+    for number, line in enumerate(lines[at + 2 :], start=at + 3):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) != columns:
+            raise DamageError(f"{len(words)} values, {columns} are expected", number)
+        rows.append([_number(word, number) for word in words])
+        if len(rows) * columns > _MAX_NUMBERS:
+            raise DamageError(f"more than {_MAX_NUMBERS:,} values", number)
+    told = head[0][1] if len(head[0]) == 2 else ""
+    if not rows or told != str(len(rows)):
+        raise DamageError(f"{len(rows)} frames, `Frames:` says {told or 'nothing'}", at + 1)
+    return np.array(rows)
+
+
+def _number(word: str, line: int) -> float:
+    try:
+        value = float(word)
+    except ValueError:
+        raise DamageError(f"{word[:40]!r} is not a number", line) from None
+    if not np.isfinite(value):
+        raise DamageError(f"{word[:40]!r} is not finite", line)
+    return value
+
+
+def _positions(hierarchy: Hierarchy, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(T, V, 3) of all joints, by the rotations of those above."""
+    frames, joints = len(values), len(hierarchy.joints)
+    positions = np.empty((frames, joints, 3))
+    rotations = np.empty((frames, joints, 3, 3))
+    column = 0
+    for j, (parent, channels) in enumerate(zip(hierarchy.parents, hierarchy.channels, strict=True)):
+        offset = np.tile(hierarchy.offsets[j], (frames, 1))
+        rotation = np.tile(np.eye(3), (frames, 1, 1))
+        for channel in channels:
+            value = values[:, column]
+            column += 1
+            if channel in _POSITIONS:  # it stands in the place of the offset
+                offset[:, _POSITIONS[channel]] = value
+            else:
+                rotation = rotation @ _about(_ROTATIONS[channel], np.radians(value))
+        if parent == j:
+            positions[:, j], rotations[:, j] = offset, rotation
+        else:
+            above = rotations[:, parent]
+            positions[:, j] = positions[:, parent] + (above @ offset[..., None])[..., 0]
+            rotations[:, j] = above @ rotation
+    return positions
+
+
+def _about(axis: int, angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(T, 3, 3) rotations by angles (T,) about x, y or z."""
+    matrix = np.zeros((len(angle), 3, 3))
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    matrix[:, axis, axis] = 1
+    matrix[:, first, first] = matrix[:, second, second] = np.cos(angle)
+    matrix[:, first, second] = -np.sin(angle)
+    matrix[:, second, first] = np.sin(angle)
+    return matrix

@@ -1,0 +1,183 @@
+"""Landmarks of MediaPipe, in the ways in which its results are saved as JSON.
+
+A recording is a list of frames, perhaps under `frames` or by number; a frame is null, the landmarks
+of a person, a list of several persons', or an object that holds these under the names of the
+Python or JavaScript interfaces, old (`pose_landmarks.landmark`) or new (`worldLandmarks`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from aclnet.datasets.readers.poses import Person, joints_of, to_poses, value_of
+from aclnet.datasets.spec import DamageError
+
+if TYPE_CHECKING:
+    from aclnet.datasets.readers.poses import Asked, Frames, Poses
+
+_IMAGE = ("pose_landmarks", "hand_landmarks", "multi_hand_landmarks", "landmarks")
+_WORLD = (
+    "pose_world_landmarks",
+    "hand_world_landmarks",
+    "multi_hand_world_landmarks",
+    "world_landmarks",
+)
+_HANDS = ("left_hand_landmarks", "right_hand_landmarks")
+_LISTS = ("landmark", "landmarks")
+"""Keys of the list that the older interfaces have inside of each of these."""
+_NUMBERS = ("frame", "frame_id", "frame_index", "frame_number")
+_HOLISTIC, _BODY, _HAND = 75, 33, 21
+"""Joints of the body with both hands, of the body, of a hand."""
+_DEEPEST = 4
+"""Lists in lists of landmarks."""
+_HUMP = re.compile(r"(?<=[a-z])([A-Z])")
+"""Where a word begins in a name of JavaScript."""
+
+_Landmarks = list[Any]
+
+
+def is_frame(frame: object) -> bool:
+    """Does a frame, not an empty one, look like MediaPipe's?"""
+    if isinstance(frame, dict):
+        return bool(_snake(frame).keys() & {*_IMAGE, *_WORLD, *_HANDS})
+    inner = _first(frame)
+    return _is_landmark(inner) or _is_landmark(_first(inner))
+
+
+def is_recording(content: dict[str, Any]) -> bool:
+    """Does an object look like a recording of MediaPipe's?"""
+    return is_frame(next((frame for _, frame in _frames(content) if frame), None))
+
+
+def parse(content: list[Any] | dict[str, Any], asked: Asked) -> Poses:
+    """The persons of a recording.
+
+    World landmarks are metres; they are read unless `asked` wants pixels. Those of the image are
+    shares of its width and height: in pixels these are to be multiplied by its size, and z is left
+    out; where there are no world landmarks and nobody told the units, all three are read as they
+    are. Joints without `visibility` are missing, unless no joint has any, as those of hands.
+    """
+    listed = _frames(content)
+    if len({number for number, _ in listed}) < len(listed):
+        raise DamageError("two frames have one number")
+    pixels, holistic = asked.units == "px", asked.joints == _HOLISTIC
+    has_image, has_world = (
+        any(_has(frame, keys) for _, frame in listed) for keys in (_IMAGE, _WORLD)
+    )
+    only_image = has_image and not has_world and asked.units is None
+    keys = _IMAGE if pixels or holistic or only_image else _WORLD
+    frames = {number: _people(frame, keys, f"frame {number}") for number, frame in listed}
+    sure = any(_is_sure(one) for people in frames.values() for person in people for one in person)
+    axes = ("x", "y") if pixels else ("x", "y", "z")
+    found: Frames = {}
+    for number, frame in listed:
+        where = f"frame {number}"
+        people = [_values(person, axes, where, sure=sure) for person in frames[number]]
+        if holistic:
+            people = _with_hands(people, frame, axes, where)
+        joints = (joints_of(values, len(axes) + 1, where) for values in people)
+        found[number] = [Person(one) for one in joints if one is not None]
+    poses = to_poses("MediaPipe", found, asked)
+    poses = poses._replace(units="px" if pixels else "m", image=(0, 0) if pixels else None)
+    if keys is _IMAGE and not pixels:
+        poses = poses._replace(tool="MediaPipe's image landmarks")
+    return poses if sure else poses._replace(score=None)
+
+
+def _frames(content: list[Any] | dict[str, Any]) -> list[tuple[int, Any]]:
+    """Frames with their numbers: as they tell them, or their places."""
+    if isinstance(content, dict):
+        if isinstance(content.get("frames"), list):
+            content = content["frames"]
+        elif content and all(key.isascii() and key.isdigit() for key in content):
+            return [(int(key[:18]), frame) for key, frame in content.items()]
+        else:
+            content = [content]
+    return [(_number(frame, place), frame) for place, frame in enumerate(content)]
+
+
+def _number(frame: object, place: int) -> int:
+    if isinstance(frame, dict):
+        told = next((frame[key] for key in _NUMBERS if type(frame.get(key)) is int), place)
+        return int(told)
+    return place
+
+
+def _has(frame: object, keys: tuple[str, ...]) -> bool:
+    return isinstance(frame, dict) and bool(_snake(frame).keys() & {*keys})
+
+
+def _people(frame: object, keys: tuple[str, ...], where: str) -> list[_Landmarks]:
+    """The persons of a frame; the first of `keys` that it has."""
+    if isinstance(frame, dict):
+        known = _snake(frame)
+        key = next((key for key in keys if key in known), None)
+        if key is None and known.keys() & {*_IMAGE, *_WORLD}:
+            raise DamageError(f"{where}: `{keys[0]}` is missing")
+        frame = known.get(key) if key else None
+    return _unpacked(frame, where)
+
+
+def _unpacked(value: object, where: str, depth: int = 0) -> list[_Landmarks]:
+    """Lists of landmarks in lists and objects."""
+    if isinstance(value, dict):
+        value = next((value[key] for key in _LISTS if key in value), None)
+    if not value:
+        return []
+    if not isinstance(value, list) or depth > _DEEPEST:
+        raise DamageError(f"{where} is not a list of landmarks")
+    if _is_landmark(_first(value)):
+        return [value]
+    return [person for inner in value for person in _unpacked(inner, where, depth + 1)]
+
+
+def _values(
+    landmarks: _Landmarks, axes: tuple[str, ...], where: str, *, sure: bool
+) -> list[float | None]:
+    """Coordinates and confidence of landmark after landmark; null where one is missing."""
+    values: list[float | None] = []
+    for landmark in landmarks:
+        if landmark is None:
+            values += [None] * (len(axes) + 1)
+            continue
+        values += [value_of(landmark, axis, where) for axis in axes]
+        values.append(landmark.get("visibility") if sure else 1.0)
+    return values
+
+
+def _with_hands(
+    people: list[list[float | None]], frame: object, axes: tuple[str, ...], where: str
+) -> list[list[float | None]]:
+    """One person's body and both hands; what was not found is null."""
+    known = _snake(frame) if isinstance(frame, dict) else {}
+    hands = [_unpacked(known.get(key), where) for key in _HANDS]
+    if not people and not any(hands):
+        return []
+    blocks = [people[0] if people else []]
+    blocks += [_values(hand[0], axes, where, sure=False) if hand else [] for hand in hands]
+    columns = len(axes) + 1
+    sizes = [columns * joints for joints in (_BODY, _HAND, _HAND)]
+    for block, size in zip(blocks, sizes, strict=True):
+        if len(block) not in (0, size):
+            raise DamageError(f"{where}: {len(block) // columns} landmarks, not {size // columns}")
+    absent: list[list[float | None]] = [[None] * size for size in sizes]
+    return [[v for block, none in zip(blocks, absent, strict=True) for v in block or none]]
+
+
+def _is_sure(landmark: object) -> bool:
+    return isinstance(landmark, dict) and landmark.get("visibility") is not None
+
+
+def _is_landmark(value: object) -> bool:
+    return isinstance(value, dict) and {"x", "y"} <= value.keys()
+
+
+def _first(value: object) -> object:
+    """The first entry of a list that is not empty or null."""
+    return next((entry for entry in value if entry), None) if isinstance(value, list) else None
+
+
+def _snake(frame: dict[str, Any]) -> dict[str, Any]:
+    """With keys of JavaScript as Python has them: poseWorldLandmarks is pose_world_landmarks."""
+    return {_HUMP.sub(r"_\1", key).lower(): value for key, value in frame.items()}
