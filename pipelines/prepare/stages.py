@@ -155,7 +155,7 @@ def _check_exported(source: Source, options: PrepareOptions) -> None:
     if source.normalisation() and (chosen or other_layout):
         raise AclnetError(
             f"{source.root} is an exported store: its sequences are taken as they are; choose "
-            "--layout, --persons, --fps, --align, --normalise and --augment where a store is "
+            "--layout, --align, --normalise, --augment, --persons and --fps where a store is "
             "prepared from raw recordings"
         )
 

@@ -153,8 +153,10 @@ def test_grids_that_cannot_be_compared(plan, people_store, tmp_path):
     with pytest.raises(AclnetError, match="4 subjects, which cannot be 9 folds"):
         plan("optim.lr=0.1", folds=9)
     file = tmp_path / "mine.csv"
-    ids = Store(people_store).column("id")
-    file.write_text(f"id,split\n{ids[0]},train\n")
+    store = Store(people_store)
+    one_of_each = np.unique(store.column("label"), return_index=True)[1]
+    lines = [f"{sample},train" for sample in store.column("id")[one_of_each]]
+    file.write_text("\n".join(["id,split", *lines]))
     with pytest.raises(AclnetError, match="no sample says test"):
         plan("optim.lr=0.1", store=Store(people_store), split_file=file)
     assert not (tmp_path / "sweep").exists()
