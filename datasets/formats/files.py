@@ -134,11 +134,12 @@ def file_on_disk(root: Path, path: str) -> Path:
     return _split(folder_of(root), path)[0]
 
 
-def read_file(root: Path, path: str, limit: int) -> bytes:
-    """Content of a file that `walk_files` lists.
+def read_file(root: Path, path: str, limit: int, *, listed: bool = True) -> bytes:
+    """Content of a file that `walk_files` lists, or where not `listed`, of one that may be missing.
 
     Raises DamageError where it cannot be read or has more than `limit` bytes, which the caller
-    chooses well above any real file: a hostile one must not fill the memory.
+    chooses well above any real file: a hostile one must not fill the memory. Raises OSError where
+    that is no fault of the file (`aclnet.datasets.formats.unreadable`).
     """
     folder = folder_of(root)
     archive, separator, member = _split(folder, path)
@@ -149,6 +150,10 @@ def read_file(root: Path, path: str, limit: int) -> bytes:
         else:
             with (folder / path).open("rb") as file:
                 data = file.read(limit + 1)
+    except FileNotFoundError as error:
+        if listed:
+            raise
+        raise DamageError(f"cannot be read: {error.strerror}") from None
     except OSError as error:
         raise unreadable.damage(error) from None
     except UNSOUND as error:

@@ -170,7 +170,11 @@ class PkuTextSource(Source):
         return found, rejections
 
     def _lines(self, name: str) -> list[bytes]:
-        return read_file(self.root, self._list(name), _MAX_LIST_BYTES).rstrip().split(b"\n")
+        return (
+            read_file(self.root, self._list(name), _MAX_LIST_BYTES, listed=False)
+            .rstrip()
+            .split(b"\n")
+        )
 
     def _list(self, name: str) -> str:
         return f"{self.lists}/{name}.txt"

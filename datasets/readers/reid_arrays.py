@@ -193,6 +193,6 @@ def _labels(values: NDArray[Any]) -> NDArray[np.int64]:
 def _array(root: Path, path: str) -> NDArray[Any]:
     """The numbers in a .npy file."""
     try:
-        return parse_npy(read_file(root, path, _MAX_BYTES))
+        return parse_npy(read_file(root, path, _MAX_BYTES, listed=False))
     except DamageError as damage:
         raise DamageError(f"{PurePosixPath(path).name}: {damage.reason}") from None

@@ -75,12 +75,6 @@ def test_files_of_another_kind_are_rejected(tmp_path: Path, data: bytes):
     assert isinstance(read(tmp_path), Rejection)
 
 
-def test_a_file_that_is_gone_is_rejected(tmp_path: Path):
-    rejection = read(tmp_path)
-    assert isinstance(rejection, Rejection)
-    assert "cannot be read" in rejection.reason
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("utd")
