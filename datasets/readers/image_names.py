@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _ENDING = re.compile(r"\.[A-Za-z]\w{0,4}$", re.ASCII)
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
 _LONGEST = 9
-"""Digits of a number that counts frames; those with more are times."""
+"""Digits of a number that counts frames, without zeros before it; those with more are times."""
 _LONGEST_NAME = 4096
 _REMEDY = (
     "name the images of a recording alike, but for the number of the frame, as frame_000012.jpg"
@@ -99,7 +99,7 @@ def _are_times(names: list[_Name], varying: list[int]) -> bool:
     for k in varying or range(len(names[0].digits)):
         if k and texts[k] == ".":
             return True
-        if any(len(name.digits[k]) > _LONGEST for name in names):
+        if any(len(name.digits[k].lstrip("0")) > _LONGEST for name in names):
             return True
     return any(
         all(_is_clock(name, k) for name in names) and {k + 1, k + 2} & {*varying}

@@ -199,6 +199,21 @@ def test_07_azure_kinect(tmp_path, stored):
     np.testing.assert_allclose(moved, [[0, 0, 0], [0.03, 0.03, 0]], atol=1e-4)
 
 
+def test_08_openpose_keeps_the_numbers_of_frames_that_are_there(tmp_path, stored):
+    """OpenPose writes twelve digits, and no file of a frame without anybody."""
+    shown = [0, 1, 2, 300, 301, 302]
+
+    def frames(name: str) -> Files:
+        people = {t: [{"pose_keypoints_2d": triples(100 + t, 25)}] for t in shown}
+        return Files(
+            {f"{name}/{name}_{t:012}_keypoints.json": {"people": p} for t, p in people.items()}
+        )
+
+    store = stored(folder(tmp_path, {name: frames(name) for name in "abc"}))
+    assert store.sequence("a").frame_index.tolist() == shown
+    np.testing.assert_array_equal(middle(store, "a"), [100 + t for t in shown])
+
+
 def test_18_wholebody_says_its_joints_and_is_read(tmp_path, stored, problems):
     def video(x: float) -> dict[str, Any]:
         frames = [{"frame_id": t, "instances": instances(x + t, 133)} for t in range(1, 5)]

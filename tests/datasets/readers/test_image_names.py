@@ -81,7 +81,7 @@ def test_times_are_in_the_order_of_the_clock(start, steps, form, data):
 @given(
     frames=st.sets(st.integers(0, 10**8), min_size=1, max_size=20),
     before=st.sampled_from(["", "clip", "a/b_", "2019-12-31_cam3_"]),
-    width=st.sampled_from([1, 6]),
+    width=st.sampled_from([1, 6, 12]),
     after=st.sampled_from([".jpg", ".png", "_out.jpeg", ""]),
 )
 def test_one_number_that_differs_is_the_frame(frames, before, width, after):
