@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aclnet.datasets.spec import UNLABELLED
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -52,8 +54,8 @@ def check_column(name: str, values: NDArray[Any], samples: int, classes: int) ->
     kinds = "iu" if name in _NUMBERS else "U" if name in _TEXTS else "f" if axes > 1 else "iufbU"
     if values.ndim != axes or len(values) != samples or values.dtype.kind not in kinds:
         raise ValueError(f"{name} is {values.dtype} {values.shape}, with {samples} samples")
-    if name == "label" and not ((values >= 0) & (values < classes)).all():
-        raise ValueError(f"a label is not a class from 0 to {classes - 1}")
+    if name == "label" and not ((values >= UNLABELLED) & (values < classes)).all():
+        raise ValueError(f"a label is neither a class from 0 to {classes - 1} nor {UNLABELLED}")
     if name == "variant" and not (values == 0).any():
         raise ValueError("every sample is a variant of another one")
 
