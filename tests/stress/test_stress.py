@@ -43,14 +43,26 @@ def test_failures_of_a_cluster(scene, what):
     assert tally.told == (what in workers.REFUSED)
 
 
-def test_damage_is_told_or_makes_no_difference(scene):
+def test_damage_to_a_store_is_told_or_makes_no_difference(scene):
     assert check(damages.damage_store(scene, 40, SEED), 40).told
-    assert check(damages.damage_run(scene, 6, SEED), 6).told
     assert check(damages.exchange_in_store(scene, 20, SEED), 20).told
-    assert check(damages.exchange_in_run(scene, 2, SEED), 2).told
 
 
-@pytest.mark.parametrize("one", races.RACES, ids=lambda one: one[0])
+@pytest.mark.slow
+def test_damage_to_a_run_is_told_or_makes_no_difference(scene):
+    assert check(damages.damage_run(scene, 40, SEED), 40).told
+    assert check(damages.exchange_in_run(scene, 5, SEED), 5).told
+
+
+def test_some_damage_to_a_run_is_told(scene):
+    assert check(damages.damage_run(scene, 3, SEED + 1), 3).told
+
+
+@pytest.mark.parametrize(
+    "one",
+    [*races.RACES[:3], pytest.param(races.RACES[3], marks=pytest.mark.slow)],
+    ids=[one[0] for one in races.RACES],
+)
 def test_two_commands_at_once(scene, one):
     check(races.race(scene, *one, 1, SEED), 1)
 
