@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from tests.stress.campaign import Tally
-from tests.stress.scene import PATCHES
+from tests.stress.scene import PATCHES, was_done
 
 if TYPE_CHECKING:
     from tests.stress.scene import Scene, Subject
@@ -39,7 +39,7 @@ def _try(scene: Scene, subject: Subject, kills: list[tuple[int, float]]) -> str:
         for at, delay in kills:
             options = {"at": at, "delay": delay, "patches": PATCHES}
             ended = scene.commands.run(*subject.arguments, folder=place, **options)
-            if ended.code not in (-signal.SIGKILL, 0):
+            if ended.code not in (-signal.SIGKILL, 0) and not was_done(ended):
                 return f"{where}: status {ended.code}: {ended.err}"
         wrong = scene.again(subject, place)
         return wrong and f"{where}: {wrong}"

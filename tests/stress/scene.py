@@ -20,7 +20,7 @@ from aclnet.runs.scores import Scores
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.stress.commands import Commands
+    from tests.stress.commands import Commands, Ended
 
 PATCHES = {
     "aclnet.pipelines.prepare.preparation._BATCH_ITEMS": 4,
@@ -82,7 +82,7 @@ class Scene:
     def again(self, subject: Subject, place: Path, patches: dict[str, Any] | None = None) -> str:
         """What is wrong after a subject's command is given again, undisturbed."""
         ended = self.commands.run(*subject.arguments, folder=place, patches=patches or PATCHES)
-        if ended.code and "is there already" not in ended.err:  # an export that was done
+        if ended.code and not was_done(ended):
             return f"the same command again, status {ended.code}: {ended.err}"
         return self.outcome(subject, place)
 
@@ -95,6 +95,11 @@ class Scene:
             return f"{subject.makes} is another one"
         left = {file.name for file in place.iterdir()} - {*INPUTS, subject.makes}
         return f"{', '.join(sorted(left))} is left" if left else ""
+
+
+def was_done(ended: Ended) -> bool:
+    """Was a killed export done already? It is never written over."""
+    return ended.told and "is there already" in ended.err
 
 
 def digests(path: Path) -> dict[str, str]:
