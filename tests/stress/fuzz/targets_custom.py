@@ -117,9 +117,13 @@ def sheets() -> list[bytes]:
     for row in (["id", "file", "label", "fps"], ["a", "a.npy", "walk", 30], ["b", "b.csv", 1, 2.5]):
         book.active.append(row)
     book.save(file)
-    with zipfile.ZipFile(file) as archive:
-        parts = {name: archive.read(name) for name in archive.namelist()}
-    return [file.getvalue(), zipped(parts)]
+    return [file.getvalue(), zipped(parts_of(file.getvalue()))]
+
+
+def parts_of(archive: bytes) -> dict[str, bytes]:
+    """The content of each member of a zip archive."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
 
 
 def _pattern(folder: Path) -> Case:

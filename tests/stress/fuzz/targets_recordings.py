@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -48,16 +49,16 @@ def check_sequence(sequence: Any, source: Source) -> None:
         assert np.isfinite(sequence.score).all()
 
 
-def read_raw(dataset: str, raw: Path) -> None:
-    """Opens raw data and reads all that is there, as `aclnet prepare` does."""
+def read_raw(dataset: str, raw: Path) -> list[Any]:
+    """Opens raw data and reads all that is there, as `aclnet prepare` does; the rejections."""
     from aclnet.datasets.registry import get_dataset, open_raw
 
-    read_source(open_raw(get_dataset(dataset), raw))
+    return read_source(open_raw(get_dataset(dataset), raw))
 
 
-def read_source(source: Source) -> None:
-    """Reads all of raw data."""
-    from aclnet.datasets.spec import Rejection
+def read_source(source: Source) -> list[Any]:
+    """Reads all of raw data; the rejections."""
+    from aclnet.datasets.spec import AclnetError, Rejection
 
     items, rejections = source.scan()
     source.splits()
@@ -65,12 +66,16 @@ def read_source(source: Source) -> None:
     source.tracked()
     source.rates()
     source.normalisation()
-    results = [source.read(item) for item in items[:5]]
-    for result in (*results, *rejections):
+    results = [*rejections, *(source.read(item) for item in items[:5])]
+    with suppress(AclnetError):  # of sources without scores of detections
+        boxed = source.with_boxes(0.5, 0.1)
+        results += [boxed.read(item) for item in items[:1]]
+    for result in results:
         if isinstance(result, Rejection):
             assert 0 < len(str(result).strip()) <= LONGEST_MESSAGE, str(result)[:80]
         else:
             check_sequence(result, source)
+    return [result for result in results if isinstance(result, Rejection)]
 
 
 def raw(
@@ -100,9 +105,9 @@ def raw(
         file = max(files, key=lambda file: file.stat().st_size)
         first = shrink(file.read_bytes())
 
-        def parse(data: bytes) -> None:
+        def parse(data: bytes) -> object:
             put(file, repair(data))
-            read_raw(dataset, place)
+            return read_raw(dataset, place)
 
         return Case([first, *more], parse)
 
