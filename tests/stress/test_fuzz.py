@@ -229,6 +229,10 @@ FOUND: dict[str, tuple[str, Callable[[], bytes]]] = {
     "open quote in a table": ("score-tables", lambda: b'a,b\n"1,1\n'),
     "uneven rows in a table": ("score-tables", lambda: b"a\n1\n1,1,1\n"),
     "network narrower than any": ("official", narrow),
+    "Excel file that does not unpack": (
+        "sheet",
+        lambda: (whole := targets_custom.sheets()[0])[:60] + b"\xff" * 40 + whole[100:],
+    ),
     "Excel file that is encrypted": ("sheet", lambda: sheet_with_flag(6, 1)),
     "Excel file of another version of zip": ("sheet", lambda: sheet_with_flag(4, 200)),
     "Excel file that is a bomb": ("sheet", lambda: sheet("xl/sharedStrings.xml", b"x" * 2**27)),
