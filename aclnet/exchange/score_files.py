@@ -16,7 +16,7 @@ import numpy as np
 from aclnet.datasets.formats.npy import load_npz
 from aclnet.datasets.formats.unpickle import load_pickle
 from aclnet.datasets.readers.pyskl import id_key
-from aclnet.datasets.spec import AclnetError, DamageError
+from aclnet.datasets.spec import AclnetError, DamageError, first_of, shown
 from aclnet.runs.scores import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -169,7 +169,7 @@ def _annotated(path: Path, split: str) -> Order:
         annotations, splits = content["annotations"], content["split"]
         key = id_key(annotations)
         if split not in splits:
-            raise AclnetError(f"{path} has no split {split!r}; it has {', '.join(splits)}")
+            raise AclnetError(f"{path} has no split {split!r}; it has {shown(first_of([*splits]))}")
         members = set(splits[split])
         if not annotations:
             raise ValueError("no annotation at all")
@@ -228,10 +228,10 @@ def _check_values(
     """Are the scores logits? AclnetError where a value makes no sense."""
     found, times = np.unique(ids, return_counts=True)
     if len(found) < len(ids):
-        raise AclnetError(f"{path}: sample {found[times > 1][0]} is there twice")
+        raise AclnetError(f"{path}: sample {shown(found[times > 1][0])} is there twice")
     finite = (np.abs(scores) <= _LARGEST).all(axis=1)  # not of NaN
     if not finite.all():
-        raise AclnetError(f"{path}: a score of {ids[~finite][0]} is not finite")
+        raise AclnetError(f"{path}: a score of {shown(ids[~finite][0])} is not finite")
     if labels is not None and not ((labels >= 0) & (labels < scores.shape[1])).all():
         raise AclnetError(f"{path}: labels must be 0 to {scores.shape[1] - 1}")
     probable = (scores >= 0).all(axis=1) & (np.abs(scores.sum(axis=1) - 1) <= _ROUNDING)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 import zipfile
 
-from aclnet.datasets.spec import AclnetError, DamageError
+from aclnet.datasets.formats.files import UNSOUND
+from aclnet.datasets.spec import AclnetError, DamageError, shown
 
-_MAX_CELLS = 2**22
+_MAX_CELLS, _MAX_ROWS = 2**22, 2**20
+"""Excel itself has 2**20 rows."""
+_CELLS_PARTS = ("xl/worksheets/", "xl/sharedStrings.xml")
+"""Parts that are as large as the table is; they are read bit by bit."""
+_MAX_CELLS_BYTES, _MAX_OTHER_BYTES = 2**26, 2**21
+"""Unpacked: of an index of 100,000 rows, 30 MB; styles and the like have some kilobytes."""
 
 
 def sheet_to_csv(data: bytes) -> str:
     """Text with a line for each row, empty rows too, so that lines are counted as in the sheet.
 
-    Formulas count as the values that the file has for them. DamageError where it is no such file;
-    AclnetError where the package that reads it is not installed.
+    Formulas count as the values that the file has for them. DamageError where it is no such file,
+    or would take much memory; AclnetError where the package that reads it is not installed.
     """
     try:
         from openpyxl import load_workbook
@@ -24,21 +31,55 @@ def sheet_to_csv(data: bytes) -> str:
             "Excel files need a further package: pip install 'aclnet[excel]'; or save the table "
             "as .csv"
         ) from None
+    _check_parts(data)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    cells = 0
+    cells = rows = 0
     try:
-        workbook = load_workbook(io.BytesIO(data), read_only=True, data_only=True)
-        for row in workbook.worksheets[0].iter_rows(values_only=True):
-            cells += len(row)
-            if cells > _MAX_CELLS:
-                raise DamageError(f"more than {_MAX_CELLS:,} cells")
-            table.writerow([_text(value) for value in row])
+        with warnings.catch_warnings(action="ignore"):  # of styles, which are of no use here
+            workbook = load_workbook(
+                io.BytesIO(data), read_only=True, data_only=True, keep_links=False
+            )
+            for row in workbook.worksheets[0].iter_rows(values_only=True):
+                cells += len(row)
+                rows += 1  # a row of a high number comes with all before it
+                if cells > _MAX_CELLS or rows > _MAX_ROWS:
+                    raise DamageError(
+                        f"more than {_MAX_CELLS:,} cells, or {_MAX_ROWS:,} rows; save the table as "
+                        ".csv"
+                    )
+                table.writerow([_text(value) for value in row])
     except DamageError:
         raise
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, IndexError, SyntaxError) as error:
-        raise DamageError(f"no Excel file that can be read: {error}") from None
+    except Exception as error:  # openpyxl raises about anything on damaged files
+        raise _no_excel(error) from None
     return text.getvalue()
+
+
+def _check_parts(data: bytes) -> None:
+    """DamageError before parts are read that fill the memory, or have entities that would."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            large = [m for m in members if m.filename.startswith(_CELLS_PARTS)]
+            size = sum(member.file_size for member in large)
+            if size > _MAX_CELLS_BYTES:
+                raise DamageError(f"a table of {size:,} bytes; save it as .csv")
+            others = sum(member.file_size for member in members) - size
+            if others > _MAX_OTHER_BYTES:
+                raise DamageError(
+                    f"{others:,} bytes beside the table (pictures, styles); save the table as .csv"
+                )
+            for member in members:
+                # Excel writes no such declaration; in UTF-16 there are zeros between its letters
+                if b"<!DOCTYPE" in archive.read(member).replace(b"\0", b""):
+                    raise DamageError(f"{shown(member.filename)} has a document type declaration")
+    except UNSOUND as error:
+        raise _no_excel(error) from None
+
+
+def _no_excel(error: Exception) -> DamageError:
+    return DamageError(f"no Excel file that can be read: {shown(error, 300)}")
 
 
 def _text(value: object) -> str:

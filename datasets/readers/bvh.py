@@ -7,6 +7,7 @@ are left out.
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 METRES = 0.01
 """Of the customary unit."""
 _MAX_JOINTS = 1000
+_MAX_CHANNELS = 6
+"""Of a joint: three of its position, three of its rotation."""
 _MAX_NUMBERS = 2**26
+_FRAMES_AT_ONCE = 2**12
+"""Frames whose rotations are in memory together."""
 _POSITIONS = {"Xposition": 0, "Yposition": 1, "Zposition": 2}
 _ROTATIONS = {"Xrotation": 0, "Yrotation": 1, "Zrotation": 2}
 
@@ -46,8 +51,15 @@ def parse(data: bytes) -> Motion:
     """The recording in a file; DamageError with the line where it is none."""
     lines = data.decode("utf-8", "replace").splitlines()
     hierarchy, at = _hierarchy(lines)
-    values = _values(lines, at, sum(map(len, hierarchy.channels)))
-    return Motion(hierarchy, _positions(hierarchy, values))
+    values = _values(lines, at, hierarchy)
+    with np.errstate(all="ignore"):  # of numbers that are out of range, which are found here
+        blocks = range(0, len(values), _FRAMES_AT_ONCE)
+        parts = [_positions(hierarchy, values[t : t + _FRAMES_AT_ONCE]) for t in blocks]
+    positions = np.concatenate(parts)
+    if not np.isfinite(positions).all():
+        frame = int(np.argmin(np.isfinite(positions).all(axis=(1, 2))))
+        raise DamageError(f"frame {frame} has a position that is out of range")
+    return Motion(hierarchy, positions)
 
 
 def read_hierarchy(data: bytes) -> Hierarchy:
@@ -76,7 +88,7 @@ def _hierarchy(lines: list[str]) -> tuple[Hierarchy, int]:
                 found.channels.append([])
             case ["End", "Site"]:
                 joint = None
-            case ["{"]:
+            case ["{"] if len(above) <= _MAX_JOINTS:
                 above.append(joint)
             case ["}"] if above:
                 above.pop()
@@ -84,7 +96,7 @@ def _hierarchy(lines: list[str]) -> tuple[Hierarchy, int]:
                 if joint is not None:
                     found.offsets[joint] = [_number(word, number) for word in offset]
             case ["CHANNELS", count, *channels] if (
-                count == str(len(channels)) and joint is not None
+                count == str(len(channels)) and joint is not None and len(channels) <= _MAX_CHANNELS
             ):
                 unknown = {*channels} - {*_POSITIONS, *_ROTATIONS}
                 if unknown:
@@ -100,25 +112,29 @@ def _hierarchy(lines: list[str]) -> tuple[Hierarchy, int]:
     raise DamageError("there is no MOTION behind a hierarchy of joints", len(lines) or None)
 
 
-def _values(lines: list[str], at: int, columns: int) -> NDArray[np.float64]:
+def _values(lines: list[str], at: int, hierarchy: Hierarchy) -> NDArray[np.float64]:
     """(T, columns) angles and positions of all frames."""
+    columns = sum(map(len, hierarchy.channels))
+    most = _MAX_NUMBERS // max(columns, 3 * len(hierarchy.joints))
     head = [line.split() for line in lines[at : at + 2]]
     if len(head) < 2 or head[0][:1] != ["Frames:"] or head[1][:2] != ["Frame", "Time:"]:
         raise DamageError("`Frames:` and `Frame Time:` are expected behind MOTION", at + 1)
-    rows = []
+    values = array("d")
+    frames = 0
     for number, line in enumerate(lines[at + 2 :], start=at + 3):
         words = line.split()
         if not words:
             continue
         if len(words) != columns:
             raise DamageError(f"{len(words)} values, {columns} are expected", number)
-        rows.append([_number(word, number) for word in words])
-        if len(rows) * columns > _MAX_NUMBERS:
-            raise DamageError(f"more than {_MAX_NUMBERS:,} values", number)
+        values.extend(_number(word, number) for word in words)
+        frames += 1
+        if frames > most:
+            raise DamageError(f"more than {most:,} frames of so many joints", number)
     told = head[0][1] if len(head[0]) == 2 else ""
-    if not rows or told != str(len(rows)):
-        raise DamageError(f"{len(rows)} frames, `Frames:` says {told or 'nothing'}", at + 1)
-    return np.array(rows)
+    if not frames or told != str(frames):
+        raise DamageError(f"{frames} frames, `Frames:` says {told[:40] or 'nothing'}", at + 1)
+    return np.array(values).reshape(frames, columns)
 
 
 def _number(word: str, line: int) -> float:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _BLOCK = 512
 _MAGIC = 0x50
 _INTEL = 84
+_READ = ("LABELS", "LABELS2", "UNITS")
+_MAX_SECTION = 255 * _BLOCK
+"""Bytes of all parameters, which are counted in blocks by one byte."""
 _SIZES = {-1: 1, 1: 1, 2: 2, 4: 4}
 """Bytes of a value of each type of parameter: text, byte, whole number, float."""
 
@@ -72,9 +75,10 @@ def _parameters(data: bytes, begin: int) -> dict[str, _Parameter]:
         raise DamageError("the parameters lie outside the file")
     if data[begin + 3] != _INTEL:
         raise DamageError("not written by a PC (Intel); convert it with the software that wrote it")
+    data = data[begin : begin + _MAX_SECTION]
     found: dict[tuple[int, str], _Parameter] = {}
     group = None
-    at = begin + 4
+    at = 4
     try:
         while True:
             length, number = struct.unpack_from("<bb", data, at)
@@ -86,7 +90,7 @@ def _parameters(data: bytes, begin: int) -> dict[str, _Parameter]:
             step = struct.unpack_from("<H", data, at)[0]
             if number < 0 and name == "POINT":
                 group = -number
-            elif number > 0:
+            elif number > 0 and name in _READ:
                 found[number, name] = _parameter(data, at + 2)
             if not step:
                 break

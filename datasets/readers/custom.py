@@ -123,7 +123,10 @@ class CustomSource(ItemSource):
         if self.spec.units == "m" and recording.units is None:
             keypoint *= METRES[self.folder.facts.units or "m"]
         if recording.image is not None:
-            keypoint *= _image_size(row, recording.image)
+            with np.errstate(over="ignore"):
+                keypoint *= _image_size(row, recording.image)
+            if not np.isfinite(keypoint).all():
+                raise DamageError("a coordinate is out of range: it is no share of an image")
         present = recording.present
         if present is None:
             present = (keypoint != 0).any(axis=(2, 3))

@@ -7,13 +7,15 @@ import io
 import re
 from typing import TYPE_CHECKING
 
-from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.spec import AclnetError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ALIASES = {"view": "camera", "run": "replication", "cond": "condition"}
 """Other names of columns, as gait folders have them."""
+_LONGEST = 1000
+"""Characters of a pattern."""
 _FIELD = re.compile(r"\{(\w+)\}")
 
 
@@ -30,10 +32,10 @@ def table_of_paths(pattern: str, paths: Iterable[str], place: str) -> tuple[str,
     """
     names = [ALIASES.get(name, name) for name in _FIELD.findall(pattern)]
     by = next((name for name in ("label", "subject") if name in names), None)
-    if by is None or len(set(names)) < len(names) or "file" in names:
+    if len(pattern) > _LONGEST or by is None or len(set(names)) < len(names) or "file" in names:
         raise AclnetError(
-            f"pattern {pattern!r}: it holds each field once, {{label}} or {{subject}} among them, "
-            "and no {file}; for example {subject}_{view}_{run}, or {split}/{label}/{id}"
+            f"pattern {shown(pattern)!r}: it holds each field once, {{label}} or {{subject}} among "
+            "them, and no {file}; for example {subject}_{view}_{run}, or {split}/{label}/{id}"
         )
     shape = _regex(pattern)
     others = [name for name in names if name not in ("id", "label")]
@@ -54,7 +56,11 @@ def table_of_paths(pattern: str, paths: Iterable[str], place: str) -> tuple[str,
 
 
 def _regex(pattern: str) -> re.Pattern[str]:
-    """Fields are as short as they can be, and hold no slash."""
-    parts = _FIELD.split(pattern)
-    texts = [re.escape(part) for part in parts[::2]]
-    return re.compile("([^/]+?)".join(texts), re.DOTALL)
+    """Fields are as short as they can be, and hold no slash.
+
+    A field that has found the text behind it is not tried again longer, but for the last one: that
+    would find no other match, and take a time that grows with the number of fields.
+    """
+    first, *rest = [re.escape(part) for part in _FIELD.split(pattern)[::2]]
+    fields = [f"(?>([^/]+?){text})" for text in rest[:-1]]
+    return re.compile("".join([first, *fields, f"([^/]+?){rest[-1]}"]), re.DOTALL)

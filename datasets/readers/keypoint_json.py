@@ -289,8 +289,9 @@ def ultralytics(content: list[Any], asked: Asked) -> Poses:
 def _of_ultralytics(entry: object, where: str) -> Person | None:
     found = value_of(entry, "keypoints", where)
     columns = [list_of(found, key, where) for key in ("x", "y")]
-    columns.append(found.get("visible") or [1.0] * len(columns[0]))
-    if len({len(column) for column in columns if isinstance(column, list)}) != 1:
+    sure = list_of(found, "visible", where) if found.get("visible") else [1.0] * len(columns[0])
+    columns.append(sure)
+    if len({*map(len, columns)}) != 1:
         raise DamageError(f"{where}: x, y and `visible` are not lists of one length")
     joints = joints_of([v for row in zip(*columns, strict=True) for v in row], 3, where)
     box = score_of(entry.get("confidence") if isinstance(entry, dict) else None)

@@ -6,6 +6,7 @@ whatever order; otherwise the coordinates of joint after joint are expected.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,6 +27,8 @@ MAX_LINE = 2**17
 MAX_CELLS = 2**23
 """Largest table in cells: 20 minutes of 100 columns at 60 frames a second have 7 million."""
 _MAX_FRAME = 2**31 - 1
+_LONGEST_NUMBER = 9
+"""Digits of the number of a joint."""
 _AXIS = "x|y|z|visibility|confidence|likelihood|score|state|vis|conf|v|c"
 """What the columns of a joint are called; all but x, y and z are its confidence."""
 _NAMES = (
@@ -242,9 +245,9 @@ def _frames(lines: _Lines, others_than: list[int]) -> NDArray[np.int32]:
 def _frame_numbers(lines: _Lines, column: int) -> NDArray[np.int32]:
     """A column of whole numbers that rise; times, by the column's name, are counted from 0."""
     values = lines.floats([column])[:, 0]
-    rising = np.concatenate([[True], np.diff(values) > 0]) & np.isfinite(values)
+    rising = np.concatenate([[True], values[1:] > values[:-1]]) & np.isfinite(values)
     is_time = bool(lines.header and _TIME.fullmatch(lines.header[column]))
-    whole = (values >= 0) & (values <= _MAX_FRAME) & (values % 1 == 0)
+    whole = (values >= 0) & (values <= _MAX_FRAME) & (values == np.floor(values))
     sound = rising & (is_time | whole)
     if not sound.all():
         what = "the first column" if column == 0 else f"column {column + 1}"
@@ -281,9 +284,10 @@ def _long(lines: _Lines, layout: Layout | None, dimensions: int) -> Table:
     v, joints = _joint_places([row[joint] for row in lines.rows], layout)
     who = [row[person].strip() if person is not None else "" for row in lines.rows]
     identities = tuple(dict.fromkeys(who))
-    m = np.array([identities.index(one) for one in who])
+    places = {one: m for m, one in enumerate(identities)}
+    m = np.array([places[one] for one in who])
     shape = (len(identities), len(times), joints)
-    if np.prod(shape) * len(axes) > MAX_CELLS * 4:
+    if math.prod(shape) * len(axes) > MAX_CELLS * 4:
         raise DamageError(f"{len(identities)} persons in {len(times)} frames are too many")
     place = np.ravel_multi_index((m, t, v), shape)
     _, first, counts = np.unique(place, return_index=True, return_counts=True)
@@ -305,7 +309,7 @@ def _joint_places(cells: list[str], layout: Layout | None) -> tuple[NDArray[np.i
     """
     named = [_plain(cell) for cell in cells]
     different = dict.fromkeys(named)
-    if all(name.isdecimal() for name in different):
+    if all(name.isdecimal() and len(name) <= _LONGEST_NUMBER for name in different):
         order = sorted(different, key=int)
         lowest, highest = int(order[0]), int(order[-1])
         joints = layout.num_joints if layout else len(order)

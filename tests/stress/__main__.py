@@ -73,6 +73,25 @@ CAMPAIGNS: dict[str, Campaign] = {
     "workers": _workers,
     "system": _system,
 }
+FUZZ = "fuzz"
+"""The campaign that needs no scene, but Atheris."""
+NAMES = (*CAMPAIGNS, FUZZ)
+
+
+def _fuzz(share: float, seed: int) -> tuple[list[str], bool]:
+    """Rows of the table of the fuzzing, one for each group of targets; was all right?"""
+    from tests.stress.fuzz.campaign import GROUPS, line_of, run_all
+
+    results = {}
+    for result in run_all(_of(120_000, share), seed):
+        results[result.target] = result
+        print(line_of(result), flush=True)  # noqa: T201
+    rows = []
+    for what, targets in GROUPS.items():
+        found = [results[name] for name in targets if name in results]
+        inputs, findings = (sum(r.inputs for r in found), sum(len(r.findings) for r in found))
+        rows.append(f"| {what} ({len(found)} targets) | {inputs:,} | {findings} |")
+    return rows, not any(result.findings for result in results.values())
 
 
 def _of(number: int, share: float) -> int:
@@ -82,13 +101,19 @@ def _of(number: int, share: float) -> int:
 def run(name: str, share: float, seed: int) -> bool:
     """Runs a campaign and writes its table; was all right?"""
     begun, tallies = time.monotonic(), []
+    if name == FUZZ:
+        rows, right = _fuzz(share, seed)
+        head = "| target | inputs | findings |\n|---|---|---|\n"
+        _write(name, _where(name, share, seed, time.monotonic() - begun), head, rows)
+        return right
     with Commands() as commands, tempfile.TemporaryDirectory() as folder:
         subjects = scene.SUBJECTS if name == "kills" else (PREPARE, TRAIN)
         at = scene.make_scene(commands, Path(folder), subjects)
         for tally in CAMPAIGNS[name](at, share, seed):
             tallies.append(tally)
             _show(tally)
-    _write(name, _where(name, share, seed, time.monotonic() - begun), tallies)
+    head = "| injected | how often | right | told | wrong |\n|---|---|---|---|---|\n"
+    _write(name, _where(name, share, seed, time.monotonic() - begun), head, [*map(_row, tallies)])
     return not any(tally.wrong for tally in tallies)
 
 
@@ -114,10 +139,9 @@ def _where(name: str, share: float, seed: int, seconds: float) -> str:
     )
 
 
-def _write(name: str, where: str, tallies: list[Tally]) -> None:
+def _write(name: str, where: str, head: str, rows: list[str]) -> None:
     """Replaces the campaign's table in the page."""
-    head = "| injected | how often | right | told | wrong |\n|---|---|---|---|---|\n"
-    table = f"{where}\n\n{head}" + "\n".join(map(_row, tallies))
+    table = f"{where}\n\n{head}" + "\n".join(rows)
     text = PAGE.read_text(encoding="utf-8")
     before, _, rest = text.partition(f"<!-- {name} -->")
     _, _, after = rest.partition(f"<!-- /{name} -->")
@@ -128,14 +152,14 @@ def _write(name: str, where: str, tallies: list[Tally]) -> None:
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="python -m tests.stress", description=__doc__)
-    parser.add_argument("campaigns", nargs="*", help=f"of {', '.join(CAMPAIGNS)}; default: all")
+    parser.add_argument("campaigns", nargs="*", help=f"of {', '.join(NAMES)}; default: all")
     parser.add_argument("--share", type=float, default=1.0, help="of the faults of a full campaign")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    unknown = set(chosen.campaigns) - CAMPAIGNS.keys()
+    unknown = set(chosen.campaigns) - {*NAMES}
     if unknown:
         parser.error(f"no campaign is called {', '.join(sorted(unknown))}")
-    names = chosen.campaigns or list(CAMPAIGNS)
+    names = chosen.campaigns or NAMES
     right = [run(name, chosen.share, chosen.seed) for name in names]
     sys.exit(not all(right))
 
