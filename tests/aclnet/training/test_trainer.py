@@ -93,8 +93,13 @@ def test_stopped_and_continued_ends_like_an_uninterrupted_run(
     "settings",
     [
         ("data.modality=bm", "optim.accumulate=2", "augment.limb_mask=0.5", "settings=official"),
-        ("data.balance=true", "optim.class_weights=true", "optim.precision=bf16-mixed"),
-        ("loss.families.source=val", "model.persons=padded", "model.feature=pooled"),
+        *(
+            pytest.param(settings, marks=pytest.mark.slow)
+            for settings in (
+                ("data.balance=true", "optim.class_weights=true", "optim.precision=bf16-mixed"),
+                ("loss.families.source=val", "model.persons=padded", "model.feature=pooled"),
+            )
+        ),
     ],
 )
 def test_continuing_does_not_depend_on_the_settings(
@@ -608,6 +613,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_two_processes(store, quick, train_quickly, assert_same_run, tmp_path):
     """They equal two accumulated parts, agree with one another, and can be continued."""
