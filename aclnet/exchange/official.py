@@ -23,8 +23,9 @@ from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.spec.protocols import OWN
 from aclnet.losses.contrast import WIDTH
 from aclnet.models.aclnet import SUBSETS, ACLNet
+from aclnet.models.choices import preset_widths
 from aclnet.pipelines.steps.normalise import normalisation_name
-from aclnet.runs.config import PRESETS, build_config
+from aclnet.runs.config import build_config
 from aclnet.runs.recipes import default_recipe
 from aclnet.runs.record import ImportRecord, RunRecord, SplitRecord, environment
 from aclnet.runs.run import Run
@@ -157,7 +158,7 @@ def _config(official: Official, spec: DatasetSpec, modality: str, protocol: str)
             f"there is no recipe of {spec.name} for protocol {protocol}, which would tell what the "
             "network is fed with; name another --protocol"
         )
-    presets = {width: name for name, width in PRESETS.items()}
+    presets = {width: name for name, width in preset_widths("aclnet").items()}
     settings = [
         "settings=official",
         f"model.size={presets.get(official.base_channels, official.base_channels)}",
