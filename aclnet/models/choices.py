@@ -24,6 +24,8 @@ PAPER_WIDTH: dict[ModelName, int] = {
     "msg3d": 96,
 }
 """Width of the first block in the publication of each network."""
+WINDOW_SCALES, MAX_WINDOW_SCALES = 6, 13
+"""Scales of MS-G3D's graph convolutions over windows: the published number, and the largest."""
 _SMALLER_WIDTHS = {"small": 32, "tiny": 16}
 
 

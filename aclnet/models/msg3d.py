@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aclnet.models.blocks import Pointwise, pointwise
+from aclnet.models.choices import WINDOW_SCALES
 from aclnet.models.graphs import disentangled
 from aclnet.models.stages import Baseline
 from aclnet.models.temporal import MultiScaleTCN
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 SCALES = 13
 """Scales of a graph convolution of single frames."""
-WINDOW_SCALES = 6
 WINDOWS = (3, 5)
 """Frames of a window."""
 

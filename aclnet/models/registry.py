@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aclnet.models.aagcn import AAGCN, AGCN
 from aclnet.models.aclnet import ACLNet
+from aclnet.models.choices import WINDOW_SCALES
 from aclnet.models.ctrgcn import CTRGCN
 from aclnet.models.msg3d import MSG3D
 from aclnet.models.stgcn import STGCN
@@ -37,8 +39,12 @@ def make_model(
     persons: Persons,
     feature: Feature = "pooled",
     recompute: bool = False,
+    window_scales: int = WINDOW_SCALES,
 ) -> Classifier:
-    """A network with initial weights. `feature` is a choice of the network `aclnet` alone."""
+    """A network with initial weights.
+
+    `feature` is a choice of the network `aclnet` alone, `window_scales` of `msg3d`.
+    """
     if name == "aclnet":
         return ACLNet(
             num_joints=layout.num_joints,
@@ -49,7 +55,8 @@ def make_model(
             persons=persons,
             recompute=recompute,
         )
-    return BASELINES[name](
+    make = partial(MSG3D, window_scales=window_scales) if name == "msg3d" else BASELINES[name]
+    return make(
         layout,
         num_classes=num_classes,
         in_channels=in_channels,

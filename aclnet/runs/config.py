@@ -13,7 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from aclnet.datasets.spec import AclnetError, Task, first_of, shown
 from aclnet.losses.settings import OFFICIAL, ContrastSettings
-from aclnet.models.choices import Feature, ModelName, Persons, preset_widths
+from aclnet.models.choices import (
+    MAX_WINDOW_SCALES,
+    WINDOW_SCALES,
+    Feature,
+    ModelName,
+    Persons,
+    preset_widths,
+)
 from aclnet.pipelines.choices import Modality
 from aclnet.pipelines.inputs.augment import AugmentSpec
 from aclnet.pipelines.inputs.features import MODALITIES
@@ -44,6 +51,8 @@ class ModelConfig(_Section):
     feature: Feature = "topology"
     """Input of the contrastive losses; networks other than `aclnet` have no topology to offer."""
     persons: Persons = "present"
+    window_scales: int = Field(default=WINDOW_SCALES, ge=1, le=MAX_WINDOW_SCALES)
+    """Scales of graph convolutions over windows, of `msg3d` alone."""
 
     @model_validator(mode="before")
     @classmethod
@@ -229,9 +238,10 @@ class Config(_Section):
                 "loss": {"terms", "weight", "inter_weight", "intra_weight"},
             },
         )
-        if self.model.name == "aclnet":
-            # the only network once: its runs keep their names
-            del values["model"]["name"]
+        for name, value in (("name", "aclnet"), ("window_scales", WINDOW_SCALES)):
+            if values["model"][name] == value:
+                # from before this setting was there: runs keep their names
+                del values["model"][name]
         effective = [self.model.base_channels, self.loss.lambda_inter, self.loss.lambda_intra]
         text = json.dumps([values, effective], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

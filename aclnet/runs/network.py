@@ -59,6 +59,7 @@ def build_model(config: Config, layout: Layout, in_channels: int, classes: int) 
         feature=config.model.feature,
         persons=config.model.persons,
         recompute=config.optim.recompute,
+        window_scales=config.model.window_scales,
     )
 
 
