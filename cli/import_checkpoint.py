@@ -63,6 +63,7 @@ def command(
     screen.print(
         f"{run.path}: {known} classes, {run.layout.num_joints} joints of "
         f"{run.record.channels} channels, base width {config.model.base_channels}, "
-        f"network {config.model.name}, modality {modality}, recipe {config.recipe} with official settings"
+        f"network {config.model.name}, "
+        f"modality {modality}, recipe {config.recipe} with official settings"
     )
     screen.print(f"next: aclnet evaluate {run.path} --store STORE")

@@ -38,7 +38,9 @@ def mean_over_persons(
     """
     if persons == "present":
         return _mean_of_present(per_track, tracks, owner, num_samples)
-    mean = _mean_of_pairs if interacting else _mean_with_constant
+    # pairs are as cheap where nearly all persons are there, which the shape tells without waiting
+    pairs = interacting or len(tracks) >= PADDED_PERSONS * num_samples - 1
+    mean = _mean_of_pairs if pairs else _mean_with_constant
     return mean(per_track, tracks, owner, num_samples)
 
 

@@ -25,16 +25,8 @@ def test_model_is_short_for_a_setting(aclnet, made_up_store, quick_arguments, tm
     assert answer.code == 0, answer.err
     assert "tiny network ctrgcn" in answer.words
     assert Run(out).config.model.name == "ctrgcn"
-    again = aclnet(
-        "train",
-        made_up_store,
-        "--set",
-        "model.name=ctrgcn",
-        "--out",
-        out,
-        *quick_arguments,
-        "--json",
-    )
+    setting = ("--set", "model.name=ctrgcn")
+    again = aclnet("train", made_up_store, *setting, "--out", out, *quick_arguments, "--json")
     assert json.loads(again.out)["run"] == str(out)
     answer = aclnet("occlusion-bench", out, "--drop", "hands", "--json")
     assert answer.code == 0, answer.err
