@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from aclnet.models.blocks import InputNorm, Pointwise, make_down, make_residual
 from aclnet.models.classifier import Classifier, make_head
+from aclnet.models.stages import ten_stages
 from aclnet.models.temporal import MultiBranchTCN
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
 SUBSETS = 8
 """K: learned topologies of a graph convolution; its channels are divided among them."""
-BLOCKS = 10
-WIDENING = (4, 7)
-"""Blocks, from 0, that double the channels and halve the frames."""
 _ADD_COEFF_ENTRIES = 25
 
 
@@ -81,12 +79,8 @@ class ACLNet(Classifier):
 
 
 def _blocks(num_joints: int, in_channels: int, base_channels: int) -> Iterable[Block]:
-    width, out = in_channels, base_channels
-    for index in range(BLOCKS):
-        stride = 2 if index in WIDENING else 1
-        out *= stride
+    for index, (width, out, stride) in enumerate(ten_stages(in_channels, base_channels)):
         yield Block(width, out, num_joints, stride, residual=index > 0)
-        width = out
 
 
 class Block(nn.Module):

@@ -1,6 +1,6 @@
-"""The plan of the baseline networks: normalised input, stages, mean over frames and joints.
+"""Stages of networks, and the baselines: normalised input, stages, mean over frames and joints.
 
-Each network is what PYSKL computes (commit 3f6795f), whose numbers the goldens hold.
+Each baseline is what PYSKL computes (commit 3f6795f), whose numbers the goldens hold.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from aclnet.models.classifier import Classifier, make_head
 from aclnet.models.persons import PADDED_PERSONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from aclnet.datasets.spec.layouts import Layout
     from aclnet.models.choices import Persons
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 STAGES = 10
 WIDENING = (4, 7)
 """Stages, from 0, that double the channels and halve the frames."""
+
+
+def ten_stages(in_channels: int, base_channels: int) -> Iterator[tuple[int, int, int]]:
+    """Channels in, channels out and stride over time of each of ten stages."""
+    width, out = in_channels, base_channels
+    for index in range(STAGES):
+        stride = 2 if index in WIDENING else 1
+        out *= stride
+        yield width, out, stride
+        width = out
 
 
 class Baseline(Classifier):
@@ -113,13 +123,9 @@ class TenStages(Baseline):
     @classmethod
     def _stages(cls, layout: Layout, in_channels: int, base_channels: int) -> Iterable[Stage]:
         graph = cls.graph(layout)
-        width, out = in_channels, base_channels
-        for index in range(STAGES):
-            stride = 2 if index in WIDENING else 1
-            out *= stride
+        for index, (width, out, stride) in enumerate(ten_stages(in_channels, base_channels)):
             residual = make_residual(width, out, stride) if index else None
             yield Stage(cls.spatial(width, out, graph), cls.temporal(out, stride), residual)
-            width = out
 
 
 class Stage(nn.Module):
