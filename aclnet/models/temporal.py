@@ -49,8 +49,10 @@ class MultiBranchTCN(nn.Module):
             _branch(channels, width, TimeConv(width, stride, dilation, norm=False))
             for dilation, width in zip(DILATIONS, (first, narrow, narrow, narrow), strict=True)
         ]
+        # in this order a seed gives the initial weights that it always gave
+        bare = Pointwise(channels, narrow)
         pool = _branch(channels, narrow, _max_over_time(stride))
-        self.branches = nn.ModuleList([*convs, pool, Pointwise(channels, narrow)])
+        self.branches = nn.ModuleList([*convs, pool, bare])
         self.transform = nn.Sequential(
             nn.BatchNorm2d(channels), nn.ReLU(inplace=True), Pointwise(channels, channels)
         )
