@@ -14,8 +14,8 @@ from torch.nn import functional
 from aclnet.losses.contrast import AffinityContrast
 from aclnet.losses.families import ConfusionCounter, Families, FamilySettings
 from aclnet.models.aclnet import ACLNet
+from aclnet.models.choices import preset_widths
 from aclnet.models.folding import fold_batch_norms
-from aclnet.runs.config import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -93,7 +93,9 @@ def _network(rounds: int) -> Iterator[Row]:
         ("small, one person", "small", 20, 27, 16, 0),
     ):
         torch.manual_seed(0)
-        ours = ACLNet(num_joints=joints, num_classes=classes, base_channels=PRESETS[size])
+        ours = ACLNet(
+            num_joints=joints, num_classes=classes, base_channels=preset_widths("aclnet")[size]
+        )
         released = as_released(copy.deepcopy(ours))
         persons = torch.tensor([2] * two + [1] * (batch - two))
         owner = torch.arange(batch).repeat_interleave(persons)

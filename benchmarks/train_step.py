@@ -15,7 +15,7 @@ from official import as_released
 from torch.nn import functional
 
 from aclnet.models.aclnet import ACLNet
-from aclnet.runs.config import PRESETS
+from aclnet.models.choices import preset_widths
 
 
 def build(base: int, joints: int, classes: int, *, released: bool) -> ACLNet:
@@ -51,7 +51,8 @@ def main() -> None:
         tracks = torch.randn(len(owner), 100, joints, 3)
         labels = torch.arange(batch) % classes
         ours, theirs = (
-            build(PRESETS[size], joints, classes, released=released) for released in (False, True)
+            build(preset_widths("aclnet")[size], joints, classes, released=released)
+            for released in (False, True)
         )
         times = [
             (seconds(theirs, tracks, owner, labels), seconds(ours, tracks, owner, labels))

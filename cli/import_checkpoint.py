@@ -34,9 +34,10 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Make a run of FILE, a checkpoint of the released ACLNet or of PYSKL's DG-STGCN.
+    """Make a run of FILE, a checkpoint of the released ACLNet or of a network of PYSKL's zoo.
 
-    The run is tested as the released code tests: `aclnet evaluate RUN --store STORE`.
+    PYSKL's ST-GCN, ST-GCN++, AAGCN, CTR-GCN and MS-G3D for 3-D joints need a store prepared with
+    --align. The run is tested as the released code tests: `aclnet evaluate RUN --store STORE`.
     """
     from aclnet.datasets.spec import AclnetError
     from aclnet.exchange.official import import_official
@@ -62,6 +63,7 @@ def command(
     screen.print(
         f"{run.path}: {known} classes, {run.layout.num_joints} joints of "
         f"{run.record.channels} channels, base width {config.model.base_channels}, "
+        f"network {config.model.name}, "
         f"modality {modality}, recipe {config.recipe} with official settings"
     )
     screen.print(f"next: aclnet evaluate {run.path} --store STORE")

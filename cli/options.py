@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from aclnet.models.choices import ModelName
 from aclnet.pipelines.choices import Modality
 from aclnet.runs.choices import Embedding, Metric, Select
 
@@ -43,6 +44,7 @@ class CommaList(click.ParamType):  # type: ignore[type-arg]  # older click has n
 
 
 MODALITY = choice(Modality)
+MODEL = choice(ModelName)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 accelerator = click.option(

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     metavar="M,...",
     help="Of j, b, k, jm, bm, km; several: a run each. [default: the recipe's]",
 )
+@click.option(
+    "--model", type=options.MODEL, help="Network, as --set model.name. [default: the recipe's]"
+)
 @click.option("--seed", type=click.IntRange(0), help="Of weights, order and augmentation.")
 @options.select
 @options.split_file
@@ -56,6 +59,7 @@ def command(
     recipe: str | None,
     protocol: str | None,
     modalities: list[str],
+    model: str | None,
     seed: int | None,
     select: str | None,
     split_file: Path | None,
@@ -88,6 +92,7 @@ def command(
     opened = find_store(store)
     recipe = choose_recipe(recipe, opened, "" if split_file else protocol)
     chosen = with_protocol(settings, protocol)
+    chosen = [*chosen, f"model.name={model}"] if model else chosen
     streams = [[f"data.modality={modality}"] for modality in modalities] or [[]]
     tested = Fold.parse(fold) if fold else None
     requests = [
@@ -163,10 +168,15 @@ def _show_streams(runs: Sequence[Run]) -> None:
     screen.print(f"together: aclnet ensemble {' '.join(str(run.path) for run in runs)}")
 
 
+def _network(config: Config) -> str:
+    size, name = config.model.size, config.model.name
+    return f"{size} network" if name == "aclnet" else f"{size} network {name}"
+
+
 def _chosen(config: Config, store: Store, devices: str) -> str:
     optim = config.optim
     return (
-        f"{store.path}, recipe {config.recipe}, {config.model.size} network, seed {config.seed}, "
+        f"{store.path}, recipe {config.recipe}, {_network(config)}, seed {config.seed}, "
         f"{optim.epochs} epochs on {devices}\n"
         f"learning rate {optim.scaled_lr:g} = {optim.lr:g} x batch {optim.batch_size} / "
         f"{optim.base_batch}"

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from aclnet.datasets.store.store import Store
-    from aclnet.models.aclnet import ACLNet
     from aclnet.models.blocks import Output
+    from aclnet.models.classifier import Classifier
     from aclnet.retrieval.recognition import Recognition
     from aclnet.runs.config import DataConfig, RetrievalConfig
     from aclnet.runs.run import Run
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def score(
-    model: ACLNet,
+    model: Classifier,
     store: Store,
     mask: NDArray[np.bool_],
     data: DataConfig,
@@ -90,7 +90,7 @@ class Scorer:
         self.config = run.config.model_copy(update={"retrieval": retrieval} if retrieval else {})
         self.device = choose_device(accelerator)
         self.split, self.mask, self.gallery = _split(run, store, split)
-        self.model: ACLNet | None = None
+        self.model: Classifier | None = None
         self.recogniser: Recogniser | None = None
         if self.gallery is None:
             if self.config.retrieval != run.config.retrieval:

@@ -136,6 +136,11 @@ def _any_of(names: Iterable[str]) -> str:
 
 
 def _official(run: Run, path: Path) -> None:
+    if run.config.model.name != "aclnet":
+        raise AclnetError(
+            f"{run.path} is of the network {run.config.model.name}, which the released code does "
+            "not have; it can be exported --to safetensors"
+        )
     if run.config.model.feature != "topology":
         raise AclnetError(
             f"{run.path} contrasts the feature {run.config.model.feature}; the released code knows "
@@ -168,6 +173,7 @@ def _about(run: Run) -> dict[str, Any]:
         "modality": run.config.data.modality,
         "layout": run.layout.name,
         "in_channels": run.record.channels,
+        "model": run.config.model.name,
         "base_channels": run.config.model.base_channels,
         "num_classes": len(run.class_names),
     }

@@ -1,8 +1,8 @@
-"""Checkpoints of the released code and of PYSKL's DG-STGCN, to runs and back.
+"""Checkpoints of the released code and of PYSKL's zoo, to runs and back.
 
 They are what mmcv saves: `{"meta": {...}, "state_dict": {...}}`. The networks are the same but for
 names: `backbone.*` and `cls_head.fc_cls.*` are the classifier's, `cls_head.inter_loss.cl_fc.*` and
-`cls_head.intra_loss.cl_fc.*` the projections of the contrastive terms, which DG-STGCN has not.
+`cls_head.intra_loss.cl_fc.*` the projections of the contrastive terms, which only ACLNet has.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hashlib
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,16 @@ from torch import Tensor, nn
 from aclnet.datasets.formats.unpickle import numpy_scalars
 from aclnet.datasets.registry import get_dataset
 from aclnet.datasets.spec import AclnetError, first_of
-from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.spec.layouts import get_layout, layouts_of
 from aclnet.datasets.spec.protocols import OWN
+from aclnet.exchange.zoo_names import UNUSED, their_name, which_network
 from aclnet.losses.contrast import WIDTH
 from aclnet.models.aclnet import SUBSETS, ACLNet
+from aclnet.models.choices import MAX_WINDOW_SCALES, WINDOW_SCALES, preset_widths
+from aclnet.models.persons import PADDED_PERSONS
+from aclnet.models.registry import BASELINES, make_model
 from aclnet.pipelines.steps.normalise import normalisation_name
-from aclnet.runs.config import PRESETS, build_config
+from aclnet.runs.config import build_config
 from aclnet.runs.recipes import default_recipe
 from aclnet.runs.record import ImportRecord, RunRecord, SplitRecord, environment
 from aclnet.runs.run import Run
@@ -33,32 +37,43 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aclnet.datasets.spec import DatasetSpec
+    from aclnet.models.choices import ModelName
     from aclnet.runs.config import Config
 
-_NAMES = {
-    "backbone.": "model.",
-    "cls_head.fc_cls.": "model.fc_cls.",
-    "cls_head.inter_loss.cl_fc.": "contrast.inter_projection.",
-    "cls_head.intra_loss.cl_fc.": "contrast.intra_projection.",
+_PROJECTIONS = {
+    "contrast.inter_projection.": "cls_head.inter_loss.cl_fc.",
+    "contrast.intra_projection.": "cls_head.intra_loss.cl_fc.",
 }
-"""Prefixes there, and those of `aclnet.runs.network.Network`; the second wins over the first."""
+"""Prefixes of `aclnet.runs.network.Network`, and those there."""
 _MAX_JOINTS, _MAX_WIDTH = 1000, 2**17
 """Joints of a checkpoint, and its channels or classes: a file can announce more than it holds."""
 _MIN_BASE = 8
 """Width of the first block of the smallest network, as in `aclnet.runs.config.ModelConfig`."""
-_THEIRS = {ours: theirs for theirs, ours in _NAMES.items()}
+
+
+class _Sizes(NamedTuple):
+    """Sizes of a network, in the order of `Official`."""
+
+    num_joints: int
+    in_channels: int
+    base_channels: int
+    num_classes: int
+    window_scales: int
 
 
 @dataclass(frozen=True, slots=True)
 class Official:
     """A released network under our names."""
 
+    model: ModelName
     weights: dict[str, Tensor]
     """`model.*`, and `contrast.*` where the file has the projections."""
     num_joints: int
     in_channels: int
     base_channels: int
     num_classes: int
+    window_scales: int
+    """Of MS-G3D."""
     sha256: str
     """Of the file."""
 
@@ -71,11 +86,13 @@ def read_official(path: Path) -> Official:
     of another shape are named.
     """
     state = _load(path)
-    weights = {_renamed(path, name): value for name, value in state.items()}
-    V, channels, base, classes = _sizes(path, weights)
-    _check(path, weights, _expected(V, channels, base, classes, weights))
+    model = which_network(state) or "aclnet"
+    sizes = _sizes(path, model, state)
+    expected = _expected(model, sizes, state)
+    _check(path, model, state, {_theirs(model, ours): shape for ours, shape in expected.items()})
+    weights = {ours: state[_theirs(model, ours)] for ours in expected}
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return Official(weights, V, channels, base, classes, digest)
+    return Official(model, weights, *sizes, sha256=digest)
 
 
 def write_official(path: Path, network: Mapping[str, Tensor], meta: dict[str, Any]) -> None:
@@ -84,8 +101,12 @@ def write_official(path: Path, network: Mapping[str, Tensor], meta: dict[str, An
     Of the contrastive losses only the projections are written: the released code does not save
     their other state.
     """
-    renamed = ((_exchanged(name, _THEIRS), value) for name, value in network.items())
-    state = {name: value for name, value in renamed if name is not None}
+    written = ("model.", *_PROJECTIONS)
+    state = {
+        _theirs("aclnet", name): value
+        for name, value in network.items()
+        if name.startswith(written)
+    }
     torch.save({"meta": meta, "state_dict": state}, path)
 
 
@@ -112,6 +133,12 @@ def import_official(
     """
     official, spec = read_official(path), get_dataset(dataset)
     protocol = protocol or next((p.name for p in spec.protocols), OWN)
+    of_zoo = official.model != "aclnet"
+    if of_zoo and spec.dimensions == 2:
+        raise AclnetError(
+            f"{path} is of PYSKL's {official.model}, which it tests with 2-D joints scaled to the "
+            "picture; stores have no such joints. Only its networks of 3-D joints can be imported"
+        )
     config = _config(official, spec, modality, protocol)
     layout = get_layout(spec.layout)
     if official.num_joints != layout.num_joints:
@@ -137,7 +164,7 @@ def import_official(
             dataset=spec.name,
             layout=layout,
             channels=official.in_channels,
-            normalisation=normalisation_name(layout, coordinates=spec.dimensions),
+            normalisation=normalisation_name(layout, align=of_zoo, coordinates=spec.dimensions),
             class_names=names,
             split=SplitRecord(protocol=protocol),
             init_from=None,
@@ -157,13 +184,18 @@ def _config(official: Official, spec: DatasetSpec, modality: str, protocol: str)
             f"there is no recipe of {spec.name} for protocol {protocol}, which would tell what the "
             "network is fed with; name another --protocol"
         )
-    presets = {width: name for name, width in PRESETS.items()}
+    presets = {width: name for name, width in preset_widths(official.model).items()}
     settings = [
         "settings=official",
+        f"model.name={official.model}",
+        f"model.window_scales={official.window_scales}",
         f"model.size={presets.get(official.base_channels, official.base_channels)}",
         f"data.modality={modality}",
         f"data.protocol={protocol}",
     ]
+    if official.model != "aclnet":
+        # PYSKL's test: clips of short sequences are spread over them with 3-D joints as well
+        settings += ["data.short_clips=spread", "loss.terms=ce"]
     if spec.dimensions == 2:
         settings.append(f"data.score={str(official.in_channels == 3).lower()}")
     return build_config(recipe, settings)
@@ -194,76 +226,86 @@ def _is_weight(name: object, value: object) -> bool:
     return isinstance(name, str) and isinstance(value, Tensor) and value.layout == torch.strided
 
 
-def _renamed(path: Path, name: str) -> str:
-    ours = _exchanged(name, _NAMES)
-    if ours is None:
-        raise AclnetError(
-            f"{path}: {name} is no key of the released ACLNet or of DG-STGCN; known are "
-            f"{', '.join(f'{p}*' for p in _NAMES)}"
-        )
-    return ours
-
-
-def _sizes(path: Path, weights: dict[str, Tensor]) -> tuple[int, int, int, int]:
-    """Joints, channels, width of the first block and classes."""
+def _sizes(path: Path, model: ModelName, state: Mapping[str, Tensor]) -> _Sizes:
+    """Sizes of a network, from the shapes of some weights."""
 
     def shape(name: str, dimensions: int) -> torch.Size:
-        if name not in weights:
-            raise AclnetError(f"{path}: {_there(name)} is missing")
-        found = weights[name].shape
+        if name not in state:
+            raise AclnetError(f"{path}: {name} is missing")
+        found = state[name].shape
         if len(found) != dimensions:
-            raise AclnetError(f"{path}: {_there(name)} is {tuple(found)}, {dimensions} axes wanted")
+            raise AclnetError(f"{path}: {name} is {tuple(found)}, {dimensions} axes wanted")
         return found
 
-    V = shape("model.gcn.0.gcn.A", 3)[1]
-    inputs = shape("model.data_bn.weight", 1)[0]
-    classes, width = shape("model.fc_cls.weight", 2)
+    scales = WINDOW_SCALES
+    if model == "msg3d":
+        scales = shape(_theirs(model, "gcn.0.windows.0.graph_conv.A"), 3)[0]
+    V = shape(_theirs(model, "gcn.0.frames.0.A" if model == "msg3d" else "gcn.0.gcn.A"), 3)[1]
+    inputs = shape("backbone.data_bn.weight", 1)[0]
+    classes, width = shape("cls_head.fc_cls.weight", 2)
     some = 1 <= V <= _MAX_JOINTS and all(1 <= n <= _MAX_WIDTH for n in (inputs, classes, width))
-    if not some or inputs % V or width % 4 or width < 4 * _MIN_BASE:
+    by_person = model != "aclnet" and BASELINES[model].norm_by_person
+    joints = V * (PADDED_PERSONS if by_person else 1)
+    known = model == "aclnet" or (layouts_of(V) and 1 <= scales <= MAX_WINDOW_SCALES)
+    if not some or not known or inputs % joints or width % 4 or width < 4 * _MIN_BASE:
         raise AclnetError(
             f"{path}: {inputs} inputs of {V} joints, a head {width} wide and {classes} classes fit "
             "no network"
         )
-    return V, inputs // V, width // 4, classes
+    return _Sizes(V, inputs // joints, width // 4, classes, scales)
 
 
 def _expected(
-    V: int, channels: int, base: int, classes: int, weights: dict[str, Tensor]
+    model: ModelName, sizes: _Sizes, state: Mapping[str, Tensor]
 ) -> dict[str, torch.Size]:
     """Names and shapes of a network's weights; the projections only where there are any."""
+    V, channels, base, classes, scales = sizes
+    network = nn.Module()
     with torch.device("meta"):
-        network = nn.Module()
-        network.model = ACLNet(
-            num_joints=V, num_classes=classes, in_channels=channels, base_channels=base
-        )
-        if any(name.startswith("contrast.") for name in weights):
+        if model == "aclnet":
+            network.model = ACLNet(
+                num_joints=V, num_classes=classes, in_channels=channels, base_channels=base
+            )
+        else:
+            network.model = make_model(
+                model,
+                get_layout(layouts_of(V)[0]),  # any of so many joints: the file has the graphs
+                num_classes=classes,
+                in_channels=channels,
+                base_channels=base,
+                persons="padded",
+                window_scales=scales,
+            )
+        if any(name.startswith(tuple(_PROJECTIONS.values())) for name in state):
             network.contrast = nn.Module()
             network.contrast.inter_projection = nn.Linear(V * V, WIDTH)
             network.contrast.intra_projection = nn.Linear(V * V, WIDTH)
     return {name: value.shape for name, value in network.state_dict().items()}
 
 
-def _check(path: Path, weights: dict[str, Tensor], expected: dict[str, torch.Size]) -> None:
-    problems = [f"{_there(name)} is missing" for name in expected if name not in weights]
-    problems += [f"{_there(name)} is unknown" for name in weights if name not in expected]
+def _check(
+    path: Path,
+    model: ModelName,
+    state: Mapping[str, Tensor],
+    expected: Mapping[str, torch.Size],
+) -> None:
+    known = {*expected, *([] if model == "aclnet" else [UNUSED])}
+    problems = [f"{name} is missing" for name in expected if name not in state]
+    problems += [f"{name} is unknown" for name in state if name not in known]
     problems += [
-        f"{_there(name)} is {tuple(weights[name].shape)} instead of {tuple(shape)}"
+        f"{name} is {tuple(state[name].shape)} instead of {tuple(shape)}"
         for name, shape in expected.items()
-        if name in weights and weights[name].shape != shape
+        if name in state and state[name].shape != shape
     ]
     if problems:
-        raise AclnetError(
-            f"{path} is not of ACLNet's or DG-STGCN's network with {SUBSETS} subsets: "
-            f"{first_of(problems, 3, '; ')}"
-        )
+        network = f"ACLNet's or DG-STGCN's network with {SUBSETS} subsets"
+        network = network if model == "aclnet" else f"PYSKL's network {model}"
+        raise AclnetError(f"{path} is not of {network}: {first_of(problems, 3, '; ')}")
 
 
-def _there(name: str) -> str:
+def _theirs(model: ModelName, name: str) -> str:
     """Our name of a weight as it is called in the file."""
-    return _exchanged(name, _THEIRS) or name
-
-
-def _exchanged(name: str, prefixes: Mapping[str, str]) -> str | None:
-    """The name with the longest of `prefixes` that it has exchanged; None where it has none."""
-    known = max((p for p in prefixes if name.startswith(p)), key=len, default=None)
-    return None if known is None else prefixes[known] + name.removeprefix(known)
+    for ours, theirs in _PROJECTIONS.items():
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    return their_name(model, name.removeprefix("model."))

@@ -11,31 +11,27 @@ is taken before the 1x1 convolution that it commutes with.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from aclnet.models.blocks import Output, Pointwise, pointwise, recomputed
-from aclnet.models.persons import mean_over_persons
+from aclnet.models.blocks import InputNorm, Pointwise, make_down, make_residual
+from aclnet.models.classifier import Classifier, make_head
+from aclnet.models.stages import ten_stages
+from aclnet.models.temporal import MultiBranchTCN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from aclnet.models.persons import Persons
-
-Feature = Literal["topology", "pooled"]
+    from aclnet.models.choices import Feature, Persons
 
 SUBSETS = 8
 """K: learned topologies of a graph convolution; its channels are divided among them."""
-DILATIONS = (1, 2, 3, 4)
-BLOCKS = 10
-WIDENING = (4, 7)
-"""Blocks, from 0, that double the channels and halve the frames."""
 _ADD_COEFF_ENTRIES = 25
 
 
-class ACLNet(nn.Module):
+class ACLNet(Classifier):
     """Classifier of skeleton sequences whose last topology feeds the contrastive losses.
 
     `feature`: "topology" takes the sample-specific part of the last block's adjacency (V*V wide;
@@ -64,34 +60,16 @@ class ACLNet(nn.Module):
         self.recompute = recompute
         self.feature = feature
         self.persons = persons
-        self.data_bn = nn.BatchNorm1d(num_joints * in_channels)
+        self.data_bn = InputNorm(num_joints, in_channels)
         self.gcn = nn.ModuleList(_blocks(num_joints, in_channels, base_channels))
-        self.fc_cls = nn.Linear(4 * base_channels, num_classes)
-        nn.init.normal_(self.fc_cls.weight, std=0.01)
-        nn.init.zeros_(self.fc_cls.bias)
+        self.fc_cls = make_head(4 * base_channels, num_classes)
         self.feature_width = num_joints**2 if feature == "topology" else 4 * base_channels
-
-    def forward(self, tracks: Tensor, owner: Tensor, num_samples: int) -> Output:
-        """Scores of B = `num_samples` samples from all their persons' tracks.
-
-        `tracks` (P, T, V, C) float32 and `owner` (P,) int64 as those of `mean_over_persons`. Never
-        waits for the device.
-        """
-        pooled, feature = mean_over_persons(
-            self._per_track, tracks, owner, num_samples, self.persons, training=self.training
-        )
-        return Output(self.fc_cls(pooled), feature, pooled)
 
     def _per_track(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
         """(P, 4 * base_channels) pooled activations and (P, feature_width) features."""
-        P, T, V, C = tracks.shape
-        x = self.data_bn(tracks.reshape(P * T, V * C)).view(P, T, V, C)
-        x = x.permute(0, 3, 1, 2).contiguous()
         *blocks, last = cast("Iterable[Block]", self.gcn)
         # the last block is the first to be differentiated: to compute it again saves nothing
-        recompute = self.recompute and self.training and torch.is_grad_enabled()
-        for block in blocks:
-            x = recomputed(block, x) if recompute else block(x)
+        x = self._through(blocks, self.data_bn(tracks))
         if self.feature == "pooled":
             pooled = last(x).mean((2, 3))
             return pooled, pooled
@@ -101,12 +79,8 @@ class ACLNet(nn.Module):
 
 
 def _blocks(num_joints: int, in_channels: int, base_channels: int) -> Iterable[Block]:
-    width, out = in_channels, base_channels
-    for index in range(BLOCKS):
-        stride = 2 if index in WIDENING else 1
-        out *= stride
+    for index, (width, out, stride) in enumerate(ten_stages(in_channels, base_channels)):
         yield Block(width, out, num_joints, stride, residual=index > 0)
-        width = out
 
 
 class Block(nn.Module):
@@ -118,13 +92,7 @@ class Block(nn.Module):
         super().__init__()
         self.gcn = GraphConv(in_channels, out_channels, num_joints)
         self.tcn = TemporalConv(out_channels, num_joints, stride)
-        self.residual: nn.Module | None
-        if not residual:
-            self.residual = None
-        elif in_channels == out_channels and stride == 1:
-            self.residual = nn.Identity()
-        else:
-            self.residual = StridedResidual(in_channels, out_channels, stride)
+        self.residual = make_residual(in_channels, out_channels, stride) if residual else None
 
     def forward(self, x: Tensor, topology: Topology | None = None) -> Tensor:
         """`topology` may be given where the caller has already computed it from `x`."""
@@ -160,6 +128,8 @@ class Topology(NamedTuple):
 class GraphConv(nn.Module):
     """Graph convolution over K learned topologies, refined for each sample and channel."""
 
+    FOLDS = (("post", "bn"),)
+
     def __init__(self, in_channels: int, out_channels: int, num_joints: int) -> None:
         super().__init__()
         mid = SUBSETS * (out_channels // SUBSETS)
@@ -172,11 +142,7 @@ class GraphConv(nn.Module):
         self.conv2 = Pointwise(in_channels, mid)
         self.post = Pointwise(mid, out_channels)
         self.bn = nn.BatchNorm2d(out_channels)
-        self.down: nn.Module = nn.Identity()
-        if in_channels != out_channels:
-            self.down = nn.Sequential(
-                Pointwise(in_channels, out_channels), nn.BatchNorm2d(out_channels)
-            )
+        self.down = make_down(in_channels, out_channels)
 
     def topology(self, x: Tensor) -> Topology:
         """The parts of the adjacency that depend on `x` (P, C, T, V)."""
@@ -198,75 +164,20 @@ class GraphConv(nn.Module):
         return y.add_(self.down(x)).relu_()
 
 
-class TemporalConv(nn.Module):
+class TemporalConv(MultiBranchTCN):
     """Six branches over time, with the mean over joints as one further joint."""
 
     def __init__(self, channels: int, num_joints: int, stride: int) -> None:
-        super().__init__()
+        super().__init__(channels, stride)
         self.num_joints = num_joints
-        self.stride = stride
-        narrow = channels // 6
-        first = channels - 5 * narrow
         self.add_coeff = nn.Parameter(torch.zeros(max(_ADD_COEFF_ENTRIES, num_joints)))
-        pool = nn.MaxPool2d((3, 1), stride=(stride, 1), padding=(1, 0))
-        convs = [
-            _branch(channels, width, _TimeConv(width, stride, dilation))
-            for dilation, width in zip(DILATIONS, (first, narrow, narrow, narrow), strict=True)
-        ]
-        bare = Pointwise(channels, narrow)
-        self.branches = nn.ModuleList([*convs, _branch(channels, narrow, pool), bare])
-        self.transform = nn.Sequential(
-            nn.BatchNorm2d(channels), nn.ReLU(inplace=True), Pointwise(channels, channels)
-        )
-        self.bn = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         V = self.num_joints
         # sum and scale, not mean: the gradient then spreads over the joints without a copy
         x = torch.cat([x, x.sum(-1, keepdim=True) / V], -1)
-        y = torch.cat(self._branches(x), 1)
+        y = self._branches(x)
         joints, extra = torch.split(y.flatten(0, 2), [V, 1], -1)
         mixed = torch.addmm(joints, extra, self.add_coeff[None, :V])
         z: Tensor = self.bn(self.transform(mixed.view(*y.shape[:3], V)))
         return z
-
-    def _branches(self, x: Tensor) -> list[Tensor]:
-        """Outputs of the branches; their first convolutions, all of `x`, are done as one."""
-        *branches, bare = cast("list[nn.Sequential]", list(self.branches))
-        convs = cast("list[Pointwise]", [*(branch[0] for branch in branches), bare])
-        weight = torch.cat([conv.weight for conv in convs])
-        bias = torch.cat([conv.bias for conv in convs])
-        *parts, last = torch.split(pointwise(x, weight, bias), [len(c.bias) for c in convs], 1)
-        # batch normalisation is several times slower on what is not contiguous
-        outs = [branch[1:](h.contiguous()) for branch, h in zip(branches, parts, strict=True)]
-        return [*outs, last[:, :, :: self.stride]]
-
-
-def _branch(channels: int, width: int, last: nn.Module) -> nn.Sequential:
-    return nn.Sequential(
-        Pointwise(channels, width), nn.BatchNorm2d(width), nn.ReLU(inplace=True), last
-    )
-
-
-class _TimeConv(nn.Module):
-    def __init__(self, channels: int, stride: int, dilation: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, channels, (3, 1), (stride, 1), (dilation, 0), (dilation, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.conv(x)
-        return y
-
-
-class StridedResidual(nn.Module):
-    """A residual that changes the width and drops frames."""
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
-        super().__init__()
-        self.stride = stride
-        self.conv = Pointwise(in_channels, out_channels)
-        self.bn = nn.BatchNorm2d(out_channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.bn(self.conv(x[:, :, :: self.stride]))
-        return y

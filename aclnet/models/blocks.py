@@ -1,4 +1,4 @@
-"""Building blocks that networks share: output, 1x1 convolutions, recomputation of activations."""
+"""Building blocks of networks: input, output, 1x1 convolutions, residuals, recomputation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
 
 
@@ -24,6 +24,24 @@ class Output(NamedTuple):
     """(B, feature_width): input of the contrastive losses."""
     pooled: Tensor
     """(B, n): activations averaged over frames, joints and persons."""
+
+
+class InputNorm(nn.BatchNorm1d):
+    """Batch normalisation of each coordinate of each joint: (P, T, V, C) to (P, C, T, V).
+
+    With several `slots` each person of a sample is normalised apart, by the order in which persons
+    are listed. Tracks then come in groups of that many.
+    """
+
+    def __init__(self, num_joints: int, in_channels: int, slots: int = 1) -> None:
+        super().__init__(slots * num_joints * in_channels)
+        self.slots = slots
+
+    def forward(self, tracks: Tensor) -> Tensor:
+        P, T, V, C = tracks.shape
+        x = tracks.reshape(P // self.slots, self.slots, T, V, C).transpose(1, 2)
+        x = super().forward(x.reshape(-1, self.num_features)).view(x.shape)
+        return x.permute(0, 2, 4, 1, 3).reshape(P, C, T, V)
 
 
 class Pointwise(nn.Conv2d):
@@ -44,6 +62,43 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     # the bias apart: as the product's addend it would be spread out to the whole output before
     y = torch.bmm(weight.flatten(1).expand(P, -1, -1), x.flatten(2)).add_(bias[:, None])
     return y.view(P, -1, T, V)
+
+
+def fused(convs: Sequence[Pointwise], x: Tensor) -> tuple[Tensor, ...]:
+    """Outputs of several convolutions of the same `x`, computed as one; views of one array."""
+    weight = torch.cat([conv.weight for conv in convs])
+    bias = torch.cat([conv.bias for conv in convs])
+    return torch.split(pointwise(x, weight, bias), [len(conv.bias) for conv in convs], 1)
+
+
+class StridedResidual(nn.Module):
+    """A residual that changes the width and drops frames."""
+
+    FOLDS = (("conv", "bn"),)
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.conv = Pointwise(in_channels, out_channels)
+        self.bn = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.bn(self.conv(x[:, :, :: self.stride]))
+        return y
+
+
+def make_residual(in_channels: int, out_channels: int, stride: int) -> nn.Module:
+    """`x` itself where its shape stays, else a `StridedResidual`."""
+    if in_channels == out_channels and stride == 1:
+        return nn.Identity()
+    return StridedResidual(in_channels, out_channels, stride)
+
+
+def make_down(in_channels: int, out_channels: int) -> nn.Module:
+    """The residual inside of a graph convolution: `x` itself where the width stays."""
+    if in_channels == out_channels:
+        return nn.Identity()
+    return nn.Sequential(Pointwise(in_channels, out_channels), nn.BatchNorm2d(out_channels))
 
 
 def recomputed(block: nn.Module, x: Tensor) -> Tensor:

@@ -3,47 +3,56 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, cast
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from aclnet.models.aclnet import Block, StridedResidual
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
 
-    from aclnet.models.aclnet import ACLNet
+Model = TypeVar("Model", bound=nn.Module)
 
 
-def fold_batch_norms(model: ACLNet) -> ACLNet:
+def fold_batch_norms(model: Model) -> Model:
     """A copy for inference that computes the same, to rounding, with fewer passes over its data.
 
     In evaluation mode a batch normalisation is a fixed scale and shift, which the convolution
     before it can do. Those of the input and behind the mixing of joints have none before them and
     stay. Pooling over time gets a faster form. `model` itself is left alone; the copy cannot be
     trained.
+
+    Folded are neighbours in a `Sequential`, and the pairs that a module names in its `FOLDS`.
     """
     folded = copy.deepcopy(model).eval()
-    for block in cast("Iterable[Block]", folded.gcn):
-        gcn, tcn = block.gcn, block.tcn
-        _fold_pair(gcn.pre)
-        gcn.post, gcn.bn = fuse_conv_bn_eval(gcn.post, gcn.bn), nn.Identity()  # type: ignore[assignment]
-        if isinstance(gcn.down, nn.Sequential):
-            _fold_pair(gcn.down)
-        for branch in list(tcn.branches)[:-1]:
-            layers = cast("nn.Sequential", branch)
-            _fold_pair(layers)
-            if isinstance(layers[-1], nn.MaxPool2d):
-                layers[-1] = _MaxOverTime(tcn.stride)
-        last = cast("nn.Conv2d", tcn.transform[2])
-        tcn.transform[2], tcn.bn = fuse_conv_bn_eval(last, tcn.bn), nn.Identity()  # type: ignore[assignment]
-        if isinstance(block.residual, StridedResidual):
-            residual = block.residual
-            residual.conv = fuse_conv_bn_eval(residual.conv, residual.bn)
-            residual.bn = nn.Identity()  # type: ignore[assignment]
+    for module in list(folded.modules()):
+        for conv, norm in _pairs(module):
+            _fold(module, conv, norm)
+        if isinstance(module, nn.Sequential):
+            _speed_up_pooling(module)
     return folded
+
+
+def _pairs(module: nn.Module) -> Iterator[tuple[str, str]]:
+    """Names of convolutions and modules that follow them directly."""
+    yield from getattr(module, "FOLDS", ())
+    if isinstance(module, nn.Sequential):
+        yield from pairwise(name for name, _ in module.named_children())
+
+
+def _fold(module: nn.Module, conv_name: str, norm_name: str) -> None:
+    conv, norm = module.get_submodule(conv_name), module.get_submodule(norm_name)
+    if isinstance(conv, nn.Conv2d | nn.Conv3d) and isinstance(norm, nn.BatchNorm2d):
+        module.set_submodule(conv_name, fuse_conv_bn_eval(conv, norm))
+        module.set_submodule(norm_name, nn.Identity())
+
+
+def _speed_up_pooling(layers: nn.Sequential) -> None:
+    for index, layer in enumerate(layers):
+        if isinstance(layer, nn.MaxPool2d):
+            layers[index] = _MaxOverTime(cast("tuple[int, int]", layer.stride)[0])
 
 
 class _MaxOverTime(nn.Module):
@@ -63,9 +72,3 @@ class _MaxOverTime(nn.Module):
         for part, other in ((y[:, :, 1:], before), (y[:, :, : after.shape[2]], after)):
             torch.maximum(part, other, out=part)
         return y
-
-
-def _fold_pair(layers: nn.Sequential) -> None:
-    """Of a convolution and the normalisation right behind it, first in `layers`."""
-    conv, norm = cast("nn.Conv2d", layers[0]), cast("nn.BatchNorm2d", layers[1])
-    layers[0], layers[1] = fuse_conv_bn_eval(conv, norm), nn.Identity()

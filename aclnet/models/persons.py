@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,10 +10,11 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aclnet.models.choices import Persons
+
     PerTrack = Callable[[Tensor], tuple[Tensor, ...]]
     """Features (P, n), several of them, from tracks (P, T, V, C)."""
 
-Persons = Literal["present", "padded"]
 PADDED_PERSONS = 2
 
 
@@ -24,7 +25,7 @@ def mean_over_persons(
     num_samples: int,
     persons: Persons,
     *,
-    training: bool,
+    interacting: bool,
 ) -> tuple[Tensor, ...]:
     """Features (B, n) of B = `num_samples` samples, means of those of their persons' tracks.
 
@@ -32,10 +33,14 @@ def mean_over_persons(
     track belongs to. `persons`: "present" takes only persons who are there. "padded" computes what
     released code does, where every sample has two persons and an absent one is zeros: it counts in
     the mean and, in training, in batch statistics; tracks after a sample's second are ignored.
+    `interacting`: what a track gives depends on others, be it by batch statistics or by its place
+    in the sample; `per_track` then gets the absent persons of each sample as well.
     """
     if persons == "present":
         return _mean_of_present(per_track, tracks, owner, num_samples)
-    mean = _mean_of_pairs if training else _mean_with_constant
+    # pairs are as cheap where nearly all persons are there, which the shape tells without waiting
+    pairs = interacting or len(tracks) >= PADDED_PERSONS * num_samples - 1
+    mean = _mean_of_pairs if pairs else _mean_with_constant
     return mean(per_track, tracks, owner, num_samples)
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from aclnet.datasets.store.store import Store
-    from aclnet.models.aclnet import ACLNet
     from aclnet.models.blocks import Output
+    from aclnet.models.classifier import Classifier
     from aclnet.runs.config import Config
     from aclnet.runs.run import Run
 
@@ -51,7 +51,7 @@ class Embedder:
         return cls(model, projection and projection.to(device), config, device)
 
     def __init__(
-        self, model: ACLNet, projection: nn.Linear | None, config: Config, device: torch.device
+        self, model: Classifier, projection: nn.Linear | None, config: Config, device: torch.device
     ) -> None:
         self.frames, self.clips = config.data.frames, config.data.clips
         self._by_window = config.task == "reid"

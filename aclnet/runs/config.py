@@ -13,6 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from aclnet.datasets.spec import AclnetError, Task, first_of, shown
 from aclnet.losses.settings import OFFICIAL, ContrastSettings
+from aclnet.models.choices import (
+    MAX_WINDOW_SCALES,
+    WINDOW_SCALES,
+    Feature,
+    ModelName,
+    Persons,
+    preset_widths,
+)
 from aclnet.pipelines.choices import Modality
 from aclnet.pipelines.inputs.augment import AugmentSpec
 from aclnet.pipelines.inputs.features import MODALITIES
@@ -24,8 +32,6 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-PRESETS = {"paper": 96, "small": 32, "tiny": 16}
-"""Base widths of the network."""
 _MAX_BATCH = 65_536
 _MANY = 1_000_000
 """Upper bounds refuse slips of the keyboard before they take all memory or all time: the largest
@@ -39,14 +45,31 @@ class _Section(BaseModel):
 class ModelConfig(_Section):
     """The network."""
 
+    name: ModelName = "aclnet"
     size: Literal["paper", "small", "tiny"] | Annotated[int, Field(ge=8, le=4096)] = "paper"
     """A preset, or the width of the first block."""
-    feature: Literal["topology", "pooled"] = "topology"
-    persons: Literal["present", "padded"] = "present"
+    feature: Feature = "topology"
+    """Input of the contrastive losses; networks other than `aclnet` have no topology to offer."""
+    persons: Persons = "present"
+    window_scales: int = Field(default=WINDOW_SCALES, ge=1, le=MAX_WINDOW_SCALES)
+    """Scales of graph convolutions over windows, of `msg3d` alone."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _others_are_pooled(cls, given: Any) -> Any:  # noqa: ANN401 - whatever pydantic was given
+        if not isinstance(given, dict) or given.get("name", "aclnet") == "aclnet":
+            return given
+        return {"feature": "pooled", **given}
+
+    @model_validator(mode="after")
+    def _has_the_feature(self) -> Self:
+        if self.feature == "topology" and self.name != "aclnet":
+            raise ValueError(f"feature=topology needs name=aclnet; with {self.name} use pooled")
+        return self
 
     @property
     def base_channels(self) -> int:
-        return PRESETS[self.size] if isinstance(self.size, str) else self.size
+        return preset_widths(self.name)[self.size] if isinstance(self.size, str) else self.size
 
 
 class DataConfig(_Section):
@@ -215,6 +238,10 @@ class Config(_Section):
                 "loss": {"terms", "weight", "inter_weight", "intra_weight"},
             },
         )
+        for name, value in (("name", "aclnet"), ("window_scales", WINDOW_SCALES)):
+            if values["model"][name] == value:
+                # from before this setting was there: runs keep their names
+                del values["model"][name]
         effective = [self.model.base_channels, self.loss.lambda_inter, self.loss.lambda_intra]
         text = json.dumps([values, effective], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

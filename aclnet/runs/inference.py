@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from aclnet.datasets.spec import Progress
     from aclnet.datasets.store.store import Store
     from aclnet.datasets.store.stream import Sampling
-    from aclnet.models.aclnet import ACLNet
     from aclnet.models.blocks import Output
+    from aclnet.models.classifier import Classifier
     from aclnet.pipelines.inputs.occlusion import Corruption
     from aclnet.runs.config import DataConfig
 
@@ -60,7 +60,7 @@ class Inference:
         flip: of each clip, the mean of `value` of it and of its mirror image.
     """
 
-    model: ACLNet
+    model: Classifier
     value: Callable[[Output], Tensor]
     width: int
     data: DataConfig

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from aclnet.datasets.spec import AclnetError
 from aclnet.losses.contrast import AffinityContrast
 from aclnet.losses.settings import default_memory_rows
-from aclnet.models.aclnet import ACLNet
+from aclnet.models.registry import make_model
 from aclnet.runs.inputs import channels
 
 if TYPE_CHECKING:
+    from aclnet.datasets.spec.layouts import Layout
     from aclnet.datasets.store.store import Store
     from aclnet.models.blocks import Output
+    from aclnet.models.classifier import Classifier
     from aclnet.runs.config import Config, RetrievalConfig
     from aclnet.runs.run import Run
     from aclnet.runs.splits import Splits
@@ -26,7 +28,7 @@ HEAD = "fc_cls."
 class Network(nn.Module):
     """The classifier and the contrastive losses' own parameters, wrapped as one for DDP."""
 
-    def __init__(self, model: ACLNet, contrast: AffinityContrast) -> None:
+    def __init__(self, model: Classifier, contrast: AffinityContrast) -> None:
         super().__init__()
         self.model = model
         self.contrast = contrast
@@ -39,27 +41,29 @@ class Network(nn.Module):
 def build_network(config: Config, store: Store, splits: Splits) -> Network:
     """The classifier and its losses for the samples of a store."""
     classes, train_samples = len(splits.classes), int(splits.train.sum())
-    model = build_model(config, store.layout.num_joints, channels(store, config.data), classes)
+    model = build_model(config, store.layout, channels(store, config.data), classes)
     memory = config.loss.memory_rows or default_memory_rows(
         classes, train_samples, config.optim.batch_size
     )
     return Network(model, AffinityContrast(model.feature_width, classes, memory, config.loss))
 
 
-def build_model(config: Config, num_joints: int, in_channels: int, classes: int) -> ACLNet:
+def build_model(config: Config, layout: Layout, in_channels: int, classes: int) -> Classifier:
     """The classifier of a configuration, with initial weights."""
-    return ACLNet(
-        num_joints=num_joints,
+    return make_model(
+        config.model.name,
+        layout,
         num_classes=classes,
         in_channels=in_channels,
         base_channels=config.model.base_channels,
         feature=config.model.feature,
         persons=config.model.persons,
         recompute=config.optim.recompute,
+        window_scales=config.model.window_scales,
     )
 
 
-def load_model(run: Run, store: Store | None = None) -> ACLNet:
+def load_model(run: Run, store: Store | None = None) -> Classifier:
     """The network that a run resulted in, on the CPU, in evaluation mode.
 
     AclnetError where `store` has another layout, other coordinates or another normalisation than
@@ -67,9 +71,7 @@ def load_model(run: Run, store: Store | None = None) -> ACLNet:
     """
     if store is not None:
         check_same_input(run, store)
-    model = build_model(
-        run.config, run.layout.num_joints, run.record.channels, len(run.class_names)
-    )
+    model = build_model(run.config, run.layout, run.record.channels, len(run.class_names))
     weights = run.weights()
     with run.fitting(run.selected):
         model.load_state_dict(weights)
@@ -126,7 +128,7 @@ def parameter_groups(network: Network) -> list[dict[str, Any]]:
     return [{"name": name, "params": list(part.parameters())} for name, part in groups.items()]
 
 
-def start_from(model: ACLNet, weights: dict[str, Tensor]) -> None:
+def start_from(model: Classifier, weights: dict[str, Tensor]) -> None:
     """Copies weights of another classifier; the head stays new where they hold none.
 
     AclnetError where they do not fit.
@@ -139,6 +141,6 @@ def start_from(model: ACLNet, weights: dict[str, Tensor]) -> None:
             theirs = "absent" if found is None else tuple(found.shape)
             raise AclnetError(
                 f"the weights do not fit: {name} is {theirs} there and {tuple(wanted.shape)} here; "
-                "use the same layout, model.size and model.feature"
+                "use the same layout, model.name, model.size, model.persons and model.feature"
             )
     model.load_state_dict({**own, **weights})

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from aclnet.datasets.store.store import Store
     from aclnet.datasets.store.stream import Stream
-    from aclnet.models.aclnet import ACLNet
+    from aclnet.models.classifier import Classifier
     from aclnet.runs.config import Config
     from aclnet.runs.run import Run
     from aclnet.runs.scores import Scores
@@ -141,7 +141,7 @@ class Trainer:
                 self._epoch(log, request)
 
     @property
-    def model(self) -> ACLNet:
+    def model(self) -> Classifier:
         """The bare classifier."""
         return self.network.module.model  # type: ignore[no-any-return]
 

@@ -116,7 +116,7 @@ def rename(state: dict[str, Any]) -> None:
             lambda s: s.pop("cls_head.intra_loss.cl_fc.bias"),
             r"cls_head\.intra_loss\.cl_fc\.bias is missing",
         ),
-        (lambda s: s.update({"neck.weight": torch.zeros(1)}), r"neck\.weight is no key of"),
+        (lambda s: s.update({"neck.weight": torch.zeros(1)}), r"neck\.weight is unknown"),
         (lambda s: s.pop("backbone.data_bn.weight"), r"backbone\.data_bn\.weight is missing"),
         (
             lambda s: s.update({"backbone.gcn.0.gcn.A": torch.zeros(25, 25)}),
@@ -279,6 +279,62 @@ def test_more_classes_than_the_dataset_need_names(changed, tmp_path):
     assert run.class_names == names
     with pytest.raises(AclnetError, match=r"run is there already; choose another --out"):
         import_official(changed(widen), "ntu60", "j", out=tmp_path / "run")
+
+
+# PYSKL's zoo
+
+ZOO = ("ctrgcn_ntu25", "msg3d_ntu25")
+SLOW_ZOO = ("aagcn_ntu25", "agcn_ntu25", "stgcn_ntu25", "stgcnpp_ntu25")
+
+
+@pytest.mark.parametrize(
+    "name", [*ZOO, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_ZOO)]
+)
+def test_a_network_of_the_zoo_gives_its_logits(name, goldens, tmp_path):
+    path = goldens / f"baselines/{name}.pth"
+    run = import_official(path, "ntu60", "b", out=tmp_path / "run")
+    config, model = run.config, load_model(run)
+    assert (config.model.name, config.model.base_channels) == (name.split("_")[0], 16)
+    assert (config.model.persons, config.data.short_clips) == ("padded", "spread")
+    assert "aligned" in run.record.normalisation
+    with np.load(path.with_suffix(".npz")) as arrays:
+        samples = torch.from_numpy(arrays["input"])
+        owner = torch.arange(len(samples)).repeat_interleave(2)
+        logits = model(samples.flatten(0, 1), owner, len(samples)).logits
+        wanted = torch.from_numpy(arrays["eval_logits"])
+    torch.testing.assert_close(logits, wanted, rtol=0, atol=1e-5 * wanted.abs().max().item())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda s: s.pop("backbone.net.4.gcn1.convs.1.conv3.bias"),
+            r"not of PYSKL.s network ctrgcn: backbone\.net\.4\.gcn1\.convs\.1\.conv3\.bias is",
+        ),
+        (
+            lambda s: s.update({"backbone.net.4.tcn1.x": torch.zeros(1)}),
+            r"backbone\.net\.4\.tcn1\.x is unknown",
+        ),
+        (
+            lambda s: s.update({"backbone.net.0.gcn1.A": torch.zeros(3, 7, 7)}),
+            "150 inputs of 7 joints",
+        ),
+    ],
+)
+def test_every_key_of_the_zoo_is_accounted_for(change, message, goldens, tmp_path):
+    content = torch.load(goldens / "baselines/ctrgcn_ntu25.pth", weights_only=True)
+    change(content["state_dict"])
+    torch.save(content, tmp_path / "x.pth")
+    with pytest.raises(AclnetError, match=message):
+        read_official(tmp_path / "x.pth")
+
+
+def test_networks_of_2d_joints_are_refused(goldens, tmp_path):
+    path = goldens / "baselines/stgcn_coco17.pth"
+    assert read_official(path).num_joints == 17
+    with pytest.raises(AclnetError, match=r"2-D joints scaled to the picture"):
+        import_official(path, "kinetics", "j", out=tmp_path / "run")
 
 
 # Back again

@@ -224,3 +224,12 @@ def test_layouts_of_more_joints_than_the_released_ones():
     model = ACLNet(num_joints=33, num_classes=2, base_channels=16)
     assert model(torch.randn(2, 8, 33, 3), torch.tensor([0, 1]), 2).logits.shape == (2, 2)
     assert model.gcn[0].tcn.add_coeff.shape == (33,)
+
+
+def test_a_seed_gives_the_initial_weights_that_it_always_gave():
+    """Sums from before other networks shared these modules: the order of drawing shows in them."""
+    torch.manual_seed(3)
+    model = ACLNet(num_joints=7, num_classes=4, base_channels=16)
+    weights = [*(model.gcn[i].tcn.branches[5].weight for i in (0, 9)), model.fc_cls.weight]
+    sums = [weight.detach().double().sum().item() for weight in weights]
+    assert sums == pytest.approx([-0.8026035726, -0.3637926430, 0.0095713906], abs=1e-6)

@@ -115,6 +115,7 @@ def changed(value):
 OTHERS = {
     ("recipe",): "other",
     ("select",): "val",
+    ("model", "name"): "ctrgcn",
     ("model", "size"): "tiny",
     ("model", "feature"): "pooled",
     ("model", "persons"): "padded",
@@ -168,6 +169,43 @@ def test_every_field_is_part_of_the_identity_and_survives_toml(path):
     again = validate(tomllib.loads(config.to_toml()), "there")
     assert again == config
     assert again.digest() == config.digest()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "digest"),
+    [
+        ("default", [], "fe7a8dfe905b7119dd58fcdb269471a2f342545794fca0518b140c86a4e8682b"),
+        (
+            "demo",
+            ["settings=official"],
+            "83615c79d7f46025ac3efbafd2a32dca56437f5c7582d4e8c731af9c79a01386",
+        ),
+    ],
+)
+def test_runs_of_before_networks_had_names_keep_their_identity(recipe, settings, digest):
+    for name in ([], ["model.name=aclnet"]):
+        assert build_config(recipe, [*settings, *name]).digest() == digest
+
+
+@pytest.mark.parametrize(
+    ("settings", "width"),
+    [
+        (["model.name=msg3d"], 96),
+        (["model.name=ctrgcn"], 64),
+        (["model.name=stgcn", "model.size=small"], 32),
+        (["model.name=stgcn", "model.size=24"], 24),
+    ],
+)
+def test_networks_have_presets_of_width(settings, width):
+    model = build_config("default", settings).model
+    assert (model.base_channels, model.feature) == (width, "pooled")
+
+
+def test_only_one_network_has_a_topology_to_contrast():
+    with pytest.raises(AclnetError, match=r"feature=topology needs name=aclnet.*ctrgcn"):
+        build_config("default", ["model.name=ctrgcn", "model.feature=topology"])
+    with pytest.raises(AclnetError, match=r"model\.name"):
+        build_config("default", ["model.name=resnet"])
 
 
 OFFICIAL = (

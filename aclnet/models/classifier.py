@@ -1,0 +1,67 @@
+"""What all networks are to the rest of the project: tracks of persons in, `Output` out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from aclnet.models.blocks import InputNorm, Output, recomputed
+from aclnet.models.persons import mean_over_persons
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from aclnet.models.choices import Persons
+
+
+class Classifier(nn.Module):
+    """A network that classifies skeleton sequences.
+
+    Subclasses set the attributes below and define `_per_track`.
+    """
+
+    data_bn: InputNorm
+    fc_cls: nn.Linear
+    """The last layer: its sizes are the width of `Output.pooled` and the number of classes."""
+    feature_width: int
+    """Width of `Output.feature`."""
+    persons: Persons
+    """Persons of a sample that count, see `mean_over_persons`."""
+    recompute: bool
+    """Training keeps only the inputs of blocks for the backward pass, see `recomputed`."""
+
+    def forward(self, tracks: Tensor, owner: Tensor, num_samples: int) -> Output:
+        """Scores of B = `num_samples` samples from all their persons' tracks.
+
+        `tracks` (P, T, V, C) float32 and `owner` (P,) int64 as those of `mean_over_persons`. Never
+        waits for the device.
+        """
+        pooled, feature = mean_over_persons(
+            self._per_track,
+            tracks,
+            owner,
+            num_samples,
+            self.persons,
+            interacting=self.training or self.data_bn.slots > 1,
+        )
+        return Output(self.fc_cls(pooled), feature, pooled)
+
+    def _per_track(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
+        """(P, n) pooled activations and (P, feature_width) features of tracks (P, T, V, C)."""
+        raise NotImplementedError
+
+    def _through(self, blocks: Iterable[nn.Module], x: Tensor) -> Tensor:
+        recompute = self.recompute and self.training and torch.is_grad_enabled()
+        for block in blocks:
+            x = recomputed(block, x) if recompute else block(x)
+        return x
+
+
+def make_head(width: int, num_classes: int) -> nn.Linear:
+    """A new last layer."""
+    head = nn.Linear(width, num_classes)
+    nn.init.normal_(head.weight, std=0.01)
+    nn.init.zeros_(head.bias)
+    return head

@@ -1,0 +1,66 @@
+"""Networks by name."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from aclnet.models.aagcn import AAGCN, AGCN
+from aclnet.models.aclnet import ACLNet
+from aclnet.models.choices import WINDOW_SCALES
+from aclnet.models.ctrgcn import CTRGCN
+from aclnet.models.msg3d import MSG3D
+from aclnet.models.stgcn import STGCN
+from aclnet.models.stgcnpp import STGCNPlusPlus
+
+if TYPE_CHECKING:
+    from aclnet.datasets.spec.layouts import Layout
+    from aclnet.models.choices import Feature, ModelName, Persons
+    from aclnet.models.classifier import Classifier
+    from aclnet.models.stages import TenStages
+
+BASELINES: dict[ModelName, type[TenStages | MSG3D]] = {
+    "stgcn": STGCN,
+    "stgcnpp": STGCNPlusPlus,
+    "agcn": AGCN,
+    "aagcn": AAGCN,
+    "ctrgcn": CTRGCN,
+    "msg3d": MSG3D,
+}
+
+
+def make_model(
+    name: ModelName,
+    layout: Layout,
+    *,
+    num_classes: int,
+    in_channels: int,
+    base_channels: int,
+    persons: Persons,
+    feature: Feature = "pooled",
+    recompute: bool = False,
+    window_scales: int = WINDOW_SCALES,
+) -> Classifier:
+    """A network with initial weights.
+
+    `feature` is a choice of the network `aclnet` alone, `window_scales` of `msg3d`.
+    """
+    if name == "aclnet":
+        return ACLNet(
+            num_joints=layout.num_joints,
+            num_classes=num_classes,
+            in_channels=in_channels,
+            base_channels=base_channels,
+            feature=feature,
+            persons=persons,
+            recompute=recompute,
+        )
+    make = partial(MSG3D, window_scales=window_scales) if name == "msg3d" else BASELINES[name]
+    return make(
+        layout,
+        num_classes=num_classes,
+        in_channels=in_channels,
+        base_channels=base_channels,
+        persons=persons,
+        recompute=recompute,
+    )

@@ -1,0 +1,153 @@
+"""Stages of networks, and the baselines: normalised input, stages, mean over frames and joints.
+
+Each baseline is what PYSKL computes (commit 3f6795f), whose numbers the goldens hold.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
+
+from torch import Tensor, nn
+
+from aclnet.models.blocks import InputNorm, make_residual
+from aclnet.models.classifier import Classifier, make_head
+from aclnet.models.persons import PADDED_PERSONS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from aclnet.datasets.spec.layouts import Layout
+    from aclnet.models.choices import Persons
+
+STAGES = 10
+WIDENING = (4, 7)
+"""Stages, from 0, that double the channels and halve the frames."""
+
+
+def ten_stages(in_channels: int, base_channels: int) -> Iterator[tuple[int, int, int]]:
+    """Channels in, channels out and stride over time of each of ten stages."""
+    width, out = in_channels, base_channels
+    for index in range(STAGES):
+        stride = 2 if index in WIDENING else 1
+        out *= stride
+        yield width, out, stride
+        width = out
+
+
+class Baseline(Classifier):
+    """A published network, whose pooled activations feed the contrastive losses.
+
+    Args of subclasses:
+        layout: joints and bones, which the graphs are derived from.
+        base_channels: width of the first stage.
+        persons: "padded" as published; "present" counts only who is there. Networks that normalise
+            the input of each person apart can do so only with padding.
+        recompute: see `Classifier`.
+
+    Initial weights come from torch's global generator.
+    """
+
+    norm_by_person: ClassVar[bool] = True
+    """Does each of two persons have an input normalisation of its own?"""
+
+    def __init__(
+        self,
+        stages: Iterable[nn.Module],
+        num_joints: int,
+        *,
+        num_classes: int,
+        in_channels: int,
+        base_channels: int,
+        persons: Persons,
+        recompute: bool,
+    ) -> None:
+        super().__init__()
+        apart = self.norm_by_person and persons == "padded"
+        self.persons, self.recompute = persons, recompute
+        self.data_bn = InputNorm(num_joints, in_channels, PADDED_PERSONS if apart else 1)
+        self.gcn = nn.ModuleList(stages)
+        self.fc_cls = make_head(4 * base_channels, num_classes)
+        self.feature_width = 4 * base_channels
+
+    def _per_track(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
+        *stages, last = self.gcn
+        pooled = last(self._through(stages, self.data_bn(tracks))).mean((2, 3))
+        return pooled, pooled
+
+
+class MakeGraph(Protocol):
+    """Makes the graphs (K, V, V) of a layout."""
+
+    def __call__(self, layout: Layout) -> Tensor: ...
+
+
+class MakeSpatial(Protocol):
+    """Makes a graph convolution."""
+
+    def __call__(self, in_channels: int, out_channels: int, graph: Tensor) -> nn.Module: ...
+
+
+class MakeTemporal(Protocol):
+    """Makes a convolution over time."""
+
+    def __call__(self, channels: int, stride: int) -> nn.Module: ...
+
+
+class TenStages(Baseline):
+    """A network of ten stages of one kind, which subclasses choose the parts of."""
+
+    graph: ClassVar[MakeGraph]
+    spatial: ClassVar[MakeSpatial]
+    temporal: ClassVar[MakeTemporal]
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        num_classes: int,
+        in_channels: int = 3,
+        base_channels: int = 64,
+        persons: Persons = "padded",
+        recompute: bool = False,
+    ) -> None:
+        super().__init__(
+            self._stages(layout, in_channels, base_channels),
+            layout.num_joints,
+            num_classes=num_classes,
+            in_channels=in_channels,
+            base_channels=base_channels,
+            persons=persons,
+            recompute=recompute,
+        )
+
+    @classmethod
+    def _stages(cls, layout: Layout, in_channels: int, base_channels: int) -> Iterable[Stage]:
+        graph = cls.graph(layout)
+        for index, (width, out, stride) in enumerate(ten_stages(in_channels, base_channels)):
+            residual = make_residual(width, out, stride) if index else None
+            yield Stage(cls.spatial(width, out, graph), cls.temporal(out, stride), residual)
+
+
+class Stage(nn.Module):
+    """Graph convolution, convolution over time, residual, ReLU: (P, C, T, V) to (P, C', T', V)."""
+
+    def __init__(self, gcn: nn.Module, tcn: nn.Module, residual: nn.Module | None) -> None:
+        super().__init__()
+        self.gcn, self.tcn, self.residual = gcn, tcn, residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = cast("Tensor", self.tcn(self.gcn(x)))
+        # not in place: where `tcn` ends with a ReLU, its output is needed for the gradient
+        return y.relu() if self.residual is None else (y + self.residual(x)).relu_()
+
+
+def fan_out(module: nn.Module) -> nn.Module:
+    """The module, with the weights of its 2-D convolutions drawn anew and biases of 0.
+
+    He et al., "Delving deep into rectifiers" (ICCV 2015), by the number of outputs.
+    """
+    for conv in module.modules():
+        if isinstance(conv, nn.Conv2d):
+            nn.init.kaiming_normal_(conv.weight, mode="fan_out")
+            nn.init.zeros_(cast("Tensor", conv.bias))
+    return module
