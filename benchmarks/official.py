@@ -31,9 +31,9 @@ class _GraphConv(GraphConv):
 
 
 class _TemporalConv(TemporalConv):
-    def _branches(self, x: Tensor) -> list[Tensor]:
+    def _branches(self, x: Tensor) -> Tensor:
         *branches, bare = self.branches
-        return [*(branch(x) for branch in branches), bare(x)[:, :, :: self.stride]]
+        return torch.cat([*(branch(x) for branch in branches), bare(x)[:, :, :: self.stride]], 1)
 
 
 _PLAIN = {GraphConv: _GraphConv, TemporalConv: _TemporalConv, Pointwise: nn.Conv2d}
