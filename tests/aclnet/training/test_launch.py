@@ -190,7 +190,7 @@ def test_fine_tuning_on_another_layout_or_size_is_refused(
 
     with pytest.raises(AclnetError, match=r"was trained on layout nturgb\+d"):
         train_quickly(tmp_path / "run", init_from=quick_run.path, store=Fewer(store.path, rename))
-    with pytest.raises(AclnetError, match=r"do not fit: .* use the same layout, model\.name, model\.size"):
+    with pytest.raises(AclnetError, match=r"do not fit: .* layout, model\.name, model\.size"):
         train_quickly(tmp_path / "run", "model.size=small", init_from=quick_run.path)
 
 
