@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 import numpy as np
 import pandas as pd
 
-from aclnet.datasets.spec import UNLABELLED, AclnetError
+from aclnet.datasets.spec import UNLABELLED, AclnetError, shown
 from aclnet.datasets.spec.classes import doubtful_sides
 from aclnet.datasets.store import keyed_random
 from aclnet.runs.record import SplitRecord
@@ -198,18 +198,22 @@ def file_splits(store: Store, path: Path) -> Splits:
     named: dict[str, int] = {}
     for line, sample, sides in _lines(path):
         if sample not in row_of:
-            raise AclnetError(f"{path}:{line}: {store.path} has no sample {sample!r}")
+            raise AclnetError(f"{path}:{line}: {store.path} has no sample {shown(sample)!r}")
         if store.column("label")[row_of[sample]] == UNLABELLED:
             raise AclnetError(
-                f"{path}:{line}: {sample!r} has no label, so it can neither train nor be tested; "
-                "remove the line"
+                f"{path}:{line}: {shown(sample)!r} has no label, so it can neither train nor be "
+                "tested; remove the line"
             )
         if sample in named:
-            raise AclnetError(f"{path}:{line}: {sample!r} stands in line {named[sample]} already")
+            raise AclnetError(
+                f"{path}:{line}: {shown(sample)!r} stands in line {named[sample]} already"
+            )
         named[sample] = line
         for side in sides.split("+"):
             if side not in _SIDES:
-                raise AclnetError(f"{path}:{line}: split {side!r} is none of {', '.join(_SIDES)}")
+                raise AclnetError(
+                    f"{path}:{line}: split {shown(side)!r} is none of {', '.join(_SIDES)}"
+                )
             masks[side][row_of[sample]] = True
     there = {side for side, mask in masks.items() if mask.any()}
     if "train" not in there:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+from aclnet.datasets.spec.wording import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -91,12 +93,16 @@ class Rejection:
         return f"{place}: {self.reason}"
 
 
+_LONGEST_REASON: Final = 1000
+"""Characters of a reason. A reason repeats text of the input, which may be as long as its file."""
+
+
 class DamageError(Exception):
     """What is wrong with an input, for a reader to turn into a Rejection."""
 
     def __init__(self, reason: str, line: int | None = None, kind: Kind = "damaged") -> None:
-        super().__init__(reason)
-        self.reason = reason
+        self.reason = shown(reason, _LONGEST_REASON)
+        super().__init__(self.reason)
         self.line = line
         self.kind = kind
 

@@ -253,8 +253,15 @@ def _printable(path: str) -> str:
 
 
 def to_arrays(columns: dict[str, list[Any]]) -> dict[str, NDArray[Any]]:
-    """The arrays that lists of `to_columns` become in the store."""
+    """The arrays that lists of `to_columns` become in the store.
+
+    ValueError where columns are missing or unknown, and where a text is none that a store can hold.
+    """
     text = {"id": str, "original": str, "condition": str, "source": str}
     vectors = {"centre": np.float32, "rotation": np.float32}
     types = {**text, **vectors}
+    if columns.keys() != to_columns([]).keys():
+        raise ValueError("the columns are others than those of samples")
+    if not all(_is_text(value) for name in text for value in columns[name]):
+        raise ValueError("a text has characters that no file can hold")
     return {name: np.array(v, dtype=types.get(name, np.int64)) for name, v in columns.items()}

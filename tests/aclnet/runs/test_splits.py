@@ -268,6 +268,7 @@ def test_variants_follow_their_recordings_into_training(anonymous, tmp_path):
         (["a,b", "{0},train"], r":1: no column id and split"),
         ([], r":1: no column"),
         (["id,split", "{0},train", "", "nobody,test"], r":4: .*has no sample 'nobody'"),
+        (["id,split", "{0},train", "n" * 9999 + ",test"], r"no sample 'n{{100}}\.\.\.'"),
         (["id,split", "{0},train", "{1},dev"], r":3: split 'dev' is none of train, val, test"),
         (["id,split", "{0},train", "{1}"], r":3: split '' is none of"),
         (["id,split", "{0},train", "{0},test"], r":3: '{0}' stands in line 2 already"),

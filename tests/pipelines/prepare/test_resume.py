@@ -592,6 +592,23 @@ def test_damaged_work_is_made_again(
     assert manifest_of(out) == manifest_of(few_store)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"), [('"subject"', '"subjects"'), ('"id": ["', '"id": ["\\ud800')]
+)
+def test_fragments_whose_tables_are_none_of_samples_are_made_again(
+    old, new, stopped, few, few_store, tmp_path, prepare_raw, small_batches
+):
+    """JSON can hold names of columns, and halves of characters, that a store cannot."""
+    out = tmp_path / "d.zarr"
+    shutil.copytree(stopped, tmp_path / "d.zarr.wip")
+    table = tmp_path / "d.zarr.wip" / "fragments" / "000000" / "table.json"
+    text = table.read_text()
+    assert old in text
+    table.write_text(text.replace(old, new, 1))
+    assert prepare_raw(few, out).resumed
+    assert manifest_of(out) == manifest_of(few_store)
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_plan_is_told(damage, stopped, few, tmp_path, prepare_raw):
     work = tmp_path / "d.zarr.wip"
