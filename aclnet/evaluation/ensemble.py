@@ -373,7 +373,7 @@ def _with_labels(
 
 
 def _labelled(name: str, found: Scores | ScoreFile, path: Path) -> Scores | ScoreFile:
-    """With the classes that a store has for the samples, where there are none."""
+    """Fills in missing labels from a store, by sample id."""
     if found.labels is not None:
         return found
     store = Store(path)

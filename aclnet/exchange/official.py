@@ -73,7 +73,7 @@ class Official:
     base_channels: int
     num_classes: int
     window_scales: int
-    """Of MS-G3D."""
+    """Number of window scales; only MS-G3D has them."""
     sha256: str
     """Of the file."""
 

@@ -47,7 +47,7 @@ class ScoreFile:
     """Are the scores what a network gives before the softmax?"""
 
     def probabilities(self) -> ScoreFile:
-        """The same after the softmax, where they are logits."""
+        """Returns these scores as probabilities: logits go through a softmax."""
         if not self.are_logits:
             return self
         raised = np.exp(self.scores - self.scores.max(axis=1, keepdims=True))
@@ -158,7 +158,7 @@ def _of_dicts(path: Path, content: list[Any], order: Order | None) -> ScoreFile:
 
 
 def _item(entry: dict[str, Any], new: str, old: str) -> Any:  # noqa: ANN401 - as in the file
-    """What an entry has under its key, or the older one with `item` in it; KeyError without."""
+    """Returns the value of a key, or of its older name with `item` in it. KeyError without both."""
     value = entry[new] if new in entry else entry[old]
     return value["item"] if isinstance(value, dict) else value
 

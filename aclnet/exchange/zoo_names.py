@@ -39,7 +39,7 @@ _RULES = {"ctrgcn": _CTRGCN, "msg3d": _MSG3D}
 
 
 def their_name(model: ModelName, name: str) -> str:
-    """What a weight of our network is called in a checkpoint."""
+    """Returns the name that a weight of our network has in a checkpoint."""
     for pattern, replacement in (_BACKBONE, _HEAD, *_RULES.get(model, ())):
         name = re.sub(pattern, replacement, name)
     return name

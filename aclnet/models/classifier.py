@@ -1,7 +1,8 @@
-"""What all networks are to the rest of the project: tracks of persons in, `Output` out."""
+"""Base class of all networks: tracks of persons go in, an `Output` comes out."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from aclnet.models.choices import Persons
 
 
-class Classifier(nn.Module):
+class Classifier(nn.Module, ABC):
     """A network that classifies skeleton sequences.
 
     Subclasses set the attributes below and define `_per_track`.
@@ -48,9 +49,9 @@ class Classifier(nn.Module):
         )
         return Output(self.fc_cls(pooled), feature, pooled)
 
+    @abstractmethod
     def _per_track(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
         """(P, n) pooled activations and (P, feature_width) features of tracks (P, T, V, C)."""
-        raise NotImplementedError
 
     def _through(self, blocks: Iterable[nn.Module], x: Tensor) -> Tensor:
         recompute = self.recompute and self.training and torch.is_grad_enabled()

@@ -20,7 +20,7 @@ _ALMOST_ZERO = 1e-6
 
 
 class Refinement(nn.Module):
-    """Of one graph: what a sample adds to it, and the activations that it mixes."""
+    """Refinement of one graph for each sample, and the activations that the graph mixes."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()

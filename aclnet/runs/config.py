@@ -93,7 +93,7 @@ class DataConfig(_Section):
     """Compose batches of classes with so many samples of each, for losses that compare samples of a
     batch, as the triplet term; empty: of samples at random."""
     motion: Literal["next", "timed", "sampled"] = "next"
-    """What a motion leads to: the next frame that the recording has (the released code, 3-D data);
+    """End of a motion: the next frame that the recording has (the released code, 3-D data);
     the same, per frame of time where frames between are missing; or the next frame sampled (the
     released code, 2-D data)."""
     short_clips: Literal["random", "spread"] = "random"

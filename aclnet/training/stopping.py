@@ -19,11 +19,11 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
 
 
 class StopRequest:
-    """Whether a signal has asked this process to stop."""
+    """Request of a signal that this process stops."""
 
     def __init__(self) -> None:
         self.number = 0
-        """Of the signal; 0 before there is one."""
+        """Number of the signal; 0 before one arrives."""
 
     def ask(self, number: int, _: FrameType | None = None) -> None:
         """Answers a signal: the first one is remembered, the next one stops at once."""

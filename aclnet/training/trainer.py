@@ -249,7 +249,7 @@ class Trainer:
             )
 
     def _agree(self, due: bool, stop: int) -> tuple[bool, int]:
-        """Whether the first process's clock asks for a checkpoint, and a signal that any got."""
+        """Tells if the first process wants a checkpoint now, and a signal that any process got."""
         if self.fabric.world_size == 1:
             return due, stop
         told = torch.tensor([due, stop], device=self.fabric.device)

@@ -83,7 +83,7 @@ def _no_excel(error: Exception) -> DamageError:
 
 
 def _text(value: object) -> str:
-    """Of a cell; a number without a fraction as a whole one, as people see it."""
+    """Text of a cell. A number without a fraction is written without a point."""
     if value is None:
         return ""
     if isinstance(value, float) and value.is_integer():

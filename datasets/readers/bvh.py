@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 METRES = 0.01
-"""Of the customary unit."""
+"""Metres of a centimetre, the customary unit."""
 _MAX_JOINTS = 1000
 _MAX_CHANNELS = 6
-"""Of a joint: three of its position, three of its rotation."""
+"""Most channels of a joint: three of its position and three of its rotation."""
 _MAX_NUMBERS = 2**26
 _FRAMES_AT_ONCE = 2**12
 """Frames whose rotations are in memory together."""

@@ -33,7 +33,7 @@ class Markers(NamedTuple):
     positions: NDArray[np.float64]
     """(T, V, 3) in the file's units; NaN where a marker is missing."""
     units: str
-    """As the file has it: mm, cm, m; empty where it does not say."""
+    """Unit in the words of the file: mm, cm or m; empty if the file has none."""
 
 
 def parse(data: bytes) -> Markers:

@@ -57,7 +57,7 @@ class CustomSource(ItemSource):
     scored: bool
     """Have the joints confidences? All recordings must agree."""
     tool: str
-    """Who wrote the first recording, of pose estimators: they list persons frame by frame."""
+    """Pose estimator that wrote the first recording; it lists persons frame by frame."""
     boxed: bool
     """Have detections scores?"""
     box_thr: float = 0.0
@@ -215,13 +215,13 @@ def open_custom(spec: DatasetSpec, raw: Path) -> CustomSource:
 
 
 def _joints(recording: Recording) -> str:
-    """What a message says of the joints whose layout is not known."""
+    """Returns the part of a message about joints whose layout is not known."""
     of_tool = f" of {recording.tool}" if recording.tool else ""
     return f"{recording.keypoint.shape[2]} joints{of_tool}, and nothing says which"
 
 
 def _remedy(*joints: int) -> str:
-    """What to do where the layout of so many joints, or so many, is not known."""
+    """Returns the advice for numbers of joints that fit no known layout."""
     fitting = layouts_of(*joints)
     several = f"layouts of so many are {', '.join(fitting)}" if fitting else "none has so many"
     return (
@@ -245,7 +245,7 @@ def _folder(root: Path, stamp: str, pattern: str) -> Folder:
 
 @lru_cache(maxsize=1)
 def _read(root: Path, stamp: str, file: str, images: str, spec: DatasetSpec) -> Recording:
-    """What a file holds, kept for the next row that is a part of it."""
+    """Reads a file, and keeps its content for the next row that is a part of it."""
     layout = get_layout(spec.layout) if spec.layout else None
     folder = _folder(root, stamp, spec.pattern)
     return read_recording(root, folder, file, layout, spec.units, images)

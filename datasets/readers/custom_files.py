@@ -53,14 +53,14 @@ class Recording(NamedTuple):
     first_line: int | None = None
     """Line of the first frame in a text file."""
     tool: str = ""
-    """Who wrote it, where the content tells it: then persons are listed frame by frame, unless
+    """Tool that wrote it, if the content tells: its persons are listed frame by frame, unless
     there are identities, and layout and units are the tool's."""
     layout: str = ""
     units: Units | None = None
     named: bool = False
     """Has the file names and parents of its joints, as motion capture has?"""
     image: tuple[int, int] | None = None
-    """Of coordinates that are shares of an image: its size where the index has none, or zeros."""
+    """Size of the image that coordinates are shares of, if the index has none; or zeros."""
     box_score: NDArray[np.float64] | None = None
     """(M, T) score of each detection, where a pose estimator's file tells it."""
 
@@ -73,7 +73,7 @@ def read_recording(
     units: Units | None,
     images: str = "",
 ) -> Recording:
-    """What a recording's file holds; DamageError where it is not as its name says.
+    """Reads a recording's file. Raises DamageError if the content does not fit the name.
 
     layout, units: as far as they are known; what a tool's files have follows from what the folder
     says, so that all of them are read alike. images: of several recordings in one file, see `Part`.

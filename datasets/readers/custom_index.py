@@ -71,7 +71,7 @@ class Facts(BaseModel):
     identities: bool = Field(default=True, repr=False)
     """Take who is who from files that say it; in the stamp where they are ignored."""
     pattern: str = Field(default="", repr=False)
-    """Of the recordings' paths, where there is no index, see `table_of_paths`; the table that is
+    """Pattern of the paths, if there is no index, see `table_of_paths`; the table that is
     made of it is in the stamp."""
 
 
@@ -85,14 +85,14 @@ def stored(units: str | None) -> Units | None:
 
 
 class Part(NamedTuple):
-    """What of a recording a row is; None: all of it."""
+    """Part of a recording that a row is; None means all of it."""
 
     start: int | None = None
     """Number of the first frame."""
     end: int | None = None
     """Number of the last frame, which belongs to the part."""
     person: int | None = None
-    """Which of its persons, from 0."""
+    """Number of the person, from 0."""
     images: str = ""
     """Beginning of the names of its images, where a file has those of several recordings."""
 
@@ -386,7 +386,7 @@ def _row(line: int, file: str, values: dict[str, str]) -> Row:
 
 
 def _part(values: dict[str, str], fps: float) -> Part:
-    """What of its recording a row is; DamageError where that makes no sense."""
+    """Returns the part of its recording that a row is. DamageError for an impossible part."""
     person = values.get("person", "")
     if person and not _WHOLE.fullmatch(person):
         raise DamageError(f"`person` is {person!r}, a whole number from 0 is expected")

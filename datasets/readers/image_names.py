@@ -120,7 +120,7 @@ def _is_clock(name: _Name, k: int) -> bool:
 
 
 def _in_time(names: list[_Name]) -> list[_Name]:
-    """In the order of times, whose digits behind a point may be a fraction or a number.
+    """Sorts names by their times. Digits after a point may be a fraction or a number.
 
     Where that makes a difference, the order of the file decides.
     """

@@ -240,7 +240,7 @@ def mmpose(content: dict[str, Any] | list[Any], asked: Asked) -> Poses:
 
 
 def _in_space(poses: Poses) -> Poses:
-    """With layout and units of MMPose's networks that lift poses into space."""
+    """Adds the layout and the units of MMPose's networks that lift poses into space."""
     if poses.tool != "MMPose" or poses.keypoint.shape[-1] != 3:
         return poses
     layout = "h36m" if poses.keypoint.shape[2] == 17 else poses.layout
@@ -363,7 +363,7 @@ def _of_openpose(person: object, where: str, asked: Asked) -> Person | None:
 
 _HANDS = {"hand_left_keypoints_2d": 21, "hand_right_keypoints_2d": 21}
 _OPENPOSE_PARTS = {67: _HANDS, 137: {**_HANDS, "face_keypoints_2d": 70}}
-"""What follows BODY_25 in layouts of so many joints, and its own number of joints."""
+"""Parts that follow BODY_25, and their numbers of joints, by the number of all joints."""
 
 
 def _of_triples(entry: object, key: str, where: str) -> Person | None:
@@ -377,12 +377,12 @@ def _identity(entry: object) -> str:
 
 
 def _present(people: Iterable[Person | None]) -> list[Person]:
-    """Those of whom something is there."""
+    """Returns the persons who have at least one joint."""
     return [person for person in people if person is not None]
 
 
 def _described(content: object) -> str:
-    """What a file holds, for a message."""
+    """Describes the content of a file, for a message."""
     if isinstance(content, dict):
         return f"an object with the keys {', '.join(map(short, [*content][:6])) or 'none'}"
     if isinstance(content, list) and content:

@@ -32,7 +32,7 @@ _HOLISTIC, _BODY, _HAND = 75, 33, 21
 _DEEPEST = 4
 """Lists in lists of landmarks."""
 _HUMP = re.compile(r"(?<=[a-z])([A-Z])")
-"""Where a word begins in a name of JavaScript."""
+"""Start of a word inside a name of JavaScript."""
 
 _Landmarks = list[Any]
 
@@ -179,5 +179,5 @@ def _first(value: object) -> object:
 
 
 def _snake(frame: dict[str, Any]) -> dict[str, Any]:
-    """With keys of JavaScript as Python has them: poseWorldLandmarks is pose_world_landmarks."""
+    """Renames keys of JavaScript to those of Python: poseWorldLandmarks to pose_world_landmarks."""
     return {_HUMP.sub(r"_\1", key).lower(): value for key, value in frame.items()}

@@ -30,7 +30,7 @@ _MAX_FRAME = 2**31 - 1
 _LONGEST_NUMBER = 9
 """Digits of the number of a joint."""
 _AXIS = "x|y|z|visibility|confidence|likelihood|score|state|vis|conf|v|c"
-"""What the columns of a joint are called; all but x, y and z are its confidence."""
+"""Names of the columns of a joint; all but x, y and z are its confidence."""
 _NAMES = (
     re.compile(rf"(?P<joint>.*\d|.+[ _.\-])(?P<axis>{_AXIS})", re.IGNORECASE),
     re.compile(r"(?P<joint>.*[a-z])(?P<axis>[XYZ])"),
@@ -167,7 +167,7 @@ def _header(cells: list[str], columns: slice | None) -> list[str]:
 
 
 def _number(cell: str) -> float | None:
-    """Of a cell, NaN where it is empty; None where it is no number."""
+    """Number in a cell: NaN for an empty cell, None for text."""
     try:
         return float(cell.strip() or "nan")
     except ValueError:

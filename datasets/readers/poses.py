@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aclnet.datasets.spec import Units
 
 MAX_PERSONS = 100
-"""In a frame; a file with more is taken to be damaged."""
+"""Most persons in a frame; a file with more counts as damaged."""
 MAX_NUMBERS = 2**27
 """Coordinates of a recording: half a gigabyte."""
 _MAX_FRAME = 2**31 - 1
@@ -44,7 +44,7 @@ class Person(NamedTuple):
     joints: NDArray[np.float64]
     """(V, C + 1) coordinates and confidence; NaN where a joint is missing."""
     identity: str = ""
-    """Who it is, as the file has it; empty where it does not say."""
+    """Identity in the words of the file; empty if the file has none."""
     box_score: float = np.nan
     """Score of the detection; NaN where there is none."""
 
@@ -67,17 +67,17 @@ class Poses(NamedTuple):
     identities: tuple[str, ...] = ()
     """(M,) where the file tells who is who; empty: person m is the m-th that each frame lists."""
     layout: str = ""
-    """What the tool means by so many joints; empty where it does not tell."""
+    """Layout that the tool writes with so many joints; empty if it is not known."""
     box_score: NDArray[np.float64] | None = None
     """(M, T) score of each detection, where the tool writes one for every person."""
     units: Units = "px"
     image: tuple[int, int] | None = None
-    """Of coordinates that are shares of an image: its size where nobody tells another, or zeros."""
+    """Size of the image that coordinates are shares of, if no other size is told; or zeros."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a folder says of files that could be read in several ways."""
+    """Settings of a folder for files that could be read in several ways."""
 
     units: Units | None = None
     joints: int | None = None
@@ -167,7 +167,7 @@ def _by_confidence(frames: Frames) -> tuple[str, ...]:
 
 
 def identity_of(entry: dict[str, Any]) -> str:
-    """Who a person is, by whichever key the tool has for it; empty where there is none."""
+    """Identity of a person, by any of the keys that tools have for it; empty without one."""
     value = next((entry[key] for key in _IDENTITIES if entry.get(key) is not None), None)
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
@@ -184,7 +184,7 @@ def score_of(value: object) -> float:
 
 
 def value_of(entry: object, key: str, where: str) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """What an object holds under a key; DamageError where there is none."""
+    """Returns the value of a key. Raises DamageError if the object does not have the key."""
     if not isinstance(entry, dict) or key not in entry:
         raise DamageError(f"{short(where)}: `{key}` is missing")
     return entry[key]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _BOX = 5
 _MOST_EXTRAS = 2
 _JOINTS = 17
-"""Of the networks that are published, where nothing else is asked for."""
+"""Joints of the published networks, if no other number is asked for."""
 
 
 def frames_of_files(contents: Iterable[tuple[int, bytes]], asked: Asked | None = None) -> Poses:

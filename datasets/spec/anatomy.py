@@ -1,4 +1,4 @@
-"""What follows of a body from the names of its joints and their parents."""
+"""Facts about a body that follow from the names of its joints and their parents."""
 
 from __future__ import annotations
 

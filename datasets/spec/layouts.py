@@ -183,7 +183,7 @@ def _joints(entry: dict[str, Any]) -> list[str]:
 
 
 def _numbered(value: object, places: dict[str, int], key: str) -> Any:  # noqa: ANN401
-    """The same with numbers in the place of joints' names."""
+    """Replaces the names of joints by their numbers."""
     if isinstance(value, str):
         if value not in places:
             raise AclnetError(f"`{key}`: there is no joint {value!r}")

@@ -146,7 +146,7 @@ class DatasetSpec:
     raw_layout: str | None = None
     """Layout of the raw joints where it is another one, see `aclnet.pipelines.steps.convert`."""
     pattern: str = ""
-    """Of the paths of one's own recordings, see `aclnet.datasets.readers.custom_pattern`."""
+    """Pattern of the paths of own recordings, see `aclnet.datasets.readers.custom_pattern`."""
     max_persons: int | None = None
     """Only the first so many persons are kept, as published; None: all."""
 

@@ -71,7 +71,7 @@ def _recorded(seed: int, clip: _Clip, look: Look) -> FloatArray:
 
 
 def _class_names() -> list[str]:
-    """Of _MOVEMENTS."""
+    """Class names of `_MOVEMENTS`."""
     names, numbers = read_class_names("ntu120"), tuple(MOVEMENTS)
     return [names[numbers[movement] - 1] for movement in _MOVEMENTS]
 
@@ -111,7 +111,7 @@ class _FrameForm:
 
     look: Look
     path: str
-    """Of a frame's file, `{name}` for the recording."""
+    """Name of a frame's file; `{name}` stands for the recording."""
     encode: Callable[[FloatArray], bytes]
     """Content of the file of one frame (1, V, C)."""
 

@@ -1,4 +1,4 @@
-"""What is recorded of synthetic people: joints of a layout in metres, or in pixels of a video."""
+"""Recordings of synthetic people: joints of a layout in metres, or in pixels of a video."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from aclnet.datasets.synth.body import FloatArray
 
     Look = Callable[[FloatArray, np.random.Generator, int, str], FloatArray]
-    """What is recorded (T, V, C) of joints (T, 25, 3), by random numbers, seed and file."""
+    """Returns the recording (T, V, C) of joints (T, 25, 3), by random numbers, seed and file."""
 
 WIDTH, HEIGHT = 1280, 720
 """Pixels of the videos."""

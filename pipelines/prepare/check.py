@@ -71,13 +71,13 @@ class Checked:
     """Sound recordings that belong to a larger dataset."""
     problems: list[Problem] = field(default_factory=list)
     remarks: list[Problem] = field(default_factory=list)
-    """What is worth knowing and not wrong, such as what a part of a published dataset lacks."""
+    """Remarks that are no problems, for example what a part of a published dataset lacks."""
     counts: tuple[protocols.SideCount, ...] = ()
     """Usable recordings on each side, against the published numbers."""
 
     @classmethod
     def impossible(cls, error: AclnetError) -> Self:
-        """Of raw data that cannot be opened at all."""
+        """Returns the result for raw data that cannot be opened."""
         return cls(0, 0, 0, 0, [Problem("nothing usable", "", None, str(error))])
 
     @property
@@ -101,7 +101,7 @@ class _Job:
     items: tuple[Item, ...]
     options: PrepareOptions
     on_disk: bool
-    """As in `fragments.FragmentJob`."""
+    """See `fragments.FragmentJob`."""
 
 
 @dataclass(slots=True)

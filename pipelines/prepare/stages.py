@@ -75,7 +75,7 @@ class Report:
     empty: tuple[str, ...] = ()
     """Sides without any sample: nothing can be trained or tested on them."""
     doubts: tuple[str, ...] = ()
-    """What can hardly be meant: missing sides, classes that cannot be learnt."""
+    """Doubts about the data: missing sides, classes that cannot be learnt."""
     outside: int = 0
     """Sound recordings that belong to a larger dataset."""
     cut: int = 0
@@ -312,7 +312,7 @@ def _nothing_found(source: Source, unusable: list[Rejection]) -> str:
 
 
 def _nothing_readable(source: Source, items: list[Item]) -> str:
-    """Of a source whose layout no recording tells, as none can be read."""
+    """Error message for a source whose layout is not known, because no recording can be read."""
     return (
         f"{source.root}: no recording can be used; the first: {source.read(items[0])}; "
         "--check says what is wrong with each"

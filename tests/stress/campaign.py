@@ -1,4 +1,4 @@
-"""What campaigns count."""
+"""Counts of a campaign."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Tally:
-    """Of one kind of fault: how often it was injected, and what came of it."""
+    """Counts for one kind of fault: how often it was injected, and its results."""
 
     what: str
     injected: int = 0

@@ -41,13 +41,13 @@ class Request:
 
     arguments: list[str]
     folder: str
-    """Where it runs."""
+    """Folder in which it runs."""
     at: int | None = None
-    """Before which change of a file, from 0, something happens; None: nothing does."""
+    """Number of the change of a file, from 0, before which something happens; None for never."""
     delay: float = 0.0
     """Seconds after that change until it happens."""
     signal: int = signal.SIGKILL
-    """What the process sends to itself then."""
+    """Signal that the process sends to itself then."""
     vanishes: str = ""
     """Link in the folder that is deleted then, instead of a signal, as a disk that is taken away;
     with a slash at its end, an empty folder takes its place."""
@@ -59,7 +59,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What a command came to."""
+    """End of a command."""
 
     code: int
     """Exit status; negative: the signal that killed it."""

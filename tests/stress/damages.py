@@ -139,7 +139,7 @@ def exchange_in_run(scene: Scene, number: int, seed: int) -> Tally:
 
 
 def _undisturbed(scene: Scene) -> tuple[dict[str, tuple[Ended, str]], list[Path]]:
-    """What commands say of the run, and the names of its files but those for TensorBoard."""
+    """Answers of commands about the run, and names of its files except those for TensorBoard."""
     with scene.place() as place:
         shutil.copytree(scene.run, place / "run")
         answers = _ask(scene, place / "run")
@@ -150,7 +150,7 @@ def _undisturbed(scene: Scene) -> tuple[dict[str, tuple[Ended, str]], list[Path]
 
 
 def _ask(scene: Scene, run: Path) -> dict[str, tuple[Ended, str]]:
-    """What commands say of a run, and what `export` wrote, by the command's name."""
+    """Answers of commands about a run, and weights that `export` wrote, by the command's name."""
     out = run.parent / "exported.pth"
     commands = {
         # before `evaluate`, which makes the scores again
@@ -168,7 +168,7 @@ def _ask(scene: Scene, run: Path) -> dict[str, tuple[Ended, str]]:
 
 
 def _weights(file: Path) -> str:
-    """What a checkpoint holds, as text."""
+    """Content of a checkpoint as text."""
     return repr([*leaves(torch.load(file, weights_only=True))]) if file.exists() else ""
 
 

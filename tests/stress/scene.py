@@ -1,4 +1,4 @@
-"""What campaigns disturb: commands on made-up recordings, and what these make undisturbed."""
+"""Commands on made-up recordings that campaigns disturb, and their results without disturbance."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _QUICK = [
     )
 ]  # fmt: skip
 INPUTS = ("raw", "store.zarr")
-"""What subjects read, in the folder in which they run."""
+"""Names of the inputs of subjects, in the folder in which they run."""
 _TIMES = ["seconds", "sequences_per_second", "waiting"]
 """Columns of metrics.csv that no two trainings share."""
 
@@ -51,7 +51,7 @@ class Subject:
     makes: str
     """Name in the folder."""
     content: Callable[[Path], Any]
-    """What counts of what it makes."""
+    """Returns the part of the result that must be equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Scene:
     commands: Commands
     folder: Path
     expected: dict[str, Any]
-    """By the subject's name."""
+    """Results by the subject's name."""
     changes: dict[str, int]
     """Changes of files that the subject makes, by its name."""
 
@@ -80,14 +80,14 @@ class Scene:
             yield place
 
     def again(self, subject: Subject, place: Path, patches: dict[str, Any] | None = None) -> str:
-        """What is wrong after a subject's command is given again, undisturbed."""
+        """Gives a subject's command again, undisturbed. Returns the problem, or an empty text."""
         ended = self.commands.run(*subject.arguments, folder=place, patches=patches or PATCHES)
         if ended.code and not was_done(ended):
             return f"the same command again, status {ended.code}: {ended.err}"
         return self.outcome(subject, place)
 
     def outcome(self, subject: Subject, place: Path) -> str:
-        """What is wrong with what a subject made; empty where nothing is."""
+        """Problem of the result of a subject; empty if the result is right."""
         made = place / subject.makes
         if not made.exists():
             return f"{subject.makes} is not there"
@@ -112,7 +112,7 @@ def digests(path: Path) -> dict[str, str]:
 
 
 def trained(path: Path) -> dict[str, Any]:
-    """Of a run: everything but how long it took, and events for TensorBoard."""
+    """Content of a run, except times and events for TensorBoard."""
     run = Run(path)
     scores = Scores.load(run.test_scores)
     states = {}

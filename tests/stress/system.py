@@ -1,4 +1,4 @@
-"""What the system does to commands: signals, limits, full and vanished disks, clocks."""
+"""Faults of the system: signals, limits, full and vanished disks, clocks."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ OVER_TCP: dict[str, Callable[[Try], Ended]] = {
     "killed scheduler": _killed_scheduler,
 }
 REFUSED = {"no worker", "all workers killed", "killed scheduler"}
-"""What a command cannot go on from, unless it was done before."""
+"""Failures that a command cannot go on from, unless it was done before."""
 
 
 def over_tcp(scene: Scene, what: str, number: int, seed: int) -> Tally:

@@ -47,7 +47,7 @@ GROUPS = {
 }
 """Targets by what they are of."""
 TARGETS = {name: make for group in GROUPS.values() for name, make in group.items()}
-"""What makes the case of each target, in an empty folder."""
+"""Functions that make the case of each target in an empty folder."""
 UNBOUNDED = {"export-hdf5-sealed"}
 """Targets with findings that are known and stay: of files that were damaged on purpose and sealed
 again, HDF5's own library takes minutes, or gigabytes."""
@@ -63,11 +63,11 @@ def share(name: str) -> float:
 
 @dataclass(slots=True)
 class Result:
-    """What came of a target."""
+    """Result of a target."""
 
     target: str
     inputs: int = 0
-    """How many were examined."""
+    """Number of examined inputs."""
     seconds: float = 0.0
     slowest: float = 0.0
     """Seconds of the slowest input."""

@@ -42,7 +42,7 @@ class Case(NamedTuple):
 
 
 class Forbidden(BaseException):
-    """What no parser may do; not an Exception, so that no handler passes over it."""
+    """An act that no parser may do. It is not an Exception, so that no handler catches it."""
 
 
 _PROCESSES = {
@@ -124,7 +124,7 @@ def guarded(folder: Path) -> Iterator[list[str]]:
 
 
 def examine(case: Case, data: bytes, folder: Path) -> Finding | None:
-    """What is wrong with how a parser takes an input, if anything."""
+    """Lets a parser read an input, and returns the finding, if there is one."""
     from aclnet.datasets.spec import AclnetError, DamageError
 
     before = peak_megabytes()
@@ -151,7 +151,7 @@ def examine(case: Case, data: bytes, folder: Path) -> Finding | None:
 
 
 class Finding(NamedTuple):
-    """What a parser did wrong."""
+    """Fault of a parser."""
 
     kind: str
     """Name of the exception, or `hang`, `crash`, `memory`."""
@@ -164,7 +164,7 @@ class Finding(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The same for findings that are alike."""
+        """Key that is equal for similar findings."""
         return f"{self.kind} {self.place}"
 
 

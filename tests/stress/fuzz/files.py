@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 KEPT = tempfile.TemporaryDirectory(prefix="aclnet-fuzz-")
-"""What is made once for each process; deleted at its end."""
+"""Folders that are made once for each process and deleted at its end."""
 _times = count(10**18, 1000)
 
 
@@ -131,7 +131,7 @@ def few_skeletons(data: bytes) -> bytes:
 
 
 def _few_frames(value: Any) -> Any:
-    """The same with arrays of two frames and a few annotations."""
+    """Cuts the arrays to two frames, and keeps a few annotations."""
     if isinstance(value, np.ndarray):
         return value[:, :2] if value.ndim == 4 else value[:2]
     if isinstance(value, dict):

@@ -112,7 +112,7 @@ _ODD = (
 
 
 def _restructure(data: bytes, rng: np.random.Generator, _: Sequence[bytes]) -> bytes:
-    """Of JSON and pickles, a value exchanged for another one, or left out."""
+    """Exchanges or removes a value of JSON or of a pickle."""
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
@@ -164,7 +164,7 @@ def _with_a_change(content: Any, odd: Sequence[Any], rng: np.random.Generator) -
 
 
 def _rearrange(data: bytes, rng: np.random.Generator, _: Sequence[bytes]) -> bytes:
-    """Of `.npy` and `.npz` files, an array with another shape or dtype, or none."""
+    """Gives an array of a `.npy` or `.npz` file another shape or dtype, or removes it."""
     if data[:2] not in (b"PK", b"\x93N"):
         return data
     try:

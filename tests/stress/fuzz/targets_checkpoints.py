@@ -105,4 +105,4 @@ TARGETS: dict[str, Callable[[Path], Case]] = {
     "official": _official,
     "official-values": _official_values,
 }
-"""What makes the case of each target, in an empty folder."""
+"""Functions that make the case of each target in an empty folder."""

@@ -205,4 +205,4 @@ TARGETS: dict[str, Callable[[Path], Case]] = {
     "custom-mmpose-images": raw("custom", "mmpose-images", "000000.json"),
     **{f"custom-{form}": raw("custom", form, "clip_00000.json", few) for form in _TOOLS},
 }
-"""What makes the case of each target, in an empty folder."""
+"""Functions that make the case of each target in an empty folder."""

@@ -235,4 +235,4 @@ TARGETS: dict[str, Callable[[Path], Case]] = {
     "set": _set,
     "grid": _grid,
 }
-"""What makes the case of each target, in an empty folder."""
+"""Functions that make the case of each target in an empty folder."""

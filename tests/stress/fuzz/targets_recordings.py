@@ -177,4 +177,4 @@ TARGETS: dict[str, Callable[[Path], Case]] = {
         "utd-mhad", "mat", "*.mat", lambda _: mat(compressed=False), [mat(compressed=True)]
     ),
 }
-"""What makes the case of each target, in an empty folder."""
+"""Functions that make the case of each target in an empty folder."""

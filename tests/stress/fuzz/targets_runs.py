@@ -174,7 +174,7 @@ def _split_csv(folder: Path) -> Case:
 
 
 def _demo_people(folder: Path) -> Case:
-    """What a folder of the demonstration says of its people."""
+    """Record of the people in a folder of the demonstration."""
     from aclnet import demo
 
     def parse(data: bytes) -> None:
@@ -292,4 +292,4 @@ TARGETS: dict[str, Callable[[Path], Case]] = {
     "order-pkl": order_file(".pkl"),
     "split-csv": _split_csv,
 }
-"""What makes the case of each target, in an empty folder."""
+"""Functions that make the case of each target in an empty folder."""

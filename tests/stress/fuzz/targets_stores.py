@@ -281,4 +281,4 @@ TARGETS: dict[str, Callable[[Path], Case]] = {
     "prepare-array": unfinished("fragments/000000/keypoint.npy"),
     "prepare-receipt": unfinished("shards/000000.json"),
 }
-"""What makes the case of each target, in an empty folder."""
+"""Functions that make the case of each target in an empty folder."""
