@@ -21,15 +21,8 @@ from aclnet.datasets.readers.custom_files import (
     split_score,
     take_part,
 )
-from aclnet.datasets.readers.custom_index import (
-    FACTS,
-    INDEX,
-    METRES,
-    SIDES,
-    Part,
-    load_folder,
-    stored,
-)
+from aclnet.datasets.readers.custom_index import FACTS, INDEX, METRES, load_folder, stored
+from aclnet.datasets.readers.custom_row import SIDES, Part
 from aclnet.datasets.readers.items import ItemSource
 from aclnet.datasets.readers.pose_table import UnknownJointsError
 from aclnet.datasets.spec import AclnetError, DamageError, Item, Rejection, SkeletonSequence
@@ -40,7 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.readers.custom_index import Folder, Row
+    from aclnet.datasets.readers.custom_index import Folder
+    from aclnet.datasets.readers.custom_row import Row
     from aclnet.datasets.spec import DatasetSpec, Source
     from aclnet.datasets.spec.layouts import Layout
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.readers.custom_index import Folder, Part
+    from aclnet.datasets.readers.custom_index import Folder
+    from aclnet.datasets.readers.custom_row import Part
     from aclnet.datasets.readers.poses import Poses
     from aclnet.datasets.spec import Units
     from aclnet.datasets.spec.layouts import Layout

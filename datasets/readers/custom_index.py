@@ -10,19 +10,19 @@ import csv
 import difflib
 import hashlib
 import io
-import math
 import posixpath
 import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aclnet.datasets.formats.files import folder_of, read_file, walk_files
 from aclnet.datasets.formats.sheet import sheet_to_csv
 from aclnet.datasets.readers.custom_pattern import table_of_paths
+from aclnet.datasets.readers.custom_row import NUMBERS, WHOLE, Part, Row, parse_row
 from aclnet.datasets.spec import UNLABELLED, AclnetError, DamageError, Rejection, first_of, shown
 
 if TYPE_CHECKING:
@@ -35,22 +35,14 @@ INDEX, FACTS, CLASSES = "index.csv", "dataset.toml", "classes.txt"
 INDEXES = (INDEX, "index.xlsx")
 """Names of the table; the first counts where both are there."""
 REQUIRED = ("id", "file", "label")
-NUMBERS = ("subject", "camera", "setup", "replication", "width", "height")
-"""Columns of whole numbers."""
 COLUMNS = (*REQUIRED, *NUMBERS, "condition", "split", "images", "start", "end", "person", "fps")
 _UNKNOWN = UNLABELLED - 1
-SIDES = ("train", "val", "test", "gallery", "probe")
 SUFFIXES = (".npy", ".npz", ".csv", ".json", ".skeleton", ".bvh", ".c3d")
 """Of recordings."""
 FRAME_FILES = ("_keypoints.json", ".json", ".txt")
 """Ends of the names of frames' files in a folder, which has those of the first that is there:
 OpenPose's `clip_000000000012_keypoints.json`, a JSON file an image, Ultralytics' labels."""
-_WHOLE = re.compile(r"\d{1,9}", re.ASCII)
-_SECONDS = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)\s*s", re.ASCII)
-_RATE = re.compile(r"\d{1,4}(?:\.\d{1,9})?", re.ASCII)
 _DRIVE = re.compile(r"[A-Za-z]:")
-_ROUNDING = 1e-6
-"""Frames by which a time may miss the frame that is meant."""
 _MAX_BYTES = 2**28
 _MAX_COLUMNS = 1000
 _MAX_LINE = 100_000
@@ -82,38 +74,6 @@ METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 def stored(units: str | None) -> Units | None:
     """Units of sequences: lengths are stored in metres."""
     return "m" if units in METRES else "px" if units else None
-
-
-class Part(NamedTuple):
-    """Part of a recording that a row is; None means all of it."""
-
-    start: int | None = None
-    """Number of the first frame."""
-    end: int | None = None
-    """Number of the last frame, which belongs to the part."""
-    person: int | None = None
-    """Number of the person, from 0."""
-    images: str = ""
-    """Beginning of the names of its images, where a file has those of several recordings."""
-
-
-class Row(NamedTuple):
-    """One recording as the index has it."""
-
-    line: int
-    sample_id: str
-    file: str
-    """Relative to the raw root, or to its folder where the root is an archive."""
-    label: int
-    """Place of its class; UNLABELLED, or _UNKNOWN where there is no such class."""
-    numbers: dict[str, int]
-    """Of NUMBERS; -1 where nothing is said."""
-    condition: str
-    split: str
-    """One of `SIDES`, or several joined by +; may be empty."""
-    part: Part = Part()
-    fps: float = 0.0
-    """Frames a second; 0 where nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +265,7 @@ def _rows(
             try:
                 if len(cells) != len(header):
                     raise DamageError(f"{len(cells)} cells, the header has {len(header)} columns")
-                yield _row(reader.line_num, file, values), values["label"]
+                yield parse_row(reader.line_num, file, values), values["label"]
             except DamageError as damage:
                 rejections.append(_rejection(index, reader.line_num, file, damage.reason))
     except csv.Error as error:
@@ -355,66 +315,6 @@ def _check_header(where: Path, header: list[str]) -> None:
             raise AclnetError(f"{where}:1: column {name!r}: {close[0]!r} is meant? Rename it")
 
 
-def _row(line: int, file: str, values: dict[str, str]) -> Row:
-    """A row without its label; DamageError where a value is not one of its column."""
-    for name in ("id", "file"):
-        if not values[name]:
-            raise DamageError(f"`{name}` is empty")
-    numbers = {}
-    for name in NUMBERS:
-        text = values.get(name, "")
-        if text and not _WHOLE.fullmatch(text):
-            raise DamageError(f"`{name}` is {shown(text)!r}, a whole number is expected")
-        numbers[name] = int(text) if text else -1
-    split = values.get("split", "").lower()
-    if split and not set(split.split("+")) <= set(SIDES):
-        raise DamageError(
-            f"`split` is {shown(split)!r}; it may be {', '.join(SIDES)}, two of them as "
-            "train+gallery, or empty"
-        )
-    if split and not values["label"]:
-        raise DamageError(
-            f"`label` is empty, and `split` is {split!r}; give a label, or leave `split` empty for "
-            "a recording that only is to be predicted"
-        )
-    fps = values.get("fps", "")
-    if fps and not (_RATE.fullmatch(fps) and float(fps) > 0):
-        raise DamageError(f"`fps` is {fps!r}, frames a second such as 29.97 are expected")
-    rate = float(fps or 0)
-    condition = values.get("condition", "")
-    return Row(line, values["id"], file, -1, numbers, condition, split, _part(values, rate), rate)
-
-
-def _part(values: dict[str, str], fps: float) -> Part:
-    """Returns the part of its recording that a row is. DamageError for an impossible part."""
-    person = values.get("person", "")
-    if person and not _WHOLE.fullmatch(person):
-        raise DamageError(f"`person` is {person!r}, a whole number from 0 is expected")
-    start, end = (_frame(name, values.get(name, ""), fps) for name in ("start", "end"))
-    first = None if start is None else math.ceil(start - _ROUNDING)
-    last = None if end is None else math.floor(end + _ROUNDING)
-    if first is not None and last is not None and last < first:
-        raise DamageError(f"`end` is frame {last}, before `start`, which is frame {first}")
-    images = values.get("images", "")
-    return Part(first, last, int(person) if person else None, images)
-
-
-def _frame(name: str, text: str, fps: float) -> float | None:
-    """Number of a frame, from a number or from seconds as `1.5s`."""
-    if not text:
-        return None
-    seconds = _SECONDS.fullmatch(text)
-    if seconds and fps:
-        return float(seconds[1]) * fps
-    if seconds:
-        raise DamageError(f"`{name}` is {text!r}, and seconds need the column `fps`")
-    if not _WHOLE.fullmatch(text):
-        raise DamageError(
-            f"`{name}` is {text!r}; write the number of a frame as 45, or seconds as 1.5s"
-        )
-    return int(text)
-
-
 def _class_names(
     root: Path, place: str, files: dict[str, int], labels: set[str]
 ) -> tuple[str, ...]:
@@ -425,7 +325,7 @@ def _class_names(
         if len(set(names)) < len(names):
             raise AclnetError(f"{folder_of(root) / path} names a class twice")
         return names
-    if all(_WHOLE.fullmatch(label) for label in labels):
+    if all(WHOLE.fullmatch(label) for label in labels):
         return tuple(sorted(labels, key=lambda label: (int(label), label)))
     return tuple(sorted(labels))
 
@@ -436,7 +336,7 @@ def _label(text: str, places: dict[str, int]) -> int:
         return UNLABELLED
     if text in places:
         return places[text]
-    return int(text) if _WHOLE.fullmatch(text) and int(text) < len(places) else _UNKNOWN
+    return int(text) if WHOLE.fullmatch(text) and int(text) < len(places) else _UNKNOWN
 
 
 def _why_not(
