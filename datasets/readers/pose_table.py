@@ -224,9 +224,15 @@ def _positional(
         frames = _frame_numbers(lines, 0)
         counting = counting[1:]
     if len(counting) not in known:
+        in_plane = dimensions == 3 and len(counting) == 2 * joints
+        remedy = (
+            'write units = "px" into dataset.toml if they are x and y in pixels'
+            if in_plane
+            else "where there are others, `columns` in dataset.toml tells which count"
+        )
         raise DamageError(
             f"{len(counting)} columns, {' or '.join(map(str, known))} are expected of "
-            f"{layout.name}; where there are others, `columns` in dataset.toml tells which count",
+            f"{layout.name}; {remedy}",
             lines.first,
         )
     values = lines.floats(counting)
