@@ -1,4 +1,4 @@
-"""Finding what a command was not told: the newest store or run below a folder."""
+"""Default inputs of commands: the newest store or run below a folder."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _RUNS = ("runs/*", "*.runs/*", "*/runs/*", "*/*.runs/*")
 
 
 def find_raw(spec: DatasetSpec) -> Path:
-    """Raw recordings of a dataset where users put them; AclnetError that lists the places.
+    """The raw recordings of a dataset, where users put them.
 
-    Looked through are `$ACLNET_DATA`, `./data` and the working folder.
+    The function looks in `$ACLNET_DATA`, `./data` and the working folder. Raises AclnetError, which
+    lists these places, if nothing is there.
     """
     folders = [Path(os.environ[DATA_VARIABLE])] if os.environ.get(DATA_VARIABLE) else []
     folders += [Path("data"), Path()]
@@ -29,21 +30,31 @@ def find_raw(spec: DatasetSpec) -> Path:
         if place.exists():
             return place
     raise AclnetError(
-        f"no raw recordings of {spec.title}: looked for {', '.join(map(str, places))}; "
-        f"say where they are with --raw, or set {DATA_VARIABLE}"
+        f"there are no raw recordings of {spec.title} in {', '.join(map(str, places))}; give their "
+        f"path with --raw, or set {DATA_VARIABLE}"
     )
 
 
+def stores(under: Path) -> list[Path]:
+    """The finished stores below a folder."""
+    return [file.parent for file in _found(under, _STORES, "manifest.json")]
+
+
+def runs(under: Path) -> list[Path]:
+    """The runs below a folder, with and without checkpoints."""
+    return [file.parent for file in _found(under, _RUNS, "run.json")]
+
+
 def newest_store(under: Path) -> Path:
-    """The store that was finished last; AclnetError where there is none."""
+    """The store that was finished last. Raises AclnetError if there is none."""
     found = _found(under, _STORES, "manifest.json")
     return _newest(found, under, _STORES, "store", "`aclnet prepare` makes one")
 
 
 def newest_run(under: Path) -> Path:
-    """The run whose record was written last; AclnetError where there is none.
+    """The run whose record was written last. Raises AclnetError if there is none.
 
-    Runs without a checkpoint are passed over: nothing can be done with them but train.
+    Runs without a checkpoint are skipped, because they can only be trained further.
     """
     found = _found(under, _RUNS, "run.json")
     trained = [run for run in found if any((run.parent / "checkpoints").glob("*.pt"))]
@@ -60,7 +71,7 @@ def _newest(
 ) -> Path:
     if not found:
         raise AclnetError(
-            f"no {what} below {under.resolve()} (looked for {', '.join(patterns)}); "
-            f"{remedy}, or name its path"
+            f"there is no {what} below {under.resolve()} (searched for {', '.join(patterns)}); "
+            f"{remedy}, or give its path"
         )
     return max(found, key=lambda file: file.stat().st_mtime).parent

@@ -1,6 +1,6 @@
-"""Datasets by name: those of `aclnet.datasets.catalogue`, and those of other packages.
+"""Datasets by name: those of `aclnet.datasets.catalogue` and those of other packages.
 
-Another package adds its own by an entry point of the group `aclnet.datasets` that leads to a
+Another package adds a dataset by an entry point of the group `aclnet.datasets` that leads to a
 `DatasetSpec`:
 
     [project.entry-points."aclnet.datasets"]
@@ -16,7 +16,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from aclnet.datasets.exports.forms import export_opener
-from aclnet.datasets.spec import AclnetError, DatasetSpec
+from aclnet.datasets.spec import AclnetError, DatasetSpec, did_you_mean
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,35 +27,38 @@ GROUP = "aclnet.datasets"
 
 
 def get_dataset(name: str) -> DatasetSpec:
-    """The dataset of that name; AclnetError that lists the known ones where there is none.
+    """The dataset of that name. Raises AclnetError, which lists the known names, if there is none.
 
     Case does not matter, nor whether words are joined by `-` or `_`.
     """
     name_here = name.lower().replace("_", "-")
-    if name_here in _own():  # without loading others: these may ask for it while they load
+    if name_here in _own():  # before other packages load, which may ask for it
         return _own()[name_here]
     known = all_datasets()
     try:
         return known[name_here]
     except KeyError:
         raise AclnetError(
-            f"unknown dataset {name!r}; known: {', '.join(sorted(known))}; "
+            f"unknown dataset {name!r}{did_you_mean(name_here, known)}; "
+            f"known: {', '.join(sorted(known))}; "
             "`custom` reads data of your own"
         ) from None
 
 
 @cache
 def all_datasets() -> dict[str, DatasetSpec]:
-    """Every known dataset by name, our own first.
+    """Every known dataset by name, those of aclnet first.
 
-    AclnetError where an entry point of another package does not lead to a dataset, or to one whose
-    name is taken.
+    Raises AclnetError if an entry point of another package does not lead to a dataset, or leads to
+    one whose name is taken.
     """
     found = dict(_own())
     for point in entry_points(group=GROUP):
         spec = _load(point.value, point.load)
         if spec.name in found:
-            raise AclnetError(f"{point.value} adds a dataset {spec.name!r}, which there is already")
+            raise AclnetError(
+                f"{point.value} adds a dataset {spec.name!r}, but this name is already in use"
+            )
         found[spec.name] = spec
     return found
 
@@ -63,11 +66,11 @@ def all_datasets() -> dict[str, DatasetSpec]:
 def open_raw(spec: DatasetSpec, raw: Path) -> Source:
     """A dataset's raw data at a path, which may be an export of its store.
 
-    AclnetError where there are none.
+    Raises AclnetError if there are none.
     """
     if not raw.exists():
         forms = "; or ".join(spec.about.forms)
-        raise AclnetError(f"{raw} is not there; {spec.title} is read from {forms}")
+        raise AclnetError(f"{raw} does not exist; {spec.title} is read from {forms}")
     return (export_opener(raw) or spec.opener)(spec, raw.absolute())
 
 
@@ -89,9 +92,9 @@ def _load(where: str, load: object) -> DatasetSpec:
         spec = load()  # type: ignore[operator]
     except Exception as error:
         raise AclnetError(
-            f"{where}, an entry point of {GROUP}, cannot be loaded ({error!r}); "
-            "mend or remove the package it comes with"
+            f"{where}, an entry point of {GROUP}, cannot be loaded ({error!r}); repair or remove "
+            "its package"
         ) from error
     if not isinstance(spec, DatasetSpec):
-        raise AclnetError(f"{where}, an entry point of {GROUP}, is no DatasetSpec")
+        raise AclnetError(f"{where}, an entry point of {GROUP}, is not a DatasetSpec")
     return spec

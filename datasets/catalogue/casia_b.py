@@ -34,11 +34,11 @@ def _open(spec: DatasetSpec, raw: Path) -> Source:
         return opengait_pickle.OpenGaitSource(spec, raw)
     if any(map(pose_json.name_of, found)):
         return pose_json.PoseJsonSource(spec, raw)
-    raise AclnetError(f"{raw} holds nothing of {spec.title}; give {'; or '.join(_FORMS)}")
+    raise AclnetError(f"{raw} has no recordings of {spec.title}; give {'; or '.join(_FORMS)}")
 
 
 def _divide(columns: Columns) -> Masks:
-    """Who trains and who is tested; of the latter, whom one looks for and whom one finds."""
+    """Training subjects and test subjects; the latter are divided into gallery and probe."""
     subject = columns["subject"]
     test = subject > _TRAINING
     gallery = test & (columns["condition"] == "nm") & (columns["replication"] <= _GALLERY_TAKES)
@@ -47,7 +47,7 @@ def _divide(columns: Columns) -> Masks:
 
 
 def _published() -> dict[str, int]:
-    """Nominal: each subject walks ten times before eleven cameras."""
+    """Nominal sizes of the sides: each subject walks ten times before eleven cameras."""
     tested = _SUBJECTS - _TRAINING
     takes = {"train": _TRAINING * _TAKES, "test": tested * _TAKES}
     takes |= {"gallery": tested * _GALLERY_TAKES, "probe": tested * (_TAKES - _GALLERY_TAKES)}
@@ -66,6 +66,8 @@ DATASETS = (
             home="http://www.cbsr.ia.ac.cn/english/Gait%20Databases.asp",
             terms="see its page; poses: GaitGraph (github.com/tteepe/GaitGraph), OpenGait",
             size="",
+            publication='Yu, Tan and Tan, "A framework for evaluating the effect of view angle, '
+            'clothing and carrying condition on gait recognition", ICPR 2006',
             forms=_FORMS,
         ),
         places=("casia-b_pose_coco.csv", "casia-b", "CASIA-B", "casia_b"),

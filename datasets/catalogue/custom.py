@@ -1,4 +1,4 @@
-"""Data of one's own: a folder of recordings with an index."""
+"""Custom data: a folder of recordings with an index."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ def _open(spec: DatasetSpec, raw: Path) -> Source:
     from aclnet.datasets.formats.files import check_archive
     from aclnet.datasets.readers import custom_archives
     from aclnet.datasets.readers.custom import open_custom
+    from aclnet.datasets.readers.custom_pattern import EVERY
 
     archive = custom_archives.find(raw)
-    if archive is not None:
+    if archive is not None and not (spec.pattern and custom_archives.is_recording(archive)):
         return custom_archives.open_archive(spec, archive)
-    check_archive(raw, "index.csv and the recordings that it names")
+    if spec.pattern != EVERY:  # else one recording is enough
+        check_archive(raw, "index.csv and the recordings that it names")
     return open_custom(spec, raw)
 
 
@@ -35,11 +37,12 @@ DATASETS = (
             terms="yours",
             size="",
             forms=(
-                "a folder of recordings (.npy, .npz, .csv, .bvh, .skeleton, .json of pose "
-                "estimators, folders with a file a frame), with index.csv that names them; its zip",
-                "a pickle as PYSKL's or an .npz as CTR-GCN's, with classes of your own",
+                "a folder of recordings (.npy, .npz, .csv, .bvh, .c3d, .skeleton, .json of pose "
+                "estimators, folders with one file per frame) with index.csv, which lists them; "
+                "or its zip",
+                "a pickle in PYSKL's form or an .npz in CTR-GCN's form, with classes of your own",
             ),
-            remarks="layout, units and classes are those of the folder",
+            remarks="the folder determines layout, units and classes",
         ),
         places=("custom",),
     ),

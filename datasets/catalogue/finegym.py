@@ -29,8 +29,11 @@ DATASETS = (
             home="https://github.com/kennymckormick/pyskl/blob/main/tools/data/README.md",
             terms="skeletons of public videos; annotations CC BY-NC 4.0",
             size="",
+            publication='Shao et al., "FineGym: A hierarchical video dataset for fine-grained '
+            'action understanding", CVPR 2020; skeletons: Duan et al., "Revisiting '
+            'skeleton-based action recognition", CVPR 2022',
             forms=("PYSKL's gym_hrnet.pkl",),
-            remarks="the athletes alone, in boxes drawn by hand: mostly one person a clip",
+            remarks="only the athletes, in boxes drawn by hand: mostly one person per clip",
         ),
         places=("gym_hrnet.pkl", "gym/gym_hrnet.pkl"),
         max_persons=2,

@@ -39,6 +39,10 @@ DATASETS = (
             home="https://github.com/kennymckormick/pyskl/blob/main/tools/data/README.md",
             terms="skeletons of public videos; ask their authors",
             size="",
+            publication='Kay et al., "The Kinetics human action video dataset", 2017; '
+            'skeletons: Yan et al., "Spatial temporal graph convolutional networks '
+            'for skeleton-based action recognition", AAAI 2018, or Duan et al., '
+            '"Revisiting skeleton-based action recognition", CVPR 2022',
             forms=(
                 f"{_PICKLE} and, in any folder beside it, its kpfiles",
                 "ST-GCN's folder of kinetics_train and kinetics_val with their label files, "

@@ -21,7 +21,7 @@ def _open(spec: DatasetSpec, raw: Path) -> Source:
     from aclnet.datasets.formats.files import check_archive
     from aclnet.datasets.readers.msr_action3d import MsrAction3dSource
 
-    check_archive(raw, "aXX_sYY_eZZ_skeleton3D.txt")
+    check_archive(raw, "aXX_sYY_eZZ_skeleton3D.txt", ".txt")
     return MsrAction3dSource(spec, raw)
 
 
@@ -31,7 +31,7 @@ _SUBSETS = {
     "as2": (1, 4, 7, 8, 9, 11, 12, 14),
     "as3": (6, 14, 15, 16, 17, 18, 19, 20),
 }
-"""Actions from 1 that each subset of the paper is about."""
+"""Actions, from 1, of each subset of the paper."""
 
 
 def _divide(columns: Columns, actions: tuple[int, ...]) -> Masks:
@@ -52,6 +52,8 @@ DATASETS = (
             home="https://sites.google.com/view/wanqingli/data-sets/msr-action3d",
             terms="see its page",
             size="",
+            publication='Li, Zhang and Liu, "Action recognition based on a bag of 3D points", '
+            "CVPR 2010 workshops",
             forms=("a folder of aXX_sYY_eZZ_skeleton3D.txt (MSRAction3DSkeletonReal3D), or a zip",),
             remarks="the archive is a .rar: unpack it first",
         ),

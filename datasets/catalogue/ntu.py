@@ -25,7 +25,7 @@ def _open(spec: DatasetSpec, raw: Path) -> Source:
     if raw.is_dir():
         return _open_folder(spec, raw)
     match raw.suffix.lower():
-        case ".zip":
+        case ".zip" | ".skeleton":
             from aclnet.datasets.readers.ntu import NtuSource
 
             return NtuSource(spec, raw)
@@ -39,19 +39,19 @@ def _open(spec: DatasetSpec, raw: Path) -> Source:
             _check_names(spec, raw)
             return PysklSource(_in_pixels(spec) if pickle_dimensions(raw) == 2 else spec, raw)
     forms = "; or ".join(spec.about.forms)
-    raise AclnetError(f"{raw} is none of the forms of {spec.title}: {forms}")
+    raise AclnetError(f"{raw} has none of the forms of {spec.title}: {forms}")
 
 
 def _check_names(spec: DatasetSpec, raw: Path) -> None:
-    """AclnetError where no annotation of a pickle is called as the dataset's recordings are."""
+    """Raises AclnetError if no annotation of a pickle has a name of the dataset's recordings."""
     from aclnet.datasets.readers.ntu import parse_name
     from aclnet.datasets.readers.pyskl import load
 
     names = [*load(raw).annotations]
     if names and not any(map(parse_name, names)):
         raise AclnetError(
-            f"{raw}: no recording is called as those of {spec.title} (SsssCcccPpppRrrrAaaa); the "
-            f"first is {names[0]!r}. For data of your own: `aclnet prepare custom --raw {raw}`"
+            f"{raw}: no name fits the recordings of {spec.title} (SsssCcccPpppRrrrAaaa); the "
+            f"first name is {names[0]!r}. For data of your own: `aclnet prepare custom --raw {raw}`"
         )
 
 
@@ -61,8 +61,9 @@ def _open_folder(spec: DatasetSpec, raw: Path) -> Source:
     folders = agcn_npy.agcn_folders(raw, [protocol.name for protocol in spec.protocols])
     if len(folders) > 1:
         raise AclnetError(
-            f"{raw} holds arrays of {' and '.join(folder.name for folder in folders)}, each of "
-            "all recordings; give one of these folders: names tell the sides of the other protocols"
+            f"{raw} holds arrays of {' and '.join(folder.name for folder in folders)}, each with "
+            "all recordings; give one of these folders: the names determine the sides of the other "
+            "protocols"
         )
     if folders:
         return agcn_npy.AgcnSource(replace(spec, clean=None), folders[0])
@@ -73,7 +74,7 @@ def _open_folder(spec: DatasetSpec, raw: Path) -> Source:
 
 
 def _in_pixels(spec: DatasetSpec) -> DatasetSpec:
-    """With HRNet's joints in the colour videos."""
+    """The dataset with HRNet's joints in the colour videos."""
     return replace(
         spec, layout="coco_new", raw_layout="coco", units="px", max_persons=2, clean=None
     )
@@ -91,7 +92,7 @@ _XSET_120 = range(2, 33, 2)
 
 
 def _divide_one_shot(columns: Columns) -> Masks:
-    """Every sixth class is new: one exemplar of each is known, all other samples are to be found.
+    """Every sixth class is new: the gallery has one exemplar of each, the probes are the others.
 
     The exemplars are S001C003P008R001 of actions 1 to 60 and S018C003P008R001 of the others.
     """
@@ -111,7 +112,7 @@ _ONE_SHOT = Protocol(
 _ARRAYS = "a folder of 2s-AGCN's train_data_joint.npy, train_label.pkl and those of val"
 
 _HOME = "https://rose1.ntu.edu.sg/dataset/actionRecognition/"
-_TERMS = "academic use, after a request form"
+_TERMS = "academic use; fill in a request form"
 
 DATASETS = (
     DatasetSpec(
@@ -125,6 +126,8 @@ DATASETS = (
             home=_HOME,
             terms=_TERMS,
             size="5.8 GB (skeletons)",
+            publication='Shahroudy et al., "NTU RGB+D: A large scale dataset for 3D human '
+            'activity analysis", CVPR 2016',
             forms=(
                 "a folder of SsssCcccPpppRrrrAaaa.skeleton at any depth, zips read in place",
                 "PYSKL's ntu60_3danno.pkl, or ntu60_hrnet.pkl (joints in pixels)",
@@ -150,6 +153,8 @@ DATASETS = (
             home=_HOME,
             terms=_TERMS,
             size="5.8 GB and 4.5 GB (skeletons, two archives)",
+            publication='Liu et al., "NTU RGB+D 120: A large-scale benchmark for 3D human '
+            'activity understanding", TPAMI 2019',
             forms=(
                 "a folder that holds nturgb+d_skeletons and nturgb+d_skeletons120, or both zips",
                 "PYSKL's ntu120_3danno.pkl, or ntu120_hrnet.pkl (joints in pixels)",

@@ -16,7 +16,7 @@ def _open(spec: DatasetSpec, raw: Path) -> Source:
     from aclnet.datasets.formats.files import check_archive
     from aclnet.datasets.readers.nw_ucla import NwUclaSource
 
-    check_archive(raw, "all_sqe/aXX_sYY_eZZ_vNN.json")
+    check_archive(raw, "all_sqe/aXX_sYY_eZZ_vNN.json", ".json")
     return NwUclaSource(spec, raw)
 
 
@@ -32,6 +32,8 @@ DATASETS = (
             home="https://github.com/Uason-Chen/CTR-GCN",
             terms="see its page",
             size="",
+            publication='Wang et al., "Cross-view action modeling, learning and recognition", '
+            "CVPR 2014",
             forms=("a folder of aXX_sYY_eZZ_vNN.json (CTR-GCN's all_sqe), or its zip",),
         ),
         places=("nw-ucla", "NW-UCLA", "all_sqe", "all_sqe.zip"),

@@ -36,6 +36,8 @@ DATASETS = (
             home="https://struct002.github.io/PKUMMD/",
             terms="non-commercial research; nothing to sign",
             size="",
+            publication='Liu et al., "PKU-MMD: A large scale benchmark for continuous multi- '
+            'modal human action understanding", 2017',
             forms=(
                 "a folder that holds Data/PKU_Skeleton_Renew, Label/Train_Label_PKU_final and "
                 "Split, zips read in place",

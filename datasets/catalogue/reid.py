@@ -1,4 +1,4 @@
-"""Datasets in which people are recognised again by their skeletons in space.
+"""Datasets for re-identification of people by their 3-D skeletons.
 
 Sides and sizes: the code of Rao et al. (SGELA, TranSG and others), which all later work follows.
 """
@@ -28,11 +28,13 @@ def _open(spec: DatasetSpec, raw: Path) -> Source:
         return arrays
     if spec.name in FORMATS:
         return open_text(spec, raw)
-    raise AclnetError(f"{raw} holds nothing of {spec.title}; give {'; or '.join(spec.about.forms)}")
+    raise AclnetError(
+        f"{raw} has no recordings of {spec.title}; give {'; or '.join(spec.about.forms)}"
+    )
 
 
 def _divide(columns: Columns, probe: str, gallery: str) -> Masks:
-    """Whom one looks for, and among whom; conditions are the folders' names."""
+    """Probe and gallery; conditions are the folders' names."""
     condition = columns["condition"]
     sides = {"train": "train", "gallery": gallery, "probe": probe}
     return {side: condition == wanted for side, wanted in sides.items()}
@@ -63,6 +65,8 @@ DATASETS = (
             home="http://robotics.dei.unipd.it/reid/index.php/downloads",
             terms="see its page",
             size="",
+            publication='Munaro et al., "One-shot person re-identification with a consumer '
+            'depth camera", 2014',
             forms=(
                 "a folder of Training, Testing/Still and Testing/Walking, each ID/*skel.txt",
                 _ARRAYS.format("BIWI", "BIWI"),
@@ -86,6 +90,8 @@ DATASETS = (
             home="http://robotics.dei.unipd.it/reid/index.php/downloads",
             terms="see its page",
             size="",
+            publication='Munaro et al., "A feature-based approach to people re-identification '
+            'using skeleton keypoints", ICRA 2014',
             forms=(
                 "a folder of Training, TestingA and TestingB, each PERSON/*skel.txt",
                 _ARRAYS.format("IAS", "IAS"),
@@ -109,6 +115,8 @@ DATASETS = (
             home="https://www.researchgate.net/publication/275023745",
             terms="see its page",
             size="",
+            publication='Andersson and Araujo, "Person identification using anthropometric and '
+            'gait data from Kinect sensor", AAAI 2015',
             forms=("a folder of PersonNNN/K.txt", _ARRAYS.format("KGBD", "KGBD")),
         ),
         places=("kgbd", "KGBD"),
@@ -126,6 +134,8 @@ DATASETS = (
             home="https://github.com/Kali-Hac/TranSG",
             terms=_REQUEST,
             size="",
+            publication='Nambiar et al., "Context-aware person re-identification in the wild '
+            'via fusion of gait and anthropometric features", FG 2017',
             forms=("a folder of VIEW/gcK_bodyB_TIME.txt", _ARRAYS.format("KS20", "KS20")),
         ),
         places=("ks20", "KS20"),
@@ -134,7 +144,7 @@ DATASETS = (
     ),
     DatasetSpec(
         name="casia-b-3d",
-        title="CASIA-B re-ID in space",
+        title="CASIA-B re-ID in 3-D",
         layout="openpose14",
         units="m",
         class_names=_names(range(1, 125)),
@@ -143,6 +153,8 @@ DATASETS = (
             home="https://github.com/Kali-Hac/TranSG",
             terms=_REQUEST,
             size="",
+            publication='Yu, Tan and Tan, "A framework for evaluating the effect of view angle, '
+            'clothing and carrying condition on gait recognition", ICPR 2006',
             forms=(_ARRAYS.format("CASIA_B_match", "CASIA_B"),),
         ),
         places=("CASIA_B_match", "casia-b-3d"),

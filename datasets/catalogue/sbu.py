@@ -53,6 +53,8 @@ DATASETS = (
             home="http://vision.cs.stonybrook.edu/~kiwon/Datasets/SBU_Kinect_Interactions/README.txt",
             terms="see its page",
             size="",
+            publication='Yun et al., "Two-person interaction detection using body-pose features '
+            'and multiple instance learning", CVPR 2012 workshops',
             forms=("a folder of the 21 sets sXXsYY (clean version), or of their zips",),
         ),
         places=("sbu", "SBU", "SBU-Kinect-Interaction"),

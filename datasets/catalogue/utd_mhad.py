@@ -15,7 +15,7 @@ def _open(spec: DatasetSpec, raw: Path) -> Source:
     from aclnet.datasets.formats.files import check_archive
     from aclnet.datasets.readers.utd_mhad import UtdMhadSource
 
-    check_archive(raw, "aA_sS_tT_skeleton.mat")
+    check_archive(raw, "aA_sS_tT_skeleton.mat", ".mat")
     return UtdMhadSource(spec, raw)
 
 
@@ -31,6 +31,9 @@ DATASETS = (
             home="https://personal.utdallas.edu/~kehtar/UTD-MHAD.html",
             terms="open download",
             size="",
+            publication='Chen, Jafari and Kehtarnavaz, "UTD-MHAD: A multimodal dataset for '
+            "human action recognition utilizing a depth camera and a wearable "
+            'inertial sensor", ICIP 2015',
             forms=("a folder of aA_sS_tT_skeleton.mat, or its zip",),
         ),
         places=("utd-mhad", "utd_mhad", "UTD-MHAD"),

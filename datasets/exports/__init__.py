@@ -1,8 +1,8 @@
-"""Files that `aclnet export` makes of stores: what each form is, its writer and its reader.
+"""Files that `aclnet export` makes of stores: each form's contents, writer and reader.
 
-Every dataset takes its own exports back as raw data.
+Every dataset reads its own exports as raw data.
 """
 
 MARK = "aclnet"
-"""Key of the description in a pickle, the first one of the file; its array's name in a `.npz`;
-first word of an HDF5 file."""
+"""Mark of an export: the first key of a pickle, which holds the description; the name of the
+description's array in a `.npz`; the first word of an HDF5 file."""

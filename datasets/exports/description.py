@@ -1,4 +1,4 @@
-"""Description that an exported file carries of its store."""
+"""Description of a store in its exported file."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 _LONGEST_NAME = 200  # bytes
 _NOT_IN_NAMES = frozenset("/\\:\0")
-"""Characters that lead out of the folder, or that no name of a file has."""
+"""Characters that lead out of the folder, or that file names cannot have."""
 
 
 class Description(BaseModel):
-    """What an exported store says of itself, whatever the form."""
+    """Facts about a store that its export carries, in every form."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -32,34 +32,40 @@ class Description(BaseModel):
     layout: str
     """Name of the store's joint layout."""
     file_layout: str
-    """Name of the layout of the joints in the file, from which the store's can be made."""
+    """Name of the layout of the joints in the file, from which the store's joints can be made."""
     units: Literal["m", "px"]
-    """Of coordinates: metres or pixels."""
+    """Units of coordinates: metres or pixels."""
     scored: bool
-    """Has every joint a confidence?"""
+    """True if every joint has a confidence."""
     normalisation: str
-    """Recipe that the sequences have been through, see `aclnet.pipelines.steps.normalise`."""
+    """Normalisation of the sequences, see `aclnet.pipelines.steps.normalise`."""
     class_names: tuple[str, ...]
 
     @classmethod
     def parse(cls, path: Path, values: Any) -> Self:  # noqa: ANN401 - whatever the file holds
-        """From a file's plain values; AclnetError that names the file where they are none."""
+        """A description from a file's plain values.
+
+        Raises AclnetError that names the file if the values are invalid.
+        """
         try:
             return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the description"
             raise AclnetError(
-                f"{path} does not say which store it is of ({place}: {first['msg']}); "
-                "`aclnet export` with this version writes it again"
+                f"{path} does not describe its store correctly ({place}: {first['msg']}); write it "
+                "again with `aclnet export` of this version"
             ) from None
 
     def spec(self, asked: DatasetSpec, path: Path) -> DatasetSpec:
-        """The dataset asked for, as the store had it; AclnetError where it was another one's."""
+        """The dataset asked for, as the store had it.
+
+        Raises AclnetError if the store has another dataset.
+        """
         if self.dataset != asked.name:
             raise AclnetError(
-                f"{path} is of the dataset {shown(self.dataset)}, not {asked.name}: "
-                f"`aclnet prepare {shown(self.dataset)} --raw {path}`"
+                f"{path} holds the dataset {shown(self.dataset)}, not {asked.name}: `aclnet "
+                f"prepare {shown(self.dataset)} --raw {path}`"
             )
         return replace(
             asked,
@@ -72,7 +78,7 @@ class Description(BaseModel):
 
 
 def description_of(store: Store, file_layout: str = "") -> Description:
-    """What an export of a store says of it; `file_layout` of its joints where it is another."""
+    """The description of a store's export; file_layout: layout of its joints, if it differs."""
     return Description(
         dataset=store.name,
         title=store.attributes.title,
@@ -86,19 +92,19 @@ def description_of(store: Store, file_layout: str = "") -> Description:
 
 
 def _known(layout: str, path: Path) -> str:
-    """A layout as `get_layout` takes it: one that is not shipped is a file beside the export."""
+    """Name or file of a layout for `get_layout`; a file is beside the export."""
     if layout in registry():
         return layout
     size = len(layout.encode(errors="surrogatepass"))
     if not 0 < size <= _LONGEST_NAME or not _NOT_IN_NAMES.isdisjoint(layout):
         raise AclnetError(
-            f"{path} has joints of a layout {layout[:40]!r}, which is the name of no file; "
-            "`aclnet export` with this version writes it again"
+            f"{path} has joints of the layout {layout[:40]!r}, which cannot be the name of a file; "
+            "write it again with `aclnet export` of this version"
         )
     file = path.parent / f"{layout}.json"
     if not file.is_file():
         raise AclnetError(
-            f"{path} has joints of the layout {layout}, which is not known; "
-            f"put the file of the layout beside it, as {file}"
+            f"{path} has joints of the unknown layout {layout}; put the file of the layout beside "
+            f"it, as {file}"
         )
     return str(file)

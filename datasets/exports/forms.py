@@ -1,4 +1,4 @@
-"""The forms of exports, and what opens a file of each."""
+"""The forms of exports, and the reader of each."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from aclnet.datasets.spec import DatasetSpec, Source
 
 STORE_FORMS = {"pyskl": (".pkl",), "npz": (".npz",), "hdf5": (".h5", ".hdf5")}
-"""Endings by form, the customary one first. `pyskl` is PYSKL's pickle, with keys more that it does
-not know; `npz` CTR-GCN's arrays of one protocol, with arrays more; `hdf5` all of the store: see the
-module of each beside this one."""
+"""File name endings of each form, the usual ending first. `pyskl` is PYSKL's pickle with additional
+keys; `npz` is CTR-GCN's arrays of one protocol with additional arrays; `hdf5` holds all of the
+store. The module of each form, beside this one, describes it."""
 _FIRST_BYTES = 64
 
 
 def export_opener(raw: Path) -> Callable[[DatasetSpec, Path], Source] | None:
-    """What opens `raw` where it is an export, told by its name and what it begins with or lists;
-    else None.
+    """The function that opens `raw`, or None if it is not an export.
+
+    Exports are recognised by their name and their first bytes or list of members.
     """
     if not raw.is_file():
         return None
@@ -52,7 +53,7 @@ def _beginning(raw: Path) -> bytes:
 
 
 def _members(raw: Path) -> list[str]:
-    """What a zip lists; nothing where it is none, as those who read other `.npz` files say."""
+    """Names of a zip's members; empty if it is not a zip, which its reader will report."""
     try:
         with zipfile.ZipFile(raw) as archive:
             return archive.namelist()

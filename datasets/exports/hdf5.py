@@ -1,32 +1,32 @@
-"""HDF5 files that `aclnet export --to hdf5` makes of stores, and what is in them.
+"""The HDF5 files of `aclnet export --to hdf5` and their contents.
 
 Sequences of any length lie one after another, without filling (M persons, T frames, V joints, C
 coordinates; N samples, R the sum of M x T over them):
 
-| path | shape, dtype | what |
+| path | shape, dtype | content |
 |---|---|---|
 | `frames/keypoint` | (R, V, C) float32 | person 0's frames, then person 1's, ...; m or px |
-| `frames/present` | (R,) bool | is the person there in this frame; zeros where not |
+| `frames/present` | (R,) bool | whether the person is in this frame; if not, joints are zero |
 | `frames/index` | (R,) int32 | number of the frame in the recording, from 0 |
 | `frames/score` | (R, V) float32 | confidence of each joint; only where the store has it |
 | `samples/start`, `n_persons`, `n_frames` | (N,) int | the sample's rows: `start : start + M * T` |
-| `samples/id`, `original` | (N,) text | its id, and that of the recording it is of |
+| `samples/id`, `original` | (N,) text | id of the sample, and of its recording |
 | `samples/variant` | (N,) int | 0, or the number of an augmented copy, which may only train |
 | `samples/label` | (N,) int | class, an index of `class_names` |
 | `samples/subject`, `camera`, `setup`, `replication` | (N,) int | -1 where unknown |
 | `samples/condition`, `source` | (N,) text | empty where there is none |
-| `samples/width`, `height` | (N,) int | pixels of the image; 0 for joints in space |
+| `samples/width`, `height` | (N,) int | image size in pixels; 0 for joints in space |
 | `samples/centre`, `rotation` | (N, C), (N, C, C) float32 | camera space = x @ rotation + centre |
-| `splits/<protocol>/<side>` | (N,) bool | who trains, who is tested |
+| `splits/<protocol>/<side>` | (N,) bool | samples on that side |
 | `class_names` | (classes,) text | |
 | `layout` | text | the joint layout as JSON: names of joints, bones, parts |
 
-Attributes of the file are the fields of `aclnet.datasets.exports.description.Description`.
-A sequence is `keypoint[start : start + M * T].reshape(M, T, V, C)`.
+Attributes of the file are the fields of `aclnet.datasets.exports.description.Description`. A
+sequence is `keypoint[start : start + M * T].reshape(M, T, V, C)`.
 
-The file begins with HDF5's user block, 512 bytes that other readers pass over: `seal` writes the
-sha256 of all that follows into it. It is compared before HDF5's library sees the file, because
-damaged metadata make that crash the whole process. So what other software wrote is refused.
+The file begins with HDF5's user block, 512 bytes that other readers skip. `seal` writes the sha256
+of the rest of the file into it. The sum is checked before HDF5's library opens the file, because
+damaged metadata crashes the whole process. Files of other software are therefore refused.
 """
 
 from __future__ import annotations
@@ -75,17 +75,17 @@ _NUMBERS = (
     "n_frames", "start",
 )  # fmt: skip
 _VECTORS = ("centre", "rotation")
-"""Columns by what they hold: text, a whole number, an array."""
+"""Columns by the kind of their values: text, whole numbers, arrays."""
 _FRAMES = {"keypoint": "float32", "present": "bool", "index": "int32", "score": "float32"}
-"""Arrays of rows and their dtypes."""
+"""Arrays with one row per person and frame, and their dtypes."""
 
 _USER_BLOCK = 512
-"""Bytes before HDF5's own."""
+"""Bytes before HDF5's own content."""
 _ERRORS = (OSError, RuntimeError, LookupError, ValueError, TypeError)
-"""Exceptions that h5py raises where an object is missing or of another kind."""
-_MAX_NUMBERS = 2**27  # of one sequence: half a gigabyte
-_CHUNK = 2048  # rows: 600 kB of 25 joints
-_CACHE = 32 << 20  # bytes of decoded chunks: neighbours share one
+"""Exceptions that h5py raises if an object is missing or of another kind."""
+_MAX_NUMBERS = 2**27  # numbers in one sequence: half a gigabyte
+_CHUNK = 2048  # rows: 600 kB for 25 joints
+_CACHE = 32 << 20  # bytes of decoded chunks, because neighbouring sequences share chunks
 
 
 def _row_shapes(joints: int, coordinates: int, *, scored: bool) -> dict[str, tuple[int, ...]]:
@@ -96,7 +96,7 @@ def _row_shapes(joints: int, coordinates: int, *, scored: bool) -> dict[str, tup
 
 
 def write_hdf5(store: Store, path: Path) -> list[str]:
-    """Writes all of a store; returns what is left out, which is nothing."""
+    """Writes all of a store; returns remarks on what is left out, here none."""
     persons, frames = (store.column(n).astype(np.int64) for n in ("n_persons", "n_frames"))
     rows = persons * frames
     start = np.cumsum(rows) - rows
@@ -146,14 +146,14 @@ def _add_frames(file: h5py.File, store: Store, total: int) -> None:
 
 
 def seal(path: Path) -> None:
-    """Writes what identifies the content into the user block of a file that is finished."""
+    """Writes the checksum of a finished file's content into its user block."""
     digest = _digest(path)
     with path.open("r+b") as file:
         file.write(_seal(digest))
 
 
 def open_hdf5(spec: DatasetSpec, raw: Path) -> Hdf5Source:
-    """A file of `aclnet export`; AclnetError where it is none, or another dataset's."""
+    """The reader of an exported file; raises AclnetError for another file or dataset."""
     return Hdf5Source(_table(raw).description.spec(spec, raw), raw)
 
 
@@ -210,7 +210,7 @@ class Hdf5Source(Source):
             raise DamageError(f"no class has the label {number['label']}")
         frames = self._frames(table, number["start"], number["n_persons"], number["n_frames"])
         if (frames["index"] != frames["index"][0]).any():
-            raise DamageError("its persons have frames of different numbers")
+            raise DamageError("its persons have different frame numbers")
         sequence = SkeletonSequence(
             sample_id=text["id"],
             keypoint=frames["keypoint"],
@@ -230,7 +230,7 @@ class Hdf5Source(Source):
     def _frames(
         self, table: _Table, start: int, persons: int, frames: int
     ) -> dict[str, NDArray[Any]]:
-        """(M, T, ...) of each array of rows."""
+        """(M, T, ...) values of each array of rows."""
         rows = persons * frames
         joints = get_layout(self.spec.layout).num_joints
         scored = table.description.scored
@@ -254,17 +254,17 @@ class Hdf5Source(Source):
 
 
 class _Table(NamedTuple):
-    """All of a file but the rows of frames."""
+    """All of a file but its rows."""
 
     description: Description
     numbers: dict[str, NDArray[np.int64]]
-    """(N,)."""
+    """(N,) numbers by column."""
     texts: dict[str, list[str]]
     vectors: dict[str, NDArray[np.float32]]
     splits: dict[str, NDArray[np.bool_]]
-    """(N,) by `protocol/side`."""
+    """(N,) masks by `protocol/side`."""
     place: dict[str, int]
-    """Of each id, its first one."""
+    """Row of the first sample with each id."""
 
 
 @cached_by_file(maxsize=4)
@@ -295,7 +295,7 @@ def _read_table(path: Path, file: h5py.File, description: Description) -> _Table
         ((n >= 2**31) | (n < -(2**31))).any() for name, n in numbers.items() if name != "start"
     ]
     if any(beyond):
-        raise ValueError("a number of the samples is beyond all reason")
+        raise ValueError("a number of the samples is out of range")
     if not all(np.isfinite(values).all() for values in vectors.values()):
         raise ValueError("a centre or rotation is not finite")
     return _Table(
@@ -314,16 +314,16 @@ def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
         raise ValueError(f"{name} is not an array")
     if name.startswith("frames/"):
         return found
-    # all others are written in one piece, as large as they say
+    # Other arrays are stored in one piece, as large as they announce.
     if found.chunks is not None or found.nbytes > file.id.get_filesize():
-        raise ValueError(f"{name} is {found.dtype} {found.shape}, which the file does not hold")
+        raise ValueError(f"{name} is {found.dtype} {found.shape}, but the file is too short for it")
     return found
 
 
 def _column(file: h5py.File, name: str, shape: tuple[int, ...], kinds: str) -> NDArray[Any]:
     found = _dataset(file, name)
     if found.shape != shape or found.dtype.kind not in kinds:
-        raise ValueError(f"{name} is {found.dtype} {found.shape}, {shape} is expected")
+        raise ValueError(f"{name} is {found.dtype} {found.shape}; {shape} is expected")
     return np.asarray(found[...])
 
 
@@ -336,7 +336,7 @@ def _text(file: h5py.File, name: str) -> list[str]:
 
 def _attribute(file: h5py.File, name: str) -> Any:  # noqa: ANN401 - whatever an attribute holds
     if file.attrs.get_id(name).shape != ():
-        raise ValueError(f"the attribute {name} is not one value")
+        raise ValueError(f"the attribute {name} is not a single value")
     value = file.attrs[name]
     return value.item() if isinstance(value, np.generic) else value
 
@@ -347,7 +347,7 @@ def _damage(path: Path) -> Iterator[None]:
         yield
     except _ERRORS as error:
         raise AclnetError(
-            f"{path} is no sound file of `aclnet export --to hdf5` ({shown(error, 300)}); "
+            f"{path} is not a valid file of `aclnet export --to hdf5` ({shown(error, 300)}); "
             "export it again"
         ) from None
 
@@ -357,14 +357,14 @@ def _file(path: Path) -> h5py.File:
     key = (path, version_of(path), os.getpid())
     if key not in _opened:
         for file in _opened.values():
-            file.close()  # else HDF5 would take a file that was written over for the one it knows
+            file.close()  # else HDF5 would take an overwritten file for the one that is open
         _opened.clear()
         _opened[key] = _open_sealed(path)
     return _opened[key]
 
 
 _opened: dict[tuple[Path, tuple[int, int], int], h5py.File] = {}
-"""The file that was read last: opening it for each sequence would take longer than reading that."""
+"""The file that was read last, kept open: opening it costs more time than reading a sequence."""
 
 
 def _open_sealed(path: Path) -> h5py.File:
@@ -374,9 +374,9 @@ def _open_sealed(path: Path) -> h5py.File:
     except OSError as error:
         raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
     if not begin.startswith(_seal("").strip()):
-        raise AclnetError(f"{path} is no file of `aclnet export --to hdf5`")
+        raise AclnetError(f"{path} is not a file of `aclnet export --to hdf5`")
     if begin != _seal(_digest(path)):
-        raise AclnetError(f"{path} has other bytes than were written; fetch or export it again")
+        raise AclnetError(f"{path} differs from what was written; download or export it again")
     return h5py.File(path, "r", rdcc_nbytes=_CACHE)
 
 

@@ -1,18 +1,19 @@
-"""CTR-GCN's arrays that `aclnet export --to npz` makes of stores, and what lies beside them.
+"""The arrays of `aclnet export --to npz`: CTR-GCN's, and others beside them.
 
-For each side of one protocol, `train` and `test` (N recordings, T frames of the longest one of
-both, V joints, C coordinates; two persons, zeros where there are fewer, and after the last frame):
+The sides are `train` and `test` of one protocol (N recordings, T frames of the longest recording of
+both sides, V joints, C coordinates). Recordings have two persons; missing persons and frames after
+the last one are zero:
 
-| array | shape, dtype | what |
+| array | shape, dtype | content |
 |---|---|---|
 | `x_SIDE` | (N, T, 2 x V x C) float32 | joints; confidence of pixels is a third coordinate |
 | `y_SIDE` | (N, classes) float32 | one-hot |
-| `present_SIDE` | (N, T, 2) bool | is the person there in this frame? |
+| `present_SIDE` | (N, T, 2) bool | whether the person is in this frame |
 | `frame_index_SIDE` | (N, T) int32 | number of the frame in the recording, from 0 |
 | `score_SIDE` | (N, T, 2, V) float32 | confidence of joints in space; only where the store has it |
-| `n_persons_SIDE`, `n_frames_SIDE` | (N,) int32 | what of a row is not filling |
+| `n_persons_SIDE`, `n_frames_SIDE` | (N,) int32 | persons and frames of a row without the filling |
 | `subject_SIDE`, `camera_SIDE`, `setup_SIDE`, `replication_SIDE` | (N,) int32 | -1: unknown |
-| `width_SIDE`, `height_SIDE` | (N,) int32 | pixels of the image; 0 for joints in space |
+| `width_SIDE`, `height_SIDE` | (N,) int32 | image size in pixels; 0 for joints in space |
 | `id_SIDE`, `condition_SIDE`, `source_SIDE` | (N,) text | |
 | `centre_SIDE`, `rotation_SIDE` | (N, C), (N, C, C) float32 | camera = x @ rotation + centre |
 
@@ -69,20 +70,20 @@ _NUMBERS = (
     "subject", "camera", "setup", "replication", "width", "height", "n_persons", "n_frames",
 )  # fmt: skip
 _VECTORS = ("centre", "rotation")
-"""Columns by what they hold: text, a whole number, an array."""
-_MAX_IDS = 2**28  # bytes: of a million recordings, 64 characters each
+"""Columns by the kind of their values: text, whole numbers, arrays."""
+_MAX_IDS = 2**28  # bytes: a million recordings with ids of 64 characters
 _BLOCK = 2**24  # bytes
 
 
 class _NpzDescription(Description):
-    """What a file says of itself."""
+    """The description in an exported file."""
 
     protocol: str = Field(pattern="^[^/]+$")
-    """The one whose sides it holds."""
+    """Protocol whose sides the file holds."""
 
 
 def _frame_arrays(joints: int, coordinates: int, *, scored: bool) -> Arrays:
-    """dtype, and shape of one frame's values, of the arrays of frames by their names."""
+    """dtype, and shape of one frame's values, of each array of frames."""
     channels = 3 if scored else coordinates
     arrays: Arrays = {
         "x": (np.dtype("<f4"), (NUM_PERSONS * joints * channels,)),
@@ -95,10 +96,10 @@ def _frame_arrays(joints: int, coordinates: int, *, scored: bool) -> Arrays:
 
 
 def write_npz(store: Store, path: Path, protocol: str) -> list[str]:
-    """Writes one protocol of a store; returns what is left out.
+    """Writes one protocol of a store; returns remarks on what is left out.
 
-    Memory is bounded by a shard and the longest recording. AclnetError where a recording has more
-    persons than there is room for.
+    Memory is bounded by a shard and the longest recording. Raises AclnetError if a recording has
+    more than two persons.
     """
     masks = {side: store.mask(f"{protocol}/{side}") for side in SIDES}
     chosen = (masks["train"] | masks["test"]) & (store.column("variant") == 0)
@@ -106,8 +107,8 @@ def write_npz(store: Store, path: Path, protocol: str) -> list[str]:
     if persons.max(initial=0) > NUM_PERSONS:
         crowd = store.column("id")[chosen][persons.argmax()]
         raise AclnetError(
-            f"{store.path}: {crowd} has {persons.max()} persons, npz has room for {NUM_PERSONS}; "
-            "export to pyskl or hdf5"
+            f"{store.path}: {crowd} has {persons.max()} persons, but npz holds at most "
+            f"{NUM_PERSONS}; export to pyskl or hdf5"
         )
     description = _NpzDescription(**description_of(store).model_dump(), protocol=protocol)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
@@ -117,7 +118,7 @@ def write_npz(store: Store, path: Path, protocol: str) -> list[str]:
     left_out = int((store.column("variant") == 0).sum()) - int(chosen.sum())
     remarks = left_out_variants(store)
     if left_out:
-        remarks.append(f"{left_out} samples on neither side of {protocol} are left out")
+        remarks.append(f"{left_out} samples are on neither side of {protocol} and were left out")
     return remarks
 
 
@@ -130,7 +131,7 @@ def _write_side(
     members = {name: (dtype, (count, longest, *shape)) for name, (dtype, shape) in arrays.items()}
     row_of, frames = [], []
     with ExitStack() as stack:
-        # an archive takes one array at a time: the smaller ones wait in files
+        # An archive takes one array at a time, so the smaller arrays wait in files.
         folder = Path(str(archive.filename)).parent
         waiting = {n: stack.enter_context(TemporaryFile(dir=folder)) for n in arrays if n != "x"}
         with _member(archive, f"x_{side}", *members["x"]) as file:
@@ -144,13 +145,13 @@ def _write_side(
             with _member(archive, f"{name}_{side}", *members[name]) as file:
                 shutil.copyfileobj(rows, file)
     columns = _columns_of(store, protocol, np.array(row_of, np.int64))
-    columns["n_frames"] = np.array(frames, "<i4")  # of all pieces together
+    columns["n_frames"] = np.array(frames, "<i4")  # sum of all pieces
     for name, values in columns.items():
         _add_member(archive, f"{name}_{side}", values)
 
 
 def _rows_of(sequence: SkeletonSequence, longest: int, arrays: Arrays) -> dict[str, NDArray[Any]]:
-    """(longest, ...) of each array of frames: a frame's first person, then its second."""
+    """(longest, ...) values of each array of frames: a frame's first person, then its second."""
     persons, frames = sequence.present.shape
     tracks = {"x": sequence.keypoint, "present": sequence.present}
     if sequence.score is not None and "score" in arrays:
@@ -166,7 +167,7 @@ def _rows_of(sequence: SkeletonSequence, longest: int, arrays: Arrays) -> dict[s
 
 
 def _columns_of(store: Store, protocol: str, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """Values of recordings, each by its (first) row in `samples`."""
+    """Values of recordings, each taken from its (first) row in `samples`."""
     classes = np.eye(len(store.classes_of(protocol)), dtype="<f4")
     others = ("condition", "source", *_VECTORS)
     return {
@@ -186,7 +187,7 @@ def _add_member(archive: zipfile.ZipFile, name: str, values: NDArray[Any]) -> No
 def _member(
     archive: zipfile.ZipFile, name: str, dtype: np.dtype[Any], shape: tuple[int, ...]
 ) -> Iterator[BinaryIO]:
-    """A stream into an array of the archive, to be given its values in C order."""
+    """A stream into an array of the archive, which takes the array's values in C order."""
     described = {
         "descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape
     }  # fmt: skip
@@ -196,14 +197,14 @@ def _member(
 
 
 def _frames_by_recording(store: Store, mask: NDArray[np.bool_]) -> list[int]:
-    """Frames of each recording of a mask, its pieces together."""
+    """Number of frames of each recording of a mask, with its pieces joined."""
     _, recording = np.unique(store.column("original")[mask], return_inverse=True)
     frames = np.bincount(recording, weights=store.column("n_frames")[mask])
     return frames.astype(int).tolist()  # type: ignore[no-any-return]
 
 
 def open_npz_export(spec: DatasetSpec, raw: Path) -> ExportedNpz:
-    """A file of `aclnet export`; AclnetError where it is none, or another dataset's."""
+    """The reader of an exported file; raises AclnetError for another file or dataset."""
     source = ExportedNpz(_describe(raw).spec(spec, raw), raw)
     source.arrays()
     return source
@@ -217,7 +218,7 @@ class ExportedNpz(ItemSource):
         return self._description.normalisation
 
     def fingerprint(self) -> str:
-        """The archive has a checksum of each array."""
+        """The checksums of all arrays, from the archive's list."""
         return _checksums(self.root)
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
@@ -252,7 +253,7 @@ class ExportedNpz(ItemSource):
             raise DamageError(f"{persons} persons in {frames} frames do not fit its row")
 
         def tracks(values: NDArray[Any]) -> NDArray[Any]:
-            """(M, T, ...) of (longest, two persons, ...)."""
+            """(M, T, ...) values from (longest, two persons, ...)."""
             return np.ascontiguousarray(values[:frames, :persons].swapaxes(0, 1))
 
         joints = get_layout(self.spec.layout).num_joints
@@ -274,7 +275,7 @@ class ExportedNpz(ItemSource):
         return with_facts(sequence, number | text)
 
     def _ids(self, side: str) -> Iterator[str]:
-        """Sample ids of a side, row by row; AclnetError where they are not to be read."""
+        """Sample ids of a side, row by row; raises AclnetError if they cannot be read."""
         rows = self.arrays()[side]["id"]
         block = max(1, _BLOCK // rows.row_bytes)
         try:
@@ -288,7 +289,7 @@ class ExportedNpz(ItemSource):
         return _describe(self.root)
 
     def arrays(self) -> dict[str, dict[str, NpyRows]]:
-        """By side and name; AclnetError where one is not there or not what it should be."""
+        """Arrays by side and name; raises AclnetError if one is missing or not as expected."""
         joints = get_layout(self.spec.layout).num_joints
         return _open(self.root, joints, self.spec.dimensions)
 
@@ -324,14 +325,14 @@ def _open(path: Path, joints: int, coordinates: int) -> dict[str, dict[str, NpyR
             found = arrays[name]
             if (found.dtype, found.shape) != (dtype, (count, *shape)):
                 raise AclnetError(
-                    f"{path}/{name}_{side}: {found.dtype} {found.shape} where "
-                    f"{dtype} {(count, *shape)} is expected; export it again"
+                    f"{path}/{name}_{side} is {found.dtype} {found.shape}; {dtype} "
+                    f"{(count, *shape)} is expected; export it again"
                 )
         classes = len(description.class_names)
         if not 1 <= arrays["y"].shape[1] <= classes:
-            raise AclnetError(f"{path}/y_{side} is not of the {classes} classes; export it again")
+            raise AclnetError(f"{path}/y_{side} does not have {classes} classes; export it again")
         if count * arrays["id"].row_bytes > _MAX_IDS:
-            raise AclnetError(f"{path}/id_{side} is longer than all ids together can be")
+            raise AclnetError(f"{path}/id_{side} is longer than all ids together")
         sides[side] = arrays
     return sides
 
@@ -341,8 +342,8 @@ def _texts(rows: NpyRows, first: int, count: int) -> list[str]:
     try:
         texts: list[str] = values.tolist()
         "".join(texts).encode()
-    except ValueError:  # no such character, or half of one
-        raise DamageError("a text has characters that are none") from None
+    except ValueError:  # a code that is not a character
+        raise DamageError("a text has invalid characters") from None
     return texts
 
 

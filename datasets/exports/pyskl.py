@@ -1,9 +1,9 @@
-"""PYSKL's pickles that `aclnet export --to pyskl` makes of stores.
+"""The PYSKL pickles of `aclnet export --to pyskl`.
 
-Keys that PYSKL does not know carry all of the store but its variants. An annotation has besides
+Keys that PYSKL does not know carry all of the store except its variants. Each annotation also has
 `present (M, T)`, `frame_index (T,)`, `subject`, `camera`, `setup`, `replication`, `condition`,
-`source`, and `centre (C,)`, `rotation (C, C)` that lead back to camera space; the file has
-`aclnet`, an `aclnet.datasets.exports.description.Description`.
+`source`, and `centre (C,)` and `rotation (C, C)`, which lead back to camera space. The file also
+has `aclnet`, an `aclnet.datasets.exports.description.Description`.
 """
 
 from __future__ import annotations
@@ -44,11 +44,12 @@ def write_pyskl(
 ) -> list[str]:
     """Writes a store's recordings, with their rows, to a pickle; returns what is left out.
 
-    file_layout: that of the file's joints, the first ones of the store's layout; empty: all.
+    file_layout: layout of the file's joints, which are the first of the store's; empty: all.
     """
     joints = get_layout(file_layout).num_joints if file_layout else store.layout.num_joints
     content = {
-        MARK: description_of(store, file_layout).model_dump(),  # first, so that it is soon found
+        # first, so that a reader finds it in the first bytes
+        MARK: description_of(store, file_layout).model_dump(),
         "split": _splits(store),
         "annotations": [_annotation(store, row, s, joints) for row, s in recordings],
     }
@@ -58,7 +59,7 @@ def write_pyskl(
 
 
 class _Pickler(pickle.Pickler):
-    """Names only what every numpy has: what numpy 2 calls to make arrays, numpy 1 does not know."""
+    """A pickler that names only functions of numpy 1 and 2; numpy 2 makes arrays by others."""
 
     def reducer_override(self, obj: Any) -> Any:  # noqa: ANN401 - as pickle declares it
         if not isinstance(obj, np.ndarray):
@@ -67,7 +68,7 @@ class _Pickler(pickle.Pickler):
 
 
 def _annotation(store: Store, row: int, sequence: SkeletonSequence, joints: int) -> dict[str, Any]:
-    """What PYSKL reads, then what else the store knows."""
+    """The entries that PYSKL reads, then the store's other facts."""
     entry = {
         "frame_dir": sequence.sample_id,
         "label": sequence.label,
@@ -143,7 +144,7 @@ class ExportedPickle(PysklSource):
         score = numbers_of(annotation, "keypoint_score", keypoint.shape[:3]) if scored else None
         present = annotation.get("present")
         if not isinstance(present, np.ndarray) or present.dtype != np.bool_:
-            raise DamageError("`present` is missing or not an array of truth values")
+            raise DamageError("`present` is missing or not an array of bool")
         index = annotation.get("frame_index")
         if not isinstance(index, np.ndarray) or index.dtype != np.int32:
             raise DamageError("`frame_index` is missing or not an array of int32")
@@ -155,26 +156,29 @@ class ExportedPickle(PysklSource):
         return Joints(keypoint, score, present, index)
 
     def _refuse_other_dimensions(self, annotations: dict[str, dict[Any, Any]]) -> None:
-        """The description says what they are, and each annotation is held against it."""
+        """A check that is not needed: each annotation is checked against the description."""
 
 
 def open_pyskl(spec: DatasetSpec, raw: Path) -> ExportedPickle:
-    """A pickle that `aclnet export` wrote; AclnetError where it is another dataset's."""
+    """The reader of a pickle of `aclnet export`; raises AclnetError if it is another dataset's."""
     description = Description.parse(raw, load(raw).others.get(MARK))
     return ExportedPickle(description.spec(spec, raw), raw)
 
 
 def _completed(sequence: SkeletonSequence, annotation: dict[Any, Any]) -> SkeletonSequence:
-    """With what an exported annotation carries besides; DamageError where that is not sound."""
+    """The sequence with the additional entries of an exported annotation.
+
+    Raises DamageError if an entry is not sound.
+    """
     for name in ("subject", "camera", "setup", "replication"):
         value = annotation.get(name)
         if not is_integer(value) or not -(2**31) <= value < 2**31:
-            raise DamageError(f"`{name}` is {value!r}, a whole number is expected")
+            raise DamageError(f"`{name}` is {value!r}; a whole number is expected")
         setattr(sequence, name, int(value))
     for name in ("condition", "source"):
         value = annotation.get(name)
         if not isinstance(value, str):
-            raise DamageError(f"`{name}` is {value!r}, text is expected")
+            raise DamageError(f"`{name}` is {value!r}; text is expected")
         setattr(sequence, name, value)
     coordinates = sequence.keypoint.shape[-1]
     sequence.prepared = Prepared(

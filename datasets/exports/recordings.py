@@ -29,7 +29,7 @@ def splits_of(store: Store) -> dict[str, NDArray[np.bool_]]:
 
 
 def recordings(store: Store, mask: NDArray[np.bool_]) -> Iterator[tuple[int, SkeletonSequence]]:
-    """Rows in `samples` and sequences of a mask's originals, those that were cut joined again."""
+    """Rows in `samples` and sequences of a mask's originals; cut recordings are joined again."""
     ids, originals = store.column("id"), store.column("original")
     chosen = np.flatnonzero(mask & (store.column("variant") == 0))
     pieces: dict[str, list[int]] = {}
@@ -57,11 +57,11 @@ def _joined(pieces: list[SkeletonSequence], sample_id: str) -> SkeletonSequence:
 
 
 def with_facts(sequence: SkeletonSequence, facts: Mapping[str, Any]) -> SkeletonSequence:
-    """The sequence with those of the facts that every form keeps of it."""
+    """The sequence with the facts that every form keeps."""
     return replace(sequence, **{name: facts[name] for name in _FACTS})
 
 
 def left_out_variants(store: Store) -> list[str]:
-    """A remark for forms that hold recordings alone, where the store has augmented copies."""
+    """A remark that augmented copies are left out, if the store has any."""
     count = int((store.column("variant") != 0).sum())
-    return [f"{count} stored variants are left out"] if count else []
+    return [f"{count} stored variants were left out"] if count else []

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, whatever interrupts the program."""
+"""Atomic writing of files and folders: after an interruption, each is complete or absent."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SUFFIX = ".tmp"
-"""Ending of the names under which files and folders are written."""
+"""Suffix of files and folders that are being written."""
 _HOST = re.sub(r"[^\w.]", "_", platform.node())
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path`, for a file or a folder to be written; it becomes `path` at the end.
+    """A temporary path beside `path`, for a new file or folder; it is renamed to `path` at the end.
 
-    After a crash, of the machine too, there is what was there before or the new one. An exception
-    inside leaves `path` as it was. What a process of this machine left of the same file when it
-    was killed is deleted.
+    After a crash, also of the machine, `path` holds either the old content or the new. An exception
+    inside the block leaves `path` as it was. Remains of earlier crashed processes of this machine
+    that wrote the same path are deleted.
     """
-    # dask may give a job of a client that died, and the same one of its successor, to two threads
+    # dask may give a job of a client that crashed, and the same job of its successor, to two
+    # threads
     writer = f"{_HOST}-{threading.get_ident()}-{os.getpid()}"
     temporary = path.with_name(f"{path.name}.{writer}{SUFFIX}")
     for left in path.parent.glob(f"{glob.escape(path.name)}.{_HOST}-*{SUFFIX}"):
-        if left == temporary or not _is_running(left):
+        if left == temporary or not _has_writer(left):
             _delete(left)
     try:
         yield temporary
@@ -54,9 +55,9 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - whatever JSON 
 
 
 def remove(path: Path) -> None:
-    """Deletes a folder, if it is there; an interrupted deletion leaves no part of it at `path`.
+    """Deletes a folder, if it exists; an interrupted deletion leaves no part of it at `path`.
 
-    Of a link to a folder, the link alone is deleted.
+    If the path is a link to a folder, only the link is deleted.
     """
     finish_removal(path)
     if path.is_symlink():
@@ -68,7 +69,7 @@ def remove(path: Path) -> None:
 
 
 def finish_removal(path: Path) -> None:
-    """Deletes what an interrupted `remove(path)` left."""
+    """Deletes the remains of an interrupted `remove(path)`."""
     shutil.rmtree(_doomed(path), ignore_errors=True)
 
 
@@ -82,15 +83,21 @@ def _doomed(path: Path) -> Path:
     return path.with_name(f"{path.name}.deleting")
 
 
-def _is_running(temporary: Path) -> bool:
-    """Is the process that writes a temporary file of this machine still there?"""
+def is_running(process: int) -> bool:
+    """True if a process of this machine, also one of another user, is still running."""
     try:
-        os.kill(int(temporary.name.removesuffix(SUFFIX).rpartition("-")[2]), 0)
+        os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, ValueError):  # of another user; no name of ours
+    except PermissionError:
         pass
     return True
+
+
+def _has_writer(temporary: Path) -> bool:
+    """True if the process that writes a temporary file of this machine is still running."""
+    number = temporary.name.removesuffix(SUFFIX).rpartition("-")[2]
+    return not number.isdecimal() or is_running(int(number))  # else the name is not ours
 
 
 def _delete(path: Path) -> None:

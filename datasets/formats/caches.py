@@ -1,4 +1,4 @@
-"""Caches of what files hold, in which a changed file is another one."""
+"""Caches of file contents. A changed file counts as a different file."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Read = TypeVar("Read", bound="Callable[..., Any]")
 
 
 def version_of(path: Path) -> tuple[int, int]:
-    """Time and size of a file, by which a change of it is noticed.
+    """Time and size of a file, which reveal a change.
 
-    Zeros where there is none: what opens the file then says so.
+    Zeros if there is no such file; opening it then gives the error.
     """
     try:
         stat = path.stat()
@@ -26,9 +26,9 @@ def version_of(path: Path) -> tuple[int, int]:
 
 
 def cached_by_file(maxsize: int = 1, *, per_process: bool = False) -> Callable[[Read], Read]:
-    """As `lru_cache`, for functions whose first argument is the path of the file that they read.
+    """A decorator like `lru_cache`, for functions whose first argument is the path they read.
 
-    per_process: what they return holds the file open, and a forked process must not share the
+    per_process: for results that hold the file open, because a forked process must not share the
     file's position with its parent.
     """
 

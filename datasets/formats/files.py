@@ -1,6 +1,6 @@
-"""Files below a raw folder, those inside zip archives included: nothing is unpacked to disk.
+"""Files below a raw folder, also inside zip archives, which are not unpacked to disk.
 
-A member of an archive has a path that goes on behind the archive's own: `part1.zip/a/b.skeleton`.
+The path of an archive's member continues the archive's path: `part1.zip/a/b.skeleton`.
 """
 
 from __future__ import annotations
@@ -30,29 +30,35 @@ UNSOUND = (
     struct.error,
     EOFError,
     LookupError,
-    RuntimeError,  # encrypted; NotImplementedError, one of its kind: packed by another method
+    RuntimeError,  # encrypted; its subclass NotImplementedError: unknown compression
     ValueError,
 )
-"""Exceptions that zipfile raises on files that are damaged or no archives."""
+"""Exceptions that zipfile raises for files that are damaged or not archives."""
 
 
 def folder_of(root: Path) -> Path:
-    """What paths below a root are relative to: the root, or the folder of a root that is a file."""
+    """Folder that paths below a root are relative to: the root, or the folder of a root file."""
     return root if root.is_dir() else root.parent
 
 
-def check_archive(root: Path, what: str) -> None:
-    """AclnetError unless `root` is a folder or a zip archive; `what` it should hold, in words."""
-    if not root.is_dir() and root.suffix.lower() != _ZIP:
-        raise AclnetError(f"{root} is not a folder or a zip of one; give the one that holds {what}")
+def check_archive(root: Path, what: str, recording: str = _ZIP) -> None:
+    """Raises AclnetError unless `root` is a folder or a zip archive.
+
+    what: the expected content, for the message.
+    recording: suffix of a file that is one recording, if such a file is accepted too.
+    """
+    if not root.is_dir() and root.suffix.lower() not in (_ZIP, recording):
+        raise AclnetError(
+            f"{root} is not a folder or a zip of a folder; give the folder or zip that holds {what}"
+        )
 
 
 def walk_files(root: Path) -> Iterator[tuple[str, int]]:
     """Path relative to `folder_of(root)` and size in bytes of every file, in no fixed order.
 
-    `root` is a folder, searched to any depth, or one file. Archives are listed by their members. A
-    link to a folder is followed, unless that folder is listed already; `bad_links` lists the links
-    that cannot be followed. Raises AclnetError where a folder or an archive cannot be listed.
+    `root` is a folder, searched to any depth, or one file. For an archive, its members are listed.
+    A link to a folder is followed, unless that folder is listed already; `bad_links` lists the
+    links that cannot be followed. Raises AclnetError if a folder or an archive cannot be listed.
     """
     if not root.is_dir():
         yield from _file(root, root.name, _size(root))
@@ -70,11 +76,11 @@ def bad_links(root: Path) -> list[tuple[str, str]]:
 
 
 def _walk(root: Path) -> Iterator[tuple[str, int | str]]:
-    """Path of every file below a folder and its size, or what is wrong with a link.
+    """Path and size of every file below a folder, or the fault of a link.
 
-    Links to folders come last, in the order of their names: a folder that is below `root` has its
-    own path, and one with several links that of the first. A file system may number folders badly,
-    so folders that are no links are never left out on the way to the first link.
+    Links to folders come last, in the order of their names: a folder below `root` keeps its own
+    path, and a folder with several links gets the path of the first. Some file systems number
+    folders badly, so folders that are not links are never left out before the first link.
     """
     above = {_identity(folder) for folder in (root, *root.resolve().parents)}
     seen: set[tuple[int, int]] = set()
@@ -88,7 +94,7 @@ def _walk(root: Path) -> Iterator[tuple[str, int | str]]:
         try:
             identity = _identity(root / folder)
             if linked and identity in above:
-                yield folder.rstrip("/"), "a link to a folder that holds this one"
+                yield folder.rstrip("/"), "a link to a folder above it"
                 continue
             if linked and identity in seen:
                 continue
@@ -114,14 +120,18 @@ def _walk(root: Path) -> Iterator[tuple[str, int | str]]:
 
 
 def _follow(link: Path) -> int | str | None:
-    """The size of the file that a link leads to, what is wrong with the link, None: a folder."""
+    """The size of the file that a link leads to, or the fault of the link; None: a folder."""
     try:
         found = link.stat()
     except OSError as error:
         return f"a link that cannot be followed: {error.strerror}"
     if stat.S_ISDIR(found.st_mode):
         return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else "a link to no file and no folder"
+    return (
+        found.st_size
+        if stat.S_ISREG(found.st_mode)
+        else ("a link to something that is not a file or a folder")
+    )
 
 
 def _identity(folder: Path) -> tuple[int, int]:
@@ -130,16 +140,18 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def file_on_disk(root: Path, path: str) -> Path:
-    """The file that `walk_files` lists, or the archive that it is in."""
+    """The file that `walk_files` lists, or the archive that contains it."""
     return _split(folder_of(root), path)[0]
 
 
 def read_file(root: Path, path: str, limit: int, *, listed: bool = True) -> bytes:
-    """Content of a file that `walk_files` lists, or where not `listed`, of one that may be missing.
+    """Content of a file that `walk_files` lists.
 
-    Raises DamageError where it cannot be read or has more than `limit` bytes, which the caller
-    chooses well above any real file: a hostile one must not fill the memory. Raises OSError where
-    that is no fault of the file (`aclnet.datasets.formats.unreadable`).
+    listed: False for a file that may be missing.
+
+    Raises DamageError if the file cannot be read or has more than `limit` bytes. The caller sets
+    the limit well above any real file, so that a hostile file cannot fill the memory. Raises
+    OSError if the fault is not in the file (`aclnet.datasets.formats.unreadable`).
     """
     folder = folder_of(root)
     archive, separator, member = _split(folder, path)
@@ -159,12 +171,12 @@ def read_file(root: Path, path: str, limit: int, *, listed: bool = True) -> byte
     except UNSOUND as error:
         raise DamageError(f"cannot be unpacked: {shown(error, 300)}") from None
     if len(data) > limit:
-        raise DamageError(f"longer than {limit:,} bytes, no file of this kind is")
+        raise DamageError(f"longer than {limit:,} bytes, the limit for files of this kind")
     return data
 
 
 def _file(file: Path, path: str, size: int) -> Iterator[tuple[str, int]]:
-    """The file itself, or the members of an archive."""
+    """Path and size of the file itself, or of the members of an archive."""
     if not path.lower().endswith(_ZIP):
         yield path, size
         return
@@ -172,7 +184,8 @@ def _file(file: Path, path: str, size: int) -> Iterator[tuple[str, int]]:
         members = _open_zip(file).infolist()
     except (OSError, *UNSOUND) as error:
         raise AclnetError(
-            f"{file} is no sound zip archive ({shown(error, 300)}); fetch it again, or move it away"
+            f"{file} is not a valid zip archive ({shown(error, 300)}); download it again, or move "
+            "it away"
         ) from None
     for member in members:
         if member.filename and not member.filename.endswith("/"):
@@ -180,7 +193,7 @@ def _file(file: Path, path: str, size: int) -> Iterator[tuple[str, int]]:
 
 
 def _split(folder: Path, path: str) -> tuple[Path, str, str]:
-    """Archive, separator and member of a path; the last two empty for a plain file."""
+    """Archive, separator and member of a path; the last two are empty for a plain file."""
     place = path.lower().find(f"{_ZIP}/")
     while place >= 0:
         end = place + len(_ZIP)

@@ -1,4 +1,4 @@
-"""JSON out of bytes."""
+"""Parsing of JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from aclnet.datasets.spec import DamageError
 
 
 def parse_json(data: bytes) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """The content of a file; DamageError with the line where it is not JSON."""
+    """The content of a JSON file; raises DamageError with the line if it is not JSON."""
+    if not data.strip():
+        raise DamageError("the file is empty")
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:

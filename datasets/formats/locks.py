@@ -1,4 +1,4 @@
-"""Locks: what one process works on, no other process changes at the same time."""
+"""Locks that keep other processes from changing the same files at the same time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _guard = threading.Lock()
 _held: set[str] = set()
-"""Locks of this process: the system lets a process take its own lock twice."""
+"""Locks of this process, because the system lets a process take its own lock twice."""
 
 
 @contextmanager
@@ -30,12 +30,12 @@ def held(file: Path, what: str) -> Iterator[None]:
     """Holds the lock `file` while the block runs, then deletes the file.
 
     The lock is a POSIX record lock, which NFS 4 passes on to other machines. The system releases
-    the lock when its process ends, however that happens. Where the file system has no locks, an
+    the lock when its process ends, however that happens. If the file system has no locks, an
     AclnetWarning says so and the block runs.
 
     Args:
         file: Name of the lock; missing folders above it are created.
-        what: What the holder does, for the message, such as "x.zarr is being prepared".
+        what: Activity of the holder for the message, for example "x.zarr is being prepared".
 
     Raises:
         AclnetError: Another process holds the lock, or this one does; the message names it.
@@ -85,8 +85,8 @@ def _lock(stream: IO[str], what: str) -> None:
         raise AclnetError(_refusal(what, stream.read(200))) from None
     except OSError as error:
         warnings.warn(
-            f"{stream.name} cannot be locked ({error.strerror or error}); make sure that {what} by "
-            "this process alone",
+            f"{stream.name} cannot be locked ({error.strerror or error}); make sure that {what} "
+            "only by this process",
             AclnetWarning,
             stacklevel=2,
         )
@@ -105,6 +105,6 @@ def _signature() -> str:
 
 def _refusal(what: str, holder: str) -> str:
     return (
-        f"{what} by another process ({holder or 'not known'}); run the same command again when "
-        "that process has ended"
+        f"{what} by another process ({holder or 'unknown'}); run the same command again when that "
+        "process has ended"
     )

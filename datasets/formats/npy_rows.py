@@ -1,4 +1,4 @@
-"""Rows of arrays that are too large for the memory: of a `.npy` file, or of one in a `.npz`."""
+"""Rows of arrays that are too large for the memory, from a `.npy` file or a member of a `.npz`."""
 
 from __future__ import annotations
 
@@ -22,37 +22,39 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Read = Callable[[int, int], bytes]
-    """So many bytes (the second) from a place in the file of the array on; fewer at its end."""
+    """A function of position and count: these bytes of the array's file, fewer at its end."""
 
 _MAX_ROWS = 2**24
 _MAX_ROW_BYTES = 2**26
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
-"""Of a zip's member: signature, length of the name and of the extra field behind it."""
+"""Header of a zip's member: signature, length of the name and of the extra field behind it."""
 
 
 class NpyRows:
-    """Rows along the first axis of an array on disk; only those asked for are in memory."""
+    """Rows along the first axis of an array on disk; only the requested rows are in memory."""
 
     def __init__(self, read: Read, size: int, what: str, *, text: bool = False) -> None:
-        """`size` of the array's file in bytes. AclnetError, which begins with `what`, where it does
-        not hold the array that it announces, of numbers or of text.
+        """`size`: bytes of the array's file. `what`: beginning of messages.
+
+        Raises AclnetError if the file does not hold the array that it announces, of numbers or of
+        text.
         """
         self._read = read
         try:
             header = parse_header(self._bytes(0, MAX_HEADER), text=text)
         except DamageError as damage:
-            raise AclnetError(f"{what}: {damage.reason}; fetch it again") from None
+            raise AclnetError(f"{what}: {damage.reason}; download it again") from None
         self.dtype, self.shape, order, self._begin = header
         if order != "C" or not self.shape:
             raise AclnetError(f"{what}: the array is not saved row by row (C order)")
         self._row_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         # not `len(self)`, which cannot be a number beyond that of the system's largest index
         if self.shape[0] > _MAX_ROWS or self._row_bytes > _MAX_ROW_BYTES:
-            raise AclnetError(f"{what}: an array {self.shape}, larger than any of this kind")
+            raise AclnetError(f"{what}: an array {self.shape} is larger than any file of this kind")
         if self._begin + len(self) * self._row_bytes != size:
             raise AclnetError(
-                f"{what}: an array {self.shape} of {self.dtype} is announced, and "
-                f"{max(0, size - self._begin):,} bytes of it are there; fetch it again"
+                f"{what}: the header announces an array {self.shape} of {self.dtype}, but "
+                f"{max(0, size - self._begin):,} bytes follow; download it again"
             )
 
     def __len__(self) -> int:
@@ -63,7 +65,7 @@ class NpyRows:
         return self._row_bytes
 
     def read(self, first: int, count: int = 1) -> NDArray[Any]:
-        """(count, ...) rows from one on; DamageError where they are not there or cannot be read."""
+        """(count, ...) rows from `first` on; raises DamageError if they cannot be read."""
         wanted = count * self._row_bytes
         data = self._bytes(self._begin + first * self._row_bytes, wanted)
         if not 0 <= first <= len(self) - count or len(data) != wanted:
@@ -80,7 +82,7 @@ class NpyRows:
 
 
 def open_npy(path: Path) -> NpyRows:
-    """Of a `.npy` file; AclnetError where it is none."""
+    """The rows of a `.npy` file; raises AclnetError if it is not one."""
     try:
         size = path.stat().st_size
     except OSError as error:
@@ -89,36 +91,39 @@ def open_npy(path: Path) -> NpyRows:
 
 
 def open_npz(path: Path, name: str, *, text: bool = False) -> NpyRows:
-    """Of the array of numbers, or text, of that name in a `.npz` file; AclnetError without.
+    """The rows of an array of numbers, or text, in a `.npz` file.
 
-    An array that is not compressed is read where it lies. A compressed one is unpacked on the way,
-    from its beginning: to read on costs what lies between, to go back costs all before.
+    An uncompressed array is read in place. A compressed array is decompressed from its beginning:
+    reading further on decompresses the rows between, and going back starts from the beginning
+    again. Raises AclnetError if there is no such array.
     """
     what = f"{path}/{name}"
     try:
         archive = zipfile.ZipFile(path)
         info = archive.getinfo(f"{name}.npy")
-        if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:  # encrypted
+        if info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1:  # not encrypted
             read: Read = partial(_read_at, path, _content_of(path, info))
         else:
             read = partial(_unpack, archive.open(info))
     except KeyError:
-        raise AclnetError(f"{path} holds no array {name!r}") from None
+        raise AclnetError(f"{path} has no array {name!r}") from None
     except OSError as error:
         raise AclnetError(f"{path} cannot be read: {error.strerror or error}") from None
     except UNSOUND as error:
         raise AclnetError(
-            f"{path} is no sound .npz file ({shown(error, 300)}); fetch it again"
+            f"{path} is not a valid .npz file ({shown(error, 300)}); download it again"
         ) from None
     return NpyRows(read, info.file_size, what, text=text)
 
 
 def _content_of(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where a member's bytes begin in the archive: its own header may differ from the list's."""
+    """Position of a member's content in the archive: its own header may differ from the list's."""
     header = _read_at(path, 0, info.header_offset, _LOCAL_HEADER.size)
     signature, name, extra = _LOCAL_HEADER.unpack(header)
     if signature != b"PK\x03\x04":
-        raise zipfile.BadZipFile(f"{info.filename} is not where the list says")
+        raise zipfile.BadZipFile(
+            f"{info.filename} is not at the place that the zip's directory gives"
+        )
     return int(info.header_offset + _LOCAL_HEADER.size + name + extra)
 
 

@@ -11,24 +11,24 @@ from aclnet.datasets.formats.files import UNSOUND
 from aclnet.datasets.spec import AclnetError, DamageError, shown
 
 _MAX_CELLS, _MAX_ROWS = 2**22, 2**20
-"""Excel itself has 2**20 rows."""
+"""Limits of a sheet; Excel itself allows 2**20 rows."""
 _CELLS_PARTS = ("xl/worksheets/", "xl/sharedStrings.xml")
-"""Parts that are as large as the table is; they are read bit by bit."""
+"""Parts that grow with the table; they are read piece by piece."""
 _MAX_CELLS_BYTES, _MAX_OTHER_BYTES = 2**26, 2**21
-"""Unpacked: of an index of 100,000 rows, 30 MB; styles and the like have some kilobytes."""
+"""Limits of the decompressed parts. An index of 100,000 rows takes 30 MB, styles some kilobytes."""
 
 
 def sheet_to_csv(data: bytes) -> str:
     """Text with a line for each row, empty rows too, so that lines are counted as in the sheet.
 
-    Formulas count as the values that the file has for them. DamageError where it is no such file,
-    or would take much memory; AclnetError where the package that reads it is not installed.
+    Formulas count as the values that the file stores for them. Raises DamageError if it is not such
+    a file or would take much memory, and AclnetError if the package that reads it is not installed.
     """
     try:
         from openpyxl import load_workbook
     except ImportError:
         raise AclnetError(
-            "Excel files need a further package: pip install 'aclnet[excel]'; or save the table "
+            "Excel files need a further package: pip install 'aclnet[excel]'. Or save the table "
             "as .csv"
         ) from None
     _check_parts(data)
@@ -36,13 +36,14 @@ def sheet_to_csv(data: bytes) -> str:
     table = csv.writer(text, lineterminator="\n")
     cells = rows = 0
     try:
-        with warnings.catch_warnings(action="ignore"):  # of styles, which are of no use here
+        # warnings about styles, which are not needed here
+        with warnings.catch_warnings(action="ignore"):
             workbook = load_workbook(
                 io.BytesIO(data), read_only=True, data_only=True, keep_links=False
             )
             for row in workbook.worksheets[0].iter_rows(values_only=True):
                 cells += len(row)
-                rows += 1  # a row of a high number comes with all before it
+                rows += 1  # a row with a high number comes with all rows before it
                 if cells > _MAX_CELLS or rows > _MAX_ROWS:
                     raise DamageError(
                         f"more than {_MAX_CELLS:,} cells, or {_MAX_ROWS:,} rows; save the table as "
@@ -51,13 +52,13 @@ def sheet_to_csv(data: bytes) -> str:
                 table.writerow([_text(value) for value in row])
     except DamageError:
         raise
-    except Exception as error:  # openpyxl raises about anything on damaged files
+    except Exception as error:  # openpyxl raises many kinds of exceptions on damaged files
         raise _no_excel(error) from None
     return text.getvalue()
 
 
 def _check_parts(data: bytes) -> None:
-    """DamageError before parts are read that fill the memory, or have entities that would."""
+    """Raises DamageError, before reading, for parts that would fill memory or have entities."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
@@ -71,7 +72,7 @@ def _check_parts(data: bytes) -> None:
                     f"{others:,} bytes beside the table (pictures, styles); save the table as .csv"
                 )
             for member in members:
-                # Excel writes no such declaration; in UTF-16 there are zeros between its letters
+                # Excel writes no such declaration. In UTF-16 there are zeros between its letters.
                 if b"<!DOCTYPE" in archive.read(member).replace(b"\0", b""):
                     raise DamageError(f"{shown(member.filename)} has a document type declaration")
     except UNSOUND as error:
@@ -79,7 +80,7 @@ def _check_parts(data: bytes) -> None:
 
 
 def _no_excel(error: Exception) -> DamageError:
-    return DamageError(f"no Excel file that can be read: {shown(error, 300)}")
+    return DamageError(f"not a readable Excel file: {shown(error, 300)}")
 
 
 def _text(value: object) -> str:

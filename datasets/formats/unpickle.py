@@ -1,8 +1,8 @@
-"""Pickles of arrays, loaded without running anything that they name.
+"""Loading of pickled arrays without running the code that a pickle names.
 
-A pickle can call any importable function with any arguments. These may only name what numpy names
-to rebuild arrays, and what is called then is ours: numpy's own functions trust their arguments, and
-crash on those of a damaged or hostile file.
+A pickle can call any importable function with any arguments. These pickles may only name what numpy
+names to rebuild arrays, and our own functions are called instead: numpy's trust their arguments,
+and crash on those of a damaged or hostile file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     Bytes = bytes | mmap.mmap
 
-# kind and bytes (text: characters) of numbers, truth values and text
+# kind and size (bytes; for text, characters) of numbers, truth values and text
 _PLAIN_DTYPE = re.compile(r"[fiubcSU]\d{1,4}", re.ASCII)
 
 _ARGUMENT = {ord(o.code): o.arg.n if o.arg else 0 for o in pickletools.opcodes}
@@ -47,14 +47,14 @@ _NUMBER: dict[int, Callable[[bytes], int]] = {
     ord("p"): int,
     ord("r"): lambda argument: int.from_bytes(argument, "little"),
 }
-"""What reads the number under which an operation remembers an object; others have one byte."""
+"""Readers of the number under which an operation stores an object; others have one byte."""
 
 
 def load_pickle(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     """The object in a pickle of dicts, lists, tuples, numbers, text and numpy arrays of these.
 
-    Arrays are read-only. Raises AclnetError where the file cannot be read, is no whole pickle, or
-    names a function or class other than numpy's for arrays.
+    Arrays are read-only. Raises AclnetError if the file cannot be read, is not a complete pickle,
+    or names a function or class other than numpy's for arrays.
     """
     try:
         with path.open("rb") as file, _mapped(file) as data:
@@ -64,7 +64,7 @@ def load_pickle(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
 
 
 def parse_pickle(data: bytes, what: str) -> Any:  # noqa: ANN401 - whatever it holds
-    """As `load_pickle`, of the bytes of a file that messages call `what`."""
+    """The object in the bytes of a pickle, see `load_pickle`; messages call the file `what`."""
     return _load(BytesIO(data), data, what)
 
 
@@ -74,23 +74,23 @@ def _load(file: IO[bytes], data: Bytes, what: str) -> Any:  # noqa: ANN401 - wha
         return _unwrap(_Unpickler(file).load(), {})
     except _ForbiddenError as error:
         raise AclnetError(
-            f"{what} wants to use {shown(error)}, which no file of skeletons needs; it was "
-            "not run. Get the file from its authors, or save plain dicts, lists and numpy arrays"
+            f"{what} uses {shown(error)}, which skeleton data never needs; it was not run. Get the "
+            "file from its authors, or save plain dicts, lists and numpy arrays"
         ) from None
     except OSError:
         raise
-    except Exception as error:  # bytes that are no pickle make the unpickler raise about anything
+    # if the bytes are not a pickle, the unpickler raises many kinds of exceptions
+    except Exception as error:
         raise AclnetError(
-            f"{what} is no whole pickle of plain data "
-            f"({type(error).__name__}: {shown(error, 200)}); "
-            "fetch it again"
+            f"{what} is not a complete pickle of plain data ({type(error).__name__}: "
+            f"{shown(error, 200)}); download it again"
         ) from None
 
 
 @contextmanager
 def _mapped(file: IO[bytes]) -> Iterator[Bytes]:
-    """The content of a file, which is not read before it is looked at."""
-    if os.fstat(file.fileno()).st_size == 0:  # cannot be mapped
+    """The content of a file, read only where it is accessed."""
+    if os.fstat(file.fileno()).st_size == 0:  # an empty file cannot be mapped
         yield b""
         return
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -98,11 +98,12 @@ def _mapped(file: IO[bytes]) -> Iterator[Bytes]:
 
 
 def _check_memo(data: Bytes) -> None:
-    """ValueError where a pickle announces more than it holds, or numbers an object as no pickler.
+    """Raises ValueError if a pickle announces more than it holds, or numbers objects unusually.
 
-    The unpickler makes room for all numbers below: nine bytes take tens of gigabytes. A pickler
-    numbers objects as they come, so that a number is never larger than that of the operation.
-    Where the bytes are no pickle, nothing is said: the unpickler stops at the same place.
+    The unpickler allocates room for all lower numbers: nine bytes can take tens of gigabytes. A
+    pickler numbers objects in their order, so a number is never larger than the count of
+    operations. Bytes that are not a pickle are not reported here: the unpickler stops at the same
+    place.
     """
     place = count = 0
     try:
@@ -112,7 +113,8 @@ def _check_memo(data: Bytes) -> None:
             if size in _WIDTHS:  # a number of bytes that follow
                 width = _WIDTHS[size]
                 size = width + int.from_bytes(data[place : place + width], "little")
-                if place + size > len(data):  # for which the unpickler may make room all the same
+                # the unpickler would still allocate room for them
+                if place + size > len(data):
                     raise ValueError(f"it ends within its object {count}")
             elif size == pickletools.UP_TO_NEWLINE:
                 size = 0
@@ -130,10 +132,10 @@ def _check_memo(data: Bytes) -> None:
 
 
 def numpy_scalars() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """What builds numpy scalars here, with the names that pickles use for it.
+    """Functions that build numpy scalars here, with the names that pickles use for them.
 
-    For `torch.serialization.safe_globals`: checkpoints of other toolkits hold such scalars beside
-    their tensors. What is called is ours, as in `load_pickle`.
+    They are for `torch.serialization.safe_globals`: checkpoints of other toolkits hold such scalars
+    beside their tensors. The functions called are ours, as in `load_pickle`.
     """
     return [
         (_Dtype, "numpy.dtype"),
@@ -143,7 +145,7 @@ def numpy_scalars() -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]
 
 
 def is_integer(value: object) -> TypeGuard[int]:
-    """Is a value out of a pickle a whole number, Python's or numpy's?"""
+    """True if a value from a pickle is a whole number, Python's or numpy's."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
@@ -157,7 +159,8 @@ class _Unpickler(pickle.Unpickler):
         # can set the attributes of functions and classes that it gets hold of.
         match module.replace("numpy._core", "numpy.core"), name:
             case "numpy", "ndarray":
-                return self._reconstruct  # called itself, or an argument of the function
+                # called by the pickle itself, or an argument of the function
+                return self._reconstruct
             case "numpy", "dtype":
                 return self._dtype
             case "numpy.core.multiarray", "_reconstruct":
@@ -186,13 +189,13 @@ class _Unpickler(pickle.Unpickler):
     ) -> NDArray[Any]:
         return _array(data, dtype, shape, order)
 
-    # Protocols before 3 write bytes as text that is to be encoded; empty ones as a call of `bytes`.
+    # Protocols before 3 write bytes as text to be encoded, and empty bytes as a call of `bytes`.
     def _no_bytes(self) -> bytes:
         return b""
 
     def _encode(self, text: object, encoding: object) -> bytes:
         if not isinstance(text, str) or encoding != "latin1":
-            raise ValueError("bytes are expected as latin1")
+            raise ValueError("bytes are expected in latin1")
         return codecs.encode(text, "latin1")
 
 
@@ -203,13 +206,13 @@ class _Dtype:
 
     def __init__(self, text: object, *_: object) -> None:
         if not isinstance(text, str) or not _PLAIN_DTYPE.fullmatch(text):
-            raise ValueError(f"{text!r} is no plain type of numbers or text")
+            raise ValueError(f"{text!r} is not a plain type of numbers or text")
         self.dtype: np.dtype[Any] = np.dtype(text)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        byte_order = state[1]  # all else in there is for structured types
+        byte_order = state[1]  # the rest of the state is for structured types
         if byte_order not in ("<", ">", "|", "="):
-            raise ValueError(f"{byte_order!r} is no byte order")
+            raise ValueError(f"{byte_order!r} is not a byte order")
         self.dtype = self.dtype.newbyteorder(byte_order)
 
 
@@ -234,18 +237,18 @@ def _array(data: object, dtype: object, shape: object, order: object) -> NDArray
     if not isinstance(data, bytes | bytearray) or not isinstance(dtype, _Dtype):
         raise ValueError("an array of bytes and a plain dtype is expected")
     if not isinstance(shape, tuple) or not all(isinstance(n, int) and n >= 0 for n in shape):
-        raise ValueError(f"{shape!r} is no shape")
+        raise ValueError(f"{shape!r} is not a shape")
     if order != "C" and order != "F":
-        raise ValueError(f"{order!r} is no order of axes")
+        raise ValueError(f"{order!r} is not an order of axes")
     if math.prod(shape) * dtype.dtype.itemsize != len(data):
-        raise ValueError(f"{len(data)} bytes are no {dtype.dtype} array of shape {shape}")
+        raise ValueError(f"{len(data)} bytes do not fit a {dtype.dtype} array of shape {shape}")
     return np.ndarray(shape, dtype.dtype, bytes(data), order=order)
 
 
 def _unwrap(value: Any, done: dict[int, tuple[Any, Any]]) -> Any:  # noqa: ANN401
     """`value` with finished arrays in place of those under construction.
 
-    `done` holds, by identity, containers and what they became.
+    `done` holds containers and their results by identity.
     """
     if isinstance(value, _Array):
         return value.array

@@ -1,4 +1,4 @@
-"""Files that the system does not read: damage of one file, or a fault that others share."""
+"""Errors of the system while reading: damage of one file, or a fault that affects others too."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from aclnet.datasets.spec import DamageError, Rejection
 _SHARED = frozenset(
     getattr(errno, name)
     for name in (
-        # of the process: open files, memory
+        # faults of the process: open files, memory
         *("EMFILE", "ENFILE", "ENOMEM", "EAGAIN"),
-        # of the disk or the network that holds the files
+        # faults of the disk or the network that holds the files
         *("ENODEV", "ENXIO", "ESTALE", "ENOTCONN", "ESHUTDOWN", "ETIMEDOUT", "EREMOTEIO"),
         *("EHOSTDOWN", "EHOSTUNREACH", "ECONNRESET", "ECONNABORTED"),
-        # a file that was listed is gone: its disk was taken away, or somebody works in the folder
+        # a listed file is gone: its disk was removed, or somebody is changing the folder
         *("ENOENT", "ENOTDIR"),
     )
     if hasattr(errno, name)  # Windows lacks some
 )
-"""Numbers of errors that say nothing about the one file that was read."""
+"""Numbers of errors whose cause is not in the file that was read."""
 
 
 def damage(error: OSError) -> DamageError:
-    """The damage of a listed file that the system does not read.
+    """The damage of a listed file that the system cannot read.
 
-    Raises `error` itself where other files would fail as well: no recording may be left out because
-    a disk was taken away or because too many files were open.
+    Raises `error` itself if other files would fail as well: no recording may be left out because a
+    disk is missing or too many files are open.
     """
     _raise_if_shared(error)
     return DamageError(f"cannot be read: {error.strerror or error}")
 
 
 def rejection(error: Exception, path: str) -> Rejection:
-    """The rejection of an input for an error; the OSError behind it is raised as in `damage`."""
+    """The rejection of an input for an error; an OSError behind it is raised as in `damage`."""
     _raise_if_shared(error.__context__)
     return Rejection(path, None, str(error))
 

@@ -1,14 +1,15 @@
-"""Arrays as ST-GCN and 2s-AGCN make them: a folder of `train_data_joint.npy`, `train_label.pkl`
-and the same of `val` (Yan et al., AAAI 2018; Shi et al., CVPR 2019; their published scripts).
+"""Arrays of ST-GCN and 2s-AGCN (Yan et al., AAAI 2018; Shi et al., CVPR 2019; their scripts).
 
-Data are (N, 3, T, V, M), called `train_data.npy` by ST-GCN; labels are a pickled pair of names and
-classes from 0. Of persons in space, 2s-AGCN has filled what follows a person's last frame by
-repeating the frames before, has put the spine of the first person into the origin in every frame,
-and has turned all by the first frame. Repeated frames cannot be told from real ones: all stay.
+A folder has `train_data_joint.npy`, `train_label.pkl` and the same of `val`.
 
-Of Kinetics, x and y are shares of the image (340 x 256 pixels) from its middle, y downwards in
-ST-GCN's files and upwards in 2s-AGCN's, and the third channel is a score; joints of score 0 were
-not found.
+The data are (N, 3, T, V, M); ST-GCN calls the file `train_data.npy`. The labels are a pickled pair
+of names and classes from 0. For persons in space, 2s-AGCN fills the frames after a person's last
+frame by repeating earlier frames, moves the spine of the first person to the origin in every frame,
+and rotates all frames by the first one. Repeated frames look like real ones, so all are kept.
+
+For Kinetics, x and y are fractions of the image (340 x 256 pixels) measured from its centre. y
+points down in ST-GCN's files and up in 2s-AGCN's. The third channel is a score; joints with score 0
+were not found.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WIDTH, HEIGHT = 340, 256
-"""Pixels of Kinetics' videos in which joints were found."""
+"""Size of Kinetics' videos in which the joints were found, in pixels."""
 _SIDES = ("train", "val")
 _UPWARDS = "_data_joint.npy"
 """End of the name of 2s-AGCN's files."""
@@ -43,11 +44,11 @@ _FILES = (_UPWARDS, "_data.npy")
 _PLACE = re.compile(r"((?:.*/)?(train|val)_data(?:_joint)?\.npy)/(\d{1,9})", re.ASCII | re.DOTALL)
 _CHANNELS = 3
 _LARGEST = 1e30
-"""Limit of values, which float32 can hold; pixels stay far below."""
+"""Limit of values, which float32 can hold; pixels are far below it."""
 
 
 def agcn_folders(root: Path, names: list[str]) -> list[Path]:
-    """Those of a folder itself and its subfolders of the given names that hold such arrays."""
+    """The folder itself and its subfolders of the given names, if they hold such arrays."""
     folders = [root, *(root / name for name in names)]
     return [folder for folder in folders if any(_data_file(folder, side) for side in _SIDES)]
 
@@ -56,7 +57,7 @@ def agcn_folders(root: Path, names: list[str]) -> list[Path]:
 class AgcnSource(ItemSource):
     """A folder of one side or both, read row by row; an item's path is `FILE/ROW`.
 
-    What its samples are (metres; or pixels with scores) follows from the spec's layout and units.
+    The spec's layout and units decide whether samples are metres, or pixels with scores.
     """
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
@@ -67,9 +68,9 @@ class AgcnSource(ItemSource):
                 if name:
                     found.append(Item(name, path, side.rows.row_bytes))
                 else:
-                    rejections.append(Rejection(path, None, "its name is no text"))
+                    rejections.append(Rejection(path, None, "its name is not text"))
         items, doubles = unique_items(found)
-        # in the order of the file
+        # Sort in the order of the file.
         items.sort(key=lambda item: (item.path.rpartition("/")[0], _row(item.path)))
         return items, rejections + doubles
 
@@ -83,7 +84,7 @@ class AgcnSource(ItemSource):
         return splits
 
     def tracked(self) -> bool:
-        """Both scripts take persons by their place in the lists of frames."""
+        """True: both scripts identify persons by their place in the lists of frames."""
         return False
 
     def sequence(self, item: Item) -> SkeletonSequence:
@@ -111,8 +112,8 @@ class AgcnSource(ItemSource):
     def _joints(
         self, values: NDArray[np.floating[Any]], file: str
     ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        """(M, T, V, C) and, of pixels, (M, T, V) out of (M, T, V, 3)."""
-        if not (np.abs(values) <= np.float64(_LARGEST)).all():  # which float16 cannot hold
+        """(M, T, V, C) joints and, for pixels, (M, T, V) scores from (M, T, V, 3)."""
+        if not (np.abs(values) <= np.float64(_LARGEST)).all():  # float16 cannot hold the limit
             raise DamageError("a value is not finite")
         values = np.ascontiguousarray(values, np.float32)
         if self.spec.dimensions == _CHANNELS:
@@ -126,22 +127,24 @@ class AgcnSource(ItemSource):
         label = side.labels[row] if row < len(side.labels) else None
         num_classes = len(self.spec.class_names)
         if not is_integer(label) or not 0 <= label < num_classes:
-            raise DamageError(f"its label is {label!r}, 0 to {num_classes - 1} is expected"[:120])
+            raise DamageError(f"its label is {label!r}; 0 to {num_classes - 1} is expected"[:120])
         return int(label)
 
     def _sides(self) -> list[_Side]:
         return [self._side(side) for side in _SIDES if _data_file(self.root, side)]
 
     def _side(self, side: str) -> _Side:
-        """AclnetError where the files of that side are not there or do not go together."""
+        """The files of a side.
+
+        Raises AclnetError if they are missing or do not match each other.
+        """
         file = _data_file(self.root, side)
         if file is None:
             raise AclnetError(f"{self.root} holds no {side}{_UPWARDS}")
         label_file = self.root / f"{side}_label.pkl"
         if not label_file.is_file():
             raise AclnetError(
-                f"{label_file} cannot be read: there is no such file; it has the names and labels "
-                f"of {file.name}"
+                f"{label_file} does not exist; it should hold the names and labels of {file.name}"
             )
         joints = get_layout(self.spec.source_layout).num_joints
         return _open(file, label_file, version_of(label_file), joints)
@@ -150,22 +153,22 @@ class AgcnSource(ItemSource):
 class _Side(NamedTuple):
     file: Path
     rows: NpyRows
-    """(N, 3, T, V, M)."""
+    """(N, 3, T, V, M) data."""
     names: list[str]
-    """N names without their endings; empty where there is none."""
+    """N names without their endings; empty if there is none."""
     labels: list[Any]
     """N classes, unchecked."""
 
 
 @cached_by_file(maxsize=len(_SIDES))
 def _open(file: Path, label_file: Path, label_version: tuple[int, int], joints: int) -> _Side:
-    """`label_version` makes a changed file of labels another key."""
+    """Opens a side. `label_version` is a new key of the cache when the file of labels changes."""
     rows = open_npy(file)
     shape = rows.shape
     if len(shape) != 5 or (shape[1], shape[3]) != (_CHANNELS, joints) or rows.dtype.kind != "f":
         raise AclnetError(
-            f"{file}: an array {shape} of {rows.dtype}, (N, {_CHANNELS}, T, {joints}, M) is "
-            "expected of numbers with fractions"
+            f"{file}: the array is {shape} of {rows.dtype}; (N, {_CHANNELS}, T, {joints}, M) of "
+            "floating point numbers is expected"
         )
     pair = load_pickle(label_file)
     if not isinstance(pair, tuple | list) or len(pair) < 2:
@@ -182,7 +185,7 @@ def _data_file(folder: Path, side: str) -> Path | None:
 
 
 def _sample_id(name: object) -> str:
-    """Without `.skeleton` or `.json`."""
+    """The name without `.skeleton` or `.json`."""
     if not isinstance(name, str):
         return ""
     path = PurePosixPath(name)

@@ -1,8 +1,7 @@
-"""BVH, the text of motion capture: a hierarchy of joints, and their angles in each frame.
+"""BVH, the text format of motion capture: a hierarchy of joints, and their angles in each frame.
 
 Positions follow from the offsets in the hierarchy and the rotations of all joints above. The format
-has no unit; centimetres are customary. Ends of limbs (`End Site`) have no name and
-are left out.
+has no unit; centimetres are usual. Ends of limbs (`End Site`) have no name and are left out.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 METRES = 0.01
-"""Metres of a centimetre, the customary unit."""
+"""Metres in a centimetre, the usual unit."""
 _MAX_JOINTS = 1000
 _MAX_CHANNELS = 6
-"""Most channels of a joint: three of its position and three of its rotation."""
+"""Limit of a joint's channels: three of its position and three of its rotation."""
 _MAX_NUMBERS = 2**26
 _FRAMES_AT_ONCE = 2**12
-"""Frames whose rotations are in memory together."""
+"""Number of frames whose rotations are in memory together."""
 _POSITIONS = {"Xposition": 0, "Yposition": 1, "Zposition": 2}
 _ROTATIONS = {"Xrotation": 0, "Yrotation": 1, "Zrotation": 2}
 
@@ -34,7 +33,7 @@ class Hierarchy(NamedTuple):
 
     joints: list[str]
     parents: list[int]
-    """The root is its own parent."""
+    """Parents of joints; the root is its own parent."""
     offsets: list[list[float]]
     channels: list[list[str]]
 
@@ -48,11 +47,11 @@ class Motion(NamedTuple):
 
 
 def parse(data: bytes) -> Motion:
-    """The recording in a file; DamageError with the line where it is none."""
+    """The recording in a file; raises DamageError with the line if the file is not BVH."""
     lines = data.decode("utf-8", "replace").splitlines()
     hierarchy, at = _hierarchy(lines)
     values = _values(lines, at, hierarchy)
-    with np.errstate(all="ignore"):  # of numbers that are out of range, which are found here
+    with np.errstate(all="ignore"):  # numbers out of range are found below
         blocks = range(0, len(values), _FRAMES_AT_ONCE)
         parts = [_positions(hierarchy, values[t : t + _FRAMES_AT_ONCE]) for t in blocks]
     positions = np.concatenate(parts)
@@ -63,12 +62,12 @@ def parse(data: bytes) -> Motion:
 
 
 def read_hierarchy(data: bytes) -> Hierarchy:
-    """The joints of a file alone."""
+    """The joints of a file, without its frames."""
     return _hierarchy(data.decode("utf-8", "replace").splitlines())[0]
 
 
 def _hierarchy(lines: list[str]) -> tuple[Hierarchy, int]:
-    """The joints, and the place of the line behind `MOTION`."""
+    """The joints, and the index of the line after `MOTION`."""
     found = Hierarchy([], [], [], [])
     above: list[int | None] = []
     joint: int | None = None
@@ -108,8 +107,8 @@ def _hierarchy(lines: list[str]) -> tuple[Hierarchy, int]:
                     raise DamageError(f"joint {found.joints[lost]} has no OFFSET", number)
                 return found, place + 1
             case _:
-                raise DamageError(f"{line.strip()[:40]!r} is not expected in a hierarchy", number)
-    raise DamageError("there is no MOTION behind a hierarchy of joints", len(lines) or None)
+                raise DamageError(f"{line.strip()[:40]!r} is not allowed in a hierarchy", number)
+    raise DamageError("there is no MOTION after the hierarchy of joints", len(lines) or None)
 
 
 def _values(lines: list[str], at: int, hierarchy: Hierarchy) -> NDArray[np.float64]:
@@ -118,7 +117,7 @@ def _values(lines: list[str], at: int, hierarchy: Hierarchy) -> NDArray[np.float
     most = _MAX_NUMBERS // max(columns, 3 * len(hierarchy.joints))
     head = [line.split() for line in lines[at : at + 2]]
     if len(head) < 2 or head[0][:1] != ["Frames:"] or head[1][:2] != ["Frame", "Time:"]:
-        raise DamageError("`Frames:` and `Frame Time:` are expected behind MOTION", at + 1)
+        raise DamageError("`Frames:` and `Frame Time:` are expected after MOTION", at + 1)
     values = array("d")
     frames = 0
     for number, line in enumerate(lines[at + 2 :], start=at + 3):
@@ -126,14 +125,14 @@ def _values(lines: list[str], at: int, hierarchy: Hierarchy) -> NDArray[np.float
         if not words:
             continue
         if len(words) != columns:
-            raise DamageError(f"{len(words)} values, {columns} are expected", number)
+            raise DamageError(f"{len(words)} values; {columns} are expected", number)
         values.extend(_number(word, number) for word in words)
         frames += 1
         if frames > most:
-            raise DamageError(f"more than {most:,} frames of so many joints", number)
+            raise DamageError(f"more than {most:,} frames with this number of joints", number)
     told = head[0][1] if len(head[0]) == 2 else ""
     if not frames or told != str(frames):
-        raise DamageError(f"{frames} frames, `Frames:` says {told[:40] or 'nothing'}", at + 1)
+        raise DamageError(f"{frames} frames, but `Frames:` is {told[:40] or 'empty'}", at + 1)
     return np.array(values).reshape(frames, columns)
 
 
@@ -148,7 +147,7 @@ def _number(word: str, line: int) -> float:
 
 
 def _positions(hierarchy: Hierarchy, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(T, V, 3) of all joints, by the rotations of those above."""
+    """(T, V, 3) positions of all joints, from the rotations of the joints above."""
     frames, joints = len(values), len(hierarchy.joints)
     positions = np.empty((frames, joints, 3))
     rotations = np.empty((frames, joints, 3, 3))
@@ -159,7 +158,7 @@ def _positions(hierarchy: Hierarchy, values: NDArray[np.float64]) -> NDArray[np.
         for channel in channels:
             value = values[:, column]
             column += 1
-            if channel in _POSITIONS:  # it stands in the place of the offset
+            if channel in _POSITIONS:  # replaces the offset
                 offset[:, _POSITIONS[channel]] = value
             else:
                 rotation = rotation @ _about(_ROTATIONS[channel], np.radians(value))

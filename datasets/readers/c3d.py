@@ -1,7 +1,7 @@
-"""C3D, the binary of marker-based motion capture (c3d.org, "The C3D File Format", user guide).
+"""C3D, the binary format of marker-based motion capture (c3d.org, "The C3D File Format", guide).
 
-A header of 512 bytes, parameters, then the points of each frame with a residual that is negative
-where a point is missing. Files of PCs (Intel) are read; analogue channels are stepped over.
+A file has a header of 512 bytes, parameters, then the points of each frame with a residual that is
+negative if a point is missing. Files of PCs (Intel) are read; analogue channels are skipped.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _MAGIC = 0x50
 _INTEL = 84
 _READ = ("LABELS", "LABELS2", "UNITS")
 _MAX_SECTION = 255 * _BLOCK
-"""Bytes of all parameters, which are counted in blocks by one byte."""
+"""Limit of all parameters in bytes: one byte counts their blocks."""
 _SIZES = {-1: 1, 1: 1, 2: 2, 4: 4}
-"""Bytes of a value of each type of parameter: text, byte, whole number, float."""
+"""Size in bytes of a value of each parameter type: text, byte, whole number, float."""
 
 
 class Markers(NamedTuple):
@@ -31,13 +31,13 @@ class Markers(NamedTuple):
 
     labels: list[str]
     positions: NDArray[np.float64]
-    """(T, V, 3) in the file's units; NaN where a marker is missing."""
+    """(T, V, 3) positions in the file's units; NaN if a marker is missing."""
     units: str
     """Unit in the words of the file: mm, cm or m; empty if the file has none."""
 
 
 def parse(data: bytes) -> Markers:
-    """The recording in a file; DamageError where it is none."""
+    """The recording in a file; raises DamageError if the file is not C3D."""
     if len(data) < 2 * _BLOCK or data[1] != _MAGIC:
         raise DamageError("no C3D file")
     points, analogue, first, last = struct.unpack_from("<HHHH", data, 2)
@@ -52,7 +52,7 @@ def parse(data: bytes) -> Markers:
     if begin < _BLOCK or begin + frames * words * number.itemsize > len(data):
         raise DamageError(f"the file ends before its {frames} frames of {points} markers")
     values = np.frombuffer(data, number, frames * words, begin).reshape(frames, words)
-    with np.errstate(all="ignore"):  # of damaged numbers, which are missing or found later
+    with np.errstate(all="ignore"):  # damaged numbers become missing, or are found later
         found = values[:, : 4 * points].reshape(frames, points, 4).astype(np.float64)
         positions = found[..., :3] * (1 if scale < 0 else scale)
     positions[~(found[..., 3] >= 0)] = np.nan
@@ -70,11 +70,14 @@ class _Parameter(NamedTuple):
 
 
 def _parameters(data: bytes, begin: int) -> dict[str, _Parameter]:
-    """Parameters of the group POINT by name; DamageError where the section is damaged."""
+    """Parameters of the group POINT by name; raises DamageError if the section is damaged."""
     if not _BLOCK <= begin <= len(data) - 4:
         raise DamageError("the parameters lie outside the file")
     if data[begin + 3] != _INTEL:
-        raise DamageError("not written by a PC (Intel); convert it with the software that wrote it")
+        raise DamageError(
+            "the byte order is not that of a PC (Intel); convert the file with the software that "
+            "wrote it"
+        )
     data = data[begin : begin + _MAX_SECTION]
     found: dict[tuple[int, str], _Parameter] = {}
     group = None
@@ -109,7 +112,7 @@ def _parameter(data: bytes, at: int) -> _Parameter:
 
 
 def _texts(parameter: _Parameter | None) -> list[str]:
-    """The texts of a parameter; none where it has others."""
+    """The texts of a parameter; empty if its values are not text."""
     if parameter is None or parameter.kind != -1 or not parameter.shape:
         return []
     width = parameter.shape[0]

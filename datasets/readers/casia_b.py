@@ -1,4 +1,4 @@
-"""Names of CASIA-B's recordings, and its poses as sequences, for all its forms."""
+"""Names of CASIA-B's recordings, and conversion of its poses to sequences, for all its forms."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ if TYPE_CHECKING:
 NUM_JOINTS = 17
 NUM_SUBJECTS = 124
 WIDTH, HEIGHT = 320, 240
-"""Pixels of the videos (Yu, Tan and Tan, ICPR 2006)."""
+"""Size of the videos in pixels (Yu, Tan and Tan, ICPR 2006)."""
 _TAKES = {"nm": 6, "bg": 2, "cl": 2}
 _VIEWS = range(0, 181, 18)
 _ID = re.compile(r"(\d{3})-(nm|bg|cl)-(\d\d)-(\d{3})", re.ASCII)
-_FARTHEST = 10_000.0  # pixels: an estimator may put a joint beside the image, not out of all reach
-_MOST_SURE = 10.0  # the peak of a heat map may exceed 1, or lie a little below 0
+_FARTHEST = 10_000.0  # pixels; an estimator may place a joint somewhat outside the image
+_MOST_SURE = 10.0  # a heat map's peak may exceed 1, or be slightly below 0
 
 
 class Recording(NamedTuple):
-    """What a name `sss-cc-nn-vvv` says."""
+    """Numbers and condition in a name `sss-cc-nn-vvv`."""
 
     subject: int
-    """From 1."""
+    """Number of the person, from 1."""
     condition: str
     """nm: normal, bg: with a bag, cl: in a coat."""
     take: int
-    """From 1."""
+    """Number of the recording, from 1."""
     view: int
-    """Degrees, 0 to 180."""
+    """View in degrees, 0 to 180."""
 
 
 def parse_id(sample_id: str) -> Recording | None:
-    """None where the dataset has no such recording."""
+    """The recording that an id names; None if the dataset has no such recording."""
     match = _ID.fullmatch(sample_id)
     if match is None:
         return None
@@ -52,7 +52,7 @@ def parse_id(sample_id: str) -> Recording | None:
 
 
 def name_in(path: str, pattern: re.Pattern[str]) -> str | None:
-    """`sss-cc-nn-vvv`, the groups of a path; None where the dataset has no such recording."""
+    """`sss-cc-nn-vvv`, from the groups of a path; None if the dataset has no such recording."""
     match = pattern.fullmatch(path)
     name = "-".join(match.groups()) if match else ""
     return name if parse_id(name) else None
@@ -61,15 +61,15 @@ def name_in(path: str, pattern: re.Pattern[str]) -> str | None:
 def to_sequence(
     item: Item, poses: NDArray[Any], frame_index: NDArray[np.int32]
 ) -> SkeletonSequence:
-    """The sequence of (T, 17, 3) x, y in pixels and confidence, one person.
+    """The sequence of one person from (T, 17, 3) x and y in pixels and confidence.
 
-    The person is absent in frames where all of x and y are zero. Raises DamageError for numbers out
-    of range, for an id of no recording, and where the person is never there.
+    The person is absent in frames in which all x and y are zero. Raises DamageError for numbers out
+    of range, for an id of no recording, and if the person is in no frame.
     """
     recording = parse_id(item.sample_id)
     if recording is None:
         raise DamageError("the id is not one of CASIA-B (sss-cc-nn-vvv)", kind="unknown name")
-    in_range = np.abs(poses) <= (_FARTHEST, _FARTHEST, _MOST_SURE)  # nan is not
+    in_range = np.abs(poses) <= (_FARTHEST, _FARTHEST, _MOST_SURE)  # false for NaN too
     if not in_range.all():
         frame = int(frame_index[np.argmin(in_range.all(axis=(1, 2)))])
         raise DamageError(f"frame {frame} has a value that is not finite or out of range")

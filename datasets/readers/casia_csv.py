@@ -1,9 +1,9 @@
-"""CASIA-B as GaitGraph's authors give it out (Teepe et al., ICIP 2021): `casia-b_pose_*.csv`.
+"""CASIA-B as GaitGraph's authors release it (Teepe et al., ICIP 2021): `casia-b_pose_*.csv`.
 
-A header, then a row a frame: `image_name`, which is `./sss-cc-nn-vvv/ffffff.jpg`, and for each of
-COCO's 17 joints x and y in pixels and a confidence. The whole set is one table of hundreds of
-megabytes, and there are tables of some subjects alone. A table is gone through once, to note where
-the rows of each sequence lie; a sequence is read from there.
+A table has a header, then a row for each frame: `image_name`, which is
+`./sss-cc-nn-vvv/ffffff.jpg`, and x and y in pixels and a confidence for each of COCO's 17 joints.
+The whole set is one table of hundreds of megabytes; some tables hold only part of the subjects. A
+table is read once to find the rows of each sequence; a sequence is then read from these places.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 NUM_VALUES = 3 * NUM_JOINTS
 _IMAGE = re.compile(rb"(?:\./)?([^/]+)/(\d{1,9})\.(?:jpg|png)")
 _MAX_LINE = 8192  # bytes; rows of full double precision take 1100
-_MAX_SEQUENCE = 2**24  # bytes; a frame takes 1 kB, the longest recordings have some 300
-_MOST_TOLD = 1000  # rejected rows of one table
+_MAX_SEQUENCE = 2**24  # bytes; a frame takes 1 kB, and the longest recordings have about 300 frames
+_MOST_TOLD = 1000  # limit of reported rows of one table
 
 
 @dataclass(frozen=True, slots=True)
 class CasiaCsvSource(ListedSource):
-    """One table, or a folder of several at any depth."""
+    """One table, or a folder of several tables at any depth."""
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         found: list[Item] = []
@@ -51,7 +51,7 @@ class CasiaCsvSource(ListedSource):
         table = _tables(self.root, self.opened).get(item.path)
         runs = table.sequences.get(item.sample_id) if table else None
         if runs is None:
-            return Rejection(item.path, None, f"there is no sequence {item.sample_id} in it")
+            return Rejection(item.path, None, f"the table has no sequence {item.sample_id}")
         try:
             return _sequence(folder_of(self.root) / item.path, item, runs)
         except DamageError as damage:
@@ -60,23 +60,23 @@ class CasiaCsvSource(ListedSource):
 
 
 class _Table(NamedTuple):
-    """What is in one file."""
+    """Index of one file."""
 
     sequences: dict[str, array[int]]
-    """Where the sound rows of each sequence lie: place, bytes and first line of every run."""
+    """Valid rows of each sequence: position, bytes and first line of each block."""
     rejections: list[Rejection]
 
 
 @lru_cache(maxsize=1)
 def _tables(root: Path, opened: int) -> dict[str, _Table]:
-    """The tables below `root` by their paths; `opened` tells one opening from another."""
+    """The tables below `root` by their paths; `opened` identifies an opening."""
     tables = {}
     for path in sorted(path for path, _ in walk_files(root) if path.lower().endswith(".csv")):
         file = folder_of(root) / path
         if file.is_file():
             tables[path] = _go_through(file, path)
         else:
-            reason = "is in an archive: unpack it, a table is read here and there"
+            reason = "is in an archive: unpack the archive, because the table is not read in order"
             tables[path] = _Table({}, [Rejection(path, None, reason)])
     return tables
 
@@ -111,21 +111,22 @@ def _go_through(file: Path, path: str) -> _Table:
     except DamageError as damage:
         return _Table({}, [Rejection(path, 1, damage.reason, damage.kind)])
     if untold:
-        rejections.append(Rejection(path, None, f"{untold:,} more rows are not sound"))
+        rejections.append(Rejection(path, None, f"{untold:,} more rows are damaged"))
     return _Table(sequences, rejections)
 
 
 def _check_header(line: bytes) -> None:
     names = line.split(b",")
     if names[0].strip() != b"image_name" or len(names) != 1 + NUM_VALUES:
-        reason = f"the header is not image_name and {NUM_VALUES} columns more"
+        reason = f"the header is not image_name and {NUM_VALUES} more columns"
         raise DamageError(reason, kind="unknown name")
 
 
 def _check_row(line: bytes) -> str:
-    """The sequence that a row belongs to, empty for a blank line; DamageError for an unsound row.
+    """The sequence that a row belongs to; empty for a blank line.
 
-    Quick: a complete set has more than a million rows.
+    Raises DamageError for an invalid row. The check is fast: a complete set has over a million
+    rows.
     """
     cells = line.split(b",")
     image = _IMAGE.fullmatch(cells[0])
@@ -135,11 +136,11 @@ def _check_row(line: bytes) -> str:
             return ""
         raise DamageError("image_name is not ./sss-cc-nn-vvv/ffffff.jpg", kind="unknown name")
     if len(cells) != 1 + NUM_VALUES:
-        raise DamageError(f"{len(cells) - 1} values, {NUM_VALUES} are expected")
+        raise DamageError(f"{len(cells) - 1} values; {NUM_VALUES} are expected")
     try:
-        total = math.nan if b"_" in line else sum(map(float, cells[1:]))  # 1_0 is Python's
+        total = math.nan if b"_" in line else sum(map(float, cells[1:]))  # only Python accepts 1_0
     except ValueError:
-        raise DamageError(f"has other values than {NUM_VALUES} numbers") from None
+        raise DamageError(f"the values are not {NUM_VALUES} numbers") from None
     if not math.isfinite(total):
         raise DamageError("a value is not finite")
     return name
@@ -147,14 +148,14 @@ def _check_row(line: bytes) -> str:
 
 @lru_cache(maxsize=1024)
 def _known(name: bytes) -> str:
-    """The name as text, empty where the dataset has no such recording."""
+    """The name as text; empty if the dataset has no such recording."""
     text = name.decode("ascii", "replace")
     return text if parse_id(text) else ""
 
 
 def _sequence(file: Path, item: Item, runs: array[int]) -> SkeletonSequence:
     if sum(runs[1::3]) > _MAX_SEQUENCE:
-        raise DamageError(f"more than {_MAX_SEQUENCE:,} bytes, no recording has so many", runs[2])
+        raise DamageError(f"more than {_MAX_SEQUENCE:,} bytes, the limit for a recording", runs[2])
     rows, lines = _rows(file, runs)
     cells = [row.partition(b",") for row in rows]
     images = [_IMAGE.fullmatch(image) for image, _, _ in cells]
@@ -166,17 +167,17 @@ def _sequence(file: Path, item: Item, runs: array[int]) -> SkeletonSequence:
         [int(i[2]) if i and _known(i[1]) == item.sample_id else -1 for i in images], np.int32
     )
     if len(values) != len(frames) or (frames < 0).any():
-        raise DamageError("the table has changed since it was gone through", runs[2])
+        raise DamageError("the table has changed since it was listed", runs[2])
     order = np.argsort(frames, kind="stable")
     double = np.flatnonzero(np.diff(frames[order]) == 0)
     if len(double):
         row = order[double[0] + 1]
-        raise DamageError(f"frame {frames[row]} is there twice", lines[row])
+        raise DamageError(f"frame {frames[row]} occurs twice", lines[row])
     return to_sequence(item, values[order].reshape(-1, NUM_JOINTS, 3), frames[order])
 
 
 def _rows(file: Path, runs: array[int]) -> tuple[list[bytes], list[int]]:
-    """The rows of a sequence and their lines."""
+    """The rows of a sequence and their line numbers."""
     rows: list[bytes] = []
     lines: list[int] = []
     try:

@@ -2,13 +2,13 @@
 `NTU120_CSet.npz` (Chen et al., "Channel-wise Topology Refinement Graph Convolution for
 Skeleton-Based Action Recognition", ICCV 2021, and the scripts published with it).
 
-`x_train`, `x_test` are (N, 300, 150): two persons x 25 joints x (x, y, z) a frame, in metres from
-the spine of the first person in the first frame, zeros after the last frame; `y_train`, `y_test`
-are (N, classes), one-hot. Who is absent is zero in NTU 60's files; in NTU 120's a person who is
-alone is there twice.
+`x_train` and `x_test` are (N, 300, 150): two persons x 25 joints x (x, y, z) in each frame, in
+metres from the spine of the first person in the first frame, zeros after the last frame. `y_train`
+and `y_test` are (N, classes), one-hot. In NTU 60's files an absent person is zero; in NTU 120's
+files a single person is repeated as the second.
 
-Names are not in the file. A whole set's follow from the order of those scripts: usable recordings
-by name within each subject, camera or setup.
+The file has no names. For a complete set they follow from the order of those scripts: usable
+recordings by name within each subject, camera or setup.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 NUM_PERSONS = 2
 SIDES = ("train", "test")
 _GROUPED_BY = {"xsub": "subject", "xview": "camera", "xset": "setup"}
-"""What the samples of a protocol are in the order of, before that of their names."""
+"""Column that sorts the samples of a protocol, before their names."""
 _CALLED = {"cs": "xsub", "csub": "xsub", "cv": "xview", "cset": "xset"}
 """Protocols by the last word of a file's name."""
 _PLACE = re.compile(r".*/x_(train|test)/(\d{1,9})", re.ASCII | re.DOTALL)
@@ -67,7 +67,7 @@ class CtrNpzSource(ItemSource):
 
     def splits(self) -> dict[str, list[str]]:
         index = self._index()
-        if index.named:  # names tell who is on which side, of all protocols
+        if index.named:  # names tell the sides of all protocols
             return {}
         protocol = _CALLED.get(self.root.stem.rpartition("_")[2].lower(), "")
         known = any(protocol == each.name for each in self.spec.protocols)
@@ -92,7 +92,7 @@ class CtrNpzSource(ItemSource):
         return with_columns(without_filling(sequence))
 
     def _keypoint(self, row: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(M, T, V, 3): both persons, or one who is there twice."""
+        """(M, T, V, 3) joints: both persons, or one person if the second is a copy."""
         joints = get_layout(self.spec.source_layout).num_joints
         with np.errstate(over="ignore"):
             persons = row.astype(np.float32).reshape(len(row), NUM_PERSONS, joints, 3)
@@ -109,7 +109,7 @@ class CtrNpzSource(ItemSource):
 
 
 def side_and_row(item: Item) -> tuple[str, int]:
-    """Where an item is, by its path; DamageError where that does not tell."""
+    """Side and row of an item, from its path; raises DamageError if the path has none."""
     place = _PLACE.fullmatch(item.path)
     if place is None:
         raise DamageError("the path is not of the form FILE/x_train/ROW")
@@ -118,7 +118,7 @@ def side_and_row(item: Item) -> tuple[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Dataset:
-    """What a file is read as; a spec cannot be the key of a cache, its name can."""
+    """Cache key of a file's dataset: a spec cannot be a key, but its name can."""
 
     name: str
     layout: str
@@ -130,12 +130,12 @@ class _Index:
     ids: dict[str, list[str]]
     """Sample ids of both sides, row by row."""
     named: bool
-    """Are they the names of the recordings?"""
+    """True if the ids are the names of the recordings."""
 
 
 @cached_by_file(per_process=True)
 def _open(path: Path, dataset: _Dataset) -> dict[str, NpyRows]:
-    """The four arrays."""
+    """The four arrays of a file."""
     spec = dataset.spec
     arrays = {f"{a}_{side}": open_npz(path, f"{a}_{side}") for a in "xy" for side in SIDES}
     width = NUM_PERSONS * get_layout(spec.source_layout).num_joints * 3
@@ -146,8 +146,8 @@ def _open(path: Path, dataset: _Dataset) -> dict[str, NpyRows]:
             raise AclnetError(f"{path}: x_{side} is {x.dtype} {x.shape}, (N, T, {width}) expected")
         if y.shape != (len(x), classes):
             raise AclnetError(
-                f"{path}: y_{side} is {y.shape}; x_{side} has {len(x)} samples and {spec.title} "
-                f"{classes} classes"
+                f"{path}: y_{side} is {y.shape}, but x_{side} has {len(x)} samples and "
+                f"{spec.title} has {classes} classes"
             )
     return arrays
 
@@ -158,7 +158,7 @@ def _make_index(path: Path, dataset: _Dataset) -> _Index:
     try:
         labels = {side: _all_labels(arrays[f"y_{side}"]) for side in SIDES}
     except DamageError as damage:
-        raise AclnetError(f"{path}: {damage.reason}; fetch it again") from None
+        raise AclnetError(f"{path}: {damage.reason}; download it again") from None
     names = _recovered(dataset.spec, labels)
     if names:
         return _Index(names, named=True)
@@ -177,7 +177,7 @@ def _all_labels(y: NpyRows) -> NDArray[np.int64]:
 
 
 def labels_of(rows: NDArray[Any]) -> NDArray[np.int64]:
-    """(N,) classes of (N, classes), UNSURE where a row is not one-hot."""
+    """(N,) classes from (N, classes), UNSURE if a row is not one-hot."""
     is_one_hot = (np.count_nonzero(rows, axis=1) == 1) & (rows.max(axis=1) > 0)
     return np.where(is_one_hot, rows.argmax(axis=1), UNSURE)
 
@@ -185,8 +185,8 @@ def labels_of(rows: NDArray[Any]) -> NDArray[np.int64]:
 def _recovered(
     spec: DatasetSpec, labels: dict[str, NDArray[np.int64]]
 ) -> dict[str, list[str]] | None:
-    """Names of the samples of both sides; None unless every label is that of a whole set."""
-    if not spec.protocols:  # data of one's own
+    """Names of the samples of both sides; None unless all labels agree with a complete set's."""
+    if not spec.protocols:  # custom data
         return None
     stems = usable(spec.name)
     if len(stems) != sum(map(len, labels.values())):

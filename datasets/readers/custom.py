@@ -1,7 +1,7 @@
-"""Data of one's own: a folder of recordings, and `index.csv` that says what each of them shows.
+"""Custom data: a folder of recordings and `index.csv`, which describes each of them.
 
-`docs/custom.md` describes the folder. Beside the index may lie `dataset.toml` (title, layout,
-units, columns) and `classes.txt` (a class name a line). The index and these are read once a
+`docs/custom.md` describes the folder. `dataset.toml` (title, layout, units, columns) and
+`classes.txt` (a class name per line) may be beside the index. These files are read once per
 process; a source carries only a hash of them.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 from aclnet.datasets.formats.files import folder_of
 from aclnet.datasets.readers.custom_files import (
     Recording,
+    UnknownUnitsError,
     read_recording,
     sound_joints,
     split_score,
@@ -35,12 +36,12 @@ if TYPE_CHECKING:
 
     from aclnet.datasets.readers.custom_index import Folder
     from aclnet.datasets.readers.custom_row import Row
-    from aclnet.datasets.spec import DatasetSpec, Source
+    from aclnet.datasets.spec import DatasetSpec, Source, Units
     from aclnet.datasets.spec.layouts import Layout
 
 _MEDIAPIPE = "MediaPipe"
 _TRIES = 100
-"""Recordings that are tried for one that tells the form of all."""
+"""Number of recordings to try for one that can be read; it tells the form of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +50,21 @@ class CustomSource(ItemSource):
 
     stamp: str
     scored: bool
-    """Have the joints confidences? All recordings must agree."""
+    """True if the joints have confidences. All recordings must agree."""
     tool: str
     """Pose estimator that wrote the first recording; it lists persons frame by frame."""
     boxed: bool
-    """Have detections scores?"""
+    """True if detections have scores."""
     box_thr: float = 0.0
-    """Detections of a lower score are left out."""
+    """Detections with a lower score are left out."""
     valid_ratio: float = 0.0
-    """Least share of a recording's frames in which somebody is left."""
+    """Smallest allowed share of a recording's frames with a remaining person."""
 
     cleaned = False
 
     @property
     def folder(self) -> Folder:
-        return _folder(self.root, self.stamp, self.spec.pattern)
+        return _folder(self.root, self.stamp, self.spec.pattern, self.spec.own_units)
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         folder = self.folder
@@ -107,11 +108,16 @@ class CustomSource(ItemSource):
 
     def _sequence(self, row: Row, recording: Recording, layout: Layout) -> SkeletonSequence:
         if _MEDIAPIPE in recording.tool and recording.tool != self.tool and self.tool:
-            raise DamageError(f"it has joints of {recording.tool}, others of {self.tool}")
+            raise DamageError(
+                f"the joints are those of {recording.tool}; other recordings have joints of "
+                f"{self.tool}"
+            )
         keypoint, score = sound_joints(recording, layout, self.spec.dimensions)
         if (score is not None) != self.scored:
             has = (
-                "has no confidences, others have" if self.scored else "has confidences, others not"
+                "has no confidences, but other recordings have"
+                if self.scored
+                else "has confidences, others not"
             )
             raise DamageError(f"it {has}")
         if self.spec.units == "m" and recording.units is None:
@@ -120,7 +126,7 @@ class CustomSource(ItemSource):
             with np.errstate(over="ignore"):
                 keypoint *= _image_size(row, recording.image)
             if not np.isfinite(keypoint).all():
-                raise DamageError("a coordinate is out of range: it is no share of an image")
+                raise DamageError("a coordinate is out of range: it is not a fraction of an image")
         present = recording.present
         if present is None:
             present = (keypoint != 0).any(axis=(2, 3))
@@ -149,12 +155,14 @@ class CustomSource(ItemSource):
         )
 
     def _sure(self, recording: Recording) -> NDArray[np.bool_]:
-        """(M, T) detections whose score is high enough; DamageError where too few are."""
+        """(M, T) detections whose score is high enough; raises DamageError if too few are."""
         scores = recording.box_score
         if not (self.box_thr or self.valid_ratio):
             return np.ones(recording.keypoint.shape[:2], np.bool_)
         if scores is None:
-            raise DamageError("a detection has no score, and --box-thr or --valid-ratio needs it")
+            raise DamageError(
+                "a detection has no score, but --box-thr and --valid-ratio need scores"
+            )
         sure: NDArray[np.bool_] = scores >= self.box_thr
         somebody = sure & ~np.isnan(recording.keypoint).all(axis=(2, 3))
         frames, total = int(somebody.any(axis=0).sum()), somebody.shape[1]
@@ -166,14 +174,15 @@ class CustomSource(ItemSource):
 
 
 def open_custom(spec: DatasetSpec, raw: Path) -> CustomSource:
-    """Opens a folder; the layout of `spec`, where it has one, is that of files that tell none.
+    """Opens a folder; the layout of `spec`, if any, applies to files that name none.
 
-    Where no recording can be read the layout may stay unknown: each is rejected for its own reason.
+    If no recording can be read, the layout may stay unknown, and each recording is rejected for its
+    own reason.
 
-    Raises AclnetError where there is no index, where it or what lies beside it cannot be
-    understood, and where nothing tells the layout of recordings that can be read.
+    Raises AclnetError if there is no index, if the index or a file beside it is invalid, or if the
+    layout or the units of readable recordings are unknown.
     """
-    folder = load_folder(raw, spec.pattern)
+    folder = load_folder(raw, spec.pattern, spec.own_units)
     facts = folder.facts
     told = _layout(raw, folder)
     known = told or spec.layout
@@ -189,6 +198,11 @@ def open_custom(spec: DatasetSpec, raw: Path) -> CustomSource:
     elif isinstance(first, UnknownJointsError):
         remedy = _remedy(*first.joints)
         raise AclnetError(f"{raw}: {file} has {first.reason}; {remedy}")
+    elif isinstance(first, UnknownUnitsError):
+        raise AclnetError(
+            f'{raw}: {file} has {first.reason}; write `units = "px"` into {FACTS} beside {INDEX} '
+            'for x, y and a confidence in pixels, or `units = "m"` ("cm", "mm") for x, y and z'
+        )
     spec = replace(
         spec,
         title=facts.title or spec.title,
@@ -211,13 +225,15 @@ def open_custom(spec: DatasetSpec, raw: Path) -> CustomSource:
 def _joints(recording: Recording) -> str:
     """Returns the part of a message about joints whose layout is not known."""
     of_tool = f" of {recording.tool}" if recording.tool else ""
-    return f"{recording.keypoint.shape[2]} joints{of_tool}, and nothing says which"
+    return f"{recording.keypoint.shape[2]} joints{of_tool}, and their layout is not known"
 
 
 def _remedy(*joints: int) -> str:
     """Returns the advice for numbers of joints that fit no known layout."""
     fitting = layouts_of(*joints)
-    several = f"layouts of so many are {', '.join(fitting)}" if fitting else "none has so many"
+    several = (
+        (f"layouts with this number are {', '.join(fitting)}") if fitting else "none has so many"
+    )
     return (
         f'write their layout, `layout = "NAME"`, into {FACTS} beside {INDEX}, or give --layout: a '
         f"name that `aclnet layouts` lists ({several}), or a .json file of your own, which "
@@ -226,32 +242,32 @@ def _remedy(*joints: int) -> str:
 
 
 def _layout(raw: Path, folder: Folder) -> str:
-    """As `dataset.toml` names it; a file by its absolute path."""
+    """The layout that `dataset.toml` names; a file by its absolute path."""
     name = folder.facts.layout
     return str(folder_of(raw) / folder.place / name) if name.endswith(".json") else name
 
 
 @lru_cache(maxsize=2)
-def _folder(root: Path, stamp: str, pattern: str) -> Folder:
+def _folder(root: Path, stamp: str, pattern: str, units: Units | None) -> Folder:
     """The folder of a source, read again in each process."""
-    return load_folder(root, pattern)
+    return load_folder(root, pattern, units)
 
 
 @lru_cache(maxsize=1)
 def _read(root: Path, stamp: str, file: str, images: str, spec: DatasetSpec) -> Recording:
-    """Reads a file, and keeps its content for the next row that is a part of it."""
+    """Reads a file, and keeps its content for the next row that is a part of the same file."""
     layout = get_layout(spec.layout) if spec.layout else None
-    folder = _folder(root, stamp, spec.pattern)
+    folder = _folder(root, stamp, spec.pattern, spec.own_units)
     return read_recording(root, folder, file, layout, spec.units, images)
 
 
 def _first_sound(
     root: Path, folder: Folder, layout: Layout | None
 ) -> tuple[str, Recording | DamageError | None]:
-    """The first recording that can be read, with its file; all others must be of its form.
+    """The first recording that can be read, with its file; all others must have the same form.
 
-    If there is one, a recording of which the layout is known. Where none can be read, what is wrong
-    with the first one; nothing where there is none at all.
+    A recording with a known layout is preferred. If none can be read, the damage of the first one
+    takes its place; None if there are no recordings.
     """
     found: tuple[str, Recording | DamageError | None] = ("", None)
     for row in list(folder.rows.values())[:_TRIES]:
@@ -268,12 +284,12 @@ def _first_sound(
 
 
 def _image_size(row: Row, image: tuple[int, int]) -> NDArray[np.float32]:
-    """(2,) what coordinates are shares of: the index tells it, or else the tool."""
+    """(2,) image size that coordinates are fractions of: from the index, or else from the tool."""
     told = (row.numbers["width"], row.numbers["height"])
     size = told if min(told) > 0 else image
     if min(size) <= 0:
         raise DamageError(
-            f"coordinates are shares of the image, and its `width` and `height` in {INDEX} are "
-            "needed for pixels"
+            f"coordinates are fractions of the image; give its `width` and `height` in {INDEX}, or "
+            f"in {FACTS} for all recordings, to convert them to pixels"
         )
     return np.array(size, np.float32)

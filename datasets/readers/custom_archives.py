@@ -1,23 +1,26 @@
-"""Recordings of one's own in a file for other training code: PYSKL's pickle, CTR-GCN's npz.
+"""Custom recordings in a file for other training code: PYSKL's pickle, CTR-GCN's npz.
 
-Splits are in the file. Class names are in `classes.txt` beside it, a line each, or are numbers.
+The file has the splits. `classes.txt` beside it has the class names, one per line; without it,
+classes are numbers.
 """
 
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aclnet.datasets.formats.files import UNSOUND
 from aclnet.datasets.formats.npy_rows import open_npz
 from aclnet.datasets.formats.unpickle import is_integer
 from aclnet.datasets.readers.ctr_npz import NUM_PERSONS, CtrNpzSource
 from aclnet.datasets.readers.custom_index import CLASSES, INDEX
 from aclnet.datasets.readers.pyskl import PysklSource, load, pickle_dimensions
-from aclnet.datasets.spec import AclnetError, Source
+from aclnet.datasets.spec import UNLABELLED, AclnetError, Source
 from aclnet.datasets.spec.layouts import get_layout, layouts_of
 
 if TYPE_CHECKING:
@@ -33,7 +36,12 @@ _CUSTOMARY = {("px", 17): "coco", ("m", 25): "nturgb+d"}
 
 @dataclass(frozen=True, slots=True)
 class OwnPickle(PysklSource):
-    """PYSKL's form, with classes and a layout of one's own."""
+    """PYSKL's form, with custom classes and layout; an annotation may have no label."""
+
+    def _label(self, annotation: dict[Any, Any]) -> int:
+        if annotation.get("label") is None:
+            return UNLABELLED
+        return super(OwnPickle, self)._label(annotation)
 
     def fingerprint(self) -> str:
         return _fingerprint(self.spec)
@@ -41,7 +49,7 @@ class OwnPickle(PysklSource):
 
 @dataclass(frozen=True, slots=True)
 class OwnNpz(CtrNpzSource):
-    """CTR-GCN's form, with classes and a layout of one's own."""
+    """CTR-GCN's form, with custom classes and layout."""
 
     def fingerprint(self) -> str:
         return _fingerprint(self.spec)
@@ -53,7 +61,7 @@ def _fingerprint(spec: DatasetSpec) -> str:
 
 
 def find(raw: Path) -> Path | None:
-    """The file of this kind that `raw` is, or the only one in a folder without an index."""
+    """The file of this kind at `raw`, or the only one in a folder without an index."""
     if not raw.is_dir():
         return raw if raw.suffix.lower() in SUFFIXES else None
     if (raw / INDEX).exists():
@@ -62,18 +70,29 @@ def find(raw: Path) -> Path | None:
     return found[0] if len(found) == 1 else None
 
 
-def open_archive(spec: DatasetSpec, raw: Path) -> Source:
-    """A pickle or npz; the layout of `spec` where it has one, else the customary one.
+def is_recording(file: Path) -> bool:
+    """True if a file that `find` returns is a single recording, an .npz with `keypoint`."""
+    if file.suffix.lower() != ".npz":
+        return False
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return "keypoint.npy" in archive.namelist()
+    except (OSError, *UNSOUND):
+        return True  # the reader of recordings says what is wrong
 
-    AclnetError where the file is of neither form, or nothing tells the layout.
+
+def open_archive(spec: DatasetSpec, raw: Path) -> Source:
+    """A pickle or npz; its layout is that of `spec`, or else the usual one.
+
+    Raises AclnetError if the file has neither form, or if its layout is unknown.
     """
     if raw.suffix.lower() == ".npz":
         arrays = {name: open_npz(raw, name) for name in ("x_train", "y_train")}
         x, y = (arrays[name].shape for name in ("x_train", "y_train"))
         if len(x) != 3 or len(y) != 2 or x[2] % (3 * NUM_PERSONS):
             raise AclnetError(
-                f"{raw}: x_train is {x} and y_train {y}; (N, T, {NUM_PERSONS} x V x 3) and one-hot "
-                "(N, classes) are expected, as CTR-GCN has them"
+                f"{raw}: x_train is {x} and y_train is {y}; (N, T, {NUM_PERSONS} x V x 3) and "
+                "one-hot (N, classes) are expected, as in CTR-GCN's files"
             )
         layout = _layout(raw, spec, "m", x[2] // (3 * NUM_PERSONS))
         names = _class_names(raw, y[1])
@@ -83,8 +102,8 @@ def open_archive(spec: DatasetSpec, raw: Path) -> Source:
     counts = Counter(k.shape[-2] for a in annotations if (k := _keypoint(a)) is not None)
     if dimensions is None or not counts:
         raise AclnetError(
-            f"{raw}: no annotation tells its joints: arrays `keypoint` (M, T, V, 3), or (M, T, V, "
-            "2) with `keypoint_score`, are expected"
+            f"{raw}: no annotation has joints; arrays `keypoint` (M, T, V, 3), or (M, T, V, 2) "
+            "with `keypoint_score`, are expected"
         )
     units: Units = "px" if dimensions == 2 else "m"
     layout = _layout(raw, spec, units, counts.most_common(1)[0][0])
@@ -100,16 +119,16 @@ def _keypoint(annotation: dict[object, object]) -> np.ndarray | None:
 
 def _layout(raw: Path, spec: DatasetSpec, units: Units, joints: int) -> str:
     layout = spec.layout or _CUSTOMARY.get((units, joints), "")
-    fitting = ", ".join(layouts_of(joints)) or "none that is shipped"
+    fitting = ", ".join(layouts_of(joints)) or "no shipped layout"
     if not layout:
         raise AclnetError(
-            f"{raw} has {joints} joints, and nothing says which; give --layout: a name that "
-            f"`aclnet layouts` lists (of so many: {fitting}), or a .json file of your own"
+            f"{raw} has {joints} joints, and their layout is not known; give --layout: a name that "
+            f"`aclnet layouts` lists (with {joints} joints: {fitting}), or a .json file of your own"
         )
     if get_layout(layout).num_joints != joints:
         raise AclnetError(
-            f"{raw} has {joints} joints, layout {layout} has {get_layout(layout).num_joints}; give "
-            f"--layout one of so many: {fitting}, or a .json file of your own"
+            f"{raw} has {joints} joints, but layout {layout} has {get_layout(layout).num_joints}; "
+            f"give --layout a layout with {joints} joints: {fitting}, or a .json file of your own"
         )
     return layout
 
@@ -117,7 +136,9 @@ def _layout(raw: Path, spec: DatasetSpec, units: Units, joints: int) -> str:
 def _class_names(raw: Path, count: int) -> tuple[str, ...]:
     """Lines of `classes.txt`, or numbers."""
     if count > _MAX_CLASSES:
-        raise AclnetError(f"{raw} has the class {count - 1:,}, at most {_MAX_CLASSES:,} are read")
+        raise AclnetError(
+            f"{raw} has the class {count - 1:,}; at most {_MAX_CLASSES:,} classes are possible"
+        )
     file = raw.parent / CLASSES
     if not file.is_file():
         return tuple(map(str, range(count)))
@@ -128,7 +149,7 @@ def _class_names(raw: Path, count: int) -> tuple[str, ...]:
     names = tuple(line for line in lines if line)
     if len(names) < count or len(set(names)) < len(names):
         raise AclnetError(
-            f"{file} must name {count} classes, each once and a line each, as {raw.name} has them; "
-            f"it has {len(set(names))}"
+            f"{file} must name the {count} classes of {raw.name}, each once, one per line; it "
+            f"names {len(set(names))}"
         )
     return names

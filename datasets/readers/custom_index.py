@@ -1,7 +1,7 @@
-"""The table of a folder of one's own data, `index.csv`, and what lies beside it.
+"""The table of custom data, `index.csv`, and the files beside it.
 
-`dataset.toml` may tell title, layout, units and columns; `classes.txt` names the classes, a line
-each.
+`dataset.toml` may give title, layout, units and columns; `classes.txt` has the class names, one per
+line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aclnet.datasets.formats.files import folder_of, read_file, walk_files
 from aclnet.datasets.formats.sheet import sheet_to_csv
-from aclnet.datasets.readers.custom_pattern import table_of_paths
+from aclnet.datasets.readers.custom_pattern import EVERY, table_of_paths
+from aclnet.datasets.readers.custom_recordings import SUFFIXES, files_of_frames, find_recordings
 from aclnet.datasets.readers.custom_row import NUMBERS, WHOLE, Part, Row, parse_row
 from aclnet.datasets.spec import UNLABELLED, AclnetError, DamageError, Rejection, first_of, shown
 
@@ -33,42 +34,40 @@ if TYPE_CHECKING:
 
 INDEX, FACTS, CLASSES = "index.csv", "dataset.toml", "classes.txt"
 INDEXES = (INDEX, "index.xlsx")
-"""Names of the table; the first counts where both are there."""
+"""Names of the table; the first is used if both exist."""
 REQUIRED = ("id", "file", "label")
 COLUMNS = (*REQUIRED, *NUMBERS, "condition", "split", "images", "start", "end", "person", "fps")
 _UNKNOWN = UNLABELLED - 1
-SUFFIXES = (".npy", ".npz", ".csv", ".json", ".skeleton", ".bvh", ".c3d")
-"""Of recordings."""
-FRAME_FILES = ("_keypoints.json", ".json", ".txt")
-"""Ends of the names of frames' files in a folder, which has those of the first that is there:
-OpenPose's `clip_000000000012_keypoints.json`, a JSON file an image, Ultralytics' labels."""
 _DRIVE = re.compile(r"[A-Za-z]:")
 _MAX_BYTES = 2**28
 _MAX_COLUMNS = 1000
 _MAX_LINE = 100_000
-"""Characters of a row; the parser refuses cells of 131,072."""
+"""Limit of a row in characters; the parser refuses cells of 131,072."""
 
 
 class Facts(BaseModel):
-    """What `dataset.toml` may say."""
+    """Settings in `dataset.toml`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     title: str = ""
     layout: str = ""
-    """Of the registry, or a `.json` file beside `dataset.toml`."""
+    """Name of a shipped layout, or of a `.json` file beside `dataset.toml`."""
     units: Literal["m", "cm", "mm", "px"] | None = None
     columns: str = ""
-    """Of `.csv` recordings, those that are coordinates, as a slice: `0:54`."""
+    """Columns of `.csv` recordings that are coordinates, as a slice: `0:54`."""
     identities: bool = Field(default=True, repr=False)
-    """Take who is who from files that say it; in the stamp where they are ignored."""
+    """True if identities in files are used; the stamp tells if they are ignored."""
     pattern: str = Field(default="", repr=False)
-    """Pattern of the paths, if there is no index, see `table_of_paths`; the table that is
-    made of it is in the stamp."""
+    """Pattern of the paths, if there is no index, see `table_of_paths`. The stamp has the table
+    made from it instead."""
+    width: int = Field(default=0, ge=0, repr=False)
+    height: int = Field(default=0, ge=0, repr=False)
+    """Height of the videos in pixels, if the index has none; in the stamp if set."""
 
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
-"""Length of each unit of joints in space."""
+"""Metres in each unit of joints in space."""
 
 
 def stored(units: str | None) -> Units | None:
@@ -78,10 +77,10 @@ def stored(units: str | None) -> Units | None:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """What lies under a raw root, apart from the recordings' content."""
+    """Contents of a raw root, except the recordings' content."""
 
     rows: dict[str, Row]
-    """By sample id; their files are there."""
+    """Rows by sample id; their files exist."""
     sizes: dict[str, int]
     """Bytes of each row's file, or of the files in its folder."""
     frame_files: dict[str, list[str]]
@@ -90,37 +89,50 @@ class Folder:
     class_names: tuple[str, ...]
     facts: Facts
     place: str
-    """Of the index, relative as the files are; with a slash at its end where it is not empty."""
+    """Folder of the index, relative as the files are; ends with a slash unless empty."""
     stamp: str
-    """Hash of the index, of what lies beside it, and of the recordings' names and sizes."""
+    """Hash of the index, of the files beside it, and of the recordings' names and sizes."""
 
 
-def load_folder(root: Path, pattern: str = "") -> Folder:
-    """Everything under a raw root but the recordings' content.
+def load_folder(root: Path, pattern: str = "", units: Units | None = None) -> Folder:
+    """The contents of a raw root, except the recordings' content.
 
-    pattern: of the paths of recordings, in the place of an index (`table_of_paths`).
+    root: a folder, an archive, or one recording with its `dataset.toml` beside it.
+    pattern: pattern of the paths of recordings, instead of an index (`table_of_paths`). `EVERY` is
+        ignored if there is an index.
+    units: units of the recordings if `dataset.toml` does not give them.
 
-    AclnetError where there is no index, and where it or what lies beside it cannot be understood.
+    Raises AclnetError if there is no index, or if the index or a file beside it is invalid.
     """
     files = dict(walk_files(root))
     index = _find_index(root, files)
-    top = "" if root.is_dir() else f"{root.name}/"
+    single = root.name in files and not root.is_dir()
+    top = "" if root.is_dir() or single else f"{root.name}/"
     place = index[: index.rfind("/") + 1] if index else top
     facts = _facts(root, place, files)
-    pattern = pattern or facts.pattern
+    if units and facts.units is None:
+        facts = facts.model_copy(update={"units": units})
+    pattern = ("" if index and pattern == EVERY else pattern) or facts.pattern
     strange: list[str] = []
     if index or not pattern:
         table = _written(root, index, pattern, files)
     else:
-        paths = _recordings(set(files) - {place + facts.layout})
-        table, strange = table_of_paths(pattern, paths, place)
+        others = {path: size for path, size in files.items() if path != place + facts.layout}
+        table, strange = table_of_paths(pattern, find_recordings(root, others), place)
     rejections: list[Rejection] = []
     named: set[str] = set()
     labelled = list(_rows(root, index, table, named, rejections))
     names = _class_names(root, place, files, {label for _, label in labelled} - {""})
     places = {name: number for number, name in enumerate(names)}
-    rows = [row._replace(label=_label(label, places)) for row, label in labelled]
-    frame_files = _frame_files(files, named)
+    size = {name: value for name in ("width", "height") if (value := getattr(facts, name))}
+    rows = [
+        row._replace(
+            label=_label(label, places),
+            numbers=row.numbers | {k: v for k, v in size.items() if row.numbers[k] < 0},
+        )
+        for row, label in labelled
+    ]
+    frame_files = files_of_frames(files, named)
     sizes = {row.file: files[row.file] for row in rows if row.file in files}
     for folder, frames in frame_files.items():
         sizes[folder] = sum(files[path] for path in frames)
@@ -146,16 +158,18 @@ def load_folder(root: Path, pattern: str = "") -> Folder:
     ]
     stamp = hashlib.sha256(repr((table, facts, names, sorted(sizes.items()))).encode())
     if any(row.part != Part() for row in sound.values()):
-        stamp.update(b"parts")  # stores of the time when these columns were ignored are others
+        stamp.update(b"parts")  # makes older stores differ, which ignored these columns
     if not facts.identities:
         stamp.update(b"identities ignored")
+    if size:
+        stamp.update(repr(size).encode())
     if facts.layout.endswith(".json"):
         stamp.update(_text(root, place + facts.layout).encode())
     return Folder(sound, sizes, frame_files, rejections, names, facts, place, stamp.hexdigest())
 
 
 def _find_index(root: Path, files: dict[str, int]) -> str:
-    """Path of the index that lies least deep; in a folder, at its top; empty where none is."""
+    """Path of the index that is least deep; in a folder, at its top; empty if there is none."""
     found = sorted(
         (path for path in files if PurePosixPath(path).name in INDEXES),
         key=lambda path: (path.count("/"), path),
@@ -166,11 +180,11 @@ def _find_index(root: Path, files: dict[str, int]) -> str:
 
 
 def _written(root: Path, index: str, pattern: str, files: dict[str, int]) -> str:
-    """Text of the index; AclnetError where there is none, or a pattern as well."""
+    """Text of the index; raises AclnetError if there is none, or if there is a pattern as well."""
     if index and pattern:
         raise AclnetError(
-            f"{root} has {INDEX}, and the pattern {pattern!r} stands for one; "
-            "leave the pattern out, or move the index away"
+            f"{root} has both {INDEX} and the pattern {pattern!r}; leave the pattern out, or move "
+            "the index to another folder"
         )
     if index.endswith(INDEXES[1]):
         return _sheet(root, index)
@@ -178,28 +192,16 @@ def _written(root: Path, index: str, pattern: str, files: dict[str, int]) -> str
         return _text(root, index)
     example = next((p for p in sorted(files) if p.lower().endswith(SUFFIXES)), "walk_01.npy")
     raise AclnetError(
-        f"{root} has no {INDEX}, the table that says what each recording shows; write one with the "
-        f"columns {', '.join(REQUIRED)} and, as far as you know them, "
-        f"{', '.join(COLUMNS[3:])}; or give --pattern where paths tell all of it, as "
-        "{split}/{label}/{id}. An example of an index:\n"
+        f"{root} has no {INDEX}, the table of the recordings; write this table with the "
+        f"columns {', '.join(REQUIRED)} and, if you know them, "
+        f"{', '.join(COLUMNS[3:])}. If the paths contain this information, give --pattern instead, "
+        "for example {split}/{label}/{id}. An example of an index:\n"
         f"id,file,label,subject,split\n{PurePosixPath(example).stem},{example},walk,1,train"
     )
 
 
-def _recordings(files: set[str]) -> list[str]:
-    """Files of recordings, and the folders of OpenPose's frames."""
-    found: set[str] = set()
-    for path in files:
-        folder, _, name = path.rpartition("/")
-        if folder and name.endswith(FRAME_FILES[0]):
-            found.add(folder)
-        elif path.lower().endswith(SUFFIXES):
-            found.add(path)
-    return sorted(found)
-
-
 def _rejection(index: str, line: int, file: str, reason: str, kind: Kind = "damaged") -> Rejection:
-    """The rejection of a row: of its file, where there is no index that has lines."""
+    """The rejection of a row, or of its file if there is no index that has lines."""
     return Rejection(index, line, reason, kind) if index else Rejection(file, None, reason, kind)
 
 
@@ -221,8 +223,12 @@ def _sheet(root: Path, path: str) -> str:
 
 
 def _facts(root: Path, place: str, files: dict[str, int]) -> Facts:
+    def is_there(path: str) -> bool:
+        beside = not root.is_dir() and (root.parent / path).is_file()
+        return path in files or beside
+
     path = place + FACTS
-    if path not in files:
+    if not is_there(path):
         return Facts()
     try:
         facts = Facts.model_validate(tomllib.loads(_text(root, path)))
@@ -231,15 +237,15 @@ def _facts(root: Path, place: str, files: dict[str, int]) -> Facts:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise AclnetError(
-            f"{folder_of(root) / path}: {key}: {first['msg']}; "
-            f"it may say {', '.join(Facts.model_fields)}"
+            f"{folder_of(root) / path}: {key}: {first['msg']}; the possible keys are "
+            f"{', '.join(Facts.model_fields)}"
         ) from None
     except (ValueError, RecursionError) as error:
         raise AclnetError(f"{folder_of(root) / path}: {shown(error, 300)}") from None
-    if facts.layout.endswith(".json") and place + facts.layout not in files:
+    if facts.layout.endswith(".json") and not is_there(place + facts.layout):
         raise AclnetError(
-            f"{folder_of(root) / path}: layout {facts.layout} is not beside it; "
-            "put it there, or name a layout that DATA.md lists"
+            f"{folder_of(root) / path}: layout {facts.layout} is not in the same folder; put it "
+            "there, or name a layout that DATA.md lists"
         )
     return facts
 
@@ -247,9 +253,9 @@ def _facts(root: Path, place: str, files: dict[str, int]) -> Facts:
 def _rows(
     root: Path, index: str, table: str, named: set[str], rejections: list[Rejection]
 ) -> Iterator[tuple[Row, str]]:
-    """Rows of the index and their labels; those wrong in themselves go to `rejections`.
+    """Rows of the index and their labels; invalid rows go to `rejections`.
 
-    The files of all of them go to `named`.
+    The files of all rows go to `named`.
     """
     where = folder_of(root) / index
     reader = csv.reader(_lines(index, table, rejections), strict=True)
@@ -264,7 +270,9 @@ def _rows(
             named.add(file)
             try:
                 if len(cells) != len(header):
-                    raise DamageError(f"{len(cells)} cells, the header has {len(header)} columns")
+                    raise DamageError(
+                        f"{len(cells)} cells, but the header has {len(header)} columns"
+                    )
                 yield parse_row(reader.line_num, file, values), values["label"]
             except DamageError as damage:
                 rejections.append(_rejection(index, reader.line_num, file, damage.reason))
@@ -273,7 +281,7 @@ def _rows(
 
 
 def _path(root: Path, index: str, text: str) -> str:
-    """Path of a row's file as `walk_files` has it; one that leads outside begins with .. or /."""
+    """Path of a row's file in the form of `walk_files`; a path outside begins with .. or /."""
     path = posixpath.normpath(posixpath.join(posixpath.dirname(index), text.replace("\\", "/")))
     folder = folder_of(root).as_posix()
     return path.removeprefix(f"{folder}/")
@@ -284,12 +292,12 @@ def _is_outside(path: str) -> bool:
 
 
 def _lines(index: str, table: str, rejections: list[Rejection]) -> Iterator[str]:
-    """The lines of the index; those that are too long go to `rejections` and come out empty."""
+    """The lines of the index; those that are too long go to `rejections` and become empty."""
     for number, line in enumerate(io.StringIO(table, newline=""), start=1):
         if len(line) <= _MAX_LINE:
             yield line
         else:
-            reason = f"{len(line):,} characters, at most {_MAX_LINE:,} are read"
+            reason = f"{len(line):,} characters; at most {_MAX_LINE:,} are possible"
             rejections.append(Rejection(index, number, reason))
             yield "\n"
 
@@ -299,20 +307,23 @@ def _check_header(where: Path, header: list[str]) -> None:
     if missing:
         found = first_of([shown(name, 30) for name in header], 20) or "none"
         raise AclnetError(
-            f"{where}:1: no column {', '.join(missing)}; its columns, separated by commas, are "
-            f"{found}. The first line names them, for example id,file,label,subject,split"
+            f"{where}:1: there is no column {', '.join(missing)}; the columns, separated by "
+            f"commas, are {found}. The first line must name the columns, for example "
+            "id,file,label,subject,split"
         )
     if len(header) > _MAX_COLUMNS:
         raise AclnetError(
-            f"{where}:1: {len(header):,} columns, at most {_MAX_COLUMNS} are read; keep "
+            f"{where}:1: {len(header):,} columns; at most {_MAX_COLUMNS} are possible; keep "
             f"{', '.join(COLUMNS)}"
         )
     for name in header:
         if name and header.count(name) > 1:
-            raise AclnetError(f"{where}:1: column {shown(name)} is there twice; remove one")
+            raise AclnetError(f"{where}:1: column {shown(name)} occurs twice; remove one")
         close = difflib.get_close_matches(name, COLUMNS, 1, cutoff=0.8)
         if close and name not in COLUMNS:
-            raise AclnetError(f"{where}:1: column {name!r}: {close[0]!r} is meant? Rename it")
+            raise AclnetError(
+                f"{where}:1: unknown column {name!r}; if you mean {close[0]!r}, rename it"
+            )
 
 
 def _class_names(
@@ -331,7 +342,7 @@ def _class_names(
 
 
 def _label(text: str, places: dict[str, int]) -> int:
-    """Place of a class by its name, or by its line in `classes.txt` from 0."""
+    """Index of a class from its name, or from its line in `classes.txt` from 0."""
     if not text:
         return UNLABELLED
     if text in places:
@@ -347,26 +358,26 @@ def _why_not(
     naming: list[int],
     index: str,
 ) -> tuple[str, Kind] | None:
-    """Reason and kind where a row cannot be used.
+    """Reason and kind if a row cannot be used, else None.
 
-    By id and by part, the sound rows before; naming: lines of all rows that name its file.
+    sound and parts hold the earlier sound rows; naming: lines of all rows that name the same file.
     """
     if row.sample_id in sound:
         other = sound[row.sample_id]
         place = f"line {other.line}" if index else other.file
-        return f"id {shown(row.sample_id)!r} is that of {place}", "there twice"
+        return f"id {shown(row.sample_id)!r} is also the id of {place}", "there twice"
     file = shown(row.file, 300)
     if len(naming) > 1 and row.part == Part() and row.file.lower().endswith(".json"):
         reason = (
-            f"lines {', '.join(map(str, naming))} name {file}; a column `images` must say "
-            "which of its images each recording has: how their names begin, or numbers as 1000:2000"
+            f"lines {', '.join(map(str, naming))} name {file}; a column `images` must select the "
+            "images of each recording: the beginning of their names, or numbers such as 1000:2000"
         )
         return reason, "damaged"
     if (row.file, row.part) in parts:
         line = parts[row.file, row.part].line
         return (
-            f"{file} is the recording of line {line}; columns `start`, `end` and `person` "
-            "tell parts of one file apart"
+            f"{file} is already the recording of line {line}; use the columns `start`, `end` and "
+            "`person` to select different parts of one file"
         ), "there twice"
     if row.file not in sizes and _is_outside(row.file):
         return (
@@ -375,35 +386,19 @@ def _why_not(
         ), "damaged"
     if row.file not in sizes:
         return (
-            f"{file} is not there; a file, or a folder of frames, is expected, by its path "
-            f"relative to {INDEX}"
+            f"{file} does not exist; give the path of a file or of a folder of frames, relative to "
+            f"{INDEX}"
         ), "damaged"
     if row.label == _UNKNOWN:
         return f"the label is not in {CLASSES}", "damaged"
     return None
 
 
-def _frame_files(files: dict[str, int], named: set[str]) -> dict[str, list[str]]:
-    """Files of frames in the folders that are named."""
-    inside: dict[str, list[str]] = {}
-    for path in sorted(files):
-        folder = path.rpartition("/")[0]
-        if folder in named:
-            inside.setdefault(folder, []).append(path)
-    found = {}
-    for folder, paths in inside.items():
-        ends = (end for end in FRAME_FILES if any(path.endswith(end) for path in paths))
-        end = next(ends, None)
-        if end:
-            found[folder] = [path for path in paths if path.endswith(end)]
-    return found
-
-
 def columns_of(text: str) -> slice | None:
-    """`0:54` as a slice, None for none; ValueError where it is no range."""
+    """`0:54` as a slice, None for an empty text; raises ValueError if it is not a range."""
     if not text:
         return None
     match = re.fullmatch(r"\s*(\d{1,5})\s*:\s*(\d{1,5})\s*", text, re.ASCII)
     if match is None or int(match[1]) >= int(match[2]):
-        raise ValueError(f'columns = "{text}" is not a range such as "0:54", its end left out')
+        raise ValueError(f'columns = "{text}" is not a range such as "0:54" (end excluded)')
     return slice(int(match[1]), int(match[2]))

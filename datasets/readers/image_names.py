@@ -1,7 +1,7 @@
-"""Numbers of frames out of the names of their images.
+"""Numbers of frames from the names of their images.
 
-No part of one name tells what its digits count: `21.055272` is a time, `cam1_0007` has two numbers.
-So the names of all images of a recording are compared.
+The meaning of digits is not clear from one name: `21.055272` is a time, `cam1_0007` has two
+numbers. Therefore the names of all images of a recording are compared.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 _ENDING = re.compile(r"\.[A-Za-z]\w{0,4}$", re.ASCII)
 _DIGITS = re.compile(r"(\d+)", re.ASCII)
 _LONGEST = 9
-"""Digits of a number that counts frames, without zeros before it; those with more are times."""
+"""Most digits of a frame number, without leading zeros; longer numbers are times."""
 _LONGEST_NAME = 4096
 _REMEDY = (
-    "name the images of a recording alike, but for the number of the frame, as frame_000012.jpg"
+    "the names of a recording's images may differ only in the frame number, as in frame_000012.jpg"
 )
 
 
 class _Name(NamedTuple):
-    """A name without its ending, cut at its digits: a text more than digits."""
+    """A name without its ending, split at its digits: there is one more text than numbers."""
 
     image: str
     texts: tuple[str, ...]
@@ -38,7 +38,7 @@ class _Name(NamedTuple):
 
     @property
     def fractions(self) -> tuple[str | int, ...]:
-        """The numbers, but those behind a point as digits of a fraction: .5 is more than .25."""
+        """The numbers, with digits after a point read as a fraction: .5 is more than .25."""
         between = ("", *self.texts[1:-1])
         return tuple(
             d if text == "." else int(d) for text, d in zip(between, self.digits, strict=True)
@@ -46,13 +46,13 @@ class _Name(NamedTuple):
 
 
 def frame_numbers(images: Sequence[str]) -> dict[str, int]:
-    """Number of each image's frame; `images` in the order of their file, each once or more often.
+    """Frame number of each image; `images` in the order of their file, possibly repeated.
 
-    The names must be alike but for numbers. The first number that differs from image to image and
+    The names must be alike except for numbers. The first number that differs between images and
     rises with the whole name counts the frames. Names that are times (`12_06_21.055272`, `0.5`, or
     more than nine digits) are numbered from 0 in their order.
 
-    DamageError that names two images where names do not tell the order, or have one number.
+    Raises DamageError that names two images if names do not give the order, or share a number.
     """
     names = [_parse(image) for image in dict.fromkeys(images)]
     if not names:
@@ -60,7 +60,7 @@ def frame_numbers(images: Sequence[str]) -> dict[str, int]:
     first = names[0]
     for name in names:
         if not name.digits:
-            raise DamageError(f"{short(name.image)} has no number of a frame; {_REMEDY}")
+            raise DamageError(f"{short(name.image)} has no frame number; {_REMEDY}")
         if name.texts != first.texts:
             raise DamageError(
                 f"{short(first.image)} and {short(name.image)} are named differently; {_REMEDY}"
@@ -78,13 +78,13 @@ def frame_numbers(images: Sequence[str]) -> dict[str, int]:
 
 
 def short(text: str) -> str:
-    """A text of a file, cut to what a message can hold."""
+    """A text from a file, cut to the length of a message."""
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _parse(image: str) -> _Name:
     if len(image) > _LONGEST_NAME:
-        raise DamageError(f"{short(image)}: a name of {len(image):,} characters")
+        raise DamageError(f"{short(image)}: the name has {len(image):,} characters")
     pieces = _DIGITS.split(_ENDING.sub("", image))
     return _Name(image, tuple(pieces[::2]), tuple(pieces[1::2]))
 
@@ -94,7 +94,7 @@ def _columns(names: list[_Name]) -> list[tuple[int, ...]]:
 
 
 def _are_times(names: list[_Name], varying: list[int]) -> bool:
-    """Is what differs a decimal number, a time of the day, or too long to count frames?"""
+    """True if the differing number is a decimal number, a time of day, or too long for frames."""
     texts = names[0].texts
     for k in varying or range(len(names[0].digits)):
         if k and texts[k] == ".":
@@ -108,7 +108,7 @@ def _are_times(names: list[_Name], varying: list[int]) -> bool:
 
 
 def _is_clock(name: _Name, k: int) -> bool:
-    """Are three numbers hours, minutes and seconds, as 12_06_21 or 12-06-21?"""
+    """True if three numbers are hours, minutes and seconds, as in 12_06_21 or 12-06-21."""
     hours, minutes, seconds = name.digits[k : k + 3]
     return (
         name.texts[k + 1] == name.texts[k + 2]
@@ -122,7 +122,7 @@ def _is_clock(name: _Name, k: int) -> bool:
 def _in_time(names: list[_Name]) -> list[_Name]:
     """Sorts names by their times. Digits after a point may be a fraction or a number.
 
-    Where that makes a difference, the order of the file decides.
+    If the two readings differ, the order in the file decides.
     """
     by_fraction = sorted(names, key=lambda name: name.fractions)
     by_number = sorted(names, key=lambda name: name.numbers)
@@ -131,20 +131,22 @@ def _in_time(names: list[_Name]) -> list[_Name]:
     if by_number == names:
         return by_number
     other = next(a for a, b in zip(by_fraction, by_number, strict=True) if a != b)
-    raise DamageError(f"{short(other.image)}: the names do not tell the order; {_REMEDY}")
+    raise DamageError(
+        f"{short(other.image)}: the order of the images is not clear from the names; {_REMEDY}"
+    )
 
 
 def _ambiguous(names: list[_Name], k: int) -> DamageError:
-    """Two images that have one number, or whose numbers are in another order than their names."""
+    """An error that names two images with one number, or with numbers against their order."""
     seen: dict[int, _Name] = {}
     for name in names:
         other = seen.setdefault(name.numbers[k], name)
         if other is not name:
             return DamageError(
-                f"{short(other.image)} and {short(name.image)} both have the number "
-                f"{name.numbers[k]}, and the images of a recording differ in it; of a file with "
-                "several recordings, the column `images` of index.csv chooses one's images"
+                f"{short(other.image)} and {short(name.image)} both have the frame number "
+                f"{name.numbers[k]}. If the file has several recordings, select the images of each "
+                "recording with the column `images` of index.csv"
             )
     return DamageError(
-        f"{short(names[0].image)}: several numbers differ, and do not tell the order; {_REMEDY}"
+        f"{short(names[0].image)}: several numbers differ, so the order is not clear; {_REMEDY}"
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ItemSource(Source):
-    """Raw data whose items are rejected by their own paths."""
+    """Base of sources that reject items by the items' own paths."""
 
     def read(self, item: Item) -> SkeletonSequence | Rejection:
         try:
@@ -33,34 +33,34 @@ class ItemSource(Source):
 
     @abstractmethod
     def sequence(self, item: Item) -> SkeletonSequence:
-        """The sequence of an item; DamageError or AclnetError where there is none."""
+        """The sequence of an item; raises DamageError or AclnetError if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileSource(ItemSource):
-    """Raw data in which every item is a file of its own."""
+    """Base of sources in which every item is a file."""
 
     max_bytes: ClassVar[int]
-    """Well above any real file of the kind, see `read_file`."""
+    """Limit of a file in bytes, well above any real file of the kind, see `read_file`."""
 
     def sequence(self, item: Item) -> SkeletonSequence:
         return self.parse(item, read_file(self.root, item.path, self.max_bytes))
 
     @abstractmethod
     def parse(self, item: Item, data: bytes) -> SkeletonSequence:
-        """The sequence of an item out of its file; DamageError where there is none."""
+        """The sequence of an item from its file's content; raises DamageError if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedSource(Source):
-    """Raw data that are gone through once for each opening, in every process."""
+    """Base of sources that list their raw data once per opening, in every process."""
 
     opened: int = field(default_factory=time.time_ns)
-    """Names this opening, for the cache of what was found."""
+    """Identifies this opening, in the cache of what was found."""
 
 
 def known_numbers(pattern: re.Pattern[str], name: str, most: tuple[int, ...]) -> list[int] | None:
-    """The numbers in a name, each from 1 to the `most` that the dataset has; None otherwise."""
+    """The numbers in a name, each from 1 to the dataset's maximum in `most`; None otherwise."""
     match = pattern.fullmatch(name)
     if match is None:
         return None
@@ -70,7 +70,7 @@ def known_numbers(pattern: re.Pattern[str], name: str, most: tuple[int, ...]) ->
 
 
 def unique_items(found: Iterable[Item]) -> tuple[list[Item], list[Rejection]]:
-    """Items in the order of their ids; of several with one id the first by its path counts."""
+    """Items sorted by id; if several have one id, the first by its path is kept."""
     items: dict[str, Item] = {}
     doubles = []
     for item in sorted(found, key=lambda item: (item.sample_id, item.path)):
@@ -84,10 +84,10 @@ def unique_items(found: Iterable[Item]) -> tuple[list[Item], list[Rejection]]:
 def items_by_path(
     root: Path, name_of: Callable[[str], str | None], suffix: str, expected: str
 ) -> tuple[list[Item], list[Rejection]]:
-    """Items and rejections of a folder or archive whose files' paths tell what they are.
+    """Items and rejections of a folder or archive in which paths identify the files.
 
-    name_of: a sample's id of a path below the root, None where it is none. Of the others those that
-    end in `suffix` are rejected, as the path is not `expected`.
+    name_of: a sample's id from a path below the root; None if the path has none. Other paths that
+    end in `suffix` are rejected, because the path is not `expected`.
     """
     found: list[Item] = []
     strange: list[Rejection] = []
@@ -96,7 +96,7 @@ def items_by_path(
         if sample_id is not None:
             found.append(Item(sample_id, path, size))
         elif path.endswith(suffix):
-            reason = f"the name is not one of {expected}"
+            reason = f"the name does not fit {expected}"
             strange.append(Rejection(path, None, reason, "unknown name"))
     items, doubles = unique_items(found)
     return items, strange + doubles

@@ -1,4 +1,4 @@
-"""Arrays of joints as readers make them: finite numbers, and who is there in which frame."""
+"""Arrays of joints: checks for finite numbers, and the presence of persons."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def as_float32(values: NDArray[Any], what: str) -> NDArray[np.float32]:
-    """The numbers as float32; DamageError where `what` has some that are not finite then."""
+    """The numbers as float32; raises DamageError if some of `what` are not finite then."""
     with np.errstate(over="ignore"):
         converted: NDArray[np.float32] = values.astype(np.float32)
     if not np.isfinite(converted).all():
@@ -25,7 +25,7 @@ def as_float32(values: NDArray[Any], what: str) -> NDArray[np.float32]:
 
 
 def without_filling(sequence: SkeletonSequence) -> SkeletonSequence:
-    """Without the frames in which nobody is: arrays of one length are filled with them."""
+    """The sequence without the frames that fill an array, in which no person is present."""
     kept = np.flatnonzero(sequence.present.any(axis=0))
     return replace(
         sequence,
@@ -39,9 +39,9 @@ def without_filling(sequence: SkeletonSequence) -> SkeletonSequence:
 def presence(
     keypoint: NDArray[Any], *, where: str = "", line: int | None = None
 ) -> NDArray[np.bool_]:
-    """(M, T) of (M, T, V, C): persons are there in the frames in which not all of them is zero.
+    """(M, T) presence from (M, T, V, C): a person is in a frame if not all values are zero.
 
-    NobodyError, with the place, where nobody ever is.
+    Raises NobodyError, with the place, if nobody is in any frame.
     """
     present = np.asarray(keypoint.any(axis=(2, 3)))
     if not present.any():

@@ -1,8 +1,9 @@
-"""JSON of tools that find poses, told apart by its content.
+"""JSON of pose estimators, recognised by its content.
 
-`parse` reads a file that holds a recording, `frames_of_files` files of a frame each: of OpenPose,
-and of MMPose and Ultralytics for images. Each tool has a function. MediaPipe, whose landmarks are
-dumped in many ways, has a module of its own.
+`parse` reads a file with a whole recording. `frames_of_files` reads files with one frame each:
+OpenPose's, and those that AlphaPose, MMPose and Ultralytics write for images. Each tool has a
+function. MediaPipe and Kinects have separate modules, because their results are saved in many
+ways.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aclnet.datasets.formats.json_text import parse_json
-from aclnet.datasets.readers import mediapipe
+from aclnet.datasets.readers import kinect_json, mediapipe
 from aclnet.datasets.readers.image_names import frame_numbers, short
 from aclnet.datasets.readers.poses import (
     LAYOUTS,
@@ -33,16 +34,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _PERSON = {"bodies": "joints", "people": "pose_keypoints_2d"}
-"""Keys of the joints in AlphaPose's lists of persons."""
+"""Keys of AlphaPose's lists of persons, and of the joints in them; the second is OpenPose's."""
 _STGCN_IMAGE = (340, 256)
-"""Pixels of Kinetics' videos; ST-GCN's coordinates are shares of them."""
+"""Size of Kinetics' videos in pixels; ST-GCN's coordinates are fractions of it."""
 
 
 def parse(data: bytes, asked: Asked | None = None) -> Poses:
     """The persons of a recording in one file.
 
-    Raises DamageError where the file is of no tool, or holds something that its tool does not
-    write.
+    Raises DamageError if no known tool wrote the file, or if its content does not fit the tool.
     """
     asked = asked or Asked()
     content = parse_json(data)
@@ -51,15 +51,17 @@ def parse(data: bytes, asked: Asked | None = None) -> Poses:
         first = next((entry for entry in content if entry), None)
         if first is None:
             raise NobodyError
-        read = _reader_of_list(first)
+        read = _reader_of_list(content, first)
     if read is None:
         known = ", ".join(LAYOUTS)
-        raise DamageError(f"{_described(content)}, which none of these tools writes: {known}")
+        raise DamageError(
+            f"{_described(content)}; this is not the form of any of these tools: {known}"
+        )
     return read(content, asked)
 
 
 def frame_of_file(data: bytes, where: str, asked: Asked) -> tuple[str, list[Person]]:
-    """The tool that wrote a frame's file, and the frame's persons; empty for one without any."""
+    """The tool that wrote a frame's file, and the frame's persons; empty if there are none."""
     try:
         content = parse_json(data)
     except DamageError as damage:
@@ -67,11 +69,15 @@ def frame_of_file(data: bytes, where: str, asked: Asked) -> tuple[str, list[Pers
     if isinstance(content, dict) and "people" in content:
         people = list_of(content, "people", where)
         return "OpenPose", _present(_of_openpose(person, where, asked) for person in people)
+    if isinstance(content, dict) and "bodies" in content:
+        people = list_of(content, "bodies", where)
+        found = (_of_triples(person, _PERSON["bodies"], where) for person in people)
+        return "AlphaPose by image", _present(found)
     entries = content.get("instance_info") if isinstance(content, dict) else content
     if not isinstance(entries, list):
         raise DamageError(
-            f"{where}: {_described(content)}; the persons of a frame are expected, as OpenPose, "
-            "MMPose or Ultralytics write them"
+            f"{where}: {_described(content)}; the persons of a frame are expected, in the form of "
+            "OpenPose, AlphaPose, MMPose or Ultralytics"
         )
     if not entries:
         return "", []
@@ -80,15 +86,27 @@ def frame_of_file(data: bytes, where: str, asked: Asked) -> tuple[str, list[Pers
     return "MMPose", _present(_of_mmpose(entry, where) for entry in entries)
 
 
+def is_frame(data: bytes) -> bool | None:
+    """True if a file holds the persons of one frame; None for a file without persons or tool."""
+    try:
+        tool, _ = frame_of_file(data, "the file", Asked())
+    except DamageError:
+        return False
+    return True if tool else None
+
+
 def frames_of_files(contents: Iterable[tuple[int, bytes]], asked: Asked | None = None) -> Poses:
-    """Number and content of each frame's file; DamageError names the frame."""
+    """The recording from the number and content of each frame's file.
+
+    Raises DamageError that names the frame.
+    """
     asked = asked or Asked()
     frames: Frames = {}
     tool = ""
     for number, data in contents:
         found, frames[number] = frame_of_file(data, f"frame {number}", asked)
         if tool and found and found != tool:
-            raise DamageError(f"frame {number} is of {found}, others are of {tool}")
+            raise DamageError(f"frame {number} was written by {found}, other frames by {tool}")
         tool = tool or found
     return _in_space(to_poses(tool, frames, asked))
 
@@ -101,16 +119,22 @@ def _reader_of_object(content: dict[str, Any]) -> Callable[[Any, Asked], Poses] 
     if isinstance(content.get("data"), list):
         return stgcn
     if "frames" in content and "joint_names" in content:
-        return azure_kinect
-    if "people" in content:
-        raise DamageError("one frame of OpenPose; the index names the folder of a recording")
+        return kinect_json.azure
     if content and all(isinstance(v, dict) and v.keys() & {*_PERSON} for v in content.values()):
         return alphapose_by_image
-    return mediapipe.parse if mediapipe.is_recording(content) else None
+    if mediapipe.is_recording(content):
+        return mediapipe.parse
+    if kinect_json.is_recording(content):
+        return kinect_json.bodies
+    if content.keys() & {*_PERSON}:
+        raise DamageError(
+            "one frame of OpenPose or AlphaPose; the index must name the folder of the recording"
+        )
+    return None
 
 
-def _reader_of_list(first: object) -> Callable[[Any, Asked], Poses] | None:
-    """first: entry of a list that is not empty."""
+def _reader_of_list(content: list[Any], first: object) -> Callable[[Any, Asked], Poses] | None:
+    """The reader of a list of results; `first` is the first entry that is not empty."""
     if isinstance(first, dict):
         if "instances" in first or ("keypoint_scores" in first and "keypoints" in first):
             return mmpose
@@ -119,7 +143,9 @@ def _reader_of_list(first: object) -> Callable[[Any, Asked], Poses] | None:
     listed = first[0] if isinstance(first, list) else first
     if _is_of_ultralytics(listed):
         return ultralytics
-    return mediapipe.parse if mediapipe.is_frame(first) else None
+    if mediapipe.is_frame(first):
+        return mediapipe.parse
+    return kinect_json.bodies if kinect_json.is_recording(content) else None
 
 
 def coco_results(entries: list[Any], asked: Asked) -> Poses:
@@ -128,7 +154,7 @@ def coco_results(entries: list[Any], asked: Asked) -> Poses:
 
 
 def alphapose(entries: list[Any], asked: Asked) -> Poses:
-    """AlphaPose's own form: as COCO's results, `image_id` the name of an image with a number."""
+    """AlphaPose's own form: COCO's results with image names, which have numbers, as `image_id`."""
     return _entries("AlphaPose", entries, str, asked)
 
 
@@ -138,7 +164,7 @@ def _entries(tool: str, entries: list[Any], kind: type[int | str], asked: Asked)
         where = f"entry {place}"
         image: int | str = value_of(entry, "image_id", where)
         if type(image) is not kind:
-            raise DamageError(f"{where}: `image_id` is of another kind than the first")
+            raise DamageError(f"{where}: `image_id` has another type than the first one")
         if asked.wants(image):
             listed.append((image, entry, where))
     _check_wanted(listed, asked)
@@ -152,7 +178,9 @@ def _entries(tool: str, entries: list[Any], kind: type[int | str], asked: Asked)
 
 def _check_wanted(found: list[Any], asked: Asked) -> None:
     if asked.images and not found:
-        raise DamageError(f"no image is called {short(asked.images)!r}..., as `images` has it")
+        raise DamageError(
+            f"no image name begins with {short(asked.images)!r}, the value of `images`"
+        )
 
 
 def alphapose_by_image(content: dict[str, Any], asked: Asked) -> Poses:
@@ -173,8 +201,8 @@ def alphapose_by_image(content: dict[str, Any], asked: Asked) -> Poses:
 def coco_annotations(content: dict[str, Any], asked: Asked) -> Poses:
     """COCO's annotations: `images` with `file_name`, `annotations` with x, y, visibility, ...
 
-    A visibility of 0 means that the joint was not found. Images without anybody are frames too. As
-    in CocoVID, a `frame_id` of the images comes before the number in their names.
+    A visibility of 0 means that the joint was not found. Images without persons are frames too. As
+    in CocoVID, a `frame_id` of the images takes precedence over the number in their names.
     """
     names: dict[Any, str] = {}
     ids: dict[Any, Any] = {}
@@ -183,12 +211,12 @@ def coco_annotations(content: dict[str, Any], asked: Asked) -> Poses:
         name = value_of(image, "file_name", where)
         key = value_of(image, "id", where)
         if not isinstance(name, str) or type(key) not in (int, str):
-            raise DamageError(f"{where}: `file_name` is no text, or `id` no number")
+            raise DamageError(f"{where}: `file_name` is not text, or `id` is not a number")
         if asked.wants(name):
             names[key], ids[key] = name, image.get("frame_id")
     _check_wanted([*names], asked)
     if len(set(names.values())) < len(names):
-        raise DamageError("two images have one `file_name`")
+        raise DamageError("two images have the same `file_name`")
     told = [number for number in ids.values() if type(number) is int]
     if len(set(told)) < len(ids):
         numbers = frame_numbers([*names.values()])
@@ -208,14 +236,14 @@ def _of_annotation(annotation: dict[str, Any], where: str) -> Person | None:
         return None
     joints[joints[:, 2] == 0] = np.nan
     joints[:, 2] = np.where(joints[:, 2] > 0, 1, joints[:, 2])
-    more = annotation.get("attributes")  # of CVAT
+    more = annotation.get("attributes")  # CVAT's
     return Person(joints, identity_of({**(more if isinstance(more, dict) else {}), **annotation}))
 
 
 def mmpose(content: dict[str, Any] | list[Any], asked: Asked) -> Poses:
     """MMPose's predictions of a video, `frame_id` and `instances` with keypoints and scores.
 
-    Those of one image are a list of instances.
+    The predictions of one image are a list of instances.
     """
     meta: object = {}
     entries: object = content
@@ -231,7 +259,7 @@ def mmpose(content: dict[str, Any] | list[Any], asked: Asked) -> Poses:
         where = f"entry {place}"
         number = value_of(entry, "frame_id", where)
         if type(number) is not int or number in frames:
-            raise DamageError(f"{where}: `frame_id` is no number of a frame of its own")
+            raise DamageError(f"{where}: `frame_id` is not a unique frame number")
         instances = list_of(entry, "instances", where)
         frames[number] = _present(_of_mmpose(instance, where) for instance in instances)
     poses = _in_space(to_poses("MMPose", frames, asked))
@@ -240,7 +268,7 @@ def mmpose(content: dict[str, Any] | list[Any], asked: Asked) -> Poses:
 
 
 def _in_space(poses: Poses) -> Poses:
-    """Adds the layout and the units of MMPose's networks that lift poses into space."""
+    """The poses with the layout and units of MMPose's networks that lift poses to 3-D."""
     if poses.tool != "MMPose" or poses.keypoint.shape[-1] != 3:
         return poses
     layout = "h36m" if poses.keypoint.shape[2] == 17 else poses.layout
@@ -258,7 +286,9 @@ def _of_mmpose(instance: object, where: str) -> Person | None:
         raise DamageError(f"{where}: {len(scores)} scores do not fit its `keypoints`")
     sizes = {len(row) for row in keypoints if isinstance(row, list)}
     if sizes not in ({2}, {3}):
-        raise DamageError(f"{where}: a keypoint has not two coordinates, or three as all others")
+        raise DamageError(
+            f"{where}: a keypoint does not have two coordinates, or three like all others"
+        )
     (size,) = sizes
     rows = [row if isinstance(row, list) else [row] * size for row in keypoints]
     values = [v for row, score in zip(rows, scores, strict=True) for v in (*row, score)]
@@ -273,7 +303,7 @@ def _is_of_ultralytics(entry: object) -> bool:
 
 
 def ultralytics(content: list[Any], asked: Asked) -> Poses:
-    """Ultralytics' `to_json` of each frame in one list; or of one frame."""
+    """Ultralytics' `to_json` of each frame in one list, or of a single frame."""
     listed = [[frame] if isinstance(frame, dict) else frame or [] for frame in content]
     if isinstance(content[0], dict):
         listed = [content]
@@ -292,20 +322,20 @@ def _of_ultralytics(entry: object, where: str) -> Person | None:
     sure = list_of(found, "visible", where) if found.get("visible") else [1.0] * len(columns[0])
     columns.append(sure)
     if len({*map(len, columns)}) != 1:
-        raise DamageError(f"{where}: x, y and `visible` are not lists of one length")
+        raise DamageError(f"{where}: x, y and `visible` are not lists of the same length")
     joints = joints_of([v for row in zip(*columns, strict=True) for v in row], 3, where)
     box = score_of(entry.get("confidence") if isinstance(entry, dict) else None)
     return None if joints is None else Person(joints, _identity(entry), box)
 
 
 def stgcn(content: dict[str, Any], asked: Asked) -> Poses:
-    """ST-GCN's clips of Kinetics: `pose` x, y in shares of the image, and `score`."""
+    """ST-GCN's clips of Kinetics: `pose` x, y in fractions of the image, and `score`."""
     frames: Frames = {}
     for place, frame in enumerate(content["data"]):
         where = f"frame {place}"
         number = value_of(frame, "frame_index", where)
         if type(number) is not int or number in frames:
-            raise DamageError(f"{where}: `frame_index` is no number of a frame of its own")
+            raise DamageError(f"{where}: `frame_index` is not a unique frame number")
         people = list_of(frame, "skeleton", where)
         frames[number] = _present(_of_stgcn(person, where) for person in people)
     return to_poses("ST-GCN", frames, asked)._replace(image=_STGCN_IMAGE)
@@ -319,41 +349,17 @@ def _of_stgcn(person: object, where: str) -> Person | None:
     joints = joints_of(values, 3, where)
     if joints is None:
         return None
-    joints[joints[:, 2] == 0] = np.nan  # as ST-GCN's feeder takes it
+    joints[joints[:, 2] == 0] = np.nan  # like ST-GCN's feeder
     return Person(joints, _identity(person))
 
 
-def azure_kinect(content: dict[str, Any], asked: Asked) -> Poses:
-    """The body tracking of Azure Kinect, `offline_processor`: millimetres, without confidences."""
-    frames: Frames = {}
-    for place, frame in enumerate(list_of(content, "frames", "the file")):
-        where = f"frame {place}"
-        number = frame.get("frame_id", place) if isinstance(frame, dict) else None
-        if type(number) is not int or number in frames:
-            raise DamageError(f"{where}: `frame_id` is no number of a frame of its own")
-        bodies = list_of(frame, "bodies", where)
-        frames[number] = _present(_of_kinect(body, where) for body in bodies)
-    return to_poses("Azure Kinect", frames, asked)._replace(units="m", score=None)
-
-
-def _of_kinect(body: object, where: str) -> Person | None:
-    positions = list_of(body, "joint_positions", where)
-    if not all(isinstance(joint, list) and len(joint) == 3 for joint in positions):
-        raise DamageError(f"{where}: a joint is not x, y, z")
-    joints = joints_of([v for joint in positions for v in (*joint, 1.0)], 4, where)
-    if joints is None:
-        return None
-    joints[:, :3] /= 1000
-    return Person(joints, _identity(body))
-
-
 def _of_openpose(person: object, where: str, asked: Asked) -> Person | None:
-    """The body, and the hands and the face where the layout has as many joints more."""
+    """The body, and the hands and the face if the layout has these joints."""
     body = _of_triples(person, "pose_keypoints_2d", where)
     parts = _OPENPOSE_PARTS.get(asked.joints or 0)
     if body is None or parts is None:
         return body
-    assert isinstance(person, dict)  # it has a body
+    assert isinstance(person, dict)  # the person has a body
     blocks = [body.joints]
     for key, joints in parts.items():
         found = joints_of(person.get(key), 3, where)
@@ -377,12 +383,12 @@ def _identity(entry: object) -> str:
 
 
 def _present(people: Iterable[Person | None]) -> list[Person]:
-    """Returns the persons who have at least one joint."""
+    """The persons who have at least one joint."""
     return [person for person in people if person is not None]
 
 
 def _described(content: object) -> str:
-    """Describes the content of a file, for a message."""
+    """A description of a file's content, for a message."""
     if isinstance(content, dict):
         return f"an object with the keys {', '.join(map(short, [*content][:6])) or 'none'}"
     if isinstance(content, list) and content:

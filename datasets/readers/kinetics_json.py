@@ -1,18 +1,18 @@
 """Kinetics-Skeleton 400 as ST-GCN's authors released it (Yan et al., AAAI 2018).
 
-A JSON file a clip, `kinetics_train/ID.json` and `kinetics_val/ID.json` with YouTube's ids, and a
-label file for each of the two folders. A clip is
+Each clip is a JSON file, `kinetics_train/ID.json` or `kinetics_val/ID.json` with YouTube's id. Each
+of the two folders has a label file. A clip is
 
     {"data": [{"frame_index": 1, "skeleton": [{"pose": [x, y, ...], "score": [...]}, ...]}, ...],
      "label": "tying tie", "label_index": 370}
 
-with 18 joints of OpenPose a person, as shares of the width and height of the video, which was
-340 x 256 pixels (OLD_README of st-gcn); they may lie outside it. A joint that was not found is zero
-and has score 0; scores may exceed 1. Frames are counted from 1 and are there without anybody too.
-The persons of a frame are in no order, and not the same from frame to frame.
+Each person has OpenPose's 18 joints, as fractions of the width and height of the video, which was
+340 x 256 pixels (OLD_README of st-gcn). Joints may be outside the video. A joint that was not found
+is zero and has score 0; scores may exceed 1. Frames are counted from 1; frames without persons are
+included. The persons of a frame have no order, and person m may change from frame to frame.
 
-A label file, `{ID: {"has_skeleton": true, "label": "tying tie", "label_index": 370}, ...}`, tells
-which clips are to be used.
+A label file, `{ID: {"has_skeleton": true, "label": "tying tie", "label_index": 370}, ...}`, lists
+the clips to use.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WIDTH, HEIGHT = 340, 256
-"""Pixels of the videos in which the joints were found."""
+"""Size of the videos in which the joints were found, in pixels."""
 NUM_JOINTS = 18
 _NAME = re.compile(r"([\w-]{11})\.json", re.ASCII)
 _LABELS = re.compile(r"k(?:ine|ein)tics_(train|val)_label\.json")
 _NO_SKELETON = -1
-_MAX_LABEL_BYTES = 256 << 20  # a clip takes some 100 bytes, and there are 246,534
+_MAX_LABEL_BYTES = 256 << 20  # a clip takes about 100 bytes, and there are 246,534
 _MAX_PLACES = 300 * 200  # persons times frames
 _MAX_FRAME = 1 << 24
-_LARGEST = 10.0  # coordinates of 1.10 and scores of 1.18 have been seen
+_LARGEST = 10.0  # coordinates of 1.10 and scores of 1.18 occur
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class KineticsJsonSource(FileSource, ListedSource):
     """A folder or archive that holds one or both of the folders of clips, and their label files."""
 
     cleaned = False
-    max_bytes = 16 << 20  # 1 MB holds ten persons in all of a clip's 300 frames
+    max_bytes = 16 << 20  # ten persons in all of a clip's 300 frames take 1 MB
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         listing = self._listing()
@@ -101,7 +101,7 @@ class KineticsJsonSource(FileSource, ListedSource):
     def _label(self, clip: dict[Any, Any], item: Item) -> int:
         label, num_classes = clip.get("label_index"), len(self.spec.class_names)
         if type(label) is not int or not 0 <= label < num_classes:
-            raise DamageError(f"`label_index` is {label!r}, 0 to {num_classes - 1} is expected")
+            raise DamageError(f"`label_index` is {label!r}; 0 to {num_classes - 1} is expected")
         name, expected = clip.get("label"), self.spec.class_names[label]
         if isinstance(name, str) and _words(name) != _words(expected):
             raise DamageError(
@@ -111,7 +111,7 @@ class KineticsJsonSource(FileSource, ListedSource):
         labels = self._listing().labels.get(_side(self.root, item.path), {})
         told = labels.get(item.sample_id, label)
         if told != label:
-            raise DamageError(f"`label_index` is {label}, but {told} in the label file")
+            raise DamageError(f"`label_index` is {label}, but the label file says {told}")
         return label
 
 
@@ -128,7 +128,7 @@ class _Listing(NamedTuple):
 
 @lru_cache(maxsize=1)
 def _list(root: Path, opened: int) -> _Listing:
-    """What is below `root`; `opened` tells one opening from another."""
+    """The contents of `root`; `opened` identifies an opening."""
     clips: list[Item] = []
     rejections: list[Rejection] = []
     label_files: dict[str, str] = {}
@@ -139,14 +139,14 @@ def _list(root: Path, opened: int) -> _Listing:
         elif match := _LABELS.fullmatch(file_name):
             label_files[match[1]] = min(path, label_files.get(match[1], path))
         elif file_name.endswith(".json"):
-            reason = "the name is not one of Kinetics (eleven characters of a YouTube id, .json)"
+            reason = "the name does not fit Kinetics (eleven characters of a YouTube id, .json)"
             rejections.append(Rejection(path, None, reason, "unknown name"))
     labels = {side: _labels(root, path) for side, path in label_files.items()}
     found: list[Item] = []
     for clip in clips:
         told = labels.get(_side(root, clip.path), {})
         if told.get(clip.sample_id) == _NO_SKELETON:
-            reason = "has no skeleton, says the label file"
+            reason = "the label file says that there is no skeleton"
             rejections.append(Rejection(clip.path, None, reason, "listed as unusable"))
         else:
             found.append(clip)
@@ -155,7 +155,7 @@ def _list(root: Path, opened: int) -> _Listing:
 
 
 def _side(root: Path, path: str) -> str:
-    """`train` or `val` by the nearest folder or archive called after it, empty without one."""
+    """`train` or `val`, from the nearest folder or archive with that name; else empty."""
     for part in (*reversed(PurePosixPath(path).parts[:-1]), root.name):
         name = part.lower().removesuffix(".zip").removeprefix("kinetics_")
         if name in ("train", "val"):
@@ -164,14 +164,14 @@ def _side(root: Path, path: str) -> str:
 
 
 def _labels(root: Path, path: str) -> dict[str, int]:
-    """Class of each clip, or _NO_SKELETON; AclnetError for a file of another kind."""
+    """Class of each clip, or _NO_SKELETON; raises AclnetError for a file of another kind."""
     try:
         content = _json(read_file(root, path, _MAX_LABEL_BYTES))
         return {name: _told(name, entry) for name, entry in content.items()}
     except DamageError as damage:
         raise AclnetError(
-            f"{root / path}: {damage.reason}; fetch it again, "
-            "or remove it to take the labels from the clips alone"
+            f"{root / path}: {damage.reason}; download it again, or remove it to read the labels "
+            "only from the clips"
         ) from None
 
 
@@ -182,7 +182,7 @@ def _told(name: str, entry: object) -> int:
             return _NO_SKELETON
         if has_skeleton is True and type(label) is int and label >= 0:
             return label
-    raise DamageError(f"entry {name!r} does not tell `has_skeleton` and `label_index`")
+    raise DamageError(f"entry {name!r} does not have `has_skeleton` and `label_index`")
 
 
 def _json(data: bytes) -> dict[Any, Any]:
@@ -190,9 +190,9 @@ def _json(data: bytes) -> dict[Any, Any]:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
         reason = str(error) or type(error).__name__
-        raise DamageError(f"no sound JSON: {reason}", getattr(error, "lineno", None)) from None
+        raise DamageError(f"not valid JSON: {reason}", getattr(error, "lineno", None)) from None
     if not isinstance(content, dict):
-        raise DamageError(f"a {type(content).__name__}, an object is expected")
+        raise DamageError(f"a {type(content).__name__}; an object is expected")
     return content
 
 
@@ -206,13 +206,13 @@ def _clip(data: bytes) -> dict[Any, Any]:
 
 
 def _frames(clip: dict[Any, Any]) -> tuple[NDArray[np.int32], list[list[Any]]]:
-    """Numbers of the frames, from 0, and the persons of each."""
+    """Numbers of the frames, from 0, and the persons of each frame."""
     numbers: list[int] = []
     persons: list[list[Any]] = []
     for place, frame in enumerate(clip["data"], start=1):
         number = frame.get("frame_index") if isinstance(frame, dict) else None
         if type(number) is not int or not 1 <= number <= _MAX_FRAME:
-            raise DamageError(f"frame {place}: `frame_index` is {number!r}, 1 or more is expected")
+            raise DamageError(f"frame {place}: `frame_index` is {number!r}; 1 or more is expected")
         if numbers and number <= numbers[-1]:
             raise DamageError(f"frame {place}: `frame_index` {number} follows {numbers[-1]}")
         if not isinstance(frame.get("skeleton"), list):
@@ -221,7 +221,8 @@ def _frames(clip: dict[Any, Any]) -> tuple[NDArray[np.int32], list[list[Any]]]:
         persons.append(frame["skeleton"])
     if len(persons) * max(map(len, persons)) > _MAX_PLACES:
         raise DamageError(
-            f"{len(persons)} frames of up to {max(map(len, persons))} persons, no clip has so many"
+            f"{len(persons)} frames with up to {max(map(len, persons))} persons are too many for "
+            "a clip"
         )
     return np.array(numbers, np.int32) - 1, persons
 
@@ -243,7 +244,7 @@ def _joints(
     if (scores < 0).any():
         raise DamageError(f"a `score` is {scores.min()}, which is negative")
     pixels = poses.reshape(-1, NUM_JOINTS, 2) * np.array([WIDTH, HEIGHT])
-    pixels[scores == 0] = 0  # as ST-GCN's feeder takes it
+    pixels[scores == 0] = 0  # like ST-GCN's feeder
     keypoint[m, t], score[m, t] = pixels, scores
     return keypoint, score
 
@@ -256,9 +257,9 @@ def _numbers(
     for numbers, frame in zip(lists, frame_index.tolist(), strict=True):
         place = f"frame_index {frame + 1}: `{name}`"
         if not isinstance(numbers, list) or not {*map(type, numbers)} <= {int, float}:
-            raise DamageError(f"{place} is missing or no list of numbers")
+            raise DamageError(f"{place} is missing or not a list of numbers")
         if len(numbers) != count:
-            raise DamageError(f"{place} has {len(numbers)}, {count} are expected")
+            raise DamageError(f"{place} has {len(numbers)} numbers; {count} are expected")
     try:
         values = np.array(lists, np.float64)
     except OverflowError:

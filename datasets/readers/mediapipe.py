@@ -1,8 +1,9 @@
 """Landmarks of MediaPipe, in the ways in which its results are saved as JSON.
 
-A recording is a list of frames, perhaps under `frames` or by number; a frame is null, the landmarks
-of a person, a list of several persons', or an object that holds these under the names of the
-Python or JavaScript interfaces, old (`pose_landmarks.landmark`) or new (`worldLandmarks`).
+A recording is a list of frames, possibly under `frames` or by number. A frame is null, the
+landmarks of a person, a list of several persons' landmarks, or an object. An object holds these
+under the names of the Python or JavaScript interfaces, old (`pose_landmarks.landmark`) or new
+(`worldLandmarks`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from aclnet.datasets.readers.poses import Person, joints_of, to_poses, value_of
+from aclnet.datasets.readers.poses import Person, joints_of, numbered_frames, to_poses, value_of
 from aclnet.datasets.spec import DamageError
 
 if TYPE_CHECKING:
@@ -25,12 +26,11 @@ _WORLD = (
 )
 _HANDS = ("left_hand_landmarks", "right_hand_landmarks")
 _LISTS = ("landmark", "landmarks")
-"""Keys of the list that the older interfaces have inside of each of these."""
-_NUMBERS = ("frame", "frame_id", "frame_index", "frame_number")
+"""Keys of the inner list in the older interfaces."""
 _HOLISTIC, _BODY, _HAND = 75, 33, 21
-"""Joints of the body with both hands, of the body, of a hand."""
+"""Numbers of joints of the body with both hands, of the body, of a hand."""
 _DEEPEST = 4
-"""Lists in lists of landmarks."""
+"""Most levels of lists in lists of landmarks."""
 _HUMP = re.compile(r"(?<=[a-z])([A-Z])")
 """Start of a word inside a name of JavaScript."""
 
@@ -38,7 +38,7 @@ _Landmarks = list[Any]
 
 
 def is_frame(frame: object) -> bool:
-    """Does a frame, not an empty one, look like MediaPipe's?"""
+    """True if a frame, if not empty, looks like MediaPipe's."""
     if isinstance(frame, dict):
         return bool(_snake(frame).keys() & {*_IMAGE, *_WORLD, *_HANDS})
     inner = _first(frame)
@@ -46,21 +46,22 @@ def is_frame(frame: object) -> bool:
 
 
 def is_recording(content: dict[str, Any]) -> bool:
-    """Does an object look like a recording of MediaPipe's?"""
-    return is_frame(next((frame for _, frame in _frames(content) if frame), None))
+    """True if an object looks like a recording of MediaPipe's."""
+    return is_frame(next((frame for _, frame in numbered_frames(content) if frame), None))
 
 
 def parse(content: list[Any] | dict[str, Any], asked: Asked) -> Poses:
     """The persons of a recording.
 
-    World landmarks are metres; they are read unless `asked` wants pixels. Those of the image are
-    shares of its width and height: in pixels these are to be multiplied by its size, and z is left
-    out; where there are no world landmarks and nobody told the units, all three are read as they
-    are. Joints without `visibility` are missing, unless no joint has any, as those of hands.
+    World landmarks are metres; they are read unless `asked` wants pixels. Image landmarks are
+    fractions of the image's width and height; for pixels they are multiplied by its size, and z is
+    left out. If there are no world landmarks and the units are unknown, all three coordinates are
+    read unchanged. Joints without `visibility` are missing, unless every visibility is 0, as for
+    hands.
     """
-    listed = _frames(content)
+    listed = numbered_frames(content)
     if len({number for number, _ in listed}) < len(listed):
-        raise DamageError("two frames have one number")
+        raise DamageError("two frames have the same number")
     pixels, holistic = asked.units == "px", asked.joints == _HOLISTIC
     has_image, has_world = (
         any(_has(frame, keys) for _, frame in listed) for keys in (_IMAGE, _WORLD)
@@ -85,31 +86,12 @@ def parse(content: list[Any] | dict[str, Any], asked: Asked) -> Poses:
     return poses if sure else poses._replace(score=None)
 
 
-def _frames(content: list[Any] | dict[str, Any]) -> list[tuple[int, Any]]:
-    """Frames with their numbers: as they tell them, or their places."""
-    if isinstance(content, dict):
-        if isinstance(content.get("frames"), list):
-            content = content["frames"]
-        elif content and all(key.isascii() and key.isdigit() for key in content):
-            return [(int(key[:18]), frame) for key, frame in content.items()]
-        else:
-            content = [content]
-    return [(_number(frame, place), frame) for place, frame in enumerate(content)]
-
-
-def _number(frame: object, place: int) -> int:
-    if isinstance(frame, dict):
-        told = next((frame[key] for key in _NUMBERS if type(frame.get(key)) is int), place)
-        return int(told)
-    return place
-
-
 def _has(frame: object, keys: tuple[str, ...]) -> bool:
     return isinstance(frame, dict) and bool(_snake(frame).keys() & {*keys})
 
 
 def _people(frame: object, keys: tuple[str, ...], where: str) -> list[_Landmarks]:
-    """The persons of a frame; the first of `keys` that it has."""
+    """The persons of a frame, from the first of `keys` that it has."""
     if isinstance(frame, dict):
         known = _snake(frame)
         key = next((key for key in keys if key in known), None)
@@ -120,7 +102,7 @@ def _people(frame: object, keys: tuple[str, ...], where: str) -> list[_Landmarks
 
 
 def _unpacked(value: object, where: str, depth: int = 0) -> list[_Landmarks]:
-    """Lists of landmarks in lists and objects."""
+    """The lists of landmarks inside lists and objects."""
     if isinstance(value, dict):
         value = next((value[key] for key in _LISTS if key in value), None)
     if not value:
@@ -135,7 +117,7 @@ def _unpacked(value: object, where: str, depth: int = 0) -> list[_Landmarks]:
 def _values(
     landmarks: _Landmarks, axes: tuple[str, ...], where: str, *, sure: bool
 ) -> list[float | None]:
-    """Coordinates and confidence of landmark after landmark; null where one is missing."""
+    """Coordinates and confidence of each landmark in turn; null if a landmark is missing."""
     values: list[float | None] = []
     for landmark in landmarks:
         if landmark is None:
@@ -149,7 +131,7 @@ def _values(
 def _with_hands(
     people: list[list[float | None]], frame: object, axes: tuple[str, ...], where: str
 ) -> list[list[float | None]]:
-    """One person's body and both hands; what was not found is null."""
+    """One person's body and both hands; missing joints are null."""
     known = _snake(frame) if isinstance(frame, dict) else {}
     hands = [_unpacked(known.get(key), where) for key in _HANDS]
     if not people and not any(hands):
@@ -166,7 +148,7 @@ def _with_hands(
 
 
 def _is_sure(landmark: object) -> bool:
-    return isinstance(landmark, dict) and landmark.get("visibility") is not None
+    return isinstance(landmark, dict) and bool(landmark.get("visibility"))
 
 
 def _is_landmark(value: object) -> bool:
@@ -179,5 +161,5 @@ def _first(value: object) -> object:
 
 
 def _snake(frame: dict[str, Any]) -> dict[str, Any]:
-    """Renames keys of JavaScript to those of Python: poseWorldLandmarks to pose_world_landmarks."""
+    """The frame with keys in Python's form: poseWorldLandmarks becomes pose_world_landmarks."""
     return {_HUMP.sub(r"_\1", key).lower(): value for key, value in frame.items()}

@@ -1,12 +1,12 @@
-"""MSR-Action3D: `aXX_sYY_eZZ_skeleton3D.txt`, 20 lines a frame of x, y, z in metres and confidence.
+"""MSR-Action3D: `aXX_sYY_eZZ_skeleton3D.txt`, 20 lines per frame of x, y, z in metres, confidence.
 
 The archive of `_skeleton.txt` files has the same recordings in pixels of the depth image; they are
 not read.
 
-Joints come in an order of the dataset's own. How they hang together is certain: everybody who
-draws them joins 20-3-4-7 (head to hips), 3-1-8-10-12 and 3-2-9-11-13 (arms), 7-5-14-16-18 and
-7-6-15-17-19 (legs), counted from 1. That the chain of joint 1 is the left arm is what two of three
-public readers say (Vemulapalli's among them), the third calls it the right one.
+The dataset has its own order of joints. The bones are certain: everybody who draws them joins
+20-3-4-7 (head to hips), 3-1-8-10-12 and 3-2-9-11-13 (arms), 7-5-14-16-18 and 7-6-15-17-19 (legs),
+counted from 1. Two of three public readers (Vemulapalli's among them) take the chain of joint 1 for
+the left arm, the third for the right arm.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ NUM_JOINTS = 20
 NUM_CLASSES = 20
 NUM_SUBJECTS = 10
 ORDER = (6, 3, 2, 19, 0, 7, 9, 11, 1, 8, 10, 12, 4, 13, 15, 17, 5, 14, 16, 18)
-"""The line of a frame, from 0, that holds each joint of layout `kinect_v1`."""
+"""Line in a frame, from 0, of each joint of layout `kinect_v1`."""
 _ID = re.compile(r"a(\d\d)_s(\d\d)_e(\d\d)", re.ASCII)
 _FILE = re.compile(rf"({_ID.pattern})_skeleton3D\.txt", re.ASCII)
-_MOST = (NUM_CLASSES, NUM_SUBJECTS, 99)  # actions, subjects, repetitions
+_MOST = (NUM_CLASSES, NUM_SUBJECTS, 99)  # numbers of actions, subjects, repetitions
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class MsrAction3dSource(FileSource):
     max_bytes = 2**22  # a recording of a hundred frames takes 100 kB
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
-        expected = "MSR-Action3D in space (aXX_sYY_eZZ_skeleton3D.txt)"
+        expected = "MSR-Action3D in 3-D (aXX_sYY_eZZ_skeleton3D.txt)"
         return items_by_path(self.root, _name_of, ".txt", expected)
 
     def parse(self, item: Item, data: bytes) -> SkeletonSequence:

@@ -1,8 +1,8 @@
 """NTU RGB+D `.skeleton` text files.
 
-A file is read by `_parse_fast`, which works on the bytes as one array and gives up on anything out
-of the ordinary; `_parse_strict` then goes through the file line by line and says what is wrong and
-where. What the fast parser accepts, the strict one reads alike.
+`_parse_fast` reads a file as one array of bytes and gives up on anything unusual; `_parse_strict`
+then reads the file line by line and reports the problem and its line. Files that the fast parser
+accepts give the same result in the strict one.
 
 Numbers become float64, correctly rounded, then float32.
 """
@@ -32,15 +32,16 @@ UNUSABLE = "on NTU's list of unusable recordings"
 NUM_JOINTS = 25
 _BODY_FIELDS = 10
 _JOINT_FIELDS = 12
-_BLOCK_LINES = 2 + NUM_JOINTS  # one body in one frame: its fields, the joint count, the joints
+# lines of one body in one frame: its fields, the joint count, the joints
+_BLOCK_LINES = 2 + NUM_JOINTS
 
-# No recording comes near these bounds; they keep a hostile file from filling the memory.
+# No recording comes near these limits; they keep a hostile file from filling the memory.
 _MAX_BODY_FRAMES = 2**18
 _MAX_METRES = 1e6
 
-# setups, cameras, subjects, repetitions, actions of NTU RGB+D 120
+# last setup, camera, subject, repetition and action of NTU RGB+D 120
 _LAST = (32, 3, 106, 2, 120)
-# setups, actions
+# numbers of setups and actions
 _EXTENT = {"ntu60": (17, 60), "ntu120": (32, 120)}
 _STEM = re.compile(r"S(\d{3})C(\d{3})P(\d{3})R(\d{3})A(\d{3})", re.ASCII)
 
@@ -56,13 +57,13 @@ class Name(NamedTuple):
 
 
 def parse_name(stem: str) -> Name | None:
-    """The numbers in `SsssCcccPpppRrrrAaaa`; None where NTU RGB+D 120 has no such recording."""
+    """The numbers in `SsssCcccPpppRrrrAaaa`; None if NTU RGB+D 120 has no such recording."""
     numbers = known_numbers(_STEM, stem, _LAST)
     return None if numbers is None else Name(*numbers)
 
 
 def with_columns(sequence: SkeletonSequence) -> SkeletonSequence:
-    """With what its id tells; as it is where that is no name of NTU's."""
+    """The sequence with the numbers in its id; unchanged if the id is not a name of NTU's."""
     name = parse_name(sequence.sample_id)
     if name is None:
         return sequence
@@ -85,8 +86,9 @@ def unusable(dataset: str) -> frozenset[str]:
 def usable(dataset: str) -> list[str]:
     """Stems of all usable recordings of `ntu60` or `ntu120`, sorted.
 
-    Every performer of a setup, a line a setup in `datasets/tables/ntu_performers.txt`, has done
-    each of its actions twice before three cameras: 60 new ones from setup 18 on.
+    Every performer of a setup (a line per setup in `datasets/tables/ntu_performers.txt`) has
+    performed each of the setup's actions twice before three cameras: 60 new actions from setup 18
+    on.
     """
     table = files("aclnet.datasets.tables") / "ntu_performers.txt"
     setups = _EXTENT[dataset][0]
@@ -103,7 +105,7 @@ def usable(dataset: str) -> list[str]:
 class NtuSource(FileSource):
     """A folder or archive of `.skeleton` files, at any depth.
 
-    One of the larger set serves `ntu60` too.
+    A folder of the larger set can be read as `ntu60` too.
     """
 
     cleaned: ClassVar[bool] = False
@@ -145,7 +147,7 @@ class NtuSource(FileSource):
         )
 
     def _recordings(self) -> list[tuple[str, int]]:
-        """Files that are, or by their name mean to be, recordings."""
+        """Files whose names show that they are, or are meant to be, recordings."""
         return [
             (path, size)
             for path, size in walk_files(self.root)
@@ -157,7 +159,7 @@ class NtuSource(FileSource):
             reason = f"the extension is not {EXTENSION}"
             return Rejection(item.path, None, reason, "unknown name")
         if parse_name(item.sample_id) is None:
-            reason = "the name is not one of NTU RGB+D (SsssCcccPpppRrrrAaaa)"
+            reason = "the name does not fit NTU RGB+D (SsssCcccPpppRrrrAaaa)"
             return Rejection(item.path, None, reason, "unknown name")
         if item.sample_id in unusable(self.spec.name):
             return Rejection(item.path, None, UNUSABLE, "listed as unusable")
@@ -173,7 +175,7 @@ class NtuSource(FileSource):
 
 
 class _Blocks(NamedTuple):
-    """A parsed file: B blocks, one a body and frame, in the order of the file."""
+    """A parsed file: B blocks, one per body and frame, in the order of the file."""
 
     frame: list[int]
     """Frame of each block, from 0."""
@@ -182,7 +184,7 @@ class _Blocks(NamedTuple):
     line: list[int]
     """Line of each block's body fields, from 1."""
     xyz: NDArray[np.float64]
-    """(B, V, 3)."""
+    """(B, V, 3) positions."""
 
 
 class Bodies(NamedTuple):
@@ -191,15 +193,15 @@ class Bodies(NamedTuple):
     keypoint: NDArray[np.float32]
     """(M, T, V, 3) in metres."""
     present: NDArray[np.bool_]
-    """(M, T)"""
+    """(M, T) whether a body is in a frame."""
     frame_index: NDArray[np.int32]
-    """(T,) frames with a body."""
+    """(T,) numbers of the frames with a body."""
     ids: list[str]
-    """(M,)"""
+    """(M,) body ids."""
 
 
 def parse_bodies(data: bytes) -> Bodies:
-    """The bodies in a `.skeleton` file; DamageError with the line where it is none."""
+    """The bodies in a `.skeleton` file; raises DamageError with the line if the file is invalid."""
     return _gather(_parse_fast(data) or _parse_strict(data))
 
 
@@ -212,7 +214,7 @@ def _gather(blocks: _Blocks) -> Bodies:
     body = np.array([number[body] for body in blocks.body])
     shape = (len(number), len(frame_index))
     if shape[0] * shape[1] > _MAX_BODY_FRAMES:
-        raise DamageError(f"{shape[0]} bodies in {shape[1]} frames, no sensor sees so many")
+        raise DamageError(f"{shape[0]} bodies in {shape[1]} frames are too many for the sensor")
 
     _check_coordinates(blocks)
     present = np.zeros(shape, np.bool_)
@@ -225,7 +227,7 @@ def _gather(blocks: _Blocks) -> Bodies:
 
 
 def _check_coordinates(blocks: _Blocks) -> None:
-    is_sound = np.abs(blocks.xyz) <= _MAX_METRES  # false for nan too
+    is_sound = np.abs(blocks.xyz) <= _MAX_METRES  # false for NaN too
     if not is_sound.all():
         block, joint, axis = np.argwhere(~is_sound)[0].tolist()
         raise DamageError(
@@ -240,7 +242,7 @@ def _twice(blocks: _Blocks) -> DamageError:
         if key in seen:
             return DamageError(f"body {key[1].decode()} is in frame {key[0]} twice", line)
         seen.add(key)
-    raise AssertionError("no block is there twice")
+    raise AssertionError("no block occurs twice")
 
 
 # The strict parser
@@ -268,12 +270,12 @@ def _parse_strict(data: bytes) -> _Blocks:
 
 
 class _Lines:
-    """The lines of a file, one after another; blank ones at the end do not count."""
+    """The lines of a file, one after another, without blank lines at the end."""
 
     def __init__(self, data: bytes) -> None:
         self._lines = data.rstrip().split(b"\n")
         self.number = 0
-        """Of the line that was read last, from 1."""
+        """Number of the line that was read last, from 1."""
 
     def count(self, what: str) -> int:
         (field,) = self._fields(1, what)
@@ -307,7 +309,7 @@ class _Lines:
         fields = self._lines[self.number].split()
         self.number += 1
         if len(fields) != expected:
-            reason = f"{what}: {len(fields)} values in the line, {expected} expected"
+            reason = f"{what}: {len(fields)} values in the line; {expected} expected"
             raise DamageError(reason, self.number)
         return fields
 
@@ -323,7 +325,7 @@ def _is_body_id(field: bytes) -> bool:
 
 
 def _decimal(field: bytes) -> float:
-    if b"_" in field:  # float() takes them for digit separators
+    if b"_" in field:  # float() accepts them as digit separators
         raise ValueError
     return float(field)
 
@@ -334,14 +336,14 @@ def _quote(field: bytes) -> str:
 
 # The fast parser
 
-# fields in the lines of a block
+# numbers of fields in the lines of a block
 _BLOCK_FIELDS = np.array([_BODY_FIELDS, 1] + [_JOINT_FIELDS] * NUM_JOINTS)
-# fields of x, y, z of every joint, counted from the first joint's x
+# indices of x, y, z of every joint among the fields after the first joint's x
 _XYZ_FIELDS = (np.arange(NUM_JOINTS)[:, None] * _JOINT_FIELDS + np.arange(3)).ravel()
 
 
 def _parse_fast(data: bytes) -> _Blocks | None:
-    """As `_parse_strict`, or None: leave it to the strict one."""
+    """The result of `_parse_strict`, or None if only the strict parser can decide."""
     fields = _tokenize(data)
     if fields is None:
         return None
@@ -365,13 +367,13 @@ def _parse_fast(data: bytes) -> _Blocks | None:
 
 
 def _find_blocks(data: bytes, fields: _Fields) -> tuple[list[int], list[int]]:
-    """Frame (from 0) and line (from 1) of each block, by the counts that the file states.
+    """Frame (from 0) and line (from 1) of each block, from the counts in the file.
 
-    Raises ValueError or IndexError where a count is none, or the lines are not as many.
+    Raises ValueError or IndexError if a count is not a number, or if lines are missing.
     """
     ends = fields.end[fields.line_end].tolist()
 
-    def count(line: int) -> int:  # never the file's first line
+    def count(line: int) -> int:  # for any line but the file's first
         return _count(data[ends[line - 1] + 1 : ends[line]].rstrip(b"\r"))
 
     frames: list[int] = []
@@ -392,10 +394,10 @@ def _find_blocks(data: bytes, fields: _Fields) -> tuple[list[int], list[int]]:
 
 
 class _Fields(NamedTuple):
-    """Where the fields and lines of a file end, in bytes and in fields."""
+    """Ends of a file's fields and lines, in bytes and in fields."""
 
     end: NDArray[np.intp]
-    """Byte after each field; a carriage return before the line feed counts to the field."""
+    """Byte after each field; a carriage return before the line feed belongs to the field."""
     line_end: NDArray[np.intp]
     """Index of each line's last field."""
 
@@ -409,7 +411,7 @@ class _Fields(NamedTuple):
 
 
 def _tokenize(data: bytes) -> _Fields | None:
-    """None unless fields are apart by one space each and lines by LF or CR LF throughout."""
+    """The fields, or None unless one space separates fields and LF or CR LF ends every line."""
     if not data.endswith(b"\n"):
         return None
     text = np.frombuffer(data, np.uint8)
@@ -429,10 +431,10 @@ def _tokenize(data: bytes) -> _Fields | None:
 def _decimals(data: bytes, begin: NDArray[np.intp], end: NDArray[np.intp]) -> NDArray[np.float64]:
     """(N,) values of the fields data[begin:end], which start at byte 8 or later.
 
-    Fields of the form -d.dddddddd with one to eight decimals, as nearly all are, are read eight
-    digits at once within one 64-bit word: neighbouring digits, pairs and fours are joined by a
-    multiplication (D. Lemire, "Quickly parsing eight digits", 2018). Below 10^9 over a power of ten
-    the division is correctly rounded. All other fields go through `float`. Raises ValueError.
+    Nearly all fields have the form -d.dddddddd with one to eight decimals. They are read eight
+    digits at once within one 64-bit word: multiplications join neighbouring digits, pairs and fours
+    (D. Lemire, "Quickly parsing eight digits", 2018). The integer is below 10^9, so its division by
+    a power of ten is correctly rounded. All other fields go through `float`. Raises ValueError.
     """
     text = np.frombuffer(data, np.uint8)
     is_negative = text[begin] == ord("-")
@@ -443,7 +445,7 @@ def _decimals(data: bytes, begin: NDArray[np.intp], end: NDArray[np.intp]) -> ND
     words = np.ndarray((len(data) - 7,), "<u8", data, strides=(1,))[end - 8]
     bits = decimals.astype(np.uint64) << _U(3)
     words = (words >> (_U(64) - bits) << (_U(64) - bits)) | (_ZEROS >> bits)
-    # A digit is 0x30 to 0x39: its upper half is 3, and is 3 still after adding 6.
+    # A digit is 0x30 to 0x39: its upper half is 3, also after adding 6.
     halves = (words & _UPPER) | (((words + _SIXES) & _UPPER) >> _U(4))
     whole = text[lead] - np.uint8(ord("0"))
     is_plain = (halves == _THREES) & (whole <= 9) & (text[lead + 1] == ord("."))

@@ -1,8 +1,8 @@
-"""NW-UCLA in the form that CTR-GCN's authors give out: `all_sqe/aXX_sYY_eZZ_vNN.json`.
+"""NW-UCLA in the form that CTR-GCN's authors release: `all_sqe/aXX_sYY_eZZ_vNN.json`.
 
-An object with `file_name`, `label` (1 to 10) and `skeletons`: frames of 20 joints of x, y and z.
-The numbers are those of Kinect v1 in metres, as their size tells: bodies some 1.6 high, three from
-the sensor.
+A file is an object with `file_name`, `label` (1 to 10) and `skeletons`: frames of 20 joints of x, y
+and z. The numbers are metres of Kinect v1, as their size shows: bodies are about 1.6 high, three
+from the sensor.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class _Name(NamedTuple):
     label: int
     subject: int
     episode: int
-    """From 0."""
+    """Number of the episode, from 0."""
     view: int
 
 
@@ -73,7 +73,7 @@ def _name_of(path: str) -> str | None:
 
 
 def _parse_name(stem: str) -> _Name | None:
-    """None where the dataset has no such recording."""
+    """The parts of a name; None if the dataset has no such recording."""
     match = _NAME.fullmatch(stem)
     if match is None:
         return None
@@ -84,22 +84,22 @@ def _parse_name(stem: str) -> _Name | None:
 
 
 def _keypoint(data: bytes, label: int) -> NDArray[np.float32]:
-    """(1, T, V, 3) of a file; its label, if it tells one, must be that of its name."""
+    """(1, T, V, 3) joints of a file; its label, if any, must agree with its name."""
     try:
         content = parse_json(data)
     except DamageError as damage:
-        raise DamageError(damage.reason) from None  # without a line: such a file is one
+        raise DamageError(damage.reason) from None  # without a line: such a file has only one
     if not isinstance(content, dict) or not isinstance(content.get("skeletons"), list):
         raise DamageError("an object with `skeletons` is expected")
     told = content.get("label", label + 1)
     if type(told) is not int or told != label + 1:
-        raise DamageError(f"`label` is {str(told)[:20]}, the name says {label + 1}")
+        raise DamageError(f"`label` is {str(told)[:20]}, but the name says {label + 1}")
     try:
         skeletons = np.array(content["skeletons"])
     except (ValueError, OverflowError):
         raise DamageError("`skeletons` is ragged or nested too deeply") from None
     if skeletons.dtype.kind not in "if":
-        raise DamageError("`skeletons` holds something else than numbers")
+        raise DamageError("`skeletons` holds values that are not numbers")
     if skeletons.ndim != 3 or skeletons.shape[1:] != (NUM_JOINTS, 3):
-        raise DamageError(f"`skeletons` is {skeletons.shape}, (T, {NUM_JOINTS}, 3) is expected")
+        raise DamageError(f"`skeletons` is {skeletons.shape}; (T, {NUM_JOINTS}, 3) is expected")
     return as_float32(skeletons[None], "`skeletons`")

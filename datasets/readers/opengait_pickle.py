@@ -1,4 +1,4 @@
-"""CASIA-B's poses as OpenGait and FastPoseGait keep them: `sss/cc-nn/vvv/vvv.pkl`.
+"""CASIA-B's poses in the form of OpenGait and FastPoseGait: `sss/cc-nn/vvv/vvv.pkl`.
 
 Each file is a pickled array (T, 17, 3): x and y in pixels and confidence of COCO's joints.
 """
@@ -26,9 +26,9 @@ _PATH = re.compile(r"(?:.*/)?(\d{3})/(\w\w-\d\d)/(\d{3})/\3\.pkl", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class OpenGaitSource(FileSource):
-    """A folder or archive of the pickles, at any depth; files of other kinds are passed over."""
+    """A folder or archive of the pickles, at any depth; other files are ignored."""
 
-    max_bytes = 2**24  # a frame takes 408 bytes, the longest recordings have some 300
+    max_bytes = 2**24  # a frame takes 408 bytes, and the longest recordings have about 300 frames
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
         return items_by_path(self.root, name_of, ".pkl", "CASIA-B (sss/cc-nn/vvv/vvv.pkl)")
@@ -39,18 +39,18 @@ class OpenGaitSource(FileSource):
 
 
 def name_of(path: str) -> str | None:
-    """`sss-cc-nn-vvv` of a path, None where the dataset has no such recording."""
+    """`sss-cc-nn-vvv` from a path, None if the dataset has no such recording."""
     return name_in(path, _PATH)
 
 
 def _poses(data: bytes) -> NDArray[Any]:
-    """(T, 17, 3)"""
+    """(T, 17, 3) joints of a file."""
     try:
         poses = parse_pickle(data, "the file")
     except AclnetError as error:
         raise DamageError(str(error)) from None
     if not isinstance(poses, np.ndarray) or poses.dtype.kind not in "fiu":
-        raise DamageError(f"holds a {type(poses).__name__}, an array of numbers is expected")
+        raise DamageError(f"holds a {type(poses).__name__}; an array of numbers is expected")
     if poses.ndim != 3 or poses.shape[1:] != (NUM_JOINTS, 3) or not len(poses):
-        raise DamageError(f"the array is {poses.shape}, (T, {NUM_JOINTS}, 3) is expected")
+        raise DamageError(f"the array is {poses.shape}; (T, {NUM_JOINTS}, 3) is expected")
     return poses

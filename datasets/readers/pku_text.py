@@ -1,15 +1,15 @@
-"""PKU-MMD, phase 1, as its authors give it out: long recordings, and lists of the actions in them.
+"""PKU-MMD, phase 1, as its authors release it: long recordings, and lists of their actions.
 
-`Data/PKU_Skeleton_Renew/XXXX-V.txt` is a recording of video XXXX by camera V (L, M or R): a line a
-frame, 150 numbers that are 2 persons x 25 joints x (x, y, z) in metres; zeros where a person is
-absent. `Label/Train_Label_PKU_final/XXXX-V.txt` lists its actions, a line each: label from 1, first
-and last frame, confidence. Each action is one sample, `XXXX-V-NNN` of line NNN of that file.
+`Data/PKU_Skeleton_Renew/XXXX-V.txt` is a recording of video XXXX by camera V (L, M or R). Each line
+is a frame of 150 numbers: 2 persons x 25 joints x (x, y, z) in metres, zeros if a person is absent.
+`Label/Train_Label_PKU_final/XXXX-V.txt` lists its actions, one per line: label from 1, first and
+last frame, confidence. Each action is one sample; line NNN of that file is sample `XXXX-V-NNN`.
 
-Toolkits differ in how they cut (`[start - 1 : end]`, `[start : end]`, `[start : end + 1]`). Here
-frames count from 1 and both ends belong to the action, as in AimCLR.
+Toolkits cut differently (`[start - 1 : end]`, `[start : end]`, `[start : end + 1]`). Here frames
+count from 1 and both ends belong to the action, as in AimCLR.
 
-The sides of the protocols are those of `Split/cross-subject.txt` and `cross-view.txt` where these
-lie below the folder too, and otherwise the lists that released code agrees on.
+The sides of the protocols come from `Split/cross-subject.txt` and `cross-view.txt` if these files
+are below the folder, and otherwise from the lists on which released code agrees.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ _NAME = re.compile(r"\d{4}-[LMR]", re.ASCII)
 _FILE = re.compile(r"(\d{4}-[LMR])\.txt", re.ASCII)
 _ID = re.compile(r"(\d{4}-([LMR]))-(\d{3,6})", re.ASCII)
 _ACTION = re.compile(rb"(\d{1,9})\s*,\s*(\d{1,9})\s*,\s*(\d{1,9})\s*,\s*\d+", re.ASCII)
-_MAX_BYTES = 2**26  # some minutes at 30 frames a second and 2 kB a frame take 10 to 20 MB
+_MAX_BYTES = 2**26  # some minutes at 30 frames per second and 2 kB per frame take 10 to 20 MB
 _MAX_LIST_BYTES = 2**20
 
-# The parts of the set that are tested: the lists that MMNet's and other released code holds agree.
+# The tested parts of the set. The lists in MMNet's and other released code agree.
 _VIDEOS = sorted({*range(2, 365)} - {*range(247, 251)})
 _XSUB_TEST = frozenset(f"{video:04}-{view}" for video in range(291, 335) for view in CAMERAS)
 _XVIEW_TEST = frozenset(f"{video:04}-M" for video in _VIDEOS)
@@ -73,7 +73,7 @@ _PROTOCOLS = (
     (Protocol("xsub", partial(_divide, tested=_XSUB_TEST), {"test": 2_704}), _XSUB_TEST),
     (Protocol("xview", partial(_divide, tested=_XVIEW_TEST), {"test": 7_188}), _XVIEW_TEST),
 )
-"""With the recordings that are tested; the counts are of actions, the broken ones among them."""
+"""Protocols with their tested recordings; the counts are of actions, including broken ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class PkuTextSource(Source):
     """Protocols, and the paths of their files."""
 
     def scan(self) -> tuple[list[Item], list[Rejection]]:
-        """Beyond names and sizes the lists are read: they alone tell how many actions there are."""
+        """Items and rejections; the lists are read too, to count the actions."""
         recordings: list[Item] = []
         rejections: list[Rejection] = []
         lists = set()
@@ -94,7 +94,7 @@ class PkuTextSource(Source):
             match = _FILE.fullmatch(PurePosixPath(path).name)
             if match is None:
                 if path.endswith(".txt") and not _is_split(path):
-                    reason = "the name is not one of PKU-MMD, phase 1 (XXXX-V.txt)"
+                    reason = "the name does not fit PKU-MMD, phase 1 (XXXX-V.txt)"
                     rejections.append(Rejection(path, None, reason, "unknown name"))
             elif _is_list(path):
                 lists.add(match[1])
@@ -121,10 +121,12 @@ class PkuTextSource(Source):
         try:
             lines = self._lines(match[1])
             if not 1 <= number <= len(lines):
-                raise DamageError(f"it has {len(lines)} lines, none of them {number}")
+                raise DamageError(f"the file has {len(lines)} lines, so there is no line {number}")
             action = _action(lines[number - 1], number, len(self.spec.class_names))
             if action.stop > len(frames):
-                reason = f"the action ends at frame {action.stop} of {len(frames)}"
+                reason = (
+                    f"the action ends at frame {action.stop}, but there are {len(frames)} frames"
+                )
                 raise DamageError(reason, number)
         except DamageError as damage:
             return damage.at(self._list(match[1]))
@@ -152,7 +154,7 @@ class PkuTextSource(Source):
         return found
 
     def _actions(self, recording: Item) -> tuple[list[Item], list[Rejection]]:
-        """The actions of one recording, which share its size, and the lines that are none."""
+        """The actions of one recording, which share its size, and the invalid lines."""
         path = self._list(recording.sample_id)
         found, rejections = [], []
         try:
@@ -183,11 +185,11 @@ class PkuTextSource(Source):
 def open_recordings(spec: DatasetSpec, raw: Path) -> PkuTextSource:
     """The recordings below a folder, or in its zip.
 
-    The splits of the files decide, as everywhere; the known protocols stand in for missing files
-    and bring the published counts, where the files hold the same recordings.
+    The files of splits decide the sides, as everywhere. The known protocols stand in for missing
+    files, and add the published counts if the files agree with them.
 
-    Raises AclnetError where the lists of actions are missing or in several folders, and where a
-    file of a split is damaged.
+    Raises AclnetError if the lists of actions are missing or in several folders, or if a file of a
+    split is damaged.
     """
     lists: set[str] = set()
     splits: dict[str, str] = {}
@@ -199,8 +201,8 @@ def open_recordings(spec: DatasetSpec, raw: Path) -> PkuTextSource:
     if len(lists) != 1:
         found = f"are in {' and '.join(sorted(lists))}" if lists else "are missing"
         raise AclnetError(
-            f"{raw}: the lists of actions {found}; "
-            "there must be one folder of them, Label/Train_Label_PKU_final"
+            f"{raw}: the lists of actions {found}; there must be exactly one such folder, "
+            "Label/Train_Label_PKU_final"
         )
     split_files = tuple((name, splits[file]) for name, file in _FILES.items() if file in splits)
     tested = {name: _read_split(raw, path)[1] for name, path in split_files}
@@ -212,7 +214,7 @@ def open_recordings(spec: DatasetSpec, raw: Path) -> PkuTextSource:
 
 
 def _is_list(path: str) -> bool:
-    """Recordings and lists have the same names: a folder's tells them apart."""
+    """True if a path is a list. Lists have the same names as recordings, in other folders."""
     return any("label" in part.lower() for part in PurePosixPath(path).parts[:-1])
 
 
@@ -229,21 +231,23 @@ class _Action(NamedTuple):
 
 
 def _action(line: bytes, number: int, num_classes: int) -> _Action:
-    """Of line `number` of a list; DamageError where it tells no action."""
+    """The action in line `number` of a list; raises DamageError if the line has none."""
     match = _ACTION.fullmatch(line.strip())
     if match is None:
-        raise DamageError("label, start, end and confidence are expected, whole numbers", number)
+        raise DamageError(
+            "four whole numbers are expected: label, start, end and confidence", number
+        )
     label, start, end = (int(digits) for digits in match.groups())
     if not 1 <= label <= num_classes:
-        raise DamageError(f"label {label}, 1 to {num_classes} is expected", number)
+        raise DamageError(f"label {label}; 1 to {num_classes} is expected", number)
     if not 1 <= start <= end:
         raise DamageError(f"the action is from frame {start} to {end}", number)
     return _Action(label - 1, start - 1, end)
 
 
-@cached_by_file()  # its actions are read one after another
+@cached_by_file()  # the actions of a recording are read one after another
 def _recording(file: Path, root: Path, path: str) -> NDArray[np.float32] | Rejection:
-    """(T, M, V, 3) of a whole recording, which `file` holds."""
+    """(T, M, V, 3) joints of a whole recording in `file`."""
     try:
         rows = parse_rows(read_file(root, path, _MAX_BYTES), NUM_PERSONS * NUM_JOINTS * 3)
     except DamageError as damage:
@@ -254,8 +258,8 @@ def _recording(file: Path, root: Path, path: str) -> NDArray[np.float32] | Rejec
 def _read_split(root: Path, path: str) -> tuple[frozenset[str], frozenset[str]]:
     """Names of the recordings that train and of those that are tested.
 
-    A line "Training videos:", one of names, a line "Validataion videos:" (so it is spelt), one of
-    names. Raises AclnetError where it is otherwise.
+    The file has a line "Training videos:", a line of names, a line "Validataion videos:" (with this
+    spelling) and a line of names. Raises AclnetError for another form.
     """
     sides: dict[str, set[str]] = {"train": set(), "valid": set()}
     side: set[str] | None = None
@@ -271,16 +275,16 @@ def _read_split(root: Path, path: str) -> tuple[frozenset[str], frozenset[str]]:
         names = {name.strip() for name in line.split(",")} - {""}
         if names and (side is None or not all(map(_NAME.fullmatch, names))):
             raise AclnetError(
-                f"{folder_of(root) / path}:{number}: names of recordings after a line "
-                "`Training videos:` or `Validation videos:` are expected; fetch the file again, or "
-                "remove it: without it the published list holds"
+                f"{folder_of(root) / path}:{number}: names of recordings after a line `Training "
+                "videos:` or `Validation videos:` are expected; download the file again, or "
+                "remove it: without it, the published list is used"
             )
         if side is not None:
             side |= names
     train, test = (frozenset(members) for members in sides.values())
     if not train or not test or train & test:
         raise AclnetError(
-            f"{folder_of(root) / path}: its two lists are empty or have names in common; fetch it "
-            "again, or remove it: without it the published list holds"
+            f"{folder_of(root) / path}: its two lists are empty or have common names; download it "
+            "again, or remove it: without it, the published list is used"
         )
     return train, test

@@ -1,9 +1,9 @@
-"""CASIA-B's poses as pose estimators write them, a JSON file a recording.
+"""CASIA-B's poses as pose estimators write them, one JSON file per recording.
 
-Files are called `sss-cc-nn-vvv.json`, or lie in folders `sss-cc-nn-vvv/` or `sss/cc-nn/vvv/`. Each
-is a list of what was found, as AlphaPose writes it and as results of COCO's keypoint task are
-written: `{"image_id": "000001.jpg", "keypoints": [x, y, confidence, ...], "score": 2.9, ...}`. Of
-several persons in one frame the one of the highest score counts: the walker is alone there.
+Files are called `sss-cc-nn-vvv.json`, or are in folders `sss-cc-nn-vvv/` or `sss/cc-nn/vvv/`. Each
+is a list of persons in the form of AlphaPose and of COCO's keypoint results: `{"image_id":
+"000001.jpg", "keypoints": [x, y, confidence, ...], "score": 2.9, ...}`. If a frame has several
+persons, the highest score is kept, because the walker is alone there.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ class PoseJsonSource(FileSource):
 
 
 def name_of(path: str) -> str | None:
-    """`sss-cc-nn-vvv` of a path, None where the dataset has no such recording."""
+    """`sss-cc-nn-vvv` from a path, None if the dataset has no such recording."""
     return name_in(path, _PATH)
 
 
 def _poses(data: bytes) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Numbers of the frames (T,), ascending, and (T, 17, 3)."""
+    """(T,) numbers of the frames, ascending, and (T, 17, 3) joints."""
     content = parse_json(data)
     if not isinstance(content, list):
-        raise DamageError(f"holds a {type(content).__name__}, a list of persons is expected")
+        raise DamageError(f"holds a {type(content).__name__}; a list of persons is expected")
     if not content:
         raise NobodyError
     images = [_check(person, place) for place, person in enumerate(content)]
@@ -72,17 +72,17 @@ def _poses(data: bytes) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
 
 
 def _check(person: object, place: int) -> int | str:
-    """The image of an entry, its number or its name; DamageError where it is not sound."""
+    """The image of an entry, its number or its name; raises DamageError if it is not sound."""
     if not isinstance(person, dict):
         raise DamageError(f"entry {place} is not an object")
     image, score, keypoints = (person.get(key) for key in ("image_id", "score", "keypoints"))
     if not (type(image) is int and 0 <= image <= _LAST_FRAME) and not isinstance(image, str):
-        raise DamageError(f"entry {place}: `image_id` is no number or name of an image")
+        raise DamageError(f"entry {place}: `image_id` is not a number or name of an image")
     if type(score) not in (int, float) or score != score:
         raise DamageError(f"entry {place}: `score` is missing or not a number")
     if not isinstance(keypoints, list) or not {*map(type, keypoints)} <= {int, float}:
         raise DamageError(f"entry {place}: `keypoints` is missing or not a list of numbers")
     if len(keypoints) != NUM_VALUES:
-        reason = f"`keypoints` has {len(keypoints)} numbers, {NUM_VALUES} are expected"
+        reason = f"`keypoints` has {len(keypoints)} numbers; {NUM_VALUES} are expected"
         raise DamageError(f"entry {place}: {reason}")
     return image

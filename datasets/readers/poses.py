@@ -1,4 +1,4 @@
-"""Persons of a recording out of lists of those that each frame shows."""
+"""Persons of a recording from lists of the persons in each frame."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from aclnet.datasets.spec import Units
 
 MAX_PERSONS = 100
-"""Most persons in a frame; a file with more counts as damaged."""
+"""Most persons in a frame; a file with more is damaged."""
 MAX_NUMBERS = 2**27
-"""Coordinates of a recording: half a gigabyte."""
+"""Limit of a recording's coordinates: half a gigabyte."""
 _MAX_FRAME = 2**31 - 1
 _LARGEST_SCORE = 1e6
 LAYOUTS = {
@@ -32,63 +32,66 @@ LAYOUTS = {
     "Ultralytics YOLO": {17: "coco"},
     "ST-GCN": {18: "openpose", 17: "coco"},
     "Azure Kinect": {32: "azure_kinect"},
+    "Kinect": {20: "kinect_v1", 25: "nturgb+d"},
 }
 """Layouts of each tool by the number of joints."""
+_NUMBERS = ("frame", "frame_id", "frame_index", "frame_number")
+"""Keys of frame numbers."""
 _IDENTITIES = ("idx", "track_id", "tracking_id", "person_id", "body_id")
-"""Keys under which AlphaPose, MMPose, COCO's videos, Kinect and others say who a person is."""
+"""Keys of identities in files of AlphaPose, MMPose, COCO's videos, Kinect and others."""
 
 
 class Person(NamedTuple):
-    """Somebody in one frame."""
+    """A person in one frame."""
 
     joints: NDArray[np.float64]
-    """(V, C + 1) coordinates and confidence; NaN where a joint is missing."""
+    """(V, C + 1) coordinates and confidence; NaN if a joint is missing."""
     identity: str = ""
     """Identity in the words of the file; empty if the file has none."""
     box_score: float = np.nan
-    """Score of the detection; NaN where there is none."""
+    """Score of the detection; NaN if there is none."""
 
 
 Frames = dict[int, list[Person]]
-"""Number of a frame -> its persons."""
+"""Persons by number of the frame."""
 
 
 class Poses(NamedTuple):
-    """The persons of a recording; one who is not there in a frame is NaN."""
+    """The persons of a recording; NaN if a person is not in a frame."""
 
     tool: str
     keypoint: NDArray[np.float64]
-    """(M, T, V, C) in `units`, or in shares of the image's width and height."""
+    """(M, T, V, C) in `units`, or in fractions of the image's width and height."""
     score: NDArray[np.float64] | None
-    """(M, T, V), where the tool has confidences."""
+    """(M, T, V) confidences, if the tool has them."""
     frames: NDArray[np.int32]
-    """(T,) numbers of the frames as the file has them; from 0 where they exceed 2^31, as the
-    numbers of images in a database do."""
+    """(T,) numbers of the frames in the file; from 0 if they exceed 2^31, as database numbers of
+    images do."""
     identities: tuple[str, ...] = ()
-    """(M,) where the file tells who is who; empty: person m is the m-th that each frame lists."""
+    """(M,) identities if the file has them; empty: person m is the m-th in each frame's list."""
     layout: str = ""
     """Layout that the tool writes with so many joints; empty if it is not known."""
     box_score: NDArray[np.float64] | None = None
-    """(M, T) score of each detection, where the tool writes one for every person."""
+    """(M, T) score of each detection, if the tool writes one for every person."""
     units: Units = "px"
     image: tuple[int, int] | None = None
-    """Size of the image that coordinates are shares of, if no other size is told; or zeros."""
+    """Size of the image that coordinates are fractions of, if no other size is known; or zeros."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Settings of a folder for files that could be read in several ways."""
+    """Settings of a folder for files that can be read in several ways."""
 
     units: Units | None = None
     joints: int | None = None
-    """Number in the layout that the folder names: the hands and the face may be wanted too."""
+    """Number of joints in the folder's layout, which may include the hands and the face."""
     identities: bool = True
-    """Take who is who from the file."""
+    """True if identities in the file are used."""
     images: str = ""
     """Beginning of the names of a recording's images, or their numbers as `1000:2000`."""
 
     def wants(self, image: int | str) -> bool:
-        """Is an image, by its name or number, one of the recording?"""
+        """True if an image, by its name or number, belongs to the recording."""
         first, colon, end = self.images.partition(":")
         if colon and first.isdecimal() and end.isdecimal() and isinstance(image, int):
             return int(first) <= image < int(end)
@@ -96,18 +99,20 @@ class Asked:
 
 
 def to_poses(tool: str, frames: Frames, asked: Asked) -> Poses:
-    """Arrays of the persons; DamageError where they are not alike, too many, or none.
+    """Arrays of the persons; raises DamageError if they are not alike, too many, or none.
 
-    Where identities tell persons apart, each has a row of its own, the most confident first.
+    If identities distinguish persons, each has a row of its own, the most confident first.
     """
     most = max(map(len, frames.values()), default=0)
     if not most:
         raise NobodyError
     if most > MAX_PERSONS:
-        raise DamageError(f"{most} persons in a frame, {MAX_PERSONS} at most are real")
+        raise DamageError(f"{most} persons in a frame; at most {MAX_PERSONS} are possible")
     numbers = sorted(frames)
     if numbers[-1] - numbers[0] > _MAX_FRAME:
-        raise DamageError(f"frames {numbers[0]} and {numbers[-1]} are not of one recording")
+        raise DamageError(
+            f"frames {numbers[0]} and {numbers[-1]} are too far apart for one recording"
+        )
     shape = _shape(numbers, frames)
     identities = _by_confidence(frames) if asked.identities and _tell_apart(frames) else ()
     rows = len(identities) or most
@@ -143,9 +148,9 @@ def _shape(numbers: list[int], frames: Frames) -> tuple[int, int]:
 
 
 def _tell_apart(frames: Frames) -> bool:
-    """Do identities name every person, nobody twice in a frame, and somebody in several?
+    """True if identities name every person, nobody twice in a frame, and somebody in several.
 
-    Trackers that were switched off write one number for everybody, counters a new one each time.
+    Disabled trackers write one number for everybody; counters write a new number each time.
     """
     listed = [[person.identity for person in people] for people in frames.values()]
     named = {identity for people in listed for identity in people}
@@ -166,32 +171,57 @@ def _by_confidence(frames: Frames) -> tuple[str, ...]:
     return tuple(sorted(total, key=lambda identity: -total[identity])[:MAX_PERSONS])
 
 
+def numbered_frames(content: list[Any] | dict[str, Any]) -> list[tuple[int, Any]]:
+    """Frames of a recording with their numbers, from their keys or their order.
+
+    content: a list of frames, perhaps under `frames`; an object of frames by number; or one frame.
+    """
+    if isinstance(content, dict):
+        listed = content.get("frames", content.get("Frames"))
+        if isinstance(listed, list):
+            content = listed
+        elif content and all(key.isascii() and key.isdigit() for key in content):
+            return [(int(key[:18]), frame) for key, frame in content.items()]
+        else:
+            content = [content]
+    return [(_number(frame, place), frame) for place, frame in enumerate(content)]
+
+
+def _number(frame: object, place: int) -> int:
+    if isinstance(frame, dict):
+        told = next((frame[key] for key in _NUMBERS if type(frame.get(key)) is int), place)
+        return int(told)
+    return place
+
+
 def identity_of(entry: dict[str, Any]) -> str:
-    """Identity of a person, by any of the keys that tools have for it; empty without one."""
+    """Identity of a person, from any of the tools' keys; empty if there is none."""
     value = next((entry[key] for key in _IDENTITIES if entry.get(key) is not None), None)
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, str):
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**53:
-        return ""  # -1 and nan: not tracked
+    if type(value) is int and 0 <= value < 2**64:  # Kinect's have up to 57 bits
+        return str(value)
+    if not isinstance(value, float) or not 0 <= value < 2**53:
+        return ""  # not tracked: -1 or NaN
     return f"{value:.15g}"
 
 
 def score_of(value: object) -> float:
-    """Score of a detection, NaN where there is none that makes sense."""
+    """Score of a detection, NaN if it has no valid score."""
     return value if isinstance(value, int | float) and abs(value) < _LARGEST_SCORE else np.nan
 
 
 def value_of(entry: object, key: str, where: str) -> Any:  # noqa: ANN401 - whatever JSON holds
-    """Returns the value of a key. Raises DamageError if the object does not have the key."""
+    """The value of a key; raises DamageError if the object does not have the key."""
     if not isinstance(entry, dict) or key not in entry:
         raise DamageError(f"{short(where)}: `{key}` is missing")
     return entry[key]
 
 
 def list_of(entry: object, key: str, where: str) -> list[Any]:
-    """A list under a key; DamageError where there is none."""
+    """A list under a key; raises DamageError if there is none."""
     found = value_of(entry, key, where)
     if not isinstance(found, list):
         raise DamageError(f"{short(where)}: `{key}` is not a list")
@@ -199,7 +229,7 @@ def list_of(entry: object, key: str, where: str) -> list[Any]:
 
 
 def numbers_of(values: object, where: str) -> NDArray[np.float64]:
-    """(N,) numbers of a list, NaN for null; DamageError for anything else."""
+    """(N,) numbers of a list, NaN for null; raises DamageError for anything else."""
     if not isinstance(values, list) or not {*map(type, values)} <= {int, float, type(None)}:
         raise DamageError(f"{short(where)}: a list of numbers is expected")
     try:
@@ -209,7 +239,7 @@ def numbers_of(values: object, where: str) -> NDArray[np.float64]:
 
 
 def joints_of(values: object, columns: int, where: str) -> NDArray[np.float64] | None:
-    """(V, columns) of a flat list of numbers, joint after joint; None where the list is empty.
+    """(V, columns) from a flat list of numbers, joint after joint; None if the list is empty.
 
     A joint with a null is missing as a whole.
     """
@@ -217,7 +247,9 @@ def joints_of(values: object, columns: int, where: str) -> NDArray[np.float64] |
     if not len(numbers):
         return None
     if len(numbers) % columns:
-        raise DamageError(f"{short(where)}: {len(numbers)} numbers, {columns} a joint are expected")
+        raise DamageError(
+            f"{short(where)}: {len(numbers)} numbers; {columns} per joint are expected"
+        )
     joints = numbers.reshape(-1, columns)
     if isinstance(values, list) and None in values:
         nulls = np.array([value is None for value in values]).reshape(joints.shape)

@@ -1,19 +1,19 @@
-"""PYSKL pickles of skeletons (`ntu60_3danno.pkl`, `gym_hrnet.pkl`, `k400_hrnet.pkl`, one's own).
+"""PYSKL pickles of skeletons (`ntu60_3danno.pkl`, `gym_hrnet.pkl`, `k400_hrnet.pkl`, custom ones).
 
-`{"split": {name: [id, ...]}, "annotations": [{...}, ...]}`, or the list of annotations alone. An
-annotation has `frame_dir` (its id), `label`, `total_frames` and its joints in one of three forms:
+A file is `{"split": {name: [id, ...]}, "annotations": [{...}, ...]}`, or the list of annotations
+alone. An annotation has `frame_dir` (its id), `label`, `total_frames` and its joints in one form:
 
-- in space: `keypoint (M, T, V, 3)`. Such sequences are cleaned already; which frames of the
-  recording are left is not kept, nor is float32: NTU's are float16, steps of about 2 mm at the
-  distance of the camera.
+- in space: `keypoint (M, T, V, 3)`. Such sequences are cleaned already. The original frame numbers
+  are not kept. NTU's coordinates are float16, with steps of about 2 mm at the distance of the
+  camera.
 - in pixels: `keypoint (M, T, V, 2)`, `keypoint_score (M, T, V)`, `img_shape (height, width)`.
-- in pixels, packed: `keypoint (N, V, 3)` with x, y and score, a row a person and frame, and
-  `frame_inds (N,)`. Frames without a person are left out, and the persons of a frame are in the
-  order of the rows: of no frame to frame identity. Where a frame has more than ten, those of the
-  highest summed scores come first, as in PYSKL's DecompressPose.
-- the same, but with `keypoint` in another pickle beside this one (Kinetics' kpfiles): `raw_file`
-  tells its name, and in it `{id: {"keypoint": (N, V, 3)}, ...}` stands for many annotations. Where
-  there is no `raw_file` either, it is MMAction2's `ID.pkl` with `{"keypoint": (N, V, 3)}`.
+- in pixels, packed: `keypoint (N, V, 3)` with x, y and score, a row per person and frame, and
+  `frame_inds (N,)`. Frames without a person are left out. The persons of a frame are in the order
+  of the rows, without identities. If a frame has more than ten, those with the highest summed
+  scores come first, as in PYSKL's DecompressPose.
+- packed, with `keypoint` in another pickle beside this one (Kinetics' kpfiles): `raw_file` is its
+  name, and it holds `{id: {"keypoint": (N, V, 3)}, ...}` for many annotations. Without `raw_file`,
+  the other pickle is MMAction2's `ID.pkl` with `{"keypoint": (N, V, 3)}`.
 """
 
 from __future__ import annotations
@@ -54,17 +54,17 @@ ABSENT = 1e-8
 
 
 _SORTED_BEYOND = 10
-"""PYSKL sorts the persons of frames by score where one frame has more of them."""
+"""PYSKL sorts the persons of frames by score if one frame has more of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class PysklSource(Source):
-    """One pickle, `root`; it is loaded once a process."""
+    """One pickle, `root`; it is loaded once per process."""
 
     box_thr: float = 0.0
-    """Rows of a lower `box_score` are left out."""
+    """Rows with a lower `box_score` are left out."""
     valid_ratio: float = 0.0
-    """Share of a clip's frames in which somebody has to be left."""
+    """Smallest allowed share of a clip's frames with a remaining person."""
 
     @property
     def num_joints(self) -> int:
@@ -92,7 +92,7 @@ class PysklSource(Source):
             else:
                 reason = f"annotation {sample_id!r}: there is no {name} beside this file"
                 rejections.append(Rejection(self.root.name, None, reason))
-        # those in one file together, so that it is loaded once
+        # Items of one file come together, so that it is loaded once.
         items.sort(key=lambda item: (item.path, item.sample_id))
         return _with_file_sizes(items, kpfiles.values()), rejections
 
@@ -142,7 +142,9 @@ class PysklSource(Source):
 
     def _joints(self, annotation: dict[Any, Any]) -> Joints:
         if _dimensions(annotation) == 5 - self.dimensions:
-            raise DamageError(f"the joints are not {self.dimensions}-D, as those of this dataset")
+            raise DamageError(
+                f"the joints are not {self.dimensions}-D, unlike the joints of this dataset"
+            )
         if "frame_inds" in annotation:
             return self._unpacked(annotation)
         expected = ("M", "T", self.num_joints, self.dimensions)
@@ -150,7 +152,9 @@ class PysklSource(Source):
         frames = keypoint.shape[1]
         total_frames = annotation.get("total_frames")
         if not is_integer(total_frames) or total_frames != frames:
-            raise DamageError(f"`total_frames` is {total_frames!r}, `keypoint` has {frames} frames")
+            raise DamageError(
+                f"`total_frames` is {total_frames!r}, but `keypoint` has {frames} frames"
+            )
         score = None
         if self.dimensions == 2:
             score = numbers_of(annotation, "keypoint_score", keypoint.shape[:3])
@@ -158,7 +162,7 @@ class PysklSource(Source):
         return Joints(keypoint, score, present, np.arange(frames, dtype=np.int32))
 
     def _unpacked(self, annotation: dict[Any, Any]) -> Joints:
-        """A row a person and frame, as persons by frames."""
+        """Joints as persons by frames, from one row per person and frame."""
         rows = numbers_of(annotation, "keypoint", ("N", self.num_joints, 3))
         numbers = annotation["frame_inds"]
         if not isinstance(numbers, np.ndarray) or numbers.dtype.kind not in "iu":
@@ -187,12 +191,12 @@ class PysklSource(Source):
     def _sure_boxes(
         self, annotation: dict[Any, Any], numbers: NDArray[np.integer]
     ) -> NDArray[np.bool_]:
-        """(N,) rows to keep; DamageError where these are of too few frames."""
+        """(N,) rows to keep; raises DamageError if these cover too few frames."""
         score = numbers_of(annotation, "box_score", numbers.shape)
         sure: NDArray[np.bool_] = score >= np.float32(self.box_thr)
         frames, total = len(np.unique(numbers[sure])), annotation.get("total_frames")
         if not is_integer(total) or total < 1:
-            raise DamageError(f"`total_frames` is {total!r}, a number of frames is expected")
+            raise DamageError(f"`total_frames` is {total!r}; a number of frames is expected")
         if not frames or frames < self.valid_ratio * total:
             raise DamageError(
                 f"{frames} of {total} frames have a box of score {self.box_thr:g}", kind="no person"
@@ -200,7 +204,7 @@ class PysklSource(Source):
         return sure
 
     def _refuse_other_dimensions(self, annotations: dict[str, dict[Any, Any]]) -> None:
-        """AclnetError where the whole file is of another kind."""
+        """Raises AclnetError if the whole file is of another kind."""
         entries = annotations.values()
         if entries and all(_dimensions(entry) == 5 - self.dimensions for entry in entries):
             kinds = {
@@ -215,7 +219,7 @@ class PysklSource(Source):
     def _kpfiles(self, annotations: dict[str, dict[Any, Any]]) -> dict[str, _Kpfile]:
         """The files below the pickle's folder that hold joints, by their names.
 
-        AclnetError where none of them is there.
+        Raises AclnetError if none of them exists.
         """
         wanted = {_kpfile(*entry) for entry in annotations.items()} - {None}
         if not wanted:
@@ -229,8 +233,8 @@ class PysklSource(Source):
         if not found:
             raise AclnetError(
                 f"{self.root} has its joints in {len(wanted)} other files, for example "
-                f"{min(map(str, wanted))}, and none of them is below {folder}; "
-                "put the kpfiles there, unpacked"
+                f"{min(map(str, wanted))}, but none of them is below {folder}; unpack the kpfiles "
+                "there"
             )
         return found
 
@@ -238,7 +242,7 @@ class PysklSource(Source):
         label = annotation.get("label")
         num_classes = len(self.spec.class_names)
         if not is_integer(label) or not 0 <= label < num_classes:
-            raise DamageError(f"`label` is {label!r}, 0 to {num_classes - 1} is expected")
+            raise DamageError(f"`label` is {label!r}; 0 to {num_classes - 1} is expected")
         return int(label)
 
     def _rejection(self, item: Item, reason: str, kind: Kind = "damaged") -> Rejection:
@@ -247,40 +251,43 @@ class PysklSource(Source):
 
 class Joints(NamedTuple):
     keypoint: NDArray[np.float32]
-    """(M, T, V, C)."""
+    """(M, T, V, C) coordinates."""
     score: NDArray[np.float32] | None
-    """(M, T, V)."""
+    """(M, T, V) confidences."""
     present: NDArray[np.bool_]
-    """(M, T)."""
+    """(M, T) whether a person is in a frame."""
     frame_index: NDArray[np.int32]
-    """(T,)."""
+    """(T,) numbers of the frames."""
 
 
 class _Kpfile(NamedTuple):
     path: str
-    """Relative to the folder of the pickle."""
+    """Path relative to the folder of the pickle."""
     size: int
 
 
 def open_pickle(spec: DatasetSpec, raw: Path, expected: str) -> PysklSource:
-    """The pickle at `raw`, or the one called `expected` in that folder; AclnetError without."""
+    """The pickle at `raw`, or the one called `expected` in that folder.
+
+    Raises AclnetError if there is none.
+    """
     if (raw / expected).is_file():
         raw = raw / expected
     if not raw.is_file():
-        problem = "is a folder" if raw.is_dir() else "is not there"
+        problem = "is a folder" if raw.is_dir() else "does not exist"
         raise AclnetError(f"{raw} {problem}; give {expected}")
     return PysklSource(spec, raw)
 
 
 def pickle_dimensions(path: Path) -> int | None:
-    """2 or 3 by the first annotation of a pickle that tells."""
+    """2 or 3, from the first annotation that shows it; None if none does."""
     return next(filter(None, map(_dimensions, load(path).annotations.values())), None)
 
 
 def numbers_of(
     annotation: dict[Any, Any], name: str, expected: tuple[int | str, ...]
 ) -> NDArray[np.float32]:
-    """An array of an annotation; of `expected` axes, those with a letter may be of any length."""
+    """An array of an annotation with axes `expected`, where letters stand for any length."""
     raw = annotation.get(name)
     if not isinstance(raw, np.ndarray) or raw.dtype.kind not in "fiu":
         raise DamageError(f"`{name}` is missing or not an array of numbers")
@@ -290,12 +297,12 @@ def numbers_of(
     )
     if not fits or 0 in raw.shape:
         wanted = ", ".join(map(str, expected))
-        raise DamageError(f"`{name}` is {raw.shape}, ({wanted}) is expected")
+        raise DamageError(f"`{name}` is {raw.shape}; ({wanted}) is expected")
     return as_float32(raw, f"`{name}`")
 
 
 def _kpfile(sample_id: str, annotation: dict[Any, Any]) -> str | None:
-    """Name of the file that holds the joints of an annotation, None where it does so itself."""
+    """Name of the file with an annotation's joints, None if the annotation has them itself."""
     if "keypoint" in annotation or "frame_inds" not in annotation:
         return None
     raw_file = annotation.get("raw_file", f"{sample_id}.pkl")
@@ -303,17 +310,17 @@ def _kpfile(sample_id: str, annotation: dict[Any, Any]) -> str | None:
 
 
 def _with_file_sizes(items: list[Item], files: Iterable[_Kpfile]) -> list[Item]:
-    """The first item of each file has its size: so a changed file is noticed, and counted once."""
+    """Items in which the first of each file has its size, to notice changes and count it once."""
     sizes = dict(files)
     return [replace(item, size=sizes.pop(item.path, item.size)) for item in items]
 
 
 def _entry(path: Path, sample_id: str) -> dict[str, Any]:
-    """What a kpfile has of a sample; AclnetError and DamageError where that is nothing."""
+    """A kpfile's entry of a sample; raises AclnetError or DamageError if there is none."""
     content = _load_kpfile(path)
     entry = content.get(sample_id, content) if isinstance(content, dict) else None
     if not isinstance(entry, dict) or "keypoint" not in entry:
-        raise DamageError(f"{path.name} has no `keypoint` of it")
+        raise DamageError(f"{path.name} has no `keypoint` for this annotation")
     return {"keypoint": entry["keypoint"]}
 
 
@@ -321,7 +328,7 @@ _load_kpfile = cached_by_file()(load_pickle)
 
 
 def _image(annotation: dict[Any, Any]) -> tuple[int, int]:
-    """Height and width in pixels, zeros where they are not told."""
+    """Height and width in pixels, zeros if they are not given."""
     shape = annotation.get("img_shape")
     if isinstance(shape, tuple | list) and len(shape) >= 2 and all(map(is_integer, shape[:2])):
         return max(0, int(shape[0])), max(0, int(shape[1]))
@@ -330,17 +337,17 @@ def _image(annotation: dict[Any, Any]) -> tuple[int, int]:
 
 class _Content(NamedTuple):
     annotations: dict[str, dict[Any, Any]]
-    """By sample id."""
+    """Annotations by sample id."""
     splits: dict[str, list[str]]
     refused: list[str]
-    """Why annotations have no sample id of their own."""
+    """Reasons why annotations have no sample id of their own."""
     others: dict[Any, Any]
-    """What the file holds besides."""
+    """Other entries of the file."""
 
 
 @cached_by_file()  # such a file takes a gigabyte
 def load(path: Path) -> _Content:
-    """What a pickle holds; AclnetError where it is none of PYSKL's."""
+    """The content of a pickle; raises AclnetError if it does not have PYSKL's form."""
     raw = load_pickle(path)
     if isinstance(raw, list):
         raw = {"annotations": raw, "split": {}}
@@ -356,7 +363,7 @@ def load(path: Path) -> _Content:
 
 
 def id_key(annotations: list[Any]) -> str:
-    """What annotations are known by: PYSKL takes `filename` where the first one has it."""
+    """Key of the annotations' ids: PYSKL takes `filename` if the first one has it."""
     first = annotations[0] if annotations else None
     return "filename" if isinstance(first, dict) and "filename" in first else "frame_dir"
 
@@ -373,7 +380,7 @@ def _by_id(raw: list[Any]) -> tuple[dict[str, dict[Any, Any]], list[str]]:
         elif not isinstance(sample_id, str) or not sample_id:
             refused.append(f"{place} has no `{key}`")
         elif sample_id in annotations:
-            refused.append(f"{place} has the `{key}` of an earlier one, {sample_id!r}")
+            refused.append(f"{place} has the same `{key}` as an earlier annotation, {sample_id!r}")
         else:
             annotations[sample_id] = annotation
     return annotations, refused
@@ -392,7 +399,7 @@ def _is_split(name: object, ids: object) -> bool:
 
 
 def _dimensions(annotation: dict[Any, Any]) -> int | None:
-    """2 or 3 by what an annotation has, None where that does not tell."""
+    """2 or 3, from the keys of an annotation; None if they do not show it."""
     if "keypoint_score" in annotation or "frame_inds" in annotation:
         return 2
     keypoint = annotation.get("keypoint")

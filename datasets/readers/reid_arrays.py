@@ -1,13 +1,13 @@
-"""Windows of skeletons in the arrays that code for re-identification exchanges.
+"""Windows of skeletons in the arrays that code for re-identification uses.
 
-Of windows of F frames of a dataset DS, folder `train_npy_data` holds
+For windows of F frames of a dataset DS, the folder `train_npy_data` holds
 
-- `source_x_DS_F.npy`, and the same of y and z: (rows, V), F rows a window, metres;
+- `source_x_DS_F.npy`, and the same of y and z: (rows, V), F rows per window, metres;
 - `frame_id_DS_F.npy`: the identity of every window, a number;
 - `ids_DS_F.npy`: the same as a pickled dict, which is not read.
 
 Folders `test_npy_data/SIDE` hold the same with `t_source_` for `source_`. Training windows overlap
-heavily: most of them are cut at every start, half a window apart, so that a frame is in many.
+strongly: most of them start every half window, so that a frame is in several windows.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TEST_SIDES = {
     "casia-b-3d": ("nm", "bg", "cl"),
 }
 _NAMES = {"biwi": "BIWI", "ias-lab": "IAS", "kgbd": "KGBD", "ks20": "KS20", "casia-b-3d": "CASIA_B"}
-"""DS of each dataset."""
+"""Name DS of each dataset."""
 _FILE = re.compile(r"(?:(.*)/)?((?:t_)?)source_x_(\w+)_(\d{1,3})\.npy", re.ASCII)
 _MAX_BYTES = 2**29
 
@@ -60,7 +60,7 @@ class ReidArraysSource(ItemSource, ListedSource):
         for path, _ in find_arrays(self.spec.name, walk_files(self.root)):
             side = self._side(path)
             if side is None:
-                reason = "the folder is none of train_npy_data and test_npy_data/"
+                reason = "the folder is neither train_npy_data nor test_npy_data/"
                 reason += f"{{{', '.join(TEST_SIDES[self.spec.name])}}}"
                 rejections.append(Rejection(path, None, reason, "unknown name"))
                 continue
@@ -121,7 +121,7 @@ def find_arrays(dataset: str, files: Iterable[tuple[str, int]]) -> list[tuple[st
 
 
 def open_arrays(spec: DatasetSpec, raw: Path) -> ReidArraysSource | None:
-    """The source, None where there are no arrays; AclnetError for windows of several lengths.
+    """The source, None if there are no arrays; raises AclnetError for windows of several lengths.
 
     Its classes are the identities of all sides: some sets count them from 0, others from 1.
     """
@@ -129,12 +129,12 @@ def open_arrays(spec: DatasetSpec, raw: Path) -> ReidArraysSource | None:
     lengths = {length for _, length in arrays}
     if len(lengths) > 1:
         raise AclnetError(
-            f"{raw} holds windows of {', '.join(map(str, sorted(lengths)))} frames; "
-            "give the folder of one length, as --raw .../6"
+            f"{raw} holds windows of {', '.join(map(str, sorted(lengths)))} frames; give the "
+            "folder of one length, for example --raw .../6"
         )
     people: set[int] = set()
     for path, _ in arrays:
-        with suppress(DamageError):  # `scan` tells
+        with suppress(DamageError):  # `scan` reports the damage
             people.update(_identities(raw, path).tolist())
     names = tuple(map(str, sorted(people)))
     return ReidArraysSource(replace(spec, class_names=names), raw) if arrays else None
@@ -142,17 +142,17 @@ def open_arrays(spec: DatasetSpec, raw: Path) -> ReidArraysSource | None:
 
 class _Windows(NamedTuple):
     joints: NDArray[np.float32]
-    """(N, F, V, 3)"""
+    """(N, F, V, 3) joints."""
     labels: NDArray[np.int64]
-    """(N,)"""
+    """(N,) identities."""
 
 
 @lru_cache(maxsize=1)
 def _load(root: Path, path: str, num_joints: int, opened: int) -> _Windows:
-    """The windows of a folder, by the path of its array of x; `opened` tells openings apart."""
+    """The windows of a folder, from the path of its array of x; `opened` identifies an opening."""
     match = _FILE.fullmatch(path)
     if match is None:
-        raise DamageError("is no array of x")
+        raise DamageError("is not an array of the x coordinate")
     folder, prefix, name, digits = match.groups()
     folder = f"{folder}/" if folder else ""
     frames = int(digits)
@@ -164,8 +164,8 @@ def _load(root: Path, path: str, num_joints: int, opened: int) -> _Windows:
         rows = len(labels) * frames
         if values.shape[-1:] != (num_joints,) or values.size != rows * num_joints:
             raise DamageError(
-                f"{file} is {values.shape}, ({rows}, {num_joints}) is expected of "
-                f"{len(labels)} windows"
+                f"{file} is {values.shape}; ({rows}, {num_joints}) is expected for {len(labels)} "
+                "windows"
             )
         with np.errstate(over="ignore", invalid="ignore"):
             joints[..., axis] = values.reshape(joints.shape[:3])
@@ -173,20 +173,20 @@ def _load(root: Path, path: str, num_joints: int, opened: int) -> _Windows:
 
 
 def _identities(root: Path, path: str) -> NDArray[np.int64]:
-    """(N,) identity of each window, by the path of the folder's array of x."""
+    """(N,) identity of each window, from the path of the folder's array of x."""
     file = re.sub(r"(?:t_)?source_x(?=_[^/]*$)", "frame_id", path)
     return _labels(_array(root, file))
 
 
 def _labels(values: NDArray[Any]) -> NDArray[np.int64]:
     if values.ndim != 1 or not len(values):
-        raise DamageError(f"frame_id is {values.shape}, a row of identities is expected")
-    numbers = values.astype(np.float64)  # float16 holds no number as large as the limit
-    if not ((numbers >= 0) & (numbers < 2**31)).all():  # NaN is neither
+        raise DamageError(f"frame_id is {values.shape}; a row of identities is expected")
+    numbers = values.astype(np.float64)  # float16 cannot hold the limit
+    if not ((numbers >= 0) & (numbers < 2**31)).all():  # false for NaN too
         raise DamageError("frame_id has values that are not finite or out of range")
     labels = values.astype(np.int64)
     if (labels != values).any():
-        raise DamageError("frame_id has values that are not whole")
+        raise DamageError("frame_id has values that are not whole numbers")
     return labels
 
 

@@ -1,15 +1,15 @@
-"""Recordings of people to be recognised again, as the authors of four datasets give them out.
+"""Recordings for re-identification of people, as the authors of four datasets release them.
 
-- BIWI RGBD-ID: `Training/ID/*skel.txt`, `Testing/Still/ID/...`, `Testing/Walking/ID/...`, a file a
-  frame. A row a joint of Kinect v1, with commas: id, x, y, z, two image coordinates, tracking
-  state, quality, two ends of a bone, quaternion. Rows behind the first 20 are passed over.
+- BIWI RGBD-ID: `Training/ID/*skel.txt`, `Testing/Still/ID/...`, `Testing/Walking/ID/...`, one
+  file per frame. A row is a joint of Kinect v1, with commas: id, x, y, z, two image coordinates,
+  tracking state, quality, two ends of a bone, quaternion. Rows after the first 20 are ignored.
 - IAS-Lab RGBD-ID: the same in `Training`, `TestingA` and `TestingB`.
-- Kinect Gait Biometry Dataset: `PersonNNN/K.txt`, a file a recording, lines `Name;x;y;z`.
-- KS20: `VIEW/gcK_bodyB_TIME.txt`, a file a frame, 25 rows of Kinect v2 `index,x,y,z`; files of the
-  same view, gait cycle K and body B are one recording.
+- Kinect Gait Biometry Dataset: `PersonNNN/K.txt`, a file per recording, lines `Name;x;y;z`.
+- KS20: `VIEW/gcK_bodyB_TIME.txt`, a file per frame, 25 rows of Kinect v2 `index,x,y,z`; files with
+  the same view, gait cycle K and body B are one recording.
 
-A recording is one sequence, whole: windows of it are for training to cut. Frames in which a joint
-is not tracked (state 0) are left out, as in published work; the others keep their numbers.
+A recording is one whole sequence; training cuts it into windows. Frames in which a joint is not
+tracked (state 0) are left out, as in published work; the other frames keep their numbers.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from aclnet.datasets.spec import DatasetSpec
 
     Frames = tuple[NDArray[np.float64], NDArray[np.bool_]]
-    """(T, V, 3) metres, and (T,) is every joint tracked?"""
+    """(T, V, 3) metres, and (T,) whether every joint is tracked."""
 
 KGBD_ORDER = (11, 10, 1, 0, 3, 5, 7, 9, 2, 4, 6, 8, 13, 15, 17, 19, 12, 14, 16, 18)
-"""The line of a frame, from 0, that holds each joint of layout `kinect_v1`."""
+"""Line in a frame, from 0, of each joint of layout `kinect_v1`."""
 PROTOCOL = "drawn"
-"""Of the datasets whose sides are drawn."""
+"""Protocol of the datasets whose sides are drawn."""
 _KGBD_NAMES = (
     *("head", "shoulder", "shoulder right", "shoulder left", "elbow right", "elbow left"),
     *("wrist right", "wrist left", "hand right", "hand left", "spine", "hip", "hip right"),
@@ -50,18 +50,18 @@ _KGBD_NAMES = (
     "foot left",
 )
 VIEWS = ("frontal", "left_diagonal", "left_lateral", "right_diagonal", "right_lateral")
-"""Of KS20; the camera is the number of the view among them."""
+"""Views of KS20; the camera is the number of the view."""
 _SEED = 0
 _MAX_FRAME_BYTES = 2**16  # a frame takes 3 kB
 _MAX_BYTES = 2**24  # a recording of KGBD takes 1 MB
 
 
 class Take(NamedTuple):
-    """What a path says of the recording that the file belongs to."""
+    """Facts about a recording, from the path of its file."""
 
     sample_id: str
     person: str
-    """One of the class names."""
+    """Class name of the person."""
     condition: str = ""
     camera: int = -1
     replication: int = -1
@@ -69,15 +69,15 @@ class Take(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """How one dataset's files are called and written."""
+    """Names and form of one dataset's files."""
 
     suffix: str
     place: Callable[[str], Take | None]
     parse: Callable[[bytes], Frames]
     max_bytes: int = _MAX_FRAME_BYTES
-    """Of one file."""
+    """Limit of one file in bytes."""
     gallery: int = 0
-    """Recordings of each person that are drawn for the gallery; 0: folders tell the sides."""
+    """Number of each person's recordings drawn for the gallery; 0: folders define the sides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +93,13 @@ class ReidTextSource(ListedSource):
                 items.append(Item(sample_id, path, size))
             else:
                 unknown = [*unknown, path]
-        reason = f"the path is not one of {self.spec.title}"
+        reason = f"the path does not fit {self.spec.title}"
         rejections = [Rejection(path, None, reason, "unknown name") for path in unknown]
         items, doubles = unique_items(items)
         return items, rejections + doubles
 
     def splits(self) -> dict[str, list[str]]:
-        """Where sides are drawn: of each person some recordings, by hashes of their names."""
+        """Ids by split. Drawn sides depend on hashes of the recordings' names."""
         gallery = FORMATS[self.spec.name].gallery
         if not gallery:
             return {}
@@ -127,7 +127,7 @@ class ReidTextSource(ListedSource):
                 return damage.at(path)
         tracked = np.concatenate([part[1] for part in parts])
         if not tracked.any():
-            reason = "there is no frame in which all joints are tracked"
+            reason = "no frame has all joints tracked"
             return Rejection(item.path, None, reason, "no person")
         keypoint = np.concatenate([part[0] for part in parts])[tracked]
         take, label = recording.take, self.spec.class_names.index(recording.take.person)
@@ -150,7 +150,7 @@ class ReidTextSource(ListedSource):
 
 
 def open_text(spec: DatasetSpec, raw: Path) -> ReidTextSource:
-    """The source; where people are called by names of folders, these are the classes, in order."""
+    """The source; if folders have people's names, these are the classes, in order."""
     source = ReidTextSource(spec, raw)
     if spec.name not in ("biwi", "ias-lab"):
         return source
@@ -162,7 +162,7 @@ def open_text(spec: DatasetSpec, raw: Path) -> ReidTextSource:
 class _Recording(NamedTuple):
     take: Take
     files: list[str]
-    """In the order of time."""
+    """Files in the order of time."""
     size: int
 
 
@@ -170,7 +170,7 @@ class _Recording(NamedTuple):
 def _list(
     root: Path, dataset: str, opened: int
 ) -> tuple[dict[tuple[str, str], _Recording], list[str]]:
-    """Recordings by folder and id, and paths that are none; `opened` tells openings apart."""
+    """Recordings by folder and id, and paths without recording; `opened` identifies an opening."""
     kind = FORMATS[dataset]
     takes: dict[tuple[str, str], Take] = {}
     files: dict[tuple[str, str], dict[str, int]] = {}
@@ -199,7 +199,7 @@ def _is_number(name: str) -> bool:
 
 
 def _natural(path: str) -> list[tuple[int, str]]:
-    """A key that sorts `f10` behind `f9`."""
+    """A sort key that puts `f10` after `f9`."""
     pieces = re.split(r"(\d+)", path, flags=re.ASCII)
     return [(len(p.lstrip("0")) if i % 2 else 0, p) for i, p in enumerate(pieces)]
 
@@ -207,7 +207,8 @@ def _natural(path: str) -> list[tuple[int, str]]:
 def _draw(who: str, takes: list[int], gallery: int) -> dict[int, str]:
     """The side of each of a person's recordings: one probe, `gallery`, and the others train.
 
-    Of three, one is for each side; of fewer, all train. What is drawn follows from names alone.
+    With three recordings, each side gets one; with fewer, all train. The draw depends only on
+    names.
     """
     keys = keyed_random.fold(keyed_random.sample_keys(f"{who}/{take}" for take in takes), _SEED)
     order = [takes[i] for i in np.argsort(keys)]
@@ -260,7 +261,7 @@ def _parse_kinect(data: bytes) -> Frames:
     """One frame of BIWI or IAS-Lab."""
     rows = parse_rows(b"\n".join(data.split(b"\n", 20)[:20]), 14, ",")
     if len(rows) != 20:
-        raise DamageError(f"{len(rows)} joints, 20 are expected", len(rows))
+        raise DamageError(f"{len(rows)} joints; 20 are expected", len(rows))
     return rows[None, :, 1:4], (rows[:, 6] != 0).all(keepdims=True)
 
 
@@ -272,7 +273,7 @@ def _parse_kgbd(data: bytes) -> Frames:
         expected = _KGBD_NAMES[(number - 1) % 20]
         if not _is_called(name.lower(), expected.encode()):
             told = name[:30].decode("ascii", "backslashreplace")
-            raise DamageError(f"joint {told!r} stands where {expected} is expected", number)
+            raise DamageError(f"joint {told!r} was found in place of {expected}", number)
     if len(rows) % 20:
         raise DamageError(f"the last frame has {len(rows) % 20} joints of 20", len(rows))
     frames = rows.reshape(-1, 20, 3)[:, list(KGBD_ORDER)]
@@ -281,7 +282,7 @@ def _parse_kgbd(data: bytes) -> Frames:
 
 @lru_cache(maxsize=256)
 def _is_called(name: bytes, expected: bytes) -> bool:
-    """Does a name, however it is spelt, mean that joint? A side counts where it is written out."""
+    """True if a name, in any spelling, means that joint; its side counts if it is written out."""
     joint, _, side = expected.partition(b" ")
     other = {b"left": b"right", b"right": b"left"}.get(side)
     sides = [other] if other else [b"left", b"right"]
@@ -290,10 +291,10 @@ def _is_called(name: bytes, expected: bytes) -> bool:
 
 def _parse_ks20(data: bytes) -> Frames:
     """One frame."""
-    columns = max(4, data.partition(b"\n")[0].count(b",") + 1)  # what comes behind is not read
+    columns = max(4, data.partition(b"\n")[0].count(b",") + 1)  # further rows are not read
     rows = parse_rows(data, columns, ",")
     if len(rows) != 25:
-        raise DamageError(f"{len(rows)} joints, 25 are expected", len(rows))
+        raise DamageError(f"{len(rows)} joints; 25 are expected", len(rows))
     if (np.diff(rows[:, 0]) != 1).any():
         raise DamageError("the joints are not numbered one after another")
     return rows[None, :, 1:4], np.ones(1, np.bool_)

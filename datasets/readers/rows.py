@@ -1,4 +1,4 @@
-"""Text files that are tables of numbers, a row a line: parsed in one call, checked to the line."""
+"""Parsing of text tables of numbers, one row per line, in one call, with errors by line."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 def parse_rows(data: bytes, columns: int, separator: str | None = None) -> NDArray[np.float64]:
     """(N, columns) numbers of the N lines, every one finite even as float32.
 
-    separator: between the columns; None: any blanks. Blank lines may only come last.
+    separator: text between the columns; None: any blanks. Blank lines may only come last.
 
-    Raises DamageError with the line where there is none, or not `columns` numbers on each.
+    Raises DamageError with the line if there is none, or if a line has not `columns` numbers.
     """
     data = data.rstrip()
     if not data:
         raise DamageError("the file is empty")
     count = data.count(b"\n") + 1
     try:
-        with warnings.catch_warnings(action="ignore"):  # of files that hold nothing but odd blanks
+        # warnings about files with nothing but unusual blanks
+        with warnings.catch_warnings(action="ignore"):
             rows = np.loadtxt(BytesIO(data), comments=None, delimiter=separator, ndmin=2)
     except ValueError:
         raise _first_damage(data, columns, separator) from None
@@ -39,13 +40,13 @@ def parse_rows(data: bytes, columns: int, separator: str | None = None) -> NDArr
 
 
 def _first_damage(data: bytes, columns: int, separator: str | None) -> DamageError:
-    """The first line that is not right, found the slow way."""
+    """The first invalid line, found line by line."""
     between = None if separator is None else separator.encode()
     for number, line in enumerate(data.split(b"\n"), start=1):
         fields = line.split(between, columns)
         if len(fields) != columns:
             found = len(fields) if len(fields) < columns else f"more than {columns}"
-            return DamageError(f"{found} values, {columns} are expected", number)
+            return DamageError(f"{found} values; {columns} are expected", number)
         for field in fields:
             if not _is_number(field):
                 text = field[:40].decode("ascii", "backslashreplace")

@@ -1,8 +1,8 @@
 """SBU Kinect Interaction, clean version: `sXXsYY/CC/NNN/skeleton_pos.txt`.
 
-Subjects XX and YY, category CC, take NNN. A line a frame of 91 numbers with commas between: that of
-the frame, then 2 persons x 15 joints x (x, y, z). The numbers are normalised, and the dataset's
-README gives the way back, which is taken here:
+Subjects XX and YY, category CC, take NNN. Each line is a frame of 91 numbers with commas: the
+frame's number, then 2 persons x 15 joints x (x, y, z). The numbers are normalised; the dataset's
+README gives the inverse, which is applied here:
 
     X = 1280 - 2560 x,  Y = 960 - 1920 y,  Z = 10000 z / 7.8125
 
@@ -31,7 +31,7 @@ NUM_PERSONS = 2
 NUM_JOINTS = 15
 SCALE = np.array([-2.56, -1.92, 10 / 7.8125])
 OFFSET = np.array([1.28, 0.96, 0.0])
-"""Metres = OFFSET + SCALE * what is in the file."""
+"""Metres = OFFSET + SCALE * value in the file."""
 _FILE_NAME = "skeleton_pos.txt"
 _PATH = re.compile(rf"(?:.*/)?(s\d\ds\d\d)/(\d\d)/(\d\d\d)/{re.escape(_FILE_NAME)}", re.ASCII)
 _ID = re.compile(r"(s(\d\d)s\d\d)-(\d\d)-(\d\d\d)", re.ASCII)
@@ -71,7 +71,7 @@ class SbuSource(FileSource):
 
 
 def _keypoint(data: bytes) -> NDArray[np.float32]:
-    """(M, T, V, 3) in metres; joints that are missing, all zero in the file, stay zero."""
+    """(M, T, V, 3) in metres; missing joints, which are all zero in the file, stay zero."""
     rows = parse_rows(data, 1 + NUM_PERSONS * NUM_JOINTS * 3, ",")
     normalised = rows[:, 1:].reshape(-1, NUM_PERSONS, NUM_JOINTS, 3).swapaxes(0, 1)
     there = normalised.any(axis=-1, keepdims=True)

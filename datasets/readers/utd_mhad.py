@@ -28,7 +28,7 @@ NUM_CLASSES = 27
 NUM_SUBJECTS = 8
 _ID = re.compile(r"a(\d{1,2})_s(\d)_t(\d)", re.ASCII)
 _FILE = re.compile(rf"({_ID.pattern})_skeleton\.mat", re.ASCII)
-_MOST = (NUM_CLASSES, NUM_SUBJECTS, 9)  # actions, subjects, trials
+_MOST = (NUM_CLASSES, NUM_SUBJECTS, 9)  # numbers of actions, subjects, trials
 _MAX_BYTES = 2**20  # the longest recording of the set takes 32 kB, 60 kB decompressed
 
 
@@ -65,12 +65,12 @@ def _name_of(path: str) -> str | None:
 
 
 def _keypoint(data: bytes) -> NDArray[np.float32]:
-    """(1, T, V, 3)"""
+    """(1, T, V, 3) joints of a file."""
     skeleton = _find(data, b"d_skel")
     if skeleton.ndim == 2:  # MATLAB drops a last axis of length 1
         skeleton = skeleton[..., None]
     if skeleton.ndim != 3 or skeleton.shape[:2] != (NUM_JOINTS, 3) or not skeleton.size:
-        raise DamageError(f"`d_skel` is {skeleton.shape}, ({NUM_JOINTS}, 3, T) is expected")
+        raise DamageError(f"`d_skel` is {skeleton.shape}; ({NUM_JOINTS}, 3, T) is expected")
     return as_float32(np.ascontiguousarray(skeleton.transpose(2, 0, 1)[None]), "`d_skel`")
 
 
@@ -103,7 +103,7 @@ def _find(data: bytes, name: bytes) -> NDArray[Any]:
 
 
 def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
-    """Type and content of the elements that lie one after another."""
+    """Type and content of each element in turn."""
     place = 0
     while place < len(data):
         kind, size, begin = _tag(data, place, order)
@@ -116,10 +116,10 @@ def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _tag(data: bytes, place: int, order: str) -> tuple[int, int, int]:
-    """Type and size of the element at `place`, and where its content begins."""
+    """Type and size of the element at `place`, and the position of its content."""
     try:
         (kind,) = struct.unpack_from(f"{order}I", data, place)
-        if kind >> 16:  # up to four bytes lie within the tag itself
+        if kind >> 16:  # up to four bytes are within the tag itself
             return kind & 0xFFFF, kind >> 16, place + 4
         (size,) = struct.unpack_from(f"{order}I", data, place + 4)
     except struct.error:
@@ -134,7 +134,7 @@ def _inflate(content: bytes) -> bytes:
     except zlib.error as error:
         raise DamageError(f"cannot be decompressed: {error}") from None
     if not stream.eof:
-        raise DamageError("the compressed data are cut short or too long")
+        raise DamageError("the compressed data is too short or too long")
     return data
 
 

@@ -1,8 +1,8 @@
-"""Labels of Ultralytics' pose networks: a text file an image, a line a person.
+"""Labels of Ultralytics' pose networks: a text file per image, a line per person.
 
-A line is `class x y width height`, then x, y and perhaps the confidence of each joint, in shares of
-the image; `save_conf` and tracking add the confidence of the box and the number of the person. An
-image without anybody has no file.
+A line is `class x y width height`, then x, y and optionally the confidence of each joint, in
+fractions of the image; `save_conf` and tracking add the confidence of the box and the number of the
+person. An image without persons has no file.
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
 _BOX = 5
 _MOST_EXTRAS = 2
+_LONGEST_LINE = 2**16
 _JOINTS = 17
-"""Joints of the published networks, if no other number is asked for."""
+"""Number of joints of the published networks, if no other number is given."""
 
 
 def frames_of_files(contents: Iterable[tuple[int, bytes]], asked: Asked | None = None) -> Poses:
-    """Number and content of each frame's file; DamageError names the frame and the line."""
+    """The recording from the number and content of each frame's file.
+
+    Raises DamageError that names the frame and the line.
+    """
     asked = asked or Asked()
     frames: Frames = {}
     for number, data in contents:
@@ -37,6 +41,16 @@ def frames_of_files(contents: Iterable[tuple[int, bytes]], asked: Asked | None =
             if line.strip()
         ]
     return to_poses("Ultralytics YOLO", frames, asked)._replace(image=(0, 0))
+
+
+def is_frame(data: bytes) -> bool | None:
+    """True if a file holds persons, as far as its first line tells; None for an empty file."""
+    line = data[:_LONGEST_LINE].decode("ascii", "replace").strip().partition("\n")[0]
+    try:
+        numbers = [float(field) for field in line.split()]
+    except ValueError:
+        return False
+    return len(numbers) > _BOX + _MOST_EXTRAS if numbers else None
 
 
 def _person(line: str, joints: int, where: str) -> Person:
@@ -50,8 +64,8 @@ def _person(line: str, joints: int, where: str) -> Person:
             break
     else:
         raise DamageError(
-            f"{where}: {len(values)} numbers; a class, a box and {joints} joints of 2 or 3 are "
-            f"expected, {_BOX + 2 * joints} or {_BOX + 3 * joints}"
+            f"{where}: {len(values)} numbers; a class, a box and {joints} joints of 2 or 3 numbers "
+            f"are expected, in all {_BOX + 2 * joints} or {_BOX + 3 * joints}"
         )
     found = values[_BOX : _BOX + joints * columns].reshape(joints, columns)
     if columns == 2:

@@ -1,7 +1,7 @@
-"""What data are, as contracts: sequences, sources, layouts, protocols, errors.
+"""Contracts of the data: sequences, sources, layouts, protocols, errors.
 
-What nearly every module and every reader of one's own needs can be imported from here. Layouts,
-protocols and records, which take longer to import, are in modules of those names.
+Most modules, and readers that users write, need only the names imported here. Layouts, protocols
+and records take longer to import; they are in modules of those names.
 """
 
 from aclnet.datasets.spec.errors import AclnetError, AclnetWarning, Stopped
@@ -24,7 +24,7 @@ from aclnet.datasets.spec.source import (
     Units,
     read_class_names,
 )
-from aclnet.datasets.spec.wording import first_of, shown
+from aclnet.datasets.spec.wording import any_of, did_you_mean, first_of, shown
 
 __all__ = [
     "UNLABELLED",
@@ -44,6 +44,8 @@ __all__ = [
     "Stopped",
     "Task",
     "Units",
+    "any_of",
+    "did_you_mean",
     "first_of",
     "read_class_names",
     "shown",

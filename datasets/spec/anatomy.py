@@ -12,7 +12,8 @@ _SIDES = {"left": "right", "right": "left", "l": "r", "r": "l"}
 _HEAD = {"head", "nose", "eye", "ear", "mouth", "jaw", "face", "chin", "brow", "lip", "tongue"}
 _FOOT = {"ankle", "foot", "toe", "toes", "heel"}
 _LEG = _FOOT | {"hip", "knee", "leg", "thigh", "calf", "shin"}
-_HAND = {"wrist", "hand", "palm", "thumb", "index", "middle", "ring", "pinky", "little", "finger"}
+_FINGERS = ("thumb", "index", "middle", "ring", "pinky", "little")
+_HAND = {"wrist", "hand", "palm", "finger", *_FINGERS}
 _ARM = _HAND | {"shoulder", "elbow", "arm", "forearm", "fingers", "tip"}
 _BOTTOMS = ("pelvis", "hip", "hips", "midhip", "hipcenter", "spinebase", "waist", "root", "torso")
 _TOPS = ("neck", "thorax", "spineshoulder", "shouldercenter", "midshoulder", "spinechest", "chest")
@@ -23,10 +24,10 @@ def derive(joints: list[str], parents: list[int]) -> dict[str, Any]:
     """The other fields of a layout.
 
     Args:
-        joints: names, each once.
-        parents: parent of each joint, the root its own; they lead every joint to a root.
+        joints: names, all different.
+        parents: parent of each joint; a root is its own parent, and every joint leads to a root.
 
-    Raises AclnetError where a joint of one side has no counterpart, though others have one.
+    Raises AclnetError if a joint of one side has no counterpart although others have one.
     """
     root = next(j for j, parent in enumerate(parents) if parent == j)
     tokens = [_tokens(name) for name in joints]
@@ -43,7 +44,7 @@ def derive(joints: list[str], parents: list[int]) -> dict[str, Any]:
             j if parents[parent] == parent else parents[parent] for j, parent in enumerate(parents)
         ],
         "mirror": mirror,
-        "parts": _parts(tokens, parents),
+        "parts": _hand_parts(tokens, parents) if _is_one_hand(tokens) else _parts(tokens, parents),
         "normalise_centre": root if bottom is None else bottom,
         "spine": None if bottom is None or top is None else (bottom, top),
         "shoulders": _shoulders(tokens, mirror),
@@ -51,12 +52,12 @@ def derive(joints: list[str], parents: list[int]) -> dict[str, Any]:
 
 
 def _tokens(name: str) -> tuple[str, ...]:
-    """Words of a name: LShoulder, Shoulder_L and left-shoulder have a side and a `shoulder`."""
+    """Words of a name. LShoulder, Shoulder_L and left-shoulder give a side and `shoulder`."""
     return tuple(token.lower() for token in _TOKEN.findall(name))
 
 
 def _side(words: tuple[str, ...]) -> str:
-    """`left`, `right`, or empty."""
+    """`left`, `right`, or empty if the words name no side."""
     found = next((word for word in words if word in _SIDES), "")
     return {"l": "left", "r": "right"}.get(found, found)
 
@@ -70,14 +71,14 @@ def _mirror(joints: list[str], tokens: list[tuple[str, ...]]) -> list[int]:
     alone = [j for j, other in enumerate(mirror) if other < 0]
     if alone and any(other not in (-1, j) for j, other in enumerate(mirror)):
         raise AclnetError(
-            f"joint {joints[alone[0]]} has no counterpart on the other side; name it as the other "
-            "joints are named, or give `mirror`"
+            f"joint {joints[alone[0]]} has no counterpart on the other side; name the joints of "
+            "both sides in the same way, or give `mirror`"
         )
     return [j if other < 0 else other for j, other in enumerate(mirror)]
 
 
 def _parts(tokens: list[tuple[str, ...]], parents: list[int]) -> dict[str, list[int]]:
-    """Parts by the joints' names; a joint of a side that no word tells is where its parent is."""
+    """Parts by the joints' names. A joint with a side but no known word is in its parent's limb."""
     names = [f"{side}_{limb}" for limb in ("arm", "leg", "hand", "foot") for side in _SIDES_OF]
     parts: dict[str, list[int]] = {name: [] for name in (*names, "trunk", "head")}
     limb_of: dict[int, str] = {}
@@ -107,6 +108,18 @@ def _parts(tokens: list[tuple[str, ...]], parents: list[int]) -> dict[str, list[
 _SIDES_OF = ("left", "right")
 
 
+def _is_one_hand(tokens: list[tuple[str, ...]]) -> bool:
+    return all(_HAND.intersection(words) and not _side(words) for words in tokens)
+
+
+def _hand_parts(tokens: list[tuple[str, ...]], parents: list[int]) -> dict[str, list[int]]:
+    """Parts of one hand: the palm, the fingers by their names, and the tips of the fingers."""
+    parts: dict[str, list[int]] = {name: [] for name in ("palm", *_FINGERS)}
+    for j, words in enumerate(tokens):
+        parts[next((finger for finger in _FINGERS if finger in words), "palm")].append(j)
+    return parts | {"tips": [j for j in range(len(parents)) if j not in {*parents, *parts["palm"]}]}
+
+
 def _outwards(parents: list[int]) -> list[int]:
     """Joints in an order in which each follows its parent."""
 
@@ -120,7 +133,7 @@ def _outwards(parents: list[int]) -> list[int]:
 
 
 def _shoulders(tokens: list[tuple[str, ...]], mirror: list[int]) -> tuple[int, int] | None:
-    """Right and left; the upper arms where no joint is called a shoulder."""
+    """Right and left shoulder, or the upper arms if no joint is called a shoulder."""
     for word in ("shoulder", "arm"):
         for j, words in enumerate(tokens):
             if word in words and _side(words) == "right" and mirror[j] != j:

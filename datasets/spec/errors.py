@@ -1,12 +1,12 @@
-"""Exceptions that commands turn into one message, and the warning."""
+"""Exceptions that commands turn into one message, and the warning that they print."""
 
 from __future__ import annotations
 
 
 class AclnetError(Exception):
-    """Something the user can mend: the message names the file, the place and the remedy.
+    """An error that the user can fix: the message names the file, the place and the remedy.
 
-    Commands print the message and exit with status 2; they never show a traceback for it.
+    Commands print the message and exit with status 2, without a traceback.
     """
 
 
@@ -19,4 +19,4 @@ class Stopped(KeyboardInterrupt):
 
 
 class AclnetWarning(UserWarning):
-    """A remark for the user that stops nothing; the commands print it in one line."""
+    """A remark for the user that stops nothing. Commands print it in one line."""

@@ -1,4 +1,4 @@
-"""Skeleton layouts: which joints there are, how they hang together and what body part they form."""
+"""Skeleton layouts: the joints, their bones and their body parts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from aclnet.datasets.spec.anatomy import derive
 from aclnet.datasets.spec.errors import AclnetError
-from aclnet.datasets.spec.wording import shown
+from aclnet.datasets.spec.wording import did_you_mean, shown
 
 Pair = tuple[int, int]
 _MAX_JOINTS = 1000
-"""Meshes of bodies have more points, but no bones between them."""
+"""Limit of a layout's joints. Body meshes have more points, but no bones between them."""
 
 
 class Layout(BaseModel):
@@ -54,7 +54,7 @@ class Layout(BaseModel):
         for field in ("bone_parent", "kbone_partner", "mirror"):
             indices = getattr(self, field)
             if len(indices) != v or not all(0 <= j < v for j in indices):
-                raise ValueError(f"{field} must hold {v} joint indices from 0 to {v - 1}")
+                raise ValueError(f"{field} must have {v} joint indices from 0 to {v - 1}")
         if any(self.mirror[self.mirror[j]] != j for j in range(v)):
             raise ValueError("mirror must be its own inverse")
         named = [j for part in self.parts.values() for j in part] + [*sum(self.inward, ())]
@@ -63,7 +63,9 @@ class Layout(BaseModel):
         if not all(0 <= j < v for j in named):
             raise ValueError(f"joint indices must be from 0 to {v - 1}")
         if any(self._root_of(j) is None for j in range(v)):
-            raise ValueError("bone_parent must lead every joint to a root, its own parent")
+            raise ValueError(
+                "bone_parent must lead from every joint to a root, which is its own parent"
+            )
         return self
 
     def _root_of(self, joint: int) -> int | None:
@@ -74,9 +76,9 @@ class Layout(BaseModel):
         return None
 
     def resolve(self, selector: str) -> tuple[int, ...]:
-        """Joint indices of parts or joints joined by `+`, for example `hands+SpineMid`, sorted.
+        """Indices of parts or joints joined by `+`, for example `hands+SpineMid`, sorted.
 
-        Case does not matter, unless a joint and a part differ by it alone: `Head` is a joint of
+        Case does not matter, unless a joint and a part differ by case alone: `Head` is a joint of
         nturgb+d, `head` its part. Raises AclnetError that lists the known names.
         """
         joints = {name: (j,) for j, name in enumerate(self.joints)}
@@ -87,9 +89,10 @@ class Layout(BaseModel):
             key = name.strip().lower().replace("-", "_")
             found = joints.get(name.strip()) or known.get(key)
             if not found:
+                similar = did_you_mean(key, [name for name, joints in known.items() if joints])
                 parts = ", ".join(name for name, joints in self.parts.items() if joints)
                 raise AclnetError(
-                    f"{name.strip()!r} is no part or joint of layout {self.name}. "
+                    f"{name.strip()!r} is not a part or joint of layout {self.name}{similar}. "
                     f"Parts: {parts}. Joints: {', '.join(self.joints)}."
                 )
             chosen.update(found)
@@ -112,25 +115,31 @@ def get_layout(name_or_file: str) -> Layout:
         return registry()[name_or_file]
     except KeyError:
         raise AclnetError(
-            f"unknown layout {name_or_file!r}; known: {', '.join(sorted(registry()))}, "
+            f"unknown layout {name_or_file!r}{did_you_mean(name_or_file, registry())}; "
+            f"known: {', '.join(sorted(registry()))}, "
             "or a .json file of your own"
         ) from None
 
 
+def remember_layout(layout: Layout) -> None:
+    """Registers a layout that is not shipped, for example that of a run, under its name."""
+    registry().setdefault(layout.name, layout)
+
+
 def layouts_of(*joints: int) -> list[str]:
-    """Names of the shipped layouts that have so many joints, or so many."""
+    """Names of the shipped layouts that have one of these numbers of joints."""
     return [name for name, layout in registry().items() if layout.num_joints in joints]
 
 
 def layout_of(name: str, entry: object) -> Layout:
-    """A layout out of plain values; AclnetError that says what is wrong with them.
+    """A layout from plain values; raises AclnetError with the problem if they are invalid.
 
-    `joints` and `parents` are enough: what is not told follows from them. Wherever a joint is
-    meant, its number or its name may stand.
+    `joints` and `parents` are enough: the other fields follow from them. A joint may be given by
+    its number or by its name.
     """
     if not isinstance(entry, dict):
         raise AclnetError("one object is expected")
-    unknown = entry.keys() - {*_KEYS, "num_joints"}
+    unknown = entry.keys() - {*_KEYS, "num_joints", "schema"}  # `aclnet layouts NAME --json` has it
     if unknown:
         raise AclnetError(f"there is no key `{min(unknown)}`; the keys are {', '.join(_KEYS)}")
     joints = _joints(entry)
@@ -154,18 +163,18 @@ def layout_of(name: str, entry: object) -> Layout:
 
 _KEYS = {
     "joints": f"a list of 1 to {_MAX_JOINTS} names",
-    "parents": "a list with a joint for each joint, null for the root",
+    "parents": "a list with one joint for each joint, null for the root",
     "center": "a joint",
     "inward": f"a list of pairs [child, parent], at most {_MAX_JOINTS}",
-    "bone_parent": "a list with a joint for each joint",
-    "kbone_partner": "a list with a joint for each joint",
-    "mirror": "a list with a joint for each joint",
+    "bone_parent": "a list with one joint for each joint",
+    "kbone_partner": "a list with one joint for each joint",
+    "mirror": "a list with one joint for each joint",
     "parts": "an object of lists of joints",
     "normalise_centre": "a joint or null",
     "spine": "two joints, the lower and the upper end, or null",
     "shoulders": "two joints, right and left, or null",
 }
-"""Keys of a layout's file, and what each must be; all joints by number or name."""
+"""Keys of a layout's file and their values. Joints are given by number or name."""
 
 
 def _joints(entry: dict[str, Any]) -> list[str]:
@@ -178,7 +187,7 @@ def _joints(entry: dict[str, Any]) -> list[str]:
         raise AclnetError(f"`joints` must be {_KEYS['joints']}")
     twice = next((joint for joint in joints if joints.count(joint) > 1), None)
     if twice is not None:
-        raise AclnetError(f"joint {twice!r} is there twice")
+        raise AclnetError(f"joint {twice!r} occurs twice")
     return joints
 
 
@@ -196,25 +205,25 @@ def _numbered(value: object, places: dict[str, int], key: str) -> Any:  # noqa: 
 
 
 def _parents(entry: dict[str, Any], joints: list[str]) -> list[int]:
-    """Parent of each joint, the root its own."""
+    """Parent of each joint. A root is its own parent."""
     key = "parents" if "parents" in entry else "bone_parent"
     parents = entry.get(key)
     if parents is None:
-        raise AclnetError("`parents` is missing: the joint that each joint hangs from")
+        raise AclnetError("`parents` is missing: the parent of each joint")
     if not isinstance(parents, list) or len(parents) != len(joints):
-        raise AclnetError(f"`{key}` must be {_KEYS[key]}, {len(joints)} in all")
+        raise AclnetError(f"`{key}` must be {_KEYS[key]}; {len(joints)} in all")
     found = [j if parent in (None, -1) else parent for j, parent in enumerate(parents)]
     for joint, parent in zip(joints, found, strict=True):
         if type(parent) is not int or not 0 <= parent < len(joints):
             raise AclnetError(
-                f"`{key}`: {parent!r} of {joint} is no joint from 0 to {len(joints) - 1}"
+                f"`{key}`: {parent!r} of {joint} is not a joint from 0 to {len(joints) - 1}"
             )
     for j, joint in enumerate(joints):
         seen = {j}
         while found[j] != j:
             j = found[j]
             if j in seen:
-                raise AclnetError(f"`{key}`: no way leads from {joint} to a root")
+                raise AclnetError(f"`{key}`: {joint} is not connected to a root")
             seen.add(j)
     return found
 

@@ -6,11 +6,11 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Is called as often as a stage of a task advances."""
+    """A callback that a long task calls whenever one of its stages advances."""
 
     def __call__(self, stage: str, done: int, total: int, remark: str = "") -> None:
-        """`done` of `total` pieces of the stage of that name are done."""
+        """Reports that `done` of `total` pieces of the stage `stage` are done."""
 
 
 def silent(stage: str, done: int, total: int, remark: str = "") -> None:
-    """A progress for callers that do not want to know."""
+    """A `Progress` that ignores every report."""

@@ -1,4 +1,4 @@
-"""Evaluation protocols as data: who trains, who is tested, how many samples that must make."""
+"""Evaluation protocols as data: the training and test sides, and their published sizes."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Columns = Mapping[str, NDArray[Any]]
-    """An (N,) array a column of the samples: `label`, `subject`, `camera`, `condition`, ..."""
+    """(N,) arrays by column of the samples: `label`, `subject`, `camera`, `condition`, ..."""
     Masks = dict[str, NDArray[np.bool_]]
 
 OWN = "own"
-"""Protocol of a source whose splits have no name but train and val."""
+"""Name of a protocol whose source calls its splits only train and val."""
 
 Verdict = Literal["complete", "subset", "wrong", "not published"]
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How a dataset is divided into sides."""
+    """Division of a dataset into sides."""
 
     name: str
     divide: Callable[[Columns], Masks]
-    """(N,) mask of each side (`train`, `test`; `gallery`, `probe`) from the samples' columns; a
-    module's function, or a partial of one, so that it can be sent to workers."""
+    """(N,) mask of each side (`train`, `test`; `gallery`, `probe`) from the samples' columns. It is
+    a module's function or a partial of one, so that it can be sent to workers."""
     published: dict[str, int] = field(default_factory=dict)
-    """Samples of each side in the complete set, where they are published."""
+    """Number of samples of each side in the complete set, if published."""
     num_classes: int | None = None
-    """Only samples of the first so many classes take part; None: all do."""
+    """Number of classes that take part, counted from the first; None: all."""
 
 
 @dataclass(frozen=True, slots=True)
 class SideCount:
-    """How many recordings a protocol side has, against how many it must have."""
+    """Number of recordings on a protocol side, and the number expected."""
 
     side: str
     expected: int | None
-    """None where nobody has published it."""
+    """Published number of samples; None if it is not published."""
     found: int
     verdict: Verdict
 
@@ -58,7 +58,7 @@ def by_column(
     published: tuple[int, int] | None = None,
     num_classes: int | None = None,
 ) -> Protocol:
-    """A protocol in which samples with some values of a column train, and all others are tested.
+    """A protocol that trains on samples with some values of a column and tests all others.
 
     A sample whose column is unknown (negative) is on neither side. `published` (train, test).
     """
@@ -83,13 +83,22 @@ def sides(protocols: Iterable[Protocol], columns: Columns) -> Masks:
 
 
 def check_counts(protocols: Iterable[Protocol], found: Mapping[str, int]) -> tuple[SideCount, ...]:
-    """Compares each `protocol/side`, its recordings counted, with the published one.
+    """Compares the number of recordings on each `protocol/side` with the published number.
 
-    Fewer recordings than published are a subset of the dataset. Too many on a side, or as many in
-    the protocol's sides together but shared out otherwise, are wrong: recordings carry wrong
-    subjects, cameras or setups, or unusable ones were let in.
+    Fewer recordings than published are a subset of the dataset. Too many on a side are wrong, and
+    so is the published total of both sides if it is divided differently: recordings then have wrong
+    subjects, cameras or setups, or unusable recordings were included.
     """
-    published = {f"{p.name}/{side}": n for p in protocols for side, n in p.published.items()}
+    return compare_counts(published_sizes(protocols), found)
+
+
+def published_sizes(protocols: Iterable[Protocol]) -> dict[str, int]:
+    """Published number of samples of each `protocol/side`, where there is one."""
+    return {f"{p.name}/{side}": n for p in protocols for side, n in p.published.items()}
+
+
+def compare_counts(published: Mapping[str, int], found: Mapping[str, int]) -> tuple[SideCount, ...]:
+    """Compares numbers of samples by `protocol/side`, see `check_counts`."""
     counts = []
     for side, count in found.items():
         siblings = [name for name in published if name.partition("/")[0] == side.partition("/")[0]]

@@ -1,4 +1,4 @@
-"""Records that are kept as JSON: what they hold is checked field by field when they are read."""
+"""Records that are kept as JSON. Their fields are checked when they are read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _R = TypeVar("_R", bound=BaseModel)
 
 
 class Record(BaseModel):
-    """A record of the project's own; optional fields that are None are not written."""
+    """Base of the project's records. Optional fields that are None are not written."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
@@ -32,7 +32,7 @@ class Record(BaseModel):
 def parse_record(model: type[_R], values: object, where: str, remedy: str) -> _R:
     """A record from plain values.
 
-    AclnetError of the form "`where`: field: what is wrong with it; `remedy`".
+    Raises AclnetError of the form "`where`: field: problem; `remedy`".
     """
     try:
         return model.model_validate(values)

@@ -23,70 +23,71 @@ Kind = Literal[
 
 
 UNLABELLED = -1
-"""Label of a recording whose class is not known: it can be predicted, and is on no side."""
+"""Label of a recording whose class is not known. It can be predicted, but is on no side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What a store knows of a sequence besides: of one that comes back out of its export."""
+    """Facts that a store adds to a sequence; for sequences read from a store's export."""
 
     centre: NDArray[np.float32]
-    """(C,) see `aclnet.pipelines.steps.normalise.denormalise`."""
+    """(C,) centre, see `aclnet.pipelines.steps.normalise.denormalise`."""
     rotation: NDArray[np.float32]
-    """(C, C) see there."""
+    """(C, C) rotation, see `aclnet.pipelines.steps.normalise.denormalise`."""
     original: str
-    """Id of the recording that the sequence is, is a piece of, or is a variant of."""
+    """Id of the recording. The sequence is this recording, a piece of it or a variant of it."""
     variant: int = 0
-    """0: no augmented copy."""
+    """Number of the augmented copy; 0: not augmented."""
 
 
 @dataclass(slots=True)
 class SkeletonSequence:
     """One recording of M persons over T frames with V joints of C coordinates.
 
-    Axes are named throughout the project as here: M persons, T frames, V joints, C coordinates.
+    The whole project names the axes like this: M persons, T frames, V joints, C coordinates.
     """
 
     sample_id: str
     keypoint: NDArray[np.float32]
-    """(M, T, V, C); metres for 3-D layouts, pixels for 2-D ones; zeros where a person is absent."""
+    """(M, T, V, C) metres for 3-D layouts, pixels for 2-D ones; zeros where a person is absent."""
     label: int
-    """Class index from 0, or UNLABELLED."""
+    """Index of the class, from 0, or UNLABELLED."""
     present: NDArray[np.bool_]
-    """(M, T): is the person there in that frame? Told by the source, never guessed later."""
+    """(M, T) whether the person is in that frame. The source gives it; it is never guessed
+    later."""
     frame_index: NDArray[np.int32]
-    """(T,): number of each kept frame in the recording, from 0."""
+    """(T,) number of each kept frame in the recording, from 0."""
     body_ids: list[str] = field(default_factory=list)
-    """M identities as the sensor gave them, empty where the format has none."""
+    """M identities given by the sensor; empty if the format has none."""
     score: NDArray[np.float32] | None = None
-    """(M, T, V) confidence of each joint, where the format has one."""
+    """(M, T, V) confidence of each joint, if the format has one."""
     subject: int = -1
     camera: int = -1
     setup: int = -1
     replication: int = -1
     condition: str = ""
     fps: float = 0.0
-    """Frames a second, by which `frame_index` counts; 0: not known."""
+    """Frames per second, the unit of `frame_index`; 0: not known."""
     width: int = 0
     """Image size in pixels, 0 for 3-D data."""
     height: int = 0
     source: str = ""
     """Path of the raw file relative to the folder that was prepared."""
     prepared: Prepared | None = None
-    """Of a sequence that was in a store: it is cleaned, normalised and converted, once."""
+    """Set for a sequence from a store, which is already cleaned, normalised and converted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """An input that could not be used, and why."""
+    """An input that could not be used, and the reason."""
 
     path: str
     line: int | None
-    """Line of a text file (from 1), None where lines mean nothing."""
+    """Line of a text file (from 1); None if the file has no lines."""
     reason: str
-    """What is wrong, with the particulars: no two files need have the same."""
+    """The fault, with details; reasons may differ from file to file."""
     kind: Kind = "damaged"
-    """What summaries count it under."""
+    """Heading under which summaries count the rejection."""
 
     def __str__(self) -> str:
         place = self.path if self.line is None else f"{self.path}:{self.line}"
@@ -94,11 +95,11 @@ class Rejection:
 
 
 _LONGEST_REASON: Final = 1000
-"""Characters of a reason. A reason repeats text of the input, which may be as long as its file."""
+"""Limit of a reason in characters. A reason repeats input text, which may be very long."""
 
 
 class DamageError(Exception):
-    """What is wrong with an input, for a reader to turn into a Rejection."""
+    """Damage of an input. Readers turn it into a Rejection."""
 
     def __init__(self, reason: str, line: int | None = None, kind: Kind = "damaged") -> None:
         self.reason = shown(reason, _LONGEST_REASON)
@@ -112,8 +113,8 @@ class DamageError(Exception):
 
 
 class NobodyError(DamageError):
-    """Nobody is there in any frame of a recording."""
+    """An error for recordings without any person."""
 
     def __init__(self, where: str = "", line: int | None = None) -> None:
-        """`where` in the file, in words that end in a blank."""
+        """`where` is the place in the file, in words that end with a blank."""
         super().__init__(f"{where}no person in any frame", line, "no person")

@@ -1,9 +1,8 @@
-"""The contract between raw data and everything else: what a dataset is, and what reads it.
+"""The contract between raw data and the rest of the project: datasets and their readers.
 
-`aclnet.datasets.registry.open_raw` opens raw data as a `Source`: `scan` lists what is there by
-names and sizes alone, `read` parses one item. Sources are small and picklable, so that any worker
-can read any item. Readers only parse; what a dataset needs beyond that is a step of
-`aclnet.pipelines.steps.clean`.
+`aclnet.datasets.registry.open_raw` opens raw data as a `Source`: `scan` lists the items by names
+and sizes alone, `read` parses one item. Sources are small and picklable, so that any worker can
+read any item. Readers only parse; further steps of a dataset are in `aclnet.pipelines.steps.clean`.
 """
 
 from __future__ import annotations
@@ -28,127 +27,134 @@ Units = Literal["m", "px"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to read."""
+    """One recording, or part of a file, to read."""
 
     sample_id: str
     path: str
-    """Relative to the source's root, or to its folder where the root is a file, with forward
-    slashes; empty where that file holds the item."""
+    """Path relative to the source's root, or to the root's folder if the root is a file, with
+    forward slashes; empty if the item is in the root file."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source(ABC):
-    """Raw data opened for reading; picklable, and cheap to make and to send."""
+    """Raw data opened for reading. Sources are picklable, and cheap to make and to send."""
 
     spec: DatasetSpec
-    """What the sequences are: the dataset asked for, as this form of its data has it."""
+    """Description of the sequences: the dataset asked for, adapted to this form of its data."""
     root: Path
-    """The folder, or the one file, that is read; absolute."""
+    """Absolute path of the folder or file that is read."""
 
     cleaned: ClassVar[bool] = True
-    """The sequences need no cleaning step: they have been through it, or there is none."""
+    """True if the sequences need no cleaning step: they are cleaned, or there is no step."""
 
     @abstractmethod
     def scan(self) -> tuple[list[Item], list[Rejection]]:
-        """Items in the order to read them, always the same, and what cannot be an item.
+        """Items in the order to read them, always the same, and inputs that cannot be items.
 
-        By names and sizes alone.
+        Only names and sizes are read.
 
-        Raises AclnetError where the source as a whole cannot be read.
+        Raises AclnetError if the source as a whole cannot be read.
         """
 
     @abstractmethod
     def read(self, item: Item) -> SkeletonSequence | Rejection:
-        """The item's sequence, or why there is none; bad data never raise.
+        """The item's sequence, or the reason why there is none; bad data never raise.
 
-        Raises OSError where it is no fault of the item that it cannot be read: it is gone, its disk
-        is, or too many files are open (`aclnet.datasets.formats.unreadable`).
+        Raises OSError if reading fails for a reason outside the item, for example if its disk is
+        missing or too many files are open (`aclnet.datasets.formats.unreadable`).
         """
 
     def tracked(self) -> bool:
-        """Is each person of a sequence the same one in all frames, not a place in frames' lists?"""
+        """True if person m is one person in all frames, not the m-th in each frame's list."""
         return True
 
     def outside(self) -> int:
-        """Number of sound recordings under the root that belong to a larger dataset, not here."""
+        """Number of sound recordings under the root that belong to a larger dataset instead."""
         return 0
 
     def splits(self) -> dict[str, list[str]]:
         """Sample ids of the splits that the source itself defines, by name.
 
-        Names as `train`, `xsub_train`, `xsub_val`, `still_probe`: see `parts.own_sides`.
+        Examples of names: `train`, `xsub_train`, `xsub_val`, `still_probe`; see `parts.own_sides`.
         """
         return {}
 
     def with_boxes(self, box_thr: float, valid_ratio: float) -> Source:
-        """The same without persons whose detection scores below `box_thr`, and without recordings
-        in whose frames too few are left: less than `valid_ratio` of all.
+        """The source with a limit on detection scores.
 
-        AclnetError where detections have no scores.
+        Persons whose detection scores below `box_thr` are left out, and recordings in which less
+        than the share `valid_ratio` of the frames then shows a person.
+
+        Raises AclnetError if detections have no scores.
         """
         raise AclnetError(
-            f"{self.root}: {self.spec.title} has no scores of boxes; leave --box-thr and "
-            "--valid-ratio out"
+            f"{self.root}: {self.spec.title} has no scores of boxes; leave out --box-thr and "
+            "--valid-ratio"
         )
 
     def rates(self) -> tuple[float, ...]:
-        """Frame rates of its recordings, as far as they are told."""
+        """Frame rates of the recordings, as far as known."""
         return ()
 
     def fingerprint(self) -> str:
-        """What, besides the items' names and sizes, decides the sequences, hashed; if anything."""
+        """Hash of other facts than items' names and sizes that decide the sequences, if any."""
         return ""
 
     def normalisation(self) -> str | None:
-        """Recipe that all sequences have been through, of a store's export; None: they are raw."""
+        """Normalisation that the sequences have had, for a store's export; None: raw sequences."""
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What somebody who does not have the data yet wants to know."""
+    """Information for people who do not have the data yet."""
 
     home: str
-    """Where it is to be had."""
+    """Address of the data."""
     terms: str
-    """Under which licence or terms, in a few words."""
+    """Licence or terms, in a few words."""
     size: str
-    """Of the download, as its authors state it."""
+    """Size of the download, as its authors state it."""
     forms: tuple[str, ...]
-    """What `--raw` may point to, the likeliest first."""
+    """Paths that `--raw` accepts, the likeliest first."""
     remarks: str = ""
+    publication: str = ""
+    """Article that describes the data, as it is cited."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetSpec:
-    """What a dataset is, and how its raw data are opened."""
+    """A dataset, and how to open its raw data."""
 
     name: str
     title: str
     layout: str
-    """Name of the joint layout (`aclnet.datasets.spec.layouts`); empty: raw data must tell it."""
+    """Name of the joint layout (`aclnet.datasets.spec.layouts`); empty: the raw data name it."""
     units: Units
     class_names: tuple[str, ...]
-    """Of actions; where people are recognised, of them."""
+    """Names of the actions, or of the people if people are recognised."""
     opener: Callable[[DatasetSpec, Path], Source]
-    """Opens raw data, the path absolute. Raises AclnetError where it holds nothing of this
-    dataset's kind. The source's own spec may differ in what depends on the form of the data."""
+    """Opens raw data at an absolute path. Raises AclnetError if the path holds nothing of this
+    dataset's kind. The source's own spec may differ in facts that depend on the data's form."""
     about: Provenance
     places: tuple[str, ...]
-    """Where users put the raw data, relative to their data folder, likeliest first."""
+    """Places where users put the raw data, relative to their data folder, likeliest first."""
     protocols: tuple[protocols.Protocol, ...] = ()
-    """The customary one first; none where the files bring the splits."""
+    """Protocols, the usual one first; empty if the files define the splits."""
     task: Task = "action"
     clean: str | None = None
     """Step of `aclnet.pipelines.steps.clean` for sources that are not `cleaned`."""
     raw_layout: str | None = None
-    """Layout of the raw joints where it is another one, see `aclnet.pipelines.steps.convert`."""
+    """Layout of the raw joints if it differs, see `aclnet.pipelines.steps.convert`."""
     pattern: str = ""
-    """Pattern of the paths of own recordings, see `aclnet.datasets.readers.custom_pattern`."""
+    """Pattern of the paths of custom recordings, see `aclnet.datasets.readers.custom_pattern`."""
+    own_units: Units | None = None
+    """Units of custom recordings if nothing else gives them; None: those of the files, or
+    metres."""
     max_persons: int | None = None
-    """Only the first so many persons are kept, as published; None: all."""
+    """Number of persons that are kept, from the first, as published; None: all."""
 
     @property
     def dimensions(self) -> int:
@@ -157,7 +163,7 @@ class DatasetSpec:
 
     @property
     def source_layout(self) -> str:
-        """Layout of the sequences that its sources read."""
+        """Layout of the sequences that the dataset's sources read."""
         return self.raw_layout or self.layout
 
 

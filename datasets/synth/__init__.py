@@ -1,13 +1,13 @@
-"""Synthetic people in the true raw formats: for trying things out, demonstrations and tests.
+"""Synthetic people in the real raw formats, for first trials, demonstrations and tests.
 
-Each module with a `FORMS` writes one dataset, or a few that are alike: dataset -> name of the
-form -> `Generate`, the customary form first. What these modules share:
+Each module with a `FORMS` writes one dataset, or a few that are alike: dataset -> name of the form
+-> `Generate`, the usual form first. Shared modules:
 
 - `request`: what a generator is asked for and its signature; `seeding`: its random numbers.
 - `body`, `motion`, `walk`: one person's bones, movements and gait; `acting`: people on a stage.
 - `kinect`, `filming`: joints as a depth sensor and a video camera see them.
 - `clips`: clips of video with several people; `pyskl`: pickles of annotations.
-- `damage`: which recordings are damaged and how; `writing`: files.
+- `damage`: choice and kinds of damaged recordings; `writing`: files.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.resources import files
 
-from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.spec import AclnetError, did_you_mean
 from aclnet.datasets.synth.request import Generate, Request, Summary
 
 __all__ = ["Generate", "Request", "Summary", "all_forms", "get_generator"]
@@ -40,8 +40,14 @@ def get_generator(dataset: str, form: str | None = None) -> Generate:
     known = all_forms()
     forms = known.get(dataset.lower().replace("_", "-"))
     if forms is None:
-        raise AclnetError(f"{dataset} cannot be made up; known: {', '.join(sorted(known))}")
+        raise AclnetError(
+            f"{dataset} has no synthetic recordings{did_you_mean(dataset, known)}; "
+            f"known: {', '.join(sorted(known))}"
+        )
     try:
         return forms[form or next(iter(forms))]
     except KeyError:
-        raise AclnetError(f"{dataset} has no form {form!r}; known: {', '.join(forms)}") from None
+        raise AclnetError(
+            f"{dataset} has no form {form!r}{did_you_mean(str(form), forms)}; "
+            f"known: {', '.join(forms)}"
+        ) from None

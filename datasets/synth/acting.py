@@ -1,4 +1,4 @@
-"""Performances of synthetic people: who a name stands for, actions, and where people stand."""
+"""Performances of synthetic people: persons by name, actions, and positions on the stage."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 _ACTIONS = tuple(MOVEMENTS)
 SINGLE_MOVEMENTS, ENCOUNTERS = 12, 4
-"""How many of the movements are of one person and of two, in this order."""
+"""Numbers of movements of one person and of two, in this order."""
 _FACING = np.pi / 4
-"""People turn to camera 2 in the first replication and to camera 3 in the second, so that camera 1
-always sees them at 45 degrees, and cameras 2 and 3 see fronts and sides, as in NTU RGB+D."""
+"""Angle of people towards camera 2 in the first replication and camera 3 in the second. As in NTU
+RGB+D, camera 1 always sees people at 45 degrees, and cameras 2 and 3 see fronts and sides."""
 
 
 def person(seed: int, who: str, index: int = 0) -> Person:
-    """The same body and habits under the same name; index 1 is the one who goes with `who`."""
+    """The same body and habits under the same name; index 1 is the partner of `who`."""
     return Person.draw(rng_for(seed, "person", who, str(index)))
 
 
 def act(seed: int, who: str, movement: int, take: str, *, partner: str = "") -> FloatArray:
-    """(M, T, 25, 3) joints of Kinect v2 on a stage in metres, in the axes of one who faces the
+    """(M, T, 25, 3) joints of Kinect v2 on a stage in metres, in the axes of a person who faces the
     audience: x to the right, y up, z to the back.
 
     movement: any number, taken modulo sixteen; the last four are of two persons, the second called
-    `partner`. take: what tells this performance from others.
+    `partner`. take: text that distinguishes this performance from others.
     """
     action = _ACTIONS[movement % len(_ACTIONS)]
     people = [person(seed, name) for name in (who, partner or f"{who}+")[: num_people(action)]]

@@ -1,8 +1,7 @@
 """An articulated body with the 25 joints of Kinect v2.
 
-A pose gives the place and the angles of the trunk and the targets of hands and feet; elbows and
-knees follow from two-bone inverse kinematics, so that every bone keeps its length whatever the
-pose asks for.
+A pose gives the place and the angles of the trunk and the targets of hands and feet. Elbows and
+knees follow from two-bone inverse kinematics, so that every bone keeps its length in any pose.
 
 Axes of the body and of the stage it stands on: x to the person's right, y up, z backwards; metres.
 They are the sensor's own axes when the person faces it. Sides are indexed 0 left, 1 right.
@@ -50,7 +49,7 @@ _VARY_TOGETHER = (
     (("thigh", "shank"), 0.04),
     (("shoulder", "hip"), 0.07),
 )
-"""Bones that are long or short together, and the standard deviation of the common factor."""
+"""Bones whose lengths vary together, and the standard deviation of the common factor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,22 +87,22 @@ class Proportions:
 
     @property
     def arm(self) -> float:
-        """Shoulder to hand, stretched."""
+        """Length from shoulder to hand, stretched."""
         return self.upper_arm + self.forearm + self.hand
 
     @property
     def leg(self) -> float:
-        """Hip to ankle, stretched."""
+        """Length from hip to ankle, stretched."""
         return self.thigh + self.shank
 
 
 @dataclass(slots=True)
 class Pose:
-    """What a body does over T frames. Angles in radians; every array may be changed in place.
+    """Movement of a body over T frames. Angles in radians; every array may be changed in place.
 
-    Angles turn as follows: heading to the person's left about the vertical, pitch forwards, roll
-    to the person's right, twist of the chest like heading; `nod` and `tilt` are pitch and roll of
-    the head relative to the chest.
+    Angles turn as follows: heading to the person's left about the vertical, pitch forwards, roll to
+    the person's right, twist of the chest like heading; `nod` and `tilt` are pitch and roll of the
+    head relative to the chest.
     """
 
     root: FloatArray
@@ -115,13 +114,13 @@ class Pose:
     nod: FloatArray
     tilt: FloatArray
     hands: FloatArray
-    """(2, T, 3) targets relative to SpineShoulder in the axes of the chest."""
+    """(2, T, 3) targets of the hands relative to SpineShoulder in the axes of the chest."""
     elbows: FloatArray
-    """(2, T) how far the elbows are lifted sideways: 0 hanging, 1 level with the shoulder."""
+    """(2, T) sideways lift of the elbows: 0 hanging, 1 level with the shoulder."""
     feet: FloatArray
     """(2, T, 3) targets of the ankles on the stage."""
     toes: FloatArray
-    """(2, T) angle of the feet below the level."""
+    """(2, T) angle of the feet below the horizontal."""
 
     @property
     def num_frames(self) -> int:
@@ -244,7 +243,7 @@ def _two_bones(
 
 
 def _incline(pitch: FloatArray, roll: FloatArray) -> FloatArray:
-    """(T, 3, 3): roll to the person's right, then pitch forwards."""
+    """(T, 3, 3) rotations: roll to the person's right, then pitch forwards."""
     zero, one = np.zeros_like(pitch), np.ones_like(pitch)
     c, s = np.cos(pitch), np.sin(pitch)
     forwards = _matrices([[one, zero, zero], [zero, c, s], [zero, -s, c]])

@@ -1,4 +1,4 @@
-"""Clips of video with synthetic people in them: who does what in a clip, and passers-by."""
+"""Clips of video with synthetic people: actors, actions, and passers-by."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Clip(NamedTuple):
 
 
 def clips(request: Request, name: Callable[[np.random.Generator], str]) -> list[Clip]:
-    """The clips of a request, one class a movement; the last quarter of the people is in `val`.
+    """The clips of a request, one class per movement; the last quarter of the people is in `val`.
 
-    name: draws an id. AclnetError for fewer than two people.
+    name: draws an id. Raises AclnetError for fewer than two people.
     """
     request.require_subjects(2)
     held_out = max(1, request.subjects // 4)
@@ -46,12 +46,12 @@ def clips(request: Request, name: Callable[[np.random.Generator], str]) -> list[
 
 
 def youtube_id(rng: np.random.Generator) -> str:
-    """Eleven characters."""
+    """An id of eleven characters."""
     return "".join(rng.choice(_LETTERS, 11))
 
 
 def crowd(seed: int, clip: Clip, bystanders: int) -> FloatArray:
-    """(M, T, 25, 3) of those who act and up to so many others, NaN where somebody is not seen."""
+    """(M, T, 25, 3) joints of the actors and of up to `bystanders` others, NaN if not visible."""
     rng = rng_for(seed, "crowd", clip.name)
     scene = act(seed, clip.who, clip.label, clip.name)
     frames = np.arange(scene.shape[1])

@@ -1,8 +1,8 @@
-"""Synthetic people as data of one's own: recordings in each form that is read, and their index.
+"""Synthetic people as custom data: recordings in each supported form, and their index.
 
-The forms are those of `docs/custom.md`: arrays and tables in metres, as a sensor of depth gives
-them, and the JSON of pose estimators (their documentation: openpose/doc/02_output.md, the results
-format of cocodataset.org, MediaPipe's pose landmarks).
+The forms are those of `docs/custom.md`: arrays and tables in metres, as depth sensors give them,
+and the JSON of pose estimators (their documentation: openpose/doc/02_output.md, the results format
+of cocodataset.org, MediaPipe's pose landmarks).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from aclnet.datasets.synth.request import Generate
 
 _MOVEMENTS = (0, 4, 5, 8, 9, 10)
-"""One person each, told apart easily."""
+"""Movements of one person, easily distinguished."""
 
 
 class _Clip(NamedTuple):
@@ -50,7 +50,7 @@ class _Clip(NamedTuple):
 
 
 def _clips(request: Request, suffix: str = "") -> dict[str, _Clip]:
-    """Recordings by file, movements and subjects in turn; the last quarter of these is tested."""
+    """Recordings by file, over movements and subjects; the last quarter of subjects is tested."""
     request.require_subjects(2)
     trained = request.subjects - max(1, request.subjects // 4)
     found = {}
@@ -65,7 +65,7 @@ def _clips(request: Request, suffix: str = "") -> dict[str, _Clip]:
 
 
 def _recorded(seed: int, clip: _Clip, look: Look) -> FloatArray:
-    """(T, V, C) of a recording."""
+    """(T, V, C) joints of a recording."""
     stage = np.asarray(act(seed, str(clip.subject), clip.movement, clip.name)[0])
     return look(stage, rng_for(seed, "film", clip.file), seed, clip.file)
 
@@ -86,7 +86,7 @@ def _index(request: Request, suffix: str = "", toml: str = "") -> dict[str, byte
         table.writerow([*row, looks.WIDTH, looks.HEIGHT])
     return {
         "index.csv": text.getvalue().encode(),
-        "dataset.toml": f'title = "Made-up people"\n{toml}'.encode(),
+        "dataset.toml": f'title = "Synthetic people"\n{toml}'.encode(),
     }
 
 
@@ -106,7 +106,7 @@ def _form(
 class _FrameForm:
     """A folder for each recording, a file for each frame. An instance is a `Generate`.
 
-    Damage is of one frame.
+    Damage affects one frame.
     """
 
     look: Look
@@ -114,11 +114,12 @@ class _FrameForm:
     """Name of a frame's file; `{name}` stands for the recording."""
     encode: Callable[[FloatArray], bytes]
     """Content of the file of one frame (1, V, C)."""
+    toml: str = ""
 
     def __call__(self, folder: Path, request: Request, progress: Progress = silent) -> Summary:
         seed, clips = request.seed, _clips(request)
         damaged = deal_damage(seed, request.damage, [*clips], DAMAGES, key=())
-        for path, content in _index(request).items():
+        for path, content in _index(request, toml=self.toml).items():
             write_file(folder / path, content)
         for done, (name, clip) in enumerate(clips.items(), start=1):
             joints = _recorded(seed, clip, self.look)
@@ -135,7 +136,7 @@ class _FrameForm:
 
 
 def _pickle(folder: Path, request: Request, progress: Progress = silent) -> Summary:
-    """A pickle as PYSKL's, joints in pixels, with the names of its classes beside it."""
+    """A pickle in PYSKL's form, joints in pixels, with the names of its classes beside it."""
     clips = {clip.name: clip for clip in _clips(request).values()}
 
     def annotate(name: str) -> dict[str, Any]:
@@ -159,7 +160,7 @@ def _pickle(folder: Path, request: Request, progress: Progress = silent) -> Summ
 
 
 def _arrays(folder: Path, request: Request, progress: Progress = silent) -> Summary:
-    """Arrays as CTR-GCN's, one person in space, filled with zeros to the longest recording."""
+    """Arrays in CTR-GCN's form, one person in space, filled with zeros to the longest recording."""
     found: dict[str, list[tuple[FloatArray, int]]] = {"train": [], "test": []}
     clips = [*_clips(request).values()]
     for done, clip in enumerate(clips, start=1):
@@ -192,14 +193,31 @@ FORMS: dict[str, dict[str, Generate]] = {
         "npy": _form(".npy", looks.depth, _array, f'layout = "nturgb+d"\n{_METRES}'),
         "csv": _form(".csv", looks.depth_v1, pose_files.csv, f'layout = "kinect_v1"\n{_METRES}'),
         "openpose": _FrameForm(looks.body25, "{name}_{:012}_keypoints.json", pose_files.openpose),
+        "openpose-face": _FrameForm(
+            looks.filmed_as("openpose137"),
+            "{name}_{:012}_keypoints.json",
+            pose_files.openpose,
+            'layout = "openpose137"\n',
+        ),
         "mediapipe": _form(".json", looks.world, pose_files.landmarks),
+        "mediapipe-tasks": _form(".json", looks.world, pose_files.mediapipe_tasks),
+        "mediapipe-js": _form(".json", looks.world, pose_files.mediapipe_js),
+        "mediapipe-csv": _form(
+            ".csv", looks.world, pose_files.mediapipe_csv, f'layout = "mediapipe"\n{_METRES}'
+        ),
+        "mediapipe-hands": _form(".json", looks.measured_as("hand21"), pose_files.mediapipe_hands),
         "coco": _form(".json", looks.video, pose_files.coco_results),
         "coco-annotations": _form(".json", looks.video, pose_files.coco_annotations),
         "mmpose": _form(".json", looks.video, pose_files.mmpose),
         "mmpose-images": _FrameForm(looks.video, "{:06}.json", pose_files.mmpose_image),
         "wholebody": _form(".json", looks.filmed_as("coco_wholebody"), pose_files.mmpose),
         "alphapose": _form(".json", looks.filmed_as("halpe26"), pose_files.alphapose),
+        "halpe136": _form(".json", looks.filmed_as("halpe136"), pose_files.alphapose),
+        "alphapose-images": _FrameForm(
+            looks.filmed_as("openpose"), "{:06}.json", pose_files.alphapose_image
+        ),
         "yolo": _FrameForm(looks.video, "{name}_{:d}.txt", pose_files.ultralytics),
+        "deeplabcut": _form(".csv", looks.video, pose_files.deeplabcut, 'layout = "coco"\n'),
         "holistic": _form(
             ".json",
             looks.filmed_as("mediapipe_holistic"),
@@ -208,6 +226,8 @@ FORMS: dict[str, dict[str, Generate]] = {
         ),
         "stgcn": _form(".json", looks.filmed_as("openpose"), pose_files.stgcn),
         "azure-kinect": _form(".json", looks.measured_as("azure_kinect"), pose_files.azure_kinect),
+        "kinect-v2": _form(".json", looks.depth, pose_files.kinect_v2),
+        "skeleton": _form(".skeleton", looks.depth, pose_files.skeleton),
         "h36m": _form(".npy", looks.measured_as("h36m"), _array, f'layout = "h36m"\n{_METRES}'),
         "smpl": _form(".npy", looks.measured_as("smpl24"), _array, f'layout = "smpl24"\n{_METRES}'),
         "long-csv": _form(".csv", looks.depth_v1, pose_files.long_csv, 'layout = "kinect_v1"\n'),

@@ -1,4 +1,4 @@
-"""Damage on purpose: which recordings get which kind, and what a kind does to a file."""
+"""Deliberate damage: the choice of recordings, and the effect of each kind on a file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def deal_damage(
 ) -> dict[T, str]:
     """Kind of damage of a share of the items, the kinds in turn.
 
-    Which items are damaged follows from the seed, the words of `key` and the number of items.
+    The choice of items depends on the seed, the words of `key` and the number of items.
     """
     order = rng_for(seed, "damaged", *key).permutation(len(items))[: round(share * len(items))]
     return {items[i]: kinds[turn % len(kinds)] for turn, i in enumerate(order)}

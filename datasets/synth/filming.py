@@ -1,4 +1,4 @@
-"""People as video cameras film them and pose estimators find them: keypoints in pixels."""
+"""People as video cameras and pose estimators show them: keypoints in pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from aclnet.datasets.synth.body import FloatArray
 
 _FACE = 0.06
-"""Metres from the middle of the head to eyes, ears and nose."""
+"""Distance in metres from the middle of the head to eyes, ears and nose."""
 _LENS = 1.1
 """Focal length of the cameras in image widths."""
 _PIXEL_NOISE = 0.004
@@ -20,7 +20,7 @@ _PIXEL_NOISE = 0.004
 
 
 def coco(joints: FloatArray) -> FloatArray:
-    """(..., 17, 3) COCO joints of (..., 25, 3); the face is made up about the head."""
+    """(..., 17, 3) COCO joints from (..., 25, 3); the face is invented around the head."""
     across = joints[..., 8, :] - joints[..., 4, :]  # from the left shoulder to the right
     across = across / np.linalg.norm(across, axis=-1, keepdims=True)
     up = np.broadcast_to(np.array([0.0, 1.0, 0.0]), across.shape)
@@ -42,8 +42,8 @@ def filmed(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Pixels (..., V, 2), x to the right and y down, and confidences (..., V) of points in metres.
 
-    points: (..., V, 3) on the stage, filmed from in front: who faces the camera has the right hand
-    on the left of the image. Now and then a joint is missing, all zero. camera: its distance and
+    points: (..., V, 3) on the stage, filmed from in front: a person who faces the camera has the
+    right hand on the left of the image. Some joints are missing, all zero. camera: its distance and
     height in metres, drawn if not given.
     """
     distance, eye = camera or (rng.uniform(3.0, 4.5), rng.uniform(0.8, 1.3))

@@ -1,4 +1,4 @@
-"""Synthetic people in PYSKL's pickle of FineGYM-99: mostly one, at times two."""
+"""Synthetic people in PYSKL's pickle of FineGYM-99: usually one, sometimes two."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def _generate(folder: Path, request: Request, progress: Progress = silent) -> Summary:
-    """A `Generate`: `gym_hrnet.pkl`."""
+    """Writes `gym_hrnet.pkl`; a `Generate`."""
     chosen = {clip.name: clip for clip in clips(request, _name)}
     annotations, damaged = annotate_all(
         request, [*chosen], lambda name: _annotation(request.seed, chosen[name]), progress
@@ -32,7 +32,7 @@ def _generate(folder: Path, request: Request, progress: Progress = silent) -> Su
 
 
 def _name(rng: np.random.Generator) -> str:
-    """Video, event and element, with the times of the latter two."""
+    """A name of video, event and element, with the times of the latter two."""
     event, element = np.sort(rng.integers(0, 5000, 2)), np.sort(rng.integers(0, 60, 2))
     return f"{youtube_id(rng)}_E_{event[0]:06}_{event[1]:06}_A_{element[0]:04}_{element[1]:04}"
 

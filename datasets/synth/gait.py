@@ -1,4 +1,4 @@
-"""Synthetic walkers in the forms in which CASIA-B's poses go round."""
+"""Synthetic walkers in the forms in which CASIA-B's poses are distributed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _JOINTS = (
 def recording(name: str, seed: int) -> FloatArray:
     """(T, 17, 3) x and y in pixels and confidence of `sss-cc-nn-vvv`, as its file holds them.
 
-    Rounded to what the table holds, so that all forms have the same values.
+    The values are rounded as in the table, so that all forms have the same values.
     """
     subject, condition, take, view = name.split("-")
     who, walked = person(seed, subject), f"{subject}-{condition}-{take}"
@@ -60,7 +60,7 @@ def recording(name: str, seed: int) -> FloatArray:
 
 
 def _names(request: Request) -> list[str]:
-    """Of people on both sides of the protocol: two train to one who is tested, while there are."""
+    """Names of recordings; two subjects train for each one tested, as long as there are any."""
     request.require_subjects(2, _SUBJECTS)
     subjects = request.subjects
     tested = min(max(1, subjects // 3), _SUBJECTS - _TRAINING)
@@ -74,7 +74,7 @@ def _names(request: Request) -> list[str]:
 
 
 def _table(folder: Path, request: Request, progress: Progress = silent) -> Summary:
-    """GaitGraph's table. A damaged recording has one row that is not sound."""
+    """Writes GaitGraph's table. A damaged recording has one row that is not sound."""
     seed, names = request.seed, _names(request)
     damaged = deal_damage(seed, request.damage, names, _ROW_DAMAGES, names)
     columns = [f"{joint}_{what}" for joint in _JOINTS for what in ("x", "y", "conf")]
@@ -110,12 +110,12 @@ def _path(name: str) -> str:
 
 
 def _pickle(_: str, poses: FloatArray) -> bytes:
-    """OpenGait's."""
+    """A file of OpenGait."""
     return pickle.dumps(poses.astype(np.float32), protocol=4)
 
 
 def _results(_: str, poses: FloatArray) -> bytes:
-    """AlphaPose's; in every tenth frame it takes something for a second person."""
+    """A file of AlphaPose, with a false second person in every tenth frame."""
     found = []
     for frame, values in enumerate(poses.reshape(len(poses), -1).tolist()):
         walker = {"image_id": f"{frame:06}.jpg", "category_id": 1, "keypoints": values}

@@ -1,4 +1,4 @@
-"""What a Kinect v2 would report of people on a stage: views, occlusion, noise, lost bodies."""
+"""The output of a simulated Kinect v2: views, occlusion, noise, lost bodies."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ KINECT_V1 = (0, 1, 20, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 
 
 _AZIMUTH = {1: 0.0, 2: -np.pi / 4, 3: np.pi / 4}
 
-# Standard deviation of white noise in millimetres: trunk steady, hands and feet not, as measured
-# on original recordings by second differences.
+# Standard deviation of white noise in millimetres: small for the trunk, large for hands and feet,
+# as measured on original recordings by second differences.
 _JITTER_MM = np.array(
     [3, 3, 3, 4, 5, 6, 8, 9, 5, 6, 8, 9, 3, 6, 8, 12, 3, 6, 8, 12, 3, 12, 12, 12, 12], float
 )
 _DEPTH_JITTER = 1.5
-"""Depth is that much noisier than the image plane."""
+"""Factor by which depth is noisier than the image plane."""
 _DRIFT_MM = 5.0
 _INFERRED_JITTER = 2.0
 _INFERRED_DRIFT_MM = 25.0
-"""An inferred joint wanders off by so much."""
+"""Drift of an inferred joint in millimetres."""
 
 _HANDS = [6, 7, 10, 11, 21, 22, 23, 24]
 _SHADES = (
@@ -51,9 +51,9 @@ _SHADES = (
     (16, 17, 0.08),
     (17, 18, 0.06),
 )
-"""Bones that hide what lies behind them: two joints and a radius in metres."""
+"""Bones that hide joints behind them: two joints and a radius in metres."""
 _BEHIND = 0.12
-"""Metres behind the bone's axis from which a joint counts as hidden."""
+"""Distance in metres behind the bone's axis from which a joint counts as hidden."""
 
 # Probability of each mishap in a recording.
 _LOST_FRAMES = 0.10
@@ -65,7 +65,7 @@ _FIRST_ID = 2**56 + 3000
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """Where a sensor stands: azimuth and tilt in radians, distance and height in metres."""
+    """Position of a sensor: azimuth and tilt in radians, distance and height in metres."""
 
     azimuth: float
     distance: float
@@ -91,7 +91,7 @@ class Camera:
 
 @dataclass(slots=True)
 class TrackedBody:
-    """One body as the sensor reports it, in the n frames in which it does."""
+    """One body as the sensor reports it, in n frames."""
 
     body_id: int
     frames: NDArray[np.int64]
@@ -99,11 +99,11 @@ class TrackedBody:
     joints: NDArray[np.float32]
     """(n, 25, 3) camera space, metres."""
     tracking: NDArray[np.uint8]
-    """(n, 25): 1 inferred, 2 tracked."""
+    """(n, 25) state: 1 inferred, 2 tracked."""
 
 
 def sensed(seed: int, scene: FloatArray, camera: int, take: str) -> FloatArray:
-    """(M, T, 25, 3) of a scene in the space of sensor 1, 2 or 3, with its noise, nobody lost."""
+    """(M, T, 25, 3) scene in the space of sensor 1, 2 or 3, with its noise, no body lost."""
     view = Camera.draw(camera, rng_for(seed, "camera", str(camera)))
     rng = rng_for(seed, "noise", take, str(camera))
     return view.see(scene) + rng.normal(0, 0.005, scene.shape)
@@ -112,9 +112,9 @@ def sensed(seed: int, scene: FloatArray, camera: int, take: str) -> FloatArray:
 def sense_one(
     seed: int, name: str, movement: int, joints: Sequence[int], camera: int = 1
 ) -> FloatArray:
-    """(T, V, 3) of the person of a recording `ACTION_SUBJECT_TAKE...`, metres.
+    """(T, V, 3) joints in metres of the person in a recording `ACTION_SUBJECT_TAKE...`.
 
-    joints: V of the 25. movement: as for `act`, one of a single person.
+    joints: V of the 25. movement: a movement of a single person, as for `act`.
     """
     action, who, take = name.split("_")[:3]
     scene = act(seed, who, movement, f"{action} {take}")
@@ -146,7 +146,7 @@ def record(
 
 
 def _hidden(seen: FloatArray) -> NDArray[np.bool_]:
-    """(M, T, 25): does a thick bone of anybody lie between the joint and the camera?"""
+    """(M, T, 25) whether a thick bone of any person is between the joint and the camera."""
     image = seen[..., :2] / seen[..., 2:]
     hidden = np.zeros(seen.shape[:-1], bool)
     for person in range(len(seen)):
@@ -196,7 +196,7 @@ def _renamed(body: TrackedBody, other_id: int) -> Iterable[TrackedBody]:
 def _furniture(
     body_id: int, num_frames: int, camera: Camera, rng: np.random.Generator
 ) -> TrackedBody:
-    """A body that the sensor sees for a while in a chair or a bag: squat, broad and at rest."""
+    """A false body that the sensor sees for a while in a chair or a bag: broad and at rest."""
     body = Proportions.draw(rng)
     present = np.zeros(num_frames, bool)
     present[_gap(num_frames, 4, 31, rng)] = True

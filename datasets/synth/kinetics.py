@@ -32,7 +32,7 @@ _OPENPOSE = (0, 17, 6, 8, 10, 5, 7, 9, 12, 14, 16, 11, 13, 15, 2, 1, 4, 3)
 """OpenPose's joints among COCO's and the middle of the shoulders."""
 _BYSTANDERS = 4
 _NO_SKELETON = 20
-"""One clip of so many has no skeleton."""
+"""One clip in this number has no skeleton."""
 _CLIPS_A_FILE = 8
 _BOX_SCORES = (0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -49,7 +49,7 @@ class _File(NamedTuple):
 
 
 def _files(request: Request) -> list[_File]:
-    """In the order of the clips."""
+    """Files in the order of the clips."""
     numbered = enumerate(clips(request, youtube_id), start=1)
     return [_File(clip, number % _NO_SKELETON > 0) for number, clip in numbered]
 
@@ -84,7 +84,7 @@ def _class_names() -> list[str]:
 
 
 def _found(seed: int, clip: Clip) -> FloatArray:
-    """(T, 18, M, 3) x and y as shares of the image, scores; zero where nothing was found."""
+    """(T, 18, M, 3) x and y as fractions of the image, scores; zero if nothing was found."""
     rng = rng_for(seed, "openpose", clip.name)
     body = coco(crowd(seed, clip, _BYSTANDERS))
     body = np.concatenate([body, body[..., 5:7, :].mean(axis=-2, keepdims=True)], axis=-2)
@@ -111,7 +111,7 @@ def _frames(values: FloatArray) -> list[dict[str, Any]]:
 
 
 def _pyskl(folder: Path, request: Request, progress: Progress = silent) -> Summary:
-    """A `Generate`: `k400_hrnet.pkl`, and the joints in `kpfiles/` of several clips each."""
+    """Writes `k400_hrnet.pkl`, and the joints in `kpfiles/` of several clips each; a `Generate`."""
     chosen = {clip.name: clip for clip in clips(request, youtube_id)}
     annotations, damaged = annotate_all(
         request, [*chosen], lambda name: _packed(request.seed, chosen[name]), progress
@@ -129,7 +129,7 @@ def _pyskl(folder: Path, request: Request, progress: Progress = silent) -> Summa
 
 
 def _packed(seed: int, clip: Clip) -> Annotation:
-    """A row a person and frame, of every second frame, the surest box of a frame first."""
+    """A row for each person of every second frame, the surest box of a frame first."""
     rng = rng_for(seed, "boxes", clip.name)
     height, width = 320, int(rng.choice([426, 570]))
     body = coco(crowd(seed, clip, _BYSTANDERS))

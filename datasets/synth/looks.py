@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from aclnet.datasets.synth.body import FloatArray
 
     Look = Callable[[FloatArray, np.random.Generator, int, str], FloatArray]
-    """Returns the recording (T, V, C) of joints (T, 25, 3), by random numbers, seed and file."""
+    """A function that makes a recording (T, V, C) of joints (T, 25, 3), given a random generator,
+    the seed and the file."""
 
 WIDTH, HEIGHT = 1280, 720
-"""Pixels of the videos."""
+"""Size of the videos in pixels."""
 
 
 def depth(joints: FloatArray, rng: np.random.Generator, seed: int, path: str) -> FloatArray:
@@ -70,14 +71,15 @@ _SAME = {
     "Spine1": "SpineMid", "Spine2": "SpineMid", "Spine3": "SpineShoulder",
     "SpineChest": "SpineShoulder", "Thorax": "SpineShoulder", "LFoot": "FootLeft",
     "RFoot": "FootRight", "LHand": "HandLeft", "RHand": "HandRight", "EyeLeft": "LEye",
-    "EyeRight": "REye", "EarLeft": "LEar", "EarRight": "REar",
+    "EyeRight": "REye", "EarLeft": "LEar", "EarRight": "REar", "Wrist": "WristRight",
 }  # fmt: skip
-"""Joints of other layouts that a Kinect's or COCO's joint stands for."""
+"""Joints of other layouts that correspond to a Kinect's or COCO's joint."""
 
 
 def _joints_of(name: str, joints: FloatArray) -> FloatArray:
-    """(T, V, 3) joints of a layout out of Kinect's (T, 25, 3); fingers and the like are made up
-    about the joint that they hang from.
+    """(T, V, 3) joints of a layout from Kinect's (T, 25, 3).
+
+    Fingers and similar joints are invented around the joint that they are attached to.
     """
     layout = get_layout(name)
     others = {
@@ -103,13 +105,13 @@ def _joints_of(name: str, joints: FloatArray) -> FloatArray:
 
 
 def _pixels(points: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """(..., V, 3) x, y and confidence."""
+    """(..., V, 3) x and y in pixels and confidence."""
     pixels, score = filmed(points, WIDTH, HEIGHT, rng)
     return np.concatenate([pixels, score[..., None]], axis=-1).astype(np.float64)
 
 
 def _feet(joints: FloatArray) -> list[FloatArray]:
-    """Heel, small and big toe of the left foot, then of the right, made up about foot and ankle."""
+    """Invented heel, small and big toe of the left foot, then of the right."""
     across = joints[:, 8] - joints[:, 4]
     across = across / np.linalg.norm(across, axis=-1, keepdims=True)
     found = []
@@ -120,7 +122,7 @@ def _feet(joints: FloatArray) -> list[FloatArray]:
 
 
 def _body25(joints: FloatArray) -> FloatArray:
-    """(T, 25, 3) OpenPose's BODY_25 out of Kinect's joints (T, 25, 3)."""
+    """(T, 25, 3) OpenPose's BODY_25 from Kinect's joints (T, 25, 3)."""
     c = coco(joints)
     left_heel, left_small, left_big, right_heel, right_small, right_big = _feet(joints)
     neck, hips = (c[:, pair].mean(axis=1) for pair in ([5, 6], [11, 12]))
@@ -132,7 +134,7 @@ def _body25(joints: FloatArray) -> FloatArray:
 
 
 def _landmarks33(joints: FloatArray) -> FloatArray:
-    """(T, 33, 3) MediaPipe's landmarks out of Kinect's joints (T, 25, 3)."""
+    """(T, 33, 3) MediaPipe's landmarks from Kinect's joints (T, 25, 3)."""
     c = coco(joints)
     nose, left_eye, right_eye, left_ear, right_ear = (c[:, j] for j in range(5))
     aside = 0.25 * (right_eye - left_eye)

@@ -1,9 +1,9 @@
-"""Sixteen made-up actions in four families of deliberately similar movements.
+"""Sixteen synthetic actions in four families of deliberately similar movements.
 
-A family is one movement with parameters; its classes are rows of a table. So classes of one family
-differ only in where a hand ends, in rhythm or in path, while families differ in kind, and a
-classifier confuses what a person would expect it to. Every performance draws its parameters about
-the row: the spreads below are what makes the classes of a family overlap.
+A family is one movement with parameters; its classes are rows of a table. Classes of one family
+differ only in the target of a hand, in rhythm or in path; families differ in the kind of movement.
+Classifiers therefore confuse the classes that people would confuse. Every performance draws its
+parameters around the row: the spreads below make the classes of a family overlap.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 FRAME_RATE = 30
 FRAMES = (40, 130)
-"""Shortest and longest performance; no class has lengths of its own."""
+"""Shortest and longest performance in frames, the same for all classes."""
 
-# Difficulty. Calibrated so that a small graph network trained for some fifteen epochs on the 768
-# recordings of eight people is right about seven or eight times in ten on others, and
-# wrong nearly always within the family.
+# Difficulty: a small graph network is trained for about fifteen epochs on the 768 recordings of
+# eight people. It should be right about seven or eight times in ten on other people, and nearly all
+# errors should be within the family.
 _PLACE_SPREAD = 0.012
-"""Standard deviation in metres of where a hand or foot ends, by performance."""
+"""Standard deviation in metres of the target of a hand or foot, by performance."""
 _HABIT_SPREAD = 0.010
-"""The same by person: constant over all that a person does."""
+"""The same by person: constant over all performances of a person."""
 _SIZE_SPREAD = 0.18
 """Log standard deviation of the size of sweeps, bounces, steps and gaps."""
 _PACE_SPREAD = 0.15
@@ -39,19 +39,19 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class HandToHead:
-    """One hand rises to the head, does something there and falls. Metres for a stature of 1.70."""
+    """One hand rises to the head, moves there and falls. Metres for a stature of 1.70."""
 
     target: Vector
-    """Of the hand relative to SpineShoulder: across (positive on its own side), up, back."""
+    """Hand relative to SpineShoulder: across (positive on its own side), up, back."""
     sweep: Vector
     """Amplitude of the movement to and fro."""
     pace: float
-    """Of the movement, in Hz."""
+    """Frequency of the movement, in Hz."""
     nod: float
     tilt: float
     """Inclination of the head to the hand's side, radians."""
     visits: tuple[int, int]
-    """Fewest and most times that the hand comes."""
+    """Fewest and most visits of the hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class HandsInFront:
     gap: float
     """Half the distance between the hands when closest."""
     swing: float
-    """How much further each hand goes out at every beat."""
+    """Outward movement of each hand at every beat."""
     rub: float
     """Amplitude of the hands' movement against each other."""
     scribble: float
@@ -69,9 +69,9 @@ class HandsInFront:
     pace: float
     nod: float
     height: float
-    """Of the hands below SpineShoulder."""
+    """Height of the hands below SpineShoulder."""
     forth: float
-    """Of the hands before it."""
+    """Distance of the hands in front of SpineShoulder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,28 +81,28 @@ class Footwork:
     bounce: float
     """Rise of the whole body at each stroke."""
     crouch: float
-    """How deep it sinks before."""
+    """Depth of the crouch before a stroke."""
     lift: float
-    """How high the free foot is raised."""
+    """Lift of the free foot."""
     forth: float
-    """How far the free foot goes forwards."""
+    """Forward movement of the free foot."""
     other: float
-    """Share of the movement that the other foot makes, together with the free one."""
+    """Share of the movement that the other foot makes at the same time."""
     turns: float
-    """Share in which the feet take turns."""
+    """Share of the movement in which the feet alternate."""
     sway: float
     """Sideways inclination of the trunk, radians."""
     arms: float
-    """How far the arms swing up, in parts of their length."""
+    """Upward swing of the arms, relative to their length."""
     strokes: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Encounter:
-    """One person reaches out for another, who answers."""
+    """One person reaches for another person, who answers."""
 
     height: float
-    """Of the hand below SpineShoulder."""
+    """Height of the hand below SpineShoulder."""
     both_hands: float
     """Probability of using both hands."""
     stay: float
@@ -110,13 +110,13 @@ class Encounter:
     shake: float
     """Amplitude of the common movement up and down."""
     answer: float
-    """How far the other's hand comes to meet, 0 to 1."""
+    """Movement of the other's hand to meet the first, 0 to 1."""
     delay: float
-    """Of the other, in parts of the performance."""
+    """Delay of the other's answer, relative to the performance."""
     recoil: float
-    """How far the other is driven back, in metres."""
+    """Recoil of the other, in metres."""
     lunge: float
-    """How far the first throws the trunk forwards, radians."""
+    """Forward throw of the first's trunk, radians."""
     strokes: tuple[int, int]
 
 
@@ -157,7 +157,7 @@ FAMILIES: Mapping[str, tuple[int, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How one person moves, whatever the action."""
+    """One person's way of moving, in every action."""
 
     tempo: float
     size: float
@@ -168,7 +168,7 @@ class Style:
     elbow: float
     stance: float
     habit: FloatArray
-    """(3,) displacement of this person's hands from where others hold them, metres."""
+    """(3,) offset of this person's hands from other people's, metres."""
     left_handed: bool
 
     @classmethod
@@ -187,7 +187,7 @@ class Style:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A made-up performer."""
+    """A synthetic performer."""
 
     body: Proportions
     style: Style
@@ -198,7 +198,7 @@ class Person:
 
 
 class Clip:
-    """Time of one performance: when it begins and ends, how fast it runs, its random numbers."""
+    """Time of one performance: begin, end, speed, and its random numbers."""
 
     def __init__(self, rng: np.random.Generator, frames: int, tempo: float) -> None:
         self.rng = rng
@@ -211,7 +211,7 @@ class Clip:
         self.seconds = warped * frames / FRAME_RATE * tempo
 
     def raised(self, rise: float, fall: float, delay: float = 0.0) -> FloatArray:
-        """(T,) from 0 to 1 and back, taking those parts of the performance."""
+        """(T,) from 0 to 1 and back; rise and fall are fractions of the performance."""
         up = _smooth((self.phase - delay) / rise)
         down = _smooth((self.phase - (1 - fall)) / fall)
         return up * (1 - down)
@@ -222,7 +222,7 @@ class Clip:
         return sine
 
     def strokes(self, count: int) -> FloatArray:
-        """(T,) place within the current one of `count` equal strokes, from 0 to 1."""
+        """(T,) position within the current one of `count` equal strokes, from 0 to 1."""
         place: FloatArray = self._before_end() * count % 1.0
         return place
 
@@ -249,7 +249,7 @@ class Clip:
 
 
 def drift(rng: np.random.Generator, frames: int, channels: int, period: float) -> FloatArray:
-    """(frames, channels) smooth noise of unit variance at its knots, which lie `period` apart."""
+    """(frames, channels) smooth noise of unit variance at its knots, which are `period` apart."""
     knots = rng.standard_normal((int(frames / period) + 2, channels))
     place = np.arange(frames) / period
     left = place.astype(int)
@@ -280,12 +280,12 @@ def perform(action: int, people: list[Person], rng: np.random.Generator) -> list
 
 
 def num_people(action: int) -> int:
-    """How many people take part in an action."""
+    """Number of people in an action."""
     return 2 if isinstance(MOVEMENTS[action], Encounter) else 1
 
 
 def _at_ease(person: Person, clip: Clip) -> Pose:
-    """Standing with the small movements that nobody can suppress."""
+    """Standing with small involuntary movements."""
     style, body = person.style, person.body
     pose = Pose.standing(body, clip.frames, style.stance)
     noise = drift(clip.rng, clip.frames, 12, 25)
@@ -416,22 +416,22 @@ def _encounter(movement: Encounter, people: list[Person], clip: Clip) -> list[Po
 
 
 def _hand(person: Person, clip: Clip) -> int:
-    """The side a person uses this time: mostly, not always, the dominant one."""
+    """The side a person uses this time: usually the dominant one."""
     dominant = 0 if person.style.left_handed else 1
     return 1 - dominant if clip.rng.random() < 0.05 else dominant
 
 
 def _reach(pose: Pose, side: int, path: FloatArray, weight: FloatArray) -> None:
-    """Move a hand from where it is to `path` (given for the hand's own side) as `weight` rises."""
+    """Moves a hand towards `path` (given for the hand's own side) as `weight` rises."""
     goal = path * np.array([SIDES[side], 1.0, 1.0])
     blend = weight[:, None]
-    # halfway the hand swings out to the front, round the trunk
+    # halfway the hand moves to the front, round the trunk
     detour = np.array([0.0, 0.0, -0.12]) * (4 * blend * (1 - blend))
     pose.hands[side] = pose.hands[side] * (1 - blend) + goal * blend + detour
 
 
 def _smooth(x: FloatArray) -> FloatArray:
-    """0 up to x = 0, 1 from x = 1: the minimum-jerk course between (Flash and Hogan, 1985)."""
+    """0 up to x = 0, 1 from x = 1, with minimum jerk between (Flash and Hogan, 1985)."""
     x = np.clip(x, 0.0, 1.0)
     course: FloatArray = x**3 * (10 + x * (6 * x - 15))
     return course

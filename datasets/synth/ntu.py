@@ -1,13 +1,13 @@
 """Synthetic people in the `.skeleton` files of NTU RGB+D.
 
-The files follow the grammar of the originals (Shahroudy et al., "NTU RGB+D: A large scale dataset
-for 3D human activity analysis", CVPR 2016, and the readers published with it), and so do their
-names, so that they travel the same road as real data. What they show is invented: no number
-measured on them says anything about people.
+Files and names follow the grammar of the originals (Shahroudy et al., "NTU RGB+D: A large scale
+dataset for 3D human activity analysis", CVPR 2016, and the readers published with it). They
+therefore pass through the same code as real data. Their content is synthetic: results on it say
+nothing about people.
 
-Randomness is keyed by the seed and by what is drawn: a person by the performer, a performance by
-the name without the camera, noise by the whole name. A file therefore has the same bytes
-whichever others are written with it, unless it is among those that `damage` picks.
+Random numbers are keyed by the seed and by what is drawn: a person by the performer, a performance
+by the name without the camera, noise by the whole name. A file therefore has the same bytes in
+every set of files, unless `damage` picks the file.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _X_SUB_TEST = tuple(p for p in range(1, 41) if p not in X_SUB_TRAIN)
 _SUBJECTS = (2, 40)
 _NUM_SETUPS = 17
 
-# Pinhole models fitted to original recordings: focal length and centre in pixels; the colour
-# camera stands 5 cm beside the depth camera.
+# Pinhole models fitted to original recordings: focal length and centre in pixels. The colour camera
+# is 5 cm beside the depth camera.
 _DEPTH = (366.5, 256.0, 209.0, 0.0)
 _COLOUR = (1057.0, 956.0, 540.0, 0.053)
 _ORIENTED = [j for j in range(25) if j not in (3, 15, 19, 21, 22, 23, 24)]
@@ -63,12 +63,12 @@ _BODY = _BODY_LINE + 25 * _JOINT_LINE
 
 @dataclass(slots=True)
 class Recording:
-    """What one file holds."""
+    """Content of one file."""
 
     name: str
     num_frames: int
     bodies: list[kinect.TrackedBody]
-    """In the order in which the file lists them within a frame."""
+    """Bodies in the order in which the file lists them within a frame."""
 
 
 def sample_names(
@@ -91,7 +91,7 @@ def sample_names(
     chosen = ACTIONS if actions is None else tuple(actions)
     if not chosen or not set(chosen) <= set(ACTIONS):
         known = ", ".join(map(str, sorted(ACTIONS)))
-        raise AclnetError(f"actions {list(chosen)}: choose at least one out of {known}")
+        raise AclnetError(f"actions {list(chosen)}: choose at least one of {known}")
     check_range("subjects", subjects, *_SUBJECTS)
     check_range("setups", setups, 1, _NUM_SETUPS)
     check_range("replications", replications, 1, 2)
@@ -119,8 +119,8 @@ def write_skeletons(
 ) -> Summary:
     """Writes the recordings of those names into `folder`, which is created if it does not exist.
 
-    names: as of `sample_names`. seed: not negative. damage: share of the files to damage; which
-    ones follows from the seed and the names.
+    names: as from `sample_names`. seed: not negative. damage: share of the files to damage; the
+    choice depends on the seed and the names.
 
     Raises AclnetError for a value out of range or a folder that cannot be written.
     """
@@ -146,7 +146,7 @@ def choose_names(request: Request) -> list[str]:
 
 
 def _skeletons(folder: Path, request: Request, progress: Progress = silent) -> Summary:
-    """A `Generate`: `.skeleton` files."""
+    """Writes `.skeleton` files; a `Generate`."""
     names = choose_names(request)
     return write_skeletons(folder, names, request.seed, request.damage, progress)
 
@@ -175,10 +175,10 @@ def synthesise_tracks(name: str, *, seed: int) -> FloatArray:
 
 
 def synthesise_scene(name: str, *, seed: int) -> FloatArray:
-    """(M, T, 25, 3) joints on the stage in metres, without noise: what all three cameras see."""
+    """(M, T, 25, 3) joints on the stage in metres, without noise, as all three cameras see them."""
     setup, performer, replication, action = name[:4], name[8:12], int(name[13:16]), int(name[17:20])
     if action not in MOVEMENTS:
-        raise AclnetError(f"{name}: action {action} is none of {sorted(ACTIONS)}")
+        raise AclnetError(f"{name}: action {action} is not one of {sorted(ACTIONS)}")
     # a performer has the same partner in every recording
     people = [person(seed, performer, index) for index in range(num_people(action))]
     return play(action, people, rng_for(seed, "performance", setup, name[8:]), replication)
@@ -208,7 +208,7 @@ def _body_rows(body: kinect.TrackedBody) -> Iterable[list[float]]:
     raised = joints[:, [7, 11], 1] > joints[:, [1], 1]
     state = np.where(known, np.where(raised, 2, 0), 1)
     hands = np.stack([state != 0, state], axis=-1).reshape(-1, 4)
-    # The id exceeds 2^53, so it must not pass through the table of floats.
+    # The id exceeds 2^53, so it must not become a float in the table.
     for head, row in zip(
         np.concatenate([hands, lean], axis=1).tolist(),
         table.reshape(len(table), -1).tolist(),
@@ -264,7 +264,7 @@ def _spoil(content: bytes, kind: str, rng: np.random.Generator) -> bytes:
 
 
 def _performers(count: int) -> list[int]:
-    """Performers of both sides of X-Sub, two of training to one of test while there are."""
+    """Performers of both sides of X-Sub, two of training to one of test while there are any."""
     train, test = list(X_SUB_TRAIN), list(_X_SUB_TEST)
     order: list[int] = []
     while len(order) < count:

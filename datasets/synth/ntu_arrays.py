@@ -1,7 +1,7 @@
-"""The synthetic people of NTU RGB+D as other toolkits hand them on: PYSKL's pickles in space and in
+"""The synthetic people of NTU RGB+D in the forms of other toolkits: PYSKL's pickles in space and in
 pixels, CTR-GCN's `.npz` and 2s-AGCN's `.npy`.
 
-Tracks are written as they are after cleaning: nobody lost, one or two people. The people and their
+Tracks are written in their cleaned form: nobody lost, one or two people. The people and their
 performances are those of the `.skeleton` files of the same seed.
 """
 
@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from aclnet.datasets.synth.request import Generate
 
     Annotate = Callable[[str, int], Annotation]
-    """What an annotation of a recording has, by name and seed, besides its id and label."""
+    """A function of name and seed: the entries of a recording's annotation besides its id and
+    label."""
 
 FRAMES = 300
 _CLASSES = {"ntu60": 60, "ntu120": 120}
@@ -50,7 +51,7 @@ _TRAIN: Mapping[str, Callable[[str], bool]] = {
     "xview": lambda name: int(name[5:8]) in (2, 3),
     "xset": lambda name: int(name[1:4]) % 2 == 0,
 }
-"""Does a recording train in a protocol?"""
+"""Tests whether a recording trains, by protocol."""
 _SECOND = {"ntu60": "xview", "ntu120": "xset"}
 _CTR_NAMES = {"ntu60": "NTU60_CS.npz", "ntu120": "NTU120_CSub.npz"}
 _WIDTH, _HEIGHT = 1920, 1080
@@ -65,7 +66,7 @@ def _pickle(
     file: str,
     annotate: Annotate,
 ) -> Summary:
-    """A `Generate` once `dataset`, `file` and `annotate` are given: one of PYSKL's pickles."""
+    """Writes one of PYSKL's pickles; a `Generate` once the last three arguments are given."""
 
     def labelled(name: str) -> Annotation:
         return {"frame_dir": name, "label": _label(name), **annotate(name, request.seed)}
@@ -128,7 +129,7 @@ class _Rows:
         return row.tobytes()
 
     def label(self, name: str) -> int:
-        """-1 where it is damaged."""
+        """The label of a recording, -1 if it is damaged."""
         return -1 if self.damaged.get(name) == "label" else _label(name)
 
     @property
@@ -137,7 +138,7 @@ class _Rows:
 
 
 def _ctr(folder: Path, request: Request, progress: Progress = silent, *, dataset: str) -> Summary:
-    """A `Generate` once `dataset` is given: the `.npz` of X-Sub."""
+    """Writes the `.npz` of X-Sub; a `Generate` once `dataset` is given."""
     rows = _Rows(request, progress, partial(_ctr_row, twice=dataset == "ntu120"))
     path = folder / _CTR_NAMES[dataset]
     with write_errors(path):
@@ -170,7 +171,7 @@ def _ctr_row(tracks: FloatArray, *, twice: bool) -> NDArray[np.float32]:
 
 
 def _agcn(folder: Path, request: Request, progress: Progress = silent) -> Summary:
-    """A `Generate`: the folder `xsub` of 2s-AGCN."""
+    """Writes the folder `xsub` of 2s-AGCN; a `Generate`."""
     rows = _Rows(request, progress, _agcn_row)
     for side, chosen in zip(("train", "val"), _sides(rows.names, "xsub"), strict=True):
         labels = [rows.label(name) for name in chosen]
@@ -185,7 +186,7 @@ def _agcn(folder: Path, request: Request, progress: Progress = silent) -> Summar
 
 
 def _agcn_row(tracks: FloatArray) -> NDArray[np.float32]:
-    """(3, 300, 25, 2): filled by repetition, centred frame by frame, turned by the first frame."""
+    """(3, 300, 25, 2) filled by repetition, centred frame by frame, turned by the first frame."""
     frames = np.arange(FRAMES) % tracks.shape[1]
     joints = tracks[:2, frames]
     joints = joints - joints[:1, :, 1:2]
@@ -199,7 +200,7 @@ def _agcn_row(tracks: FloatArray) -> NDArray[np.float32]:
 
 
 def _turn(vector: FloatArray, axis: FloatArray) -> FloatArray:
-    """(3, 3) the smallest rotation that takes a vector onto an axis (Rodrigues)."""
+    """(3, 3) the smallest rotation from a vector to an axis (Rodrigues)."""
     vector = vector / np.linalg.norm(vector)
     about, cosine = np.cross(vector, axis), vector @ axis
     x, y, z = about
@@ -208,7 +209,7 @@ def _turn(vector: FloatArray, axis: FloatArray) -> FloatArray:
 
 
 def _sides(names: list[str], protocol: str) -> tuple[list[str], list[str]]:
-    """Those that train, and the others."""
+    """The names that train, and the others."""
     trains = _TRAIN[protocol]
     return [n for n in names if trains(n)], [n for n in names if not trains(n)]
 
@@ -218,7 +219,8 @@ def _label(name: str) -> int:
 
 
 def _member(name: str) -> zipfile.ZipInfo:
-    return zipfile.ZipInfo(f"{name}.npy")  # with no time of its own
+    # without a time of its own, so that the bytes are reproducible
+    return zipfile.ZipInfo(f"{name}.npy")
 
 
 def _header(shape: tuple[int, ...]) -> bytes:

@@ -1,7 +1,7 @@
 """Synthetic people in the forms of PKU-MMD: long recordings with lists of actions, and a pickle.
 
-A video is filmed by three cameras at once. A few actions follow one another in it, with pauses in
-which people stand still or nobody is there.
+Three cameras film a video at once. A video has a few actions in sequence, with pauses in which
+people stand still or nobody is visible.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _CLASSES = 51
 _PAIRS = (12, 14, 16, 18, 21, 24, 26, 27)
 """Labels, from 1, of actions of two persons."""
 _ACTIONS = 6
-"""In one video; the originals have some twenty."""
+"""Number of actions in a video; the originals have about twenty."""
 _PAUSE = 12
 _RECORDINGS = "Data/PKU_Skeleton_Renew"
 _LISTS = "Label/Train_Label_PKU_final"
@@ -52,7 +52,7 @@ class Action:
     """One line of a list."""
 
     label: int
-    """From 1."""
+    """Class, from 1."""
     start: int
     """First frame, from 1."""
     end: int
@@ -60,7 +60,7 @@ class Action:
 
 
 def video(seed: int, number: int, subjects: int, count: int) -> tuple[FloatArray, list[Action]]:
-    """(2, T, 25, 3) joints on the stage and the actions; NaN where nobody is."""
+    """(2, T, 25, 3) joints on the stage and the actions; NaN if a person is absent."""
     labels = 1 + rng_for(seed, "labels", str(number)).permutation(_CLASSES)[:count]
     who = f"p{number % subjects}"
     pieces, actions, frames = [], [], 0
@@ -71,7 +71,7 @@ def video(seed: int, number: int, subjects: int, count: int) -> tuple[FloatArray
         scene = act(seed, who, movement, f"{number} {turn}", partner=f"{who}+")
         if len(scene) == 1:
             scene = np.concatenate([scene, np.full_like(scene, np.nan)])
-        # before the first action nobody is there, later they stand as they will begin
+        # before the first action nobody is visible; later people stand in their next initial pose
         pause = np.repeat(scene[:, :1], _PAUSE, axis=1)
         pieces += [pause if turn else np.full_like(pause, np.nan), scene]
         start = frames + _PAUSE + 1
@@ -89,12 +89,12 @@ def recording(seed: int, scene: FloatArray, name: str) -> FloatArray:
 
 @dataclass(frozen=True, slots=True)
 class _Set:
-    """What is to be written."""
+    """Recordings to write."""
 
     seed: int
     subjects: int
     actions: Mapping[str, int]
-    """How many there are in each recording."""
+    """Number of actions in each recording."""
 
     def of(self, name: str) -> tuple[FloatArray, list[Action]]:
         scene, actions = video(self.seed, int(name[:4]), self.subjects, self.actions[name])
@@ -102,7 +102,7 @@ class _Set:
 
 
 def _choose(request: Request) -> _Set:
-    """Recordings whose actions are `sequences` together, of both sides of X-Sub in turn."""
+    """Recordings whose actions are `sequences` together, alternating between the sides of X-Sub."""
     request.require_subjects()
     turns = chain.from_iterable(zip_longest(_TRAIN, _TEST))
     actions: dict[str, int] = {}
@@ -117,7 +117,7 @@ def _choose(request: Request) -> _Set:
 
 
 def _text(folder: Path, request: Request, progress: Progress = silent) -> Summary:
-    """Recordings, lists of actions and splits. Damage is of whole recordings."""
+    """Writes recordings, lists of actions and splits. Damage affects whole recordings."""
     chosen = _choose(request)
 
     def record(_: int, name: str) -> FloatArray:
@@ -140,14 +140,14 @@ def _split_files() -> dict[str, bytes]:
     found = {}
     for protocol, sides in _splits().items():
         train, test = (", ".join(names) + ", " for names in sides)
-        # the misspelling is theirs
+        # the original files have this misspelling
         text = f"Training videos: \n{train}\nValidataion videos: \n{test}\n"
         found[f"Split/cross-{protocol}.txt"] = text.encode()
     return found
 
 
 def _splits() -> dict[str, tuple[list[str], list[str]]]:
-    """Names of all recordings of the set that train and that are tested."""
+    """Names of all training and all test recordings of the set."""
     names = [f"{number:04}-{view}" for number in sorted([*_TRAIN, *_TEST]) for view in CAMERAS]
     is_test = {
         "subject": [int(name[:4]) in _TEST for name in names],
@@ -163,7 +163,7 @@ def _splits() -> dict[str, tuple[list[str], list[str]]]:
 
 
 def _pickle(folder: Path, request: Request, progress: Progress = silent) -> Summary:
-    """`pku_mmd.pkl` of ACLNet's authors: the actions cut out, in PYSKL's form; some damaged."""
+    """Writes `pku_mmd.pkl` of ACLNet's authors: single actions in PYSKL's form, some damaged."""
     chosen = _choose(request)
     annotations: dict[str, Annotation] = {}
     for done, name in enumerate(chosen.actions, start=1):

@@ -1,7 +1,7 @@
 """Files of pose estimators and sensors that hold the joints of one synthetic person.
 
-Each function gives the content of a file from joints (T, V, C), or (1, V, C) of a frame, whose last
-coordinate is the confidence where the tool has one.
+Each function gives the content of a file from joints (T, V, C), or (1, V, C) for a single frame. If
+the tool has a confidence, it is the last coordinate.
 """
 
 from __future__ import annotations
@@ -19,15 +19,23 @@ if TYPE_CHECKING:
     from aclnet.datasets.synth.body import FloatArray
 
 
+_OPENPOSE = {"pose": 25, "hand_left": 21, "hand_right": 21, "face": 70}
+"""Joints of each part, in the order of our layouts."""
+
+
 def openpose(person: FloatArray) -> bytes:
-    """A frame's file of one person (1, V, 3)."""
-    keypoints = np.round(person, 3).ravel().tolist()
-    people = [{"person_id": [-1], "pose_keypoints_2d": keypoints, "face_keypoints_2d": []}]
-    return json.dumps({"version": 1.3, "people": people}).encode()
+    """A frame's file of one person (1, V, 3): the body, or all parts for large V."""
+    found: dict[str, Any] = {"person_id": [-1]}
+    start = 0
+    for part, joints in _OPENPOSE.items():
+        block = person[0, start : start + joints]
+        found[f"{part}_keypoints_2d"] = np.round(block, 3).ravel().tolist()
+        start += joints
+    return json.dumps({"version": 1.3, "people": [found]}).encode()
 
 
 def csv(values: FloatArray) -> bytes:
-    """A column of frames' numbers, then x, y and z of each joint, under a header."""
+    """A table with a header: a column of frames' numbers, then x, y and z of each joint."""
     joints = range(values.shape[1])
     lines = [",".join(["frame", *(f"{axis}{j}" for j in joints for axis in "xyz")])]
     for frame, row in enumerate(values.reshape(len(values), -1).tolist()):
@@ -36,7 +44,7 @@ def csv(values: FloatArray) -> bytes:
 
 
 def coco_results(values: FloatArray) -> bytes:
-    """COCO's results, one person a frame; nothing is found in frames without a joint."""
+    """COCO's results, one person per frame; frames without a joint are left out."""
     entries: list[dict[str, Any]] = [
         {
             "image_id": frame,
@@ -84,8 +92,28 @@ def alphapose(values: FloatArray) -> bytes:
     return json.dumps(entries).encode()
 
 
+def alphapose_image(person: FloatArray) -> bytes:
+    """AlphaPose's `sep-json` of `--format cmu`: a file for one image, one person (1, V, 3)."""
+    people = [{"joints": np.round(person, 3).ravel().tolist()}]
+    return json.dumps({"version": "AlphaPose v0.3", "bodies": people}).encode()
+
+
+def deeplabcut(values: FloatArray) -> bytes:
+    """DeepLabCut's table of one animal, here a person of COCO's joints."""
+    joints = get_layout("coco").joints[: values.shape[1]]
+    columns = [(joint, axis) for joint in joints for axis in ("x", "y", "likelihood")]
+    lines = [
+        ",".join(["scorer", *("DLC_resnet50" for _ in columns)]),
+        ",".join(["bodyparts", *(joint for joint, _ in columns)]),
+        ",".join(["coords", *(axis for _, axis in columns)]),
+    ]
+    for frame, row in enumerate(values.reshape(len(values), -1).tolist()):
+        lines.append(",".join([str(frame), *(f"{value:.4f}" for value in row)]))
+    return ("\n".join(lines) + "\n").encode()
+
+
 def coco_annotations(values: FloatArray) -> bytes:
-    """COCO's annotations; the visibility of what was found is 2."""
+    """COCO's annotations; the visibility of found joints is 2."""
     images = [
         {
             "id": 100 + frame,
@@ -136,6 +164,23 @@ def mmpose_image(person: FloatArray) -> bytes:
     return json.dumps(_instances(person[0])).encode()
 
 
+def kinect_v2(values: FloatArray) -> bytes:
+    """Bodies of the SDK in the form of Newtonsoft's serialiser, one per frame."""
+    names = get_layout("nturgb+d").joints
+    frames = []
+    for person in np.round(values, 5).tolist():
+        joints = {
+            name: {
+                "JointType": v,
+                "Position": dict(zip("XYZ", point, strict=True)),
+                "TrackingState": 2,
+            }
+            for v, (name, point) in enumerate(zip(names, person, strict=False))
+        }
+        frames.append([{"Joints": joints, "IsTracked": True, "TrackingId": 72057594037930000}])
+    return json.dumps(frames).encode()
+
+
 def azure_kinect(values: FloatArray) -> bytes:
     frames = [
         {
@@ -150,7 +195,7 @@ def azure_kinect(values: FloatArray) -> bytes:
 
 
 def holistic(values: FloatArray) -> bytes:
-    """MediaPipe Holistic as `MessageToDict` gives it, in shares of the image."""
+    """MediaPipe Holistic in the form of `MessageToDict`, in fractions of the image."""
     frames = []
     for person in values:
         shares = np.round(person[:, :2] / [WIDTH, HEIGHT], 5).tolist()
@@ -165,7 +210,7 @@ def holistic(values: FloatArray) -> bytes:
 
 
 def long_csv(values: FloatArray) -> bytes:
-    """A line a joint, with the time."""
+    """A table with a line per joint, with the time."""
     lines = ["time,joint,x,y,z"]
     names = get_layout("kinect_v1").joints
     for frame, person in enumerate(values):
@@ -205,7 +250,7 @@ def bvh(values: FloatArray) -> bytes:
 
 
 def c3d(values: FloatArray) -> bytes:
-    """Markers of motion capture, called as Kinect's joints, in millimetres."""
+    """Markers of motion capture, named like Kinect's joints, in millimetres."""
     frames, points = values.shape[:2]
     labels = [name.ljust(16).encode() for name in get_layout("kinect_v1").joints[:points]]
 
@@ -236,9 +281,54 @@ def c3d(values: FloatArray) -> bytes:
 
 
 def landmarks(values: FloatArray) -> bytes:
-    keys = ("x", "y", "z", "visibility")
+    """MediaPipe's landmarks of a person, a list per frame, in metres."""
+    return json.dumps([_landmarks(person) for person in values]).encode()
+
+
+def mediapipe_tasks(values: FloatArray) -> bytes:
+    """The tasks of MediaPipe in Python: lists of persons, in the image and in metres."""
+    return _of_tasks(values, "pose_landmarks", "pose_world_landmarks")
+
+
+def mediapipe_js(values: FloatArray) -> bytes:
+    """The tasks of MediaPipe in JavaScript."""
+    return _of_tasks(values, "landmarks", "worldLandmarks")
+
+
+def mediapipe_hands(values: FloatArray) -> bytes:
+    """The hand task of MediaPipe, which has no visibility and writes 0."""
+    known = np.concatenate([values, np.zeros_like(values[..., :1])], axis=-1)
+    return _of_tasks(known, "hand_landmarks", "hand_world_landmarks")
+
+
+def _of_tasks(values: FloatArray, image: str, world: str) -> bytes:
+    shares = 0.5 + 0.2 * values[..., :2]
+    in_image = np.concatenate([shares, values[..., 2:]], axis=-1)
     frames = [
-        [dict(zip(keys, landmark, strict=True)) for landmark in person]
-        for person in np.round(values, 5).tolist()
+        {"timestamp_ms": 33 * t, image: [_landmarks(in_image[t])], world: [_landmarks(values[t])]}
+        for t in range(len(values))
     ]
     return json.dumps(frames).encode()
+
+
+def _landmarks(person: FloatArray) -> list[dict[str, float]]:
+    keys = ("x", "y", "z", "visibility")
+    return [dict(zip(keys, point, strict=True)) for point in np.round(person, 5).tolist()]
+
+
+def mediapipe_csv(values: FloatArray) -> bytes:
+    """Landmarks in a table, a line per frame with its time in seconds."""
+    names = [f"{axis}{v}" for v in range(1, values.shape[1] + 1) for axis in "xyzv"]
+    lines = [",".join(["time", *names])]
+    for frame, row in enumerate(values.reshape(len(values), -1).tolist()):
+        lines.append(",".join([f"{frame / 30:.3f}", *(f"{value:.5f}" for value in row)]))
+    return ("\n".join(lines) + "\n").encode()
+
+
+def skeleton(values: FloatArray) -> bytes:
+    """Kinect v2's text in the form of NTU's recordings: one body with all joints tracked."""
+    lines = [str(len(values))]
+    for person in values.tolist():
+        lines += ["1", "72057594037930000 0 1 1 1 1 0 0 0 2", str(len(person))]
+        lines += [" ".join([*(f"{v:.7g}" for v in joint), *"00000000", "2"]) for joint in person]
+    return ("\n".join(lines) + "\n").encode()

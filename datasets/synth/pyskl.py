@@ -1,4 +1,4 @@
-"""Pickles as PYSKL's: a list of annotations, some of them damaged, and the ids of each split."""
+"""Pickles in PYSKL's form: annotations, some of them damaged, and the ids of each split."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def annotate_all(
     annotate: Callable[[str], Annotation],
     progress: Progress,
 ) -> tuple[list[Annotation], dict[str, str]]:
-    """An annotation with its `keypoint` for each name, and which are damaged, by kind."""
+    """An annotation with its `keypoint` for each name, and the kinds of the damaged ones."""
     damaged = deal_damage(request.seed, request.damage, names, DAMAGES, names)
     annotations = []
     for done, name in enumerate(names, start=1):
@@ -45,7 +45,7 @@ def annotate_all(
 def write_pickle(
     path: Path, split: Mapping[str, Sequence[str]], annotations: Sequence[Annotation]
 ) -> None:
-    """Writes the pickle. Raises AclnetError where that fails."""
+    """Writes the pickle; raises AclnetError if this fails."""
     write_file(path, pickle.dumps({"split": split, "annotations": annotations}, protocol=4))
 
 

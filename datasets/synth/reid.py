@@ -1,7 +1,6 @@
-"""Synthetic people to be recognised again: text files of four datasets, arrays of all five.
+"""Synthetic people for re-identification: text files of four datasets, arrays of all five.
 
-Each person stands or walks past a Kinect; what tells people apart is how they are built and how
-they walk.
+Each person stands or walks past a Kinect. People differ in body and gait.
 """
 
 from __future__ import annotations
@@ -38,46 +37,46 @@ _KGBD_LINES = {
     "Spine": 1, "Hip-Center": 0, "Hip-Right": 16, "Hip-Left": 12, "Knee-Right": 17,
     "Knee-Left": 13, "Ankle-Right": 18, "Ankle-Left": 14, "Foot-Right": 19, "Foot-Left": 15,
 }  # fmt: skip
-"""The lines of a frame, and which joint of Kinect v1 each has."""
+"""The lines of a frame, with the joint of Kinect v1 for each."""
 _VIEWS = ("frontal", "left_diagonal", "left_lateral", "right_diagonal", "right_lateral")
 # fmt: off
 _BODIES = (1, 2, 3, 4, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 19, 20, 21, 22, 23, 24)
 # fmt: on
 _BURDENS: dict[str, Burden] = {"bg": "bag", "cl": "coat"}
 _TRIM = 10
-"""Frames that those who cut windows drop at both ends of a recording."""
+"""Frames at both ends of a recording that published code drops before it cuts windows."""
 
 
 class Take(NamedTuple):
     """One recording."""
 
     subject: int
-    """From 0."""
+    """Number of the person, from 0."""
     side: str
-    """Of the arrays: train, or the folder of a test side."""
+    """Side of the arrays: train, or the folder of a test side."""
     number: int
-    """Of the person's recordings on that side, from 0."""
+    """Number of the recording among the person's recordings on that side, from 0."""
     azimuth: float = 0.0
-    """Degrees by which the person is turned."""
+    """Rotation of the person in degrees."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Set:
-    """How one dataset is made up."""
+    """Settings of one dataset."""
 
     subjects: int
     sides: dict[str, int]
     """Recordings of each person on each side of the arrays."""
     joints: tuple[int, ...]
-    """Among the 25 of Kinect v2."""
+    """Joints among the 25 of Kinect v2."""
     rate: int = 30
     window: int = 6
     name: str = ""
-    """DS of the arrays."""
+    """Name DS in the arrays' file names."""
     folder: str = ""
-    """Of the arrays."""
+    """Folder of the arrays."""
     overlap: bool = True
-    """Training windows are cut at every start, half a window apart."""
+    """True if training windows start every half window."""
 
 
 _SETS = {
@@ -118,14 +117,14 @@ def recording(dataset: str, take: Take, seed: int) -> FloatArray:
 
 
 def takes(dataset: str, request: Request) -> list[Take]:
-    """The recordings of a request, shared out over people and sides."""
+    """The recordings of a request, divided over people and sides."""
     made = _SETS[dataset]
     request.require_subjects(1, made.subjects)
     found = []
     for number, side in product(range(max(made.sides.values())), made.sides):
         azimuth = 45.0 * number - 90 if dataset == "ks20" else 0.0
         for subject in range(request.subjects):
-            # of CASIA-B one half trains, the other is tested
+            # CASIA-B trains on one half of the people and tests the other
             takes_part = dataset != "casia-b-3d" or (side == "train") == (subject % 2 == 0)
             if number < made.sides[side] and takes_part:
                 found.append(Take(subject, side, number, azimuth))
@@ -152,7 +151,7 @@ def _arrays(dataset: str, folder: Path, request: Request, progress: Progress = s
 
 
 def _windows(joints: FloatArray, made: _Set, side: str) -> list[FloatArray]:
-    """Windows (F, V, 3), cut as those are who exchange such arrays."""
+    """Windows (F, V, 3), cut as in the published arrays."""
     joints = joints[_TRIM:-_TRIM] if made.name != "IAS" or side != "train" else joints[_TRIM:]
     length = made.window
     many = made.overlap and side == "train"
@@ -242,7 +241,7 @@ def _frame(dataset: str, take: Take, frame: int, values: FloatArray) -> bytes:
 
 
 def _kgbd_paths(request: Request) -> dict[str, Take]:
-    """A file for each recording, which is on no side yet."""
+    """A file for each recording; recordings have no side yet."""
     before = {"train": 1, "gallery": 3, "probe": 5}
     return {
         f"Person{take.subject + 1:03}/{before[take.side] + take.number}.txt": take

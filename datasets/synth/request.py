@@ -18,7 +18,7 @@ _MANY = 10**6
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Which recordings to generate. Equal requests give the same bytes.
+    """The recordings to generate. Equal requests give the same bytes.
 
     Raises AclnetError for a value out of range.
     """
@@ -26,7 +26,7 @@ class Request:
     sequences: int
     """Upper limit; a form that knows fewer recordings writes fewer."""
     subjects: int
-    """Number of different people. Each form has limits of its own, see `require_subjects`."""
+    """Number of different people. Each form has its own limits, see `require_subjects`."""
     seed: int
     damage: float = 0.0
     """Share of the recordings to damage."""
@@ -42,7 +42,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a generator wrote."""
+    """Files that a generator wrote."""
 
     sequences: int
     damaged: Mapping[str, str]

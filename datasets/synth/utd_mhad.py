@@ -37,7 +37,8 @@ def _encode(_: str, values: FloatArray) -> bytes:
     file = BytesIO()
     savemat(file, {"d_skel": values.transpose(1, 2, 0)}, do_compression=True)
     content = file.getvalue()
-    header = b"MATLAB 5.0 MAT-file, made up"  # scipy's tells the time
+    # scipy's header has the time, which differs from run to run
+    header = b"MATLAB 5.0 MAT-file, made up"
     return header.ljust(116) + content[116:]
 
 

@@ -1,4 +1,4 @@
-"""Made-up people who walk straight ahead, each in a way of their own."""
+"""Synthetic people who walk straight ahead, each with an individual gait."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _STANCE = 0.6
 
 @dataclass(frozen=True, slots=True)
 class Gait:
-    """How one person walks, whenever and wherever."""
+    """One person's way of walking."""
 
     cadence: float
-    """Strides of one leg a second."""
+    """Strides of one leg per second."""
     stride: float
-    """Length in parts of the leg's."""
+    """Length of a stride, relative to the leg's length."""
     swing: float
     """Amplitude of the arms, radians."""
     bend: float
-    """How much the swinging elbows shorten the arms, a share of their length."""
+    """Shortening of the arms by the swinging elbows, relative to their length."""
     bob: float
     """Rise of the hips in mid-stance, metres."""
     sway: float
@@ -42,7 +42,7 @@ class Gait:
     lift: float
     """Rise of the swinging foot, metres."""
     width: float
-    """Between the feet, metres."""
+    """Distance between the feet, metres."""
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Self:
@@ -60,7 +60,7 @@ class Gait:
 
 
 def gait(seed: int, who: str) -> Gait:
-    """The same gait under the same name."""
+    """The gait of a name; the same name always has the same gait."""
     return Gait.draw(rng_for(seed, "gait", who))
 
 
@@ -72,7 +72,7 @@ def walk(
     rng: np.random.Generator,
     burden: Burden = "",
 ) -> Pose:
-    """Walking towards the front for `frames` at `rate` a second, halfway at the origin.
+    """Walking towards the front for `frames` at `rate` per second, halfway at the origin.
 
     A bag holds one arm still and bends the trunk away from it; a coat keeps the arms off the body,
     makes them swing less and shortens the stride. Every walk differs a little from the next.
@@ -106,7 +106,7 @@ def walk(
 
 
 def stand(person: Person, frames: int, rng: np.random.Generator) -> Pose:
-    """Standing, not quite still."""
+    """Standing with small movements."""
     style = person.style
     pose = Pose.standing(person.body, frames, style.stance)
     noise = drift(rng, frames, 6, 25)
@@ -128,11 +128,11 @@ def _step(
     manner: Gait,
     body: Proportions,
 ) -> None:
-    """A foot: on the ground while the body passes over it, then in the air past the other."""
+    """Moves a foot: on the ground while the body passes over it, then in the air past the other."""
     swinging = np.clip((phase - _STANCE) / (1 - _STANCE), 0, 1)
     standing = np.clip(phase / _STANCE, 0, 1)
     reach = _STANCE * stride
-    # a cosine starts and ends at rest, relative to the ground nearly so
+    # a cosine starts and ends at rest, nearly so relative to the ground
     place = np.where(
         phase < _STANCE, reach * (0.5 - standing), -reach / 2 * np.cos(np.pi * swinging)
     )
@@ -145,7 +145,7 @@ def _step(
 def _swing(
     pose: Pose, side: int, phase: FloatArray, manner: Gait, person: Person, share: float
 ) -> None:
-    """An arm: forwards with the other side's leg."""
+    """Swings an arm forwards with the other side's leg."""
     across, down, back = rest_hand(person.body, side)
     angle = -share * manner.swing * np.cos(2 * np.pi * (phase - 0.05))
     length = -down * (1 - manner.bend * (0.5 + 0.5 * np.clip(angle, 0, None)))
@@ -157,6 +157,6 @@ def _swing(
 
 
 def _carry(pose: Pose, side: int, body: Proportions) -> None:
-    """A bag in one hand."""
+    """Holds a bag in one hand."""
     pose.hands[side] = rest_hand(body, side) + np.array([SIDES[side] * 0.05, 0.0, 0.03])
     pose.roll -= SIDES[side] * 0.06

@@ -62,7 +62,7 @@ def named_files(
 ) -> Callable[[Request], dict[str, str]]:
     """The `recordings` of a form whose files are called after the recordings.
 
-    path: of a file, `{}` for the name. names: all that there are of so many subjects.
+    path: path of a file, `{}` for the name. names: all names of a number of subjects.
     """
 
     def recordings(request: Request) -> dict[str, str]:
@@ -95,7 +95,7 @@ def write_frames(
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Writes a file and creates its folders. Raises AclnetError where that fails."""
+    """Writes a file and creates its folders; raises AclnetError if this fails."""
     with write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)

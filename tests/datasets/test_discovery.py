@@ -1,4 +1,4 @@
-"""What a command works on where it was not told."""
+"""Default inputs of commands."""
 
 from __future__ import annotations
 

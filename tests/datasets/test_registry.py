@@ -1,4 +1,4 @@
-"""Which datasets there are, and that each can be made up, told of and found."""
+"""The list of datasets: each can be generated, described and found."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ CLASSES = {
     "utd-mhad": 27,
     "msr-action3d": 20,
     "sbu": 8,
+    "shrec17": 14,
+    "shrec17-28": 28,
     "casia-b": 124,
     "biwi": 50,
     "ias-lab": 11,

@@ -90,7 +90,7 @@ def test_joints_in_space_may_have_a_score(tmp_path):
     ("changes", "reason"),
     [
         ({"present": None}, "`present` is missing"),
-        ({"present": np.ones((2, 4))}, "`present` is missing or not an array of truth"),
+        ({"present": np.ones((2, 4))}, "`present` is missing or not an array of bool"),
         ({"present": np.ones((1, 4), bool)}, "`present` is (1, 4)"),
         ({"frame_index": np.arange(4.0)}, "`frame_index` is missing or not"),
         ({"frame_index": np.arange(3, dtype=np.int32)}, "`frame_index` (3,)"),
@@ -102,7 +102,7 @@ def test_joints_in_space_may_have_a_score(tmp_path):
         ({"centre": np.zeros(2)}, "`centre` is (2,)"),
         ({"rotation": np.full((3, 3), np.nan)}, "`rotation` has values that are not finite"),
         ({"keypoint": np.zeros((2, 4, 20, 3))}, "(2, 4, 20, 3)"),
-        ({"label": 2}, "`label` is 2, 0 to 1"),
+        ({"label": 2}, "`label` is 2; 0 to 1"),
     ],
 )
 def test_an_unsound_annotation_is_rejected(tmp_path, changes, reason):
@@ -120,10 +120,10 @@ def test_promised_scores_must_be_there(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"units": 3}, "does not say which store it is of .units"),
+        ({"units": 3}, "does not describe its store correctly .units"),
         ({"schema_version": 2}, "schema_version"),
         ({"class_names": None}, "class_names"),
-        ({"dataset": "pkummd"}, "is of the dataset pkummd, not ntu60"),
+        ({"dataset": "pkummd"}, "holds the dataset pkummd, not ntu60"),
         ({"layout": "mine"}, r"put the file of the layout beside it, as .*mine\.json"),
     ],
 )

@@ -18,7 +18,7 @@ def test_a_changed_file_is_read_again_and_another_argument_too(tmp_path: Path):
 
     @cached_by_file(maxsize=4)
     def content(path: Path, prefix: str) -> str:
-        """What is in it."""
+        """The content of the file."""
         reads.append(prefix)
         return prefix + path.read_text()
 
@@ -29,7 +29,7 @@ def test_a_changed_file_is_read_again_and_another_argument_too(tmp_path: Path):
         assert content(file, "") == content(file, "") == text
         assert content(file, prefix="x") == f"x{text}"
     assert reads == ["", "x", "", "x"]
-    assert (content.__name__, content.__doc__) == ("content", "What is in it.")
+    assert (content.__name__, content.__doc__) == ("content", "The content of the file.")
 
 
 def test_a_file_that_is_gone_is_told_by_who_opens_it_each_time(tmp_path: Path):

@@ -95,7 +95,9 @@ def test_a_folder_called_like_an_archive(tmp_path: Path):
 def test_a_damaged_archive_is_named(folder: Path):
     archive = folder / "sub" / "all.ZIP"
     archive.write_bytes(archive.read_bytes()[:-30])
-    with pytest.raises(AclnetError, match=r"all\.ZIP is no sound zip archive .*fetch it again"):
+    with pytest.raises(
+        AclnetError, match=r"all\.ZIP is not a valid zip archive .*download it again"
+    ):
         list(walk_files(folder))
 
 
@@ -132,7 +134,11 @@ def test_an_archive_that_was_replaced_is_read_anew(folder: Path):
 def test_what_readers_of_folders_take(folder: Path):
     check_archive(folder, "files")
     check_archive(folder / "sub" / "all.ZIP", "files")
-    with pytest.raises(AclnetError, match=r"a\.txt is not a folder or a zip of one; give .* files"):
+    with pytest.raises(
+        AclnetError,
+        match=r"a\.txt is not a folder or a zip of a folder; give .* "
+        r"files",
+    ):
         check_archive(folder / "a.txt", "files")
 
 
@@ -171,8 +177,8 @@ def test_links_that_lead_nowhere_stop_nothing(folder: Path):
     assert bad_links(folder) == [
         ("deep/gone", "a link that cannot be followed: No such file or directory"),
         ("itself", "a link that cannot be followed: Too many levels of symbolic links"),
-        ("null", "a link to no file and no folder"),
-        ("sub/round", "a link to a folder that holds this one"),
-        ("up", "a link to a folder that holds this one"),
+        ("null", "a link to something that is not a file or a folder"),
+        ("sub/round", "a link to a folder above it"),
+        ("up", "a link to a folder above it"),
     ]
     assert bad_links(folder / "a.txt") == []

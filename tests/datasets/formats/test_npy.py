@@ -45,8 +45,8 @@ def test_arrays_are_what_numpy_wrote(dtype, order):
         (npy(np.array([{}], object)), "numbers are expected"),
         (npy(np.array(["a"])), "numbers are expected"),
         (npy(np.zeros(2, np.complex64)), "numbers are expected"),
-        (npy(np.zeros((2, 3)))[:-1], "47 bytes of it are there"),
-        (npy(np.zeros((2, 3))) + b"x", "49 bytes of it are there"),
+        (npy(np.zeros((2, 3)))[:-1], "but 47 bytes follow"),
+        (npy(np.zeros((2, 3))) + b"x", "but 49 bytes follow"),
         (npy(np.zeros(9)).replace(b"(9,)", b"(-1,)").replace(b"), }  ", b"), } "), "damaged"),
     ],
 )
@@ -57,7 +57,7 @@ def test_other_content_is_damage(data, reason):
 
 def test_an_announced_array_takes_no_memory_before_it_is_there():
     data = npy(np.zeros(1)).replace(b"(1,), }" + b" " * 12, b"(1000000000000,), }")
-    with pytest.raises(DamageError, match="8 bytes of it are there"):
+    with pytest.raises(DamageError, match="but 8 bytes follow"):
         parse_npy(data)
 
 

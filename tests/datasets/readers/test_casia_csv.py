@@ -92,9 +92,9 @@ def test_rows_in_any_order_and_several_tables(tmp_path: Path):
 
 
 BAD_ROWS = {
-    row(FIRST, 1, values=[""] * 51): "other values than 51 numbers",
-    row(FIRST, 1, values=[1.0] * 50): "50 values, 51 are expected",
-    row(FIRST, 1, values=[1.0] * 52): "52 values, 51 are expected",
+    row(FIRST, 1, values=[""] * 51): "the values are not 51 numbers",
+    row(FIRST, 1, values=[1.0] * 50): "50 values; 51 are expected",
+    row(FIRST, 1, values=[1.0] * 52): "52 values; 51 are expected",
     row(FIRST, 1, values=[1.0] * 50 + ["nan"]): "not finite",
     row(FIRST, 1, values=[1.0] * 50 + ["-inf"]): "not finite",
     row(FIRST, 1, values=[1.0] * 50 + ["1_0"]): "not finite",
@@ -121,7 +121,7 @@ def test_a_bad_row_is_rejected_with_its_line_and_the_sequence_goes_on(tmp_path: 
 @pytest.mark.parametrize(
     ("rows", "line", "reason"),
     [
-        ([row(FIRST, 0), row(SECOND, 0), row(FIRST, 0)], 4, "frame 0 is there twice"),
+        ([row(FIRST, 0), row(SECOND, 0), row(FIRST, 0)], 4, "frame 0 occurs twice"),
         ([row(FIRST, 0), row(FIRST, 1, values=["1e39"] * 51)], 3, "not finite"),
         ([row(FIRST, 0, values=["1e9"] * 51)], None, "frame 0 has a value that is not finite or"),
         ([row(FIRST, 9, values=[0] * 51)], None, "no person"),
@@ -153,7 +153,7 @@ def test_so_many_bad_rows_are_told_and_no_more(tmp_path: Path):
     write(tmp_path, [row(FIRST, 0), *["bad"] * 1500])
     _, rejections = read_all(tmp_path)
     assert len(rejections) == 1001
-    assert rejections[-1].reason == "500 more rows are not sound"
+    assert rejections[-1].reason == "500 more rows are damaged"
 
 
 def test_tables_of_another_kind_and_in_archives(tmp_path: Path):
@@ -187,7 +187,7 @@ def test_a_table_that_changes_meanwhile_is_no_other_sequence(tmp_path: Path):
 
 def test_a_folder_without_any_form_is_the_users_mistake(tmp_path: Path):
     (tmp_path / "readme.txt").write_text("")
-    with pytest.raises(AclnetError, match="holds nothing of CASIA-B gait; give GaitGraph's"):
+    with pytest.raises(AclnetError, match="has no recordings of CASIA-B gait; give GaitGraph's"):
         open_raw(SPEC, tmp_path)
 
 
@@ -199,6 +199,7 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[str, 
     return folder, summary.damaged
 
 
+@pytest.mark.slow
 def test_a_made_up_set_through_prepare(made_up, prepare_raw, tmp_path: Path):
     folder, damaged = made_up
     report = prepare_raw(folder, tmp_path / "c.zarr", dataset="casia-b")

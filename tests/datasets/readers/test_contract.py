@@ -1,4 +1,4 @@
-"""What every reader promises, over every form of every dataset that can be generated."""
+"""The contract of readers, tested with every form of every dataset that can be generated."""
 
 from __future__ import annotations
 
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 
     from aclnet.datasets.spec import Item, Source
 
-SAME_READER = {"h36m", "smpl", "wholebody", "alphapose", "holistic"}
-"""Forms of `custom` with other joints than one that has the same reader; theirs take longer."""
+SAME_READER = {
+    "h36m", "smpl", "wholebody", "alphapose", "halpe136", "alphapose-images", "openpose-face",
+    "holistic", "mediapipe-tasks", "mediapipe-js", "mediapipe-hands", "mediapipe-csv", "skeleton",
+}  # fmt: skip
+"""Forms of `custom` that another form, or another dataset, has the reader of."""
 FORMS = [
     pytest.param((dataset, form), id=f"{dataset}-{form}", marks=pytest.mark.slow)
     if dataset == "custom" and form in SAME_READER
@@ -64,7 +67,7 @@ class Raw(NamedTuple):
     """Items that are in other files."""
 
     def read(self) -> tuple[dict[str, SkeletonSequence | Rejection], list[Rejection]]:
-        """What a new opening gives: results by id, and the rejections of the scan."""
+        """The result of a new opening: results by id, and the rejections of the scan."""
         source = open_raw(get_dataset(self.dataset), self.folder)
         items, rejections = source.scan()
         return {item.sample_id: source.read(item) for item in items}, rejections
@@ -243,6 +246,7 @@ def test_a_recording_that_is_gone_is_never_read(raw: Raw):
                 assert result.present.shape[1] == expected.present.shape[1] - 1
 
 
+@pytest.mark.slow
 def test_cut_files_of_other_kinds_are_no_crash(raw: Raw):
     files = sorted(file for file in raw.folder.rglob("*") if file.is_file() and file != raw.victim)
     for file in files if len(files) < 30 else files[:: len(files) // 3]:
@@ -253,6 +257,7 @@ def test_cut_files_of_other_kinds_are_no_crash(raw: Raw):
                 assert all(isinstance(r, SkeletonSequence | Rejection) for r in found.values())
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(data=st.data())
 def test_changed_bytes_are_sound_sequences_or_say_why_not(
@@ -276,6 +281,7 @@ def test_changed_bytes_are_sound_sequences_or_say_why_not(
                 assert_sound(result, raw.source)
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(data=st.binary(max_size=60))
 def test_other_bytes_are_no_recording(raw: Raw, refusal_of, data: bytes):

@@ -1,8 +1,9 @@
-"""Every form of one's own data that can be generated is read as it was written."""
+"""Every form of custom data that can be generated is read as it was written."""
 
 from __future__ import annotations
 
 import json
+import re
 import struct
 from pathlib import Path
 
@@ -18,15 +19,25 @@ from aclnet.datasets.synth import Request, looks, pose_files
 from aclnet.datasets.synth.custom import FORMS, _clips, _recorded
 
 LOOKS = {
+    "openpose-face": ("openpose137", "px", looks.filmed_as("openpose137")),
+    "mediapipe-tasks": ("mediapipe", "m", looks.world),
+    "mediapipe-js": ("mediapipe", "m", looks.world),
+    "mediapipe-csv": ("mediapipe", "m", looks.world),
+    "mediapipe-hands": ("hand21", "m", looks.measured_as("hand21")),
+    "halpe136": ("halpe136", "px", looks.filmed_as("halpe136")),
+    "skeleton": ("nturgb+d", "m", looks.depth),
     "coco-annotations": ("coco", "px", looks.video),
     "mmpose": ("coco", "px", looks.video),
     "mmpose-images": ("coco", "px", looks.video),
     "wholebody": ("coco_wholebody", "px", looks.filmed_as("coco_wholebody")),
     "alphapose": ("halpe26", "px", looks.filmed_as("halpe26")),
+    "alphapose-images": ("openpose", "px", looks.filmed_as("openpose")),
     "yolo": ("coco", "px", looks.video),
+    "deeplabcut": ("coco", "px", looks.video),
     "holistic": ("mediapipe_holistic", "px", looks.filmed_as("mediapipe_holistic")),
     "stgcn": ("openpose", "px", looks.filmed_as("openpose")),
     "azure-kinect": ("azure_kinect", "m", looks.measured_as("azure_kinect")),
+    "kinect-v2": ("nturgb+d", "m", looks.depth),
     "h36m": ("h36m", "m", looks.measured_as("h36m")),
     "smpl": ("smpl24", "m", looks.measured_as("smpl24")),
     "long-csv": ("kinect_v1", "m", looks.depth_v1),
@@ -36,15 +47,48 @@ LOOKS = {
     "ctr-npz": ("nturgb+d", "m", looks.depth),
 }
 MOVEMENT_NAMES = {0: "drink water", 4: "clapping", 5: "reading"}
-SUFFIXES = {"bvh": ".bvh", "c3d": ".c3d", "long-csv": ".csv", "h36m": ".npy", "smpl": ".npy"}
-FOLDERS = ("mmpose-images", "yolo", "pyskl", "ctr-npz")
-NO_DAMAGE = {"yolo": ("empty",), "long-csv": ("joint count",), "c3d": ("not finite",)}
+SUFFIXES = {
+    "skeleton": ".skeleton",
+    "mediapipe-csv": ".csv",
+    "bvh": ".bvh",
+    "c3d": ".c3d",
+    "long-csv": ".csv",
+    "deeplabcut": ".csv",
+    "h36m": ".npy",
+    "smpl": ".npy",
+}
+FOLDERS = ("openpose-face", "mmpose-images", "alphapose-images", "yolo", "pyskl", "ctr-npz")
+NO_DAMAGE = {
+    "yolo": ("empty",),
+    "long-csv": ("joint count",),
+    "kinect-v2": ("joint count",),
+    "c3d": ("not finite",),
+}
 """Damage that is none: nobody in a frame, a joint that is missing."""
 
 
+OLDER = {
+    "npy": "nturgb+d",
+    "csv": "kinect_v1",
+    "openpose": "openpose25",
+    "mediapipe": "mediapipe",
+    "coco": "coco",
+}
+"""Forms that test_custom.py reads, and their layouts."""
+REASONS = {
+    "truncated": r"not JSON|\d+ (values|numbers)( in|,|;)|bytes follow$|file ends before",
+    "joint count": r"\d+ (joints|columns|values|numbers|landmarks)|`keypoint` is \(1, ",
+    "not finite": r"not finite|is nan",
+    "empty": r"the file is empty",
+    "garbage": r"not (JSON|text|a \.npy|a line of)|no C3D|not allowed in a h|in the line; 1",
+    "text": "not an array of numbers",
+    "label": "`label` is -1",
+}
+"""The messages for each kind of damage."""
+
+
 def test_all_forms_are_tested():
-    older = {"npy", "csv", "openpose", "mediapipe", "coco"}
-    assert {*LOOKS} | older == {*FORMS["custom"]}
+    assert {*LOOKS} | {*OLDER} == {*FORMS["custom"]}
 
 
 def read_all(folder: Path):
@@ -56,7 +100,7 @@ def read_all(folder: Path):
 
 @pytest.mark.parametrize("form", LOOKS)
 def test_a_form_is_read_as_it_was_written(tmp_path, form):
-    """What was recorded comes back, to the digits of the file; missing joints are zero."""
+    """The recorded joints are read, to the digits of the file; missing joints are zero."""
     request = Request(sequences=3, subjects=2, seed=4)
     FORMS["custom"][form](tmp_path, request)
     source, found = read_all(tmp_path)
@@ -79,27 +123,28 @@ def test_a_form_is_read_as_it_was_written(tmp_path, form):
         if form == "wholebody":
             assert sequence.keypoint.shape[2] == 133
         scale = 0.02 if units == "px" else 2e-4
-        points = np.nan_to_num(joints[..., :2] if units == "px" else joints)
+        points = np.nan_to_num(joints[..., :2] if units == "px" else joints[..., :3])
         np.testing.assert_allclose(sequence.keypoint[0], points, atol=scale)
         assert not sequence.present[1:].any()
         assert sequence.present[0].tolist() == (points != 0).any(axis=(1, 2)).tolist()
         if sequence.score is not None and form not in ("coco-annotations", "holistic"):
-            np.testing.assert_allclose(sequence.score[0], joints[..., 2], atol=1e-3)
+            np.testing.assert_allclose(sequence.score[0], joints[..., -1], atol=1e-3)
         names = source.spec.class_names
         assert names[sequence.label] == MOVEMENT_NAMES[clip.movement]
 
 
-@pytest.mark.parametrize("form", [form for form in LOOKS if form != "ctr-npz"])
-def test_damage_of_a_form_is_rejected(tmp_path, form):
+@pytest.mark.parametrize("form", sorted({**LOOKS, **OLDER}.keys() - {"ctr-npz"}))
+def test_damage_of_a_form_is_rejected_for_its_reason(tmp_path, form):
     request = Request(sequences=12, subjects=3, seed=1, damage=0.5)
     summary = FORMS["custom"][form](tmp_path, request)
     source, found = read_all(tmp_path)
-    bad = {name for name, result in found.items() if isinstance(result, Rejection)}
-    expected = {Path(file).stem for file in summary.damaged}
-    for kind in NO_DAMAGE.get(form, ()):
-        expected -= {Path(file).stem for file, other in summary.damaged.items() if other == kind}
-    assert bad == expected
-    assert source.spec.layout == LOOKS[form][0]
+    none = NO_DAMAGE.get(form, ())
+    damaged = {Path(f).stem: kind for f, kind in summary.damaged.items() if kind not in none}
+    bad = {name: result for name, result in found.items() if isinstance(result, Rejection)}
+    assert bad.keys() == damaged.keys()
+    for name, kind in damaged.items():
+        assert re.search(REASONS[kind], bad[name].reason), f"{kind}: {bad[name]}"
+    assert source.spec.layout == (OLDER[form] if form in OLDER else LOOKS[form][0])
 
 
 # One file for other training code
@@ -116,7 +161,7 @@ def test_classes_of_an_archive_are_named_by_the_file_beside_it_or_numbers(tmp_pa
     assert source.spec.class_names == tuple("012345")
     assert source.fingerprint() != before
     (tmp_path / "classes.txt").write_text("a\nb\n")
-    with pytest.raises(AclnetError, match=r"classes\.txt must name 6 classes"):
+    with pytest.raises(AclnetError, match=r"classes\.txt must name the 6 classes"):
         open_raw(get_dataset("custom"), tmp_path)
 
 
@@ -129,7 +174,9 @@ def test_ntu_refuses_a_pickle_whose_recordings_are_not_called_as_its_own(tmp_pat
 def test_archives_of_joints_that_nothing_tells_are_asked_about(tmp_path):
     x = np.zeros((2, 4, 2 * 31 * 3), np.float32)
     np.savez(tmp_path / "mine.npz", x_train=x, y_train=np.eye(2), x_test=x, y_test=np.eye(2))
-    with pytest.raises(AclnetError, match="has 31 joints, and nothing says which; give --layout"):
+    with pytest.raises(
+        AclnetError, match="has 31 joints, and their layout is not known; give --layout"
+    ):
         open_raw(get_dataset("custom"), tmp_path)
     np.savez(tmp_path / "mine.npz", x_train=x[0], y_train=np.eye(2))
     with pytest.raises(AclnetError, match="one-hot"):
@@ -201,15 +248,15 @@ def test_bvh_rotations_are_applied_as_scipy_applies_them():
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("MOTION", "MOVES", "30: 'MOVES' is not expected"),
+        ("MOTION", "MOVES", "30: 'MOVES' is not allowed"),
         ("OFFSET 0 10 0", "OFFSET 0 x 0", "8: 'x' is not a number"),
-        ("OFFSET 0 10 0", "OFFSET 0 10", "8: 'OFFSET 0 10' is not expected"),
+        ("OFFSET 0 10 0", "OFFSET 0 10", "8: 'OFFSET 0 10' is not allowed"),
         ("    OFFSET 0 10 0\n", "", "joint Spine has no OFFSET"),
         ("CHANNELS 3 Zr", "CHANNELS 3 Wr", "channel 'Wrotation' is not known"),
-        ("Frames: 2", "Frames: 3", "2 frames, `Frames:` says 3"),
-        ("0 0 0 90", "0 0 90", "34: 13 values, 15 are expected"),
+        ("Frames: 2", "Frames: 3", "2 frames, but `Frames:` is 3"),
+        ("0 0 0 90", "0 0 90", "34: 13 values; 15 are expected"),
         ("0 0 0 90", "0 0 nan 90", "'nan' is not finite"),
-        (BVH, "", "no MOTION behind a hierarchy"),
+        (BVH, "", "no MOTION after the hierarchy"),
     ],
 )
 def test_damaged_bvh_is_told_with_its_line(old, new, said):
@@ -265,7 +312,7 @@ def test_c3d_of_integers_with_missing_markers():
     ("place", "byte", "said"),
     [
         ("b1", 0, "no C3D file"),
-        ("b515", 85, "not written by a PC"),
+        ("b515", 85, "is not that of a PC"),
         ("b0", 99, "the parameters lie outside the file"),
         ("b3", 1, "the file ends before its 3 frames of 261 markers"),
         ("b2", 9, "the file ends before its 3 frames of 9 markers"),

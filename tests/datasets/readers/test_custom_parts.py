@@ -101,7 +101,7 @@ def test_without_scores_of_detections_none_can_be_asked_for(tmp_path):
     np.save(tmp_path / "a.npy", some()[0])
     write(tmp_path, "id,file,label\na,a.npy,walk\n")
     source = open_raw(get_dataset("custom"), tmp_path)
-    with pytest.raises(AclnetError, match="has no scores of boxes; leave --box-thr"):
+    with pytest.raises(AclnetError, match="has no scores of boxes; leave out --box-thr"):
         source.with_boxes(0.5, 0)
 
 
@@ -152,7 +152,7 @@ def test_a_person_of_a_recording(tmp_path):
     )
     np.testing.assert_array_equal(found["a"].keypoint, some(40, persons=2)[:1])
     np.testing.assert_array_equal(found["b"].keypoint, some(40, persons=2)[1:, 3:10])
-    assert found["c"].reason == "`person` is 2, and the recording has 0 to 1"
+    assert found["c"].reason == "`person` is 2, but the recording has 0 to 1"
 
 
 def test_parts_that_make_no_sense_are_rejected_with_their_reason(tmp_path):
@@ -164,14 +164,16 @@ def test_parts_that_make_no_sense_are_rejected_with_their_reason(tmp_path):
     _, found, rejections = parts(tmp_path, rows)
     reasons = {r.line: r.reason for r in rejections}
     assert reasons[3] == "`end` is frame 5, before `start`, which is frame 9"
-    assert reasons[4] == "`start` is '1.5'; write the number of a frame as 45, or seconds as 1.5s"
-    assert reasons[5] == "`start` is '1s', and seconds need the column `fps`"
+    assert reasons[4] == (
+        "`start` is '1.5'; write a frame number such as 45, or seconds such as 1.5s"
+    )
+    assert reasons[5] == "`start` is '1s', but seconds need the column `fps`"
     assert reasons[6].startswith("`fps` is 'fast'")
     assert reasons[7].startswith("`fps` is '0'")
     assert reasons[8].startswith("`person` is 'left'")
-    assert reasons[10].startswith("day.npy is the recording of line 9; columns `start`, `end` and")
-    assert found["a"].reason == "frames 30 to 40 are asked for, and the recording has 0 to 39"
-    assert found["j"].reason == "frames 0 to 9 are asked for, and the recording has 10 to 28"
+    assert reasons[10].startswith("day.npy is already the recording of line 9; use the columns")
+    assert found["a"].reason == "the index asks for frames 30 to 40, but the recording has 0 to 39"
+    assert found["j"].reason == "the index asks for frames 0 to 9, but the recording has 10 to 28"
 
 
 def test_damage_outside_a_part_is_no_matter_and_inside_it_has_its_line(tmp_path):
@@ -197,11 +199,11 @@ def test_recordings_of_several_rates_are_told_or_brought_to_one(tmp_path, prepar
     rows = "a,day.npy,sit,0,19,30,\nb,day.npy,sit,20,39,15,\nc,numbers.csv,rest,,,60,\n"
     source, _, _ = parts(tmp_path / "raw", rows)
     assert source.rates() == (15, 30, 60)
-    said = "recordings have 15, 30 and 60 frames a second (column fps)"
+    said = "recordings have 15, 30 and 60 frames per second (column fps)"
     plain = prepare_raw(tmp_path / "raw", tmp_path / "plain.zarr", dataset="custom")
     assert any(doubt.startswith(said) for doubt in plain.doubts)
     report = prepare_raw(tmp_path / "raw", tmp_path / "s.zarr", dataset="custom", fps=15)
-    assert not any("frames a second" in doubt for doubt in report.doubts)
+    assert not any("frames per second" in doubt for doubt in report.doubts)
     store = Store(tmp_path / "s.zarr")
     assert store.attributes.options["fps"] == 15
     assert store.sequence("a").frame_index.tolist() == list(range(10))
@@ -223,7 +225,7 @@ def test_recordings_without_a_label_are_read(tmp_path):
     assert source.splits() == {"train": ["b"]}
     (rejection,) = rejections
     assert rejection.line == 4
-    assert rejection.reason.startswith("`label` is empty, and `split` is 'test'; give a label, or")
+    assert rejection.reason.startswith("`label` is empty, but `split` is 'test'; give a label, or")
 
 
 def test_without_any_label_the_classes_are_those_of_the_file(tmp_path):
@@ -272,5 +274,5 @@ def test_millimetres_that_are_called_metres_are_told_by_prepare(tmp_path, prepar
     np.save(tmp_path / "b.npy", 1000 * some()[0])
     report = prepare_raw(tmp_path, tmp_path / "s.zarr", dataset="custom")
     (example,) = report.examples
-    assert "are these millimetres?" in example
+    assert "these may be millimetres" in example
     assert 'units = "mm"' in example

@@ -49,7 +49,7 @@ def test_paths_that_lead_outside_say_so_and_others_work(tmp_path):
     for reason, path in zip(reasons[:3], ("../x.npy", "D:/data/y.npy", "/data/z.npy"), strict=True):
         assert reason.startswith(f"{path} lies outside the folder; paths are relative to index.csv")
     assert reasons[3].startswith(
-        "w.npy is not there; a file, or a folder of frames, is expected, by"
+        "w.npy does not exist; give the path of a file or of a folder of frames"
     )
 
 
@@ -77,7 +77,7 @@ def test_gait_folders_are_read_by_their_names(tmp_path):
     assert found["12/012_018_fwd_1_nm"].label == 1
     assert {(r.path, r.line): r.reason for r in rejections} == {
         ("7/notes.npy", None): f"it does not match {pattern}",
-        ("7/x_1_fwd_1_nm.npy", None): "`subject` is 'x', a whole number is expected",
+        ("7/x_1_fwd_1_nm.npy", None): "`subject` is 'x'; a whole number is expected",
     }
     sent = pickle.loads(pickle.dumps(source))  # noqa: S301 - made here
     assert sent.scan()[0] == source.scan()[0]
@@ -91,13 +91,13 @@ def test_folders_tell_side_and_class(tmp_path):
     assert source.splits() == {"train": ["2"], "test": ["1", "3"]}
     assert {name: sequence.label for name, sequence in found.items()} == {"1": 1, "2": 0, "3": 1}
     assert [str(r) for r in rejections] == [
-        "train/walk/1.npy: id '1' is that of test/walk/1.npy",
+        "train/walk/1.npy: id '1' is also the id of test/walk/1.npy",
         "4.npy: it does not match {split}/{label}/{id}",
     ]
 
 
 def test_an_archive_has_names_too(tmp_path):
-    """Whatever the archive is called is no part of the names in it."""
+    """Whatever the archive is called is not a part of the names in it."""
     facts = FACTS + 'pattern = "{split}/{label}/{id}"'
     named(tmp_path / "in", "", "train/walk/1.npy", "test/run/2.npy", facts=facts)
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
@@ -110,25 +110,64 @@ def test_an_archive_has_names_too(tmp_path):
     assert all(isinstance(source.read(item), SkeletonSequence) for item in items)
 
 
-def test_folders_of_openpose_have_names_too(tmp_path):
-    made = generate(tmp_path / "made", "openpose")
-    shutil.copytree(made / "clip_00000", tmp_path / "raw" / "walk_3")
-    source = open_raw(replace(get_dataset("custom"), pattern="{label}_{subject}"), tmp_path / "raw")
+@pytest.mark.parametrize("form", ["openpose", "mmpose-images", "alphapose-images", "yolo"])
+@pytest.mark.parametrize("pattern", ["{label}_{subject}", "{split}/{label}_{subject}"])
+def test_folders_of_frames_have_names_too(tmp_path, form, pattern):
+    """The names of the frames match the first pattern as well. Nobody is in the first frame."""
+    made = generate(tmp_path / "made", form, sequences=2) / "clip_00000"
+    folder = tmp_path / "raw" / "train" / "walk_3"
+    folder.mkdir(parents=True)
+    for number, file in enumerate(sorted(made.iterdir(), key=lambda file: (len(file.name), file))):
+        end = "_keypoints.json" if form == "openpose" else file.suffix
+        shutil.copy(file, folder / f"walk_{number}{end}")
+    if form != "yolo":
+        (folder / f"walk_0{end}").write_text("[]")
+    (tmp_path / "raw" / "dataset.toml").write_text("width = 1280\nheight = 720\n")
+    source = open_raw(replace(get_dataset("custom"), pattern=pattern, layout=""), tmp_path / "raw")
     ((item,), rejections) = source.scan()
     assert not rejections
     sequence = source.read(item)
-    assert (item.path, sequence.subject, source.spec.class_names) == ("walk_3", 3, ("walk",))
+    assert isinstance(sequence, SkeletonSequence), sequence
+    assert (sequence.width, sequence.height) == (1280, 720)
+    assert (item.path, sequence.subject) == ("train/walk_3", 3)
+    assert source.spec.class_names == ("walk",)
+    assert len(sequence.frame_index) == number + 1
+
+
+@pytest.mark.parametrize("form", ["coco", "mmpose", "mediapipe", "alphapose"])
+def test_a_folder_of_recordings_is_no_recording(tmp_path, form):
+    made = generate(tmp_path / "made", form, sequences=4)
+    for n, file in enumerate(sorted(made.glob("clip_*.json"))):
+        place = tmp_path / "raw" / ("walk_1", "run_2")[n % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, place / f"walk_{n}.json")
+    (place / "notes.txt").write_text("12 3\n")
+    source = open_raw(replace(get_dataset("custom"), pattern="{label}_{subject}"), tmp_path / "raw")
+    assert len(source.scan()[0]) == 4
+
+
+def test_a_point_in_the_name_of_a_folder_is_no_ending(tmp_path):
+    made = generate(tmp_path / "made", "yolo", sequences=2)
+    for n, speed in enumerate(("0.5", "0.7")):
+        shutil.copytree(made / f"clip_0000{n}", tmp_path / "raw" / f"walk_{speed}")
+    facts = 'pattern = "{label}_{condition}"\nwidth = 1280\nheight = 720'
+    (tmp_path / "raw" / "dataset.toml").write_text(facts)
+    source = open_raw(get_dataset("custom"), tmp_path / "raw")
+    found = [source.read(item) for item in source.scan()[0]]
+    assert {sequence.sample_id: sequence.condition for sequence in found} == {
+        "walk_0.5": "0.5", "walk_0.7": "0.7"
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "pattern", ["{subject}_{subject}", "{view}_{run}", "plain", "{label}_{file}", "{view}_{camera}"]
 )
 def test_patterns_that_cannot_be(pattern, tmp_path):
-    with pytest.raises(AclnetError, match=r"it holds each field once, \{label\} or \{subject\}"):
+    with pytest.raises(AclnetError, match=r"it must have \{label\} or \{subject\}"):
         named(tmp_path, pattern, "a_1.npy")
 
 
 def test_a_pattern_and_an_index_are_one_too_many(tmp_path):
     write(tmp_path, "id,file,label\n")
-    with pytest.raises(AclnetError, match=r"has index\.csv, and the pattern .* stands for one"):
+    with pytest.raises(AclnetError, match=r"has both index\.csv and the pattern"):
         named(tmp_path, "{label}_{id}", "a_1.npy")

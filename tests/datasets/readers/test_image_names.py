@@ -47,12 +47,12 @@ def test_names_are_numbered(images, expected):
     [
         (["cam1_0000.jpg", "cam1_0001.jpg", "cam2_0000.jpg", "cam2_0001.jpg"], "cam1_0000.jpg and"),
         (["f_1.png", "f_2.png", "f_2 (1).png"], "f_1.png and f_2 (1).png are named differently"),
-        (["1.jpg", "01.jpg"], "1.jpg and 01.jpg both have the number 1"),
-        (["1.jpg", "1.png"], "1.jpg and 1.png both have the number 1"),
-        (["2_0001.jpg", "1_0002.jpg", "2_0003.jpg", "1_0004.jpg"], "do not tell the order"),
-        (["0.5.jpg", "1.25.jpg", "1.5.jpg", "0.75.jpg"], "do not tell the order"),
-        (["a.jpg"], "a.jpg has no number"),
-        (["1" * 5000], "a name of 5,000 characters"),
+        (["1.jpg", "01.jpg"], "1.jpg and 01.jpg both have the frame number 1"),
+        (["1.jpg", "1.png"], "1.jpg and 1.png both have the frame number 1"),
+        (["2_0001.jpg", "1_0002.jpg", "2_0003.jpg", "1_0004.jpg"], "order"),
+        (["0.5.jpg", "1.25.jpg", "1.5.jpg", "0.75.jpg"], "order"),
+        (["a.jpg"], "a.jpg has no frame number"),
+        (["1" * 5000], "the name has 5,000 characters"),
     ],
 )
 def test_names_that_do_not_tell_are_refused(images, said):

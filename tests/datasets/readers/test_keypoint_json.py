@@ -131,32 +131,40 @@ INSTANCE = {"keypoints": [[1, 2]], "keypoint_scores": [1]}
         ([], "no person"),
         ([None, []], "no person"),
         ([{"pose_world_landmarks": []}], "no person"),
-        ({}, "an object with the keys none, which none of these tools writes: COCO results"),
-        (1, "a int, which none"),
-        ([1], "a list of 1, the first a int, which none"),
-        ([{"a": 1, "b": 2}], "a list of 1, the first an object with the keys a, b, which none"),
+        (
+            {},
+            "an object with the keys none; this is not the form of any of these tools: COCO "
+            "results",
+        ),
+        (1, "a int; this is not"),
+        ([1], "a list of 1, the first a int; this is not"),
+        ([{"a": 1, "b": 2}], "a list of 1, the first an object with the keys a, b; this is not"),
         ({"people": []}, "one frame of OpenPose"),
+        (
+            {"version": "v0.3", "bodies": [{"joints": [1, 2, 1]}]},
+            "OpenPose or AlphaPose; the index",
+        ),
         ([ENTRY, {"keypoints": []}], "entry 1: `image_id` is missing"),
-        ([ENTRY, {"image_id": "a", "keypoints": []}], "entry 1: `image_id` is of another kind"),
-        ([{"image_id": "a.jpg", "keypoints": []}], "a.jpg has no number of a frame"),
+        ([ENTRY, {"image_id": "a", "keypoints": []}], "entry 1: `image_id` has another type"),
+        ([{"image_id": "a.jpg", "keypoints": []}], "a.jpg has no frame number"),
         ([ENTRY, {"image_id": 2, "keypoints": person(16)}], "frame 2: a person has 16 joints"),
-        ([{"image_id": 1, "keypoints": [1, 2]}], "2 numbers, 3 a joint are expected"),
+        ([{"image_id": 1, "keypoints": [1, 2]}], "2 numbers; 3 per joint are expected"),
         ([{"image_id": 1, "keypoints": [True, 2, 3]}], "a list of numbers is expected"),
         ([{"image_id": 1, "keypoints": [10**400, 2, 3]}], "out of range"),
-        ([ENTRY, {"image_id": 2**40, "keypoints": person(17)}], "not of one recording"),
+        ([ENTRY, {"image_id": 2**40, "keypoints": person(17)}], "too far apart for one recording"),
         ([ENTRY] * 101, "101 persons in a frame"),
         ({"instance_info": 3}, "`instance_info` is not a list"),
         ({"instance_info": [{"instances": []}]}, "`frame_id` is missing"),
         ([{"frame_id": 1, "instances": [{**INSTANCE, "keypoint_scores": []}]}], "0 scores do not"),
         ([{"frame_id": 1, "instances": [{**INSTANCE, "keypoints": [[1]]}]}], "two coordinates"),
-        ([{"frame_id": 1, "instances": []}] * 2, "no number of a frame of its own"),
+        ([{"frame_id": 1, "instances": []}] * 2, "not a unique frame number"),
         ([landmarks([1, 2, 3, 4])[:1], "text"], "frame 1 is not a list of landmarks"),
         ([[{"x": 1, "y": 2, "visibility": 1}]], "frame 0: `z` is missing"),
         ([[{"x": 1, "y": 2, "z": "3"}]], "a list of numbers is expected"),
         ({"1.jpg": {"bodies": 1}}, "1.jpg has no list of persons"),
         (
             {"1.jpg": {"people": []}, "01.jpg": {"people": []}},
-            "1.jpg and 01.jpg both have the number 1",
+            "1.jpg and 01.jpg both have the frame number 1",
         ),
     ],
 )
@@ -196,6 +204,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(content=JSON, units=st.sampled_from(["m", "px"]))
 def test_any_content_is_poses_or_damage(content, units):
     data = json.dumps(content).encode()

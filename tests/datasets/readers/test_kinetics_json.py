@@ -93,16 +93,16 @@ def test_a_clip_becomes_a_sequence_of_all_persons(tmp_path: Path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "no sound JSON"),
-        (b"[" * 100_000, "no sound JSON"),
-        (b"[" + b"1" * 5000 + b"]", "no sound JSON"),
-        (b"\xff", "no sound JSON"),
-        ([], "a list, an object is expected"),
+        (b"", "not valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
+        (b"[" + b"1" * 5000 + b"]", "not valid JSON"),
+        (b"\xff", "not valid JSON"),
+        ([], "a list; an object is expected"),
         ({"data": {}}, "`data` is missing or not a list"),
         (clip(), "`data` has no frame"),
         (clip([]), "no person in any frame"),
         (clip([nobody()]), "no person in any frame"),
-        (clip([person()], label_index=400), "`label_index` is 400, 0 to 399"),
+        (clip([person()], label_index=400), "`label_index` is 400; 0 to 399"),
         (clip([person()], label_index=-1), "`label_index` is -1"),
         (
             clip([person()], label="jumping into pool", label_index=0),
@@ -116,17 +116,20 @@ def test_a_clip_becomes_a_sequence_of_all_persons(tmp_path: Path):
         (clip([person()], data=[7]), "frame 1: `frame_index` is None"),
         (clip(None), "frame 1: `skeleton` is missing"),
         (clip([person()], [7]), "frame_index 2: `pose` is missing"),
-        (clip([person(pose=[0.5] * 35)]), "frame_index 1: `pose` has 35, 36 are expected"),
-        (clip([person(score=[0.5] * 19)]), "frame_index 1: `score` has 19, 18 are expected"),
-        (clip([person(score=["0.5"] * 18)]), "no list of numbers"),
-        (clip([person(score=[True] * 18)]), "no list of numbers"),
-        (clip([person(score=[[0.5]] * 18)]), "no list of numbers"),
+        (clip([person(pose=[0.5] * 35)]), "frame_index 1: `pose` has 35 numbers; 36 are expected"),
+        (
+            clip([person(score=[0.5] * 19)]),
+            "frame_index 1: `score` has 19 numbers; 18 are expected",
+        ),
+        (clip([person(score=["0.5"] * 18)]), "not a list of numbers"),
+        (clip([person(score=[True] * 18)]), "not a list of numbers"),
+        (clip([person(score=[[0.5]] * 18)]), "not a list of numbers"),
         (clip([], [person(pose=[float("nan")] * 36)]), "frame_index 2: `pose` has values that"),
         (clip([person(pose=[1e300] * 36)]), "out of range"),
         (clip([person(pose=[10**400] * 36)]), "out of range"),
         (clip([person(pose=[-(2**63)] * 36)]), "out of range"),
         (clip([person(score=[-0.5] * 18)]), "-0.5, which is negative"),
-        (clip([[]] * 400, *[[]] * 200), "201 frames of up to 400 persons"),
+        (clip([[]] * 400, *[[]] * 200), "201 frames with up to 400 persons"),
     ],
 )
 def test_other_content_is_rejected(tmp_path: Path, content: object, reason: str):
@@ -173,7 +176,7 @@ def check_set(source: KineticsJsonSource, prefix: str = "") -> None:
     }
     wrong = found["bbbbbbbbbbc"]
     assert isinstance(wrong, Rejection)
-    assert wrong.reason == "`label_index` is 5, but 7 in the label file"
+    assert wrong.reason == "`label_index` is 5, but the label file says 7"
     assert {(r.path, r.kind) for r in rejections} == {
         (f"{prefix}val/bbbbbbbbbbb.json", "listed as unusable"),
         (f"{prefix}package.json", "unknown name"),
@@ -226,7 +229,10 @@ def test_what_is_there_says_which_form_it_is(tmp_path: Path):
     spec = get_dataset("kinetics")
     for name, is_json in (("both", False), ("json", True), ("own.pickle", False)):
         assert isinstance(open_raw(spec, tmp_path / name), KineticsJsonSource) is is_json
-    with pytest.raises(AclnetError, match=r"\.json is not a folder or a zip of one; give the one"):
+    with pytest.raises(
+        AclnetError,
+        match=r"\.json is not a folder or a zip of a folder; give the folder or zip",
+    ):
         open_raw(spec, tmp_path / f"json/val/{ID}.json")
 
 
@@ -245,7 +251,7 @@ def test_an_id_that_is_there_twice(tmp_path: Path):
 def test_a_broken_label_file_is_the_users_matter(tmp_path: Path, content: object):
     some_set(tmp_path)
     write(tmp_path / "kinetics_train_label.json", content)
-    with pytest.raises(AclnetError, match=r"kinetics_train_label\.json.*; fetch it again"):
+    with pytest.raises(AclnetError, match=r"kinetics_train_label\.json.*; download it again"):
         open_raw(get_dataset("kinetics"), tmp_path).scan()
 
 

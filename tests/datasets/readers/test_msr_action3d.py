@@ -86,7 +86,7 @@ def test_frames_of_zeros_are_without_the_person(tmp_path: Path):
     ("lines", "line", "reason"),
     [
         (["1 2 3 4"] * 39, 39, "19 joints of 20"),
-        (["1 2 3 4"] * 7 + ["1 2 3"] + ["1 2 3 4"] * 12, 8, "3 values, 4"),
+        (["1 2 3 4"] * 7 + ["1 2 3"] + ["1 2 3 4"] * 12, 8, "3 values; 4"),
         (["1 2 3 4"] * 19 + ["1 2 x 4"], 20, "'x' is not a number"),
         (["1 2 3 4"] * 18 + ["1 nan 3 4"] * 2, 19, "not finite"),
         ([], None, "empty"),
@@ -138,6 +138,7 @@ def test_odd_subjects_train_and_subsets_leave_other_actions_out():
     }
 
 
+@pytest.mark.slow
 def test_made_up_recordings_arrive_in_the_store(tmp_path: Path, prepare_raw):
     summary = get_generator("msr-action3d")(
         tmp_path / "raw", Request(sequences=30, subjects=4, seed=1, damage=1 / 6)

@@ -1,4 +1,4 @@
-"""What `--raw` of NTU RGB+D may be: which reader opens it, and what comes of it."""
+"""Forms that `--raw` of NTU RGB+D may be: the reader that opens it, and the result."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def made_up_folder(folder: Path, form: str, seed: int) -> Path:
 def test_a_file_of_no_form_is_told_them_all(tmp_path: Path, name: str):
     (tmp_path / name).write_bytes(b"")
     for dataset, file in (("ntu60", "NTU60_CS"), ("ntu120", "NTU120_CSet")):
-        forms = rf"{name} is none of the forms of .*skeleton.*_hrnet\.pkl.*{file}.*joint\.npy"
+        forms = rf"{name} has none of the forms of .*skeleton.*_hrnet\.pkl.*{file}.*joint\.npy"
         with pytest.raises(AclnetError, match=forms):
             open_raw(get_dataset(dataset), tmp_path / name)
 
@@ -142,7 +142,7 @@ LARGE = "S018C001P041R001A061"
 
 
 def content(name: str) -> bytes:
-    """Recordings of actions that nobody has made up yet are those of another one."""
+    """Recordings of actions without a generator are recordings of another action."""
     return encode(synthesise(name if name != LARGE else SMALL[0], seed=0))
 
 
@@ -159,6 +159,7 @@ def unpacked(path: Path, names: tuple[str, ...]) -> None:
         (path / f"{name}.skeleton").write_bytes(content(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [True, False])
 def test_both_archives_below_one_folder(tmp_path: Path, prepare_raw, packed: bool):
     root = tmp_path / "raw"
@@ -187,6 +188,7 @@ def test_both_archives_below_one_folder(tmp_path: Path, prepare_raw, packed: boo
         np.testing.assert_array_equal(*(sequence.keypoint for sequence in both))
 
 
+@pytest.mark.slow
 def test_one_archive_alone(tmp_path: Path, prepare_raw):
     archive = tmp_path / "nturgbd_skeletons_s001_to_s017.zip"
     zipped(archive, "nturgb+d_skeletons", SMALL, zipfile.ZIP_DEFLATED)

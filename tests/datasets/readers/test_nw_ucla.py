@@ -81,18 +81,18 @@ def test_frames_of_zeros_are_without_the_person(tmp_path: Path):
         ([], "an object with `skeletons`"),
         ({"label": 7}, "an object with `skeletons`"),
         (content(skeletons={}), "an object with `skeletons`"),
-        (content(skeletons=[]), "is (0,), (T, 20, 3)"),
-        (content(skeletons=content()["skeletons"][0]), "is (20, 3), (T, 20, 3)"),
+        (content(skeletons=[]), "is (0,); (T, 20, 3)"),
+        (content(skeletons=content()["skeletons"][0]), "is (20, 3); (T, 20, 3)"),
         (content(skeletons=[frame[:19] for frame in content()["skeletons"]]), "is (2, 19, 3)"),
         (content(skeletons=[[[1, 2, 3]] * 20, [[1, 2, 3]] * 19]), "ragged"),
-        (content(skeletons=[[["1", 2, 3]] * 20]), "something else than numbers"),
-        (content(skeletons=[[[None, 2, 3]] * 20]), "something else than numbers"),
-        (content(skeletons=[[[True, True, True]] * 20]), "something else than numbers"),
-        (content(skeletons=[[[10**30, 2, 3]] * 20]), "something else than numbers"),
+        (content(skeletons=[[["1", 2, 3]] * 20]), "values that are not numbers"),
+        (content(skeletons=[[[None, 2, 3]] * 20]), "values that are not numbers"),
+        (content(skeletons=[[[True, True, True]] * 20]), "values that are not numbers"),
+        (content(skeletons=[[[10**30, 2, 3]] * 20]), "values that are not numbers"),
         (content(skeletons=[[[float("nan"), 2, 3]] * 20]), "not finite"),
         (content(skeletons=[[[1e300, 2, 3]] * 20]), "not finite"),
         (content(skeletons=[[[0, 0, 0]] * 20]), "no person"),
-        (content(label=8), "`label` is 8, the name says 7"),
+        (content(label=8), "`label` is 8, but the name says 7"),
         (content(label="7"), "`label` is 7"),
     ],
 )
@@ -115,6 +115,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ucla")
 
 
+@pytest.mark.slow
 @given(data=st.binary(max_size=50) | st.recursive(st.none() | st.integers(), st.lists))
 def test_any_content_is_a_sequence_or_a_rejection(folder: Path, data: object):
     raw = data if isinstance(data, bytes) else json.dumps(content(skeletons=data)).encode()
@@ -145,6 +146,7 @@ def test_the_third_view_is_tested():
     assert masks["xview/test"].tolist() == [False, False, True]
 
 
+@pytest.mark.slow
 def test_made_up_recordings_arrive_in_the_store(tmp_path: Path, prepare_raw):
     summary = get_generator("nw-ucla")(
         tmp_path / "raw", Request(sequences=40, subjects=2, seed=4, damage=0.25)

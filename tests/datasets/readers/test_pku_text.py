@@ -90,8 +90,8 @@ def test_columns_are_persons_joints_coordinates(tmp_path: Path):
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("0,1,3,1", "label 0, 1 to 51"),
-        ("52,1,3,1", "label 52, 1 to 51"),
+        ("0,1,3,1", "label 0; 1 to 51"),
+        ("52,1,3,1", "label 52; 1 to 51"),
         ("1,0,3,1", "from frame 0 to 3"),
         ("1,3,2,1", "from frame 3 to 2"),
         ("1,1,-3,1", "whole numbers"),
@@ -119,7 +119,7 @@ def test_actions_beyond_the_end_are_rejected(tmp_path: Path):
     rejection = read(source, 2)
     assert isinstance(rejection, Rejection)
     assert (rejection.path, rejection.line) == (LIST, 2)
-    assert "ends at frame 10 of 9" in rejection.reason
+    assert "ends at frame 10, but there are 9 frames" in rejection.reason
     assert isinstance(read(source, 3), Rejection)
 
 
@@ -136,8 +136,8 @@ def test_actions_of_nobody_are_rejected(tmp_path: Path):
 @pytest.mark.parametrize(
     ("spoil", "line", "reason"),
     [
-        (lambda lines: [*lines[:3], lines[3][:-2]], 4, "149 values, 150"),
-        (lambda lines: [*lines[:3], "", lines[3]], 4, "0 values, 150"),
+        (lambda lines: [*lines[:3], lines[3][:-2]], 4, "149 values; 150"),
+        (lambda lines: [*lines[:3], "", lines[3]], 4, "0 values; 150"),
         (lambda lines: [lines[0], "x" + lines[1]], 2, "'x2' is not a number"),
         (lambda lines: [lines[0], "nan" + lines[1][1:]], 2, "not finite"),
         (lambda _: [], None, "empty"),
@@ -176,7 +176,7 @@ def test_scan_sorts_the_folder_out(tmp_path: Path):
     found = {r.path: r.reason for r in rejections}
     assert "same recording" in found.pop(f"old/{NAME}.txt")
     assert "cannot be read" in found.pop(f"{LIST[:-10]}0007-L.txt")
-    assert "not one of PKU-MMD" in found.pop("Data/A01N01-L.txt")
+    assert "does not fit PKU-MMD" in found.pop("Data/A01N01-L.txt")
     assert "recording is missing" in found.pop(f"{LIST[:-10]}0009-M.txt")
     assert not found
 
@@ -276,6 +276,7 @@ def test_any_bytes_are_sequences_or_rejections(folder: Path, data: st.DataObject
     assert all(isinstance(source.read(item), SkeletonSequence | Rejection) for item in items)
 
 
+@pytest.mark.slow
 def test_made_up_recordings_arrive_in_the_store(tmp_path: Path, prepare_raw):
     summary = get_generator("pkummd")(
         tmp_path / "raw", Request(sequences=38, subjects=2, seed=6, damage=0.15)
@@ -307,6 +308,7 @@ def test_made_up_recordings_arrive_in_the_store(tmp_path: Path, prepare_raw):
     assert store.column("label")[row] == action.label - 1
 
 
+@pytest.mark.slow
 def test_the_made_up_pickle_has_the_same_actions(tmp_path: Path, prepare_raw):
     request = Request(sequences=20, subjects=2, seed=6)
     get_generator("pkummd", "text")(tmp_path / "text", request)

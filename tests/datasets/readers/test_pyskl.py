@@ -86,9 +86,9 @@ def keypoint_with(value: float) -> np.ndarray:
         ({"keypoint": keypoint_with(np.nan)}, "not finite"),
         ({"keypoint": keypoint_with(1e300)}, "not finite"),
         ({"keypoint_score": np.ones((2, 6, 25))}, "not 3-D"),
-        ({"total_frames": 7}, "`total_frames` is 7, `keypoint` has 6"),
+        ({"total_frames": 7}, "`total_frames` is 7, but `keypoint` has 6"),
         ({"total_frames": None}, "`total_frames` is None"),
-        ({"label": 60}, "`label` is 60, 0 to 59"),
+        ({"label": 60}, "`label` is 60; 0 to 59"),
         ({"label": -1}, "`label` is -1"),
         ({"label": None}, "`label` is None"),
         ({"label": True}, "`label` is True"),
@@ -112,7 +112,7 @@ def test_annotations_without_an_id_of_their_own_are_rejected(tmp_path: Path):
     assert [item.sample_id for item in items] == ["a", "b"]
     assert [r.reason for r in rejections] == [
         "annotation 1 (counting from 0) is NoneType, not a dict",
-        "annotation 3 (counting from 0) has the `frame_dir` of an earlier one, 'b'",
+        "annotation 3 (counting from 0) has the same `frame_dir` as an earlier annotation, 'b'",
         "annotation 4 (counting from 0) has no `frame_dir`",
     ]
     first = opened.read(items[1])
@@ -274,7 +274,7 @@ def test_in_crowds_the_highest_scores_come_first(tmp_path: Path):
     ("entry", "reason"),
     [
         (pixels(keypoint_score=None), "`keypoint_score` is missing"),
-        (pixels(keypoint_score=np.ones((3, 5, 17))), "`keypoint_score` is (3, 5, 17), (3, 6, 17)"),
+        (pixels(keypoint_score=np.ones((3, 5, 17))), "`keypoint_score` is (3, 5, 17); (3, 6, 17)"),
         (pixels(keypoint_score=np.full((3, 6, 17), np.inf)), "not finite"),
         (pixels(keypoint=np.ones((3, 6, 25, 2))), "(M, T, 17, 2)"),
         (pixels(total_frames=5), "`total_frames` is 5"),
@@ -353,15 +353,15 @@ def test_joints_that_are_not_where_they_should_be(kinetics: dict[str, np.ndarray
     file = tmp_path / items[0].path
     file.write_bytes(pickle.dumps({"d": {"keypoint": kinetics["d"][:1]}}))
     reasons = [opened.read(item).reason for item in items[:2]]
-    assert "one.pkl has no `keypoint` of it" in reasons[0]
+    assert "one.pkl has no `keypoint` for this annotation" in reasons[0]
     assert "`frame_inds` for 1 rows" in reasons[1]
     file.write_bytes(b"nonsense")
-    assert "is no whole pickle" in opened.read(items[0]).reason
+    assert "is not a complete pickle" in opened.read(items[0]).reason
     file.unlink()
     with pytest.raises(FileNotFoundError):
         opened.read(items[0])
     (tmp_path / "kpfiles" / "deep" / "two.pkl").unlink()
-    with pytest.raises(AclnetError, match=r"in 3 other files, for example one\.pkl, and none"):
+    with pytest.raises(AclnetError, match=r"in 3 other files, for example one\.pkl, but none"):
         opened.scan()
 
 
@@ -403,7 +403,7 @@ def test_kpfiles_in_an_archive_are_to_be_unpacked(kinetics: dict[str, np.ndarray
         ".zip" not in item.path for item in open_raw(get_dataset("kinetics"), tmp_path).scan()[0]
     )
     shutil.rmtree(folder)
-    with pytest.raises(AclnetError, match="put the kpfiles there, unpacked"):
+    with pytest.raises(AclnetError, match="unpack the kpfiles there"):
         open_raw(get_dataset("kinetics"), tmp_path).scan()
 
 
@@ -472,5 +472,5 @@ def test_too_few_or_unknown_boxes_are_rejected(tmp_path: Path, entry, options, r
 
 
 def test_data_without_boxes_refuse_the_options(tmp_path: Path):
-    with pytest.raises(AclnetError, match="no scores of boxes; leave --box-thr"):
+    with pytest.raises(AclnetError, match="no scores of boxes; leave out --box-thr"):
         source(tmp_path, [annotation()]).with_boxes(0.5, 0)

@@ -113,15 +113,15 @@ def test_windows_that_make_no_sense_are_rejected_alone(tmp_path: Path):
 @pytest.mark.parametrize(
     ("file", "values", "reason"),
     [
-        ("source_y_BIWI_6.npy", np.zeros((17, 20)), "(17, 20), (18, 20) is expected of 3 windows"),
-        ("source_y_BIWI_6.npy", np.zeros((20, 18)), "(20, 18), (18, 20) is expected"),
+        ("source_y_BIWI_6.npy", np.zeros((17, 20)), "(17, 20); (18, 20) is expected for 3 windows"),
+        ("source_y_BIWI_6.npy", np.zeros((20, 18)), "(20, 18); (18, 20) is expected"),
         (
             "source_z_BIWI_6.npy",
             np.zeros((18, 20), complex),
             "z_BIWI_6.npy: an array of complex128",
         ),
         ("source_z_BIWI_6.npy", np.zeros((18, 20), object), "_z_BIWI_6.npy: an array of object"),
-        ("frame_id_BIWI_6.npy", np.zeros(4), "(24, 20) is expected of 4 windows"),
+        ("frame_id_BIWI_6.npy", np.zeros(4), "(24, 20) is expected for 4 windows"),
         ("frame_id_BIWI_6.npy", np.array([0, 0.5, 1]), "not whole"),
         ("frame_id_BIWI_6.npy", np.array([0, np.nan, 1]), "not finite"),
         ("frame_id_BIWI_6.npy", np.array([0, 1e300, 1]), "out of range"),
@@ -178,7 +178,7 @@ def test_folders_that_are_no_side_are_told(tmp_path: Path):
 
 def test_casia_b_in_space_has_no_other_form(tmp_path: Path):
     (tmp_path / "a.txt").write_text("")
-    with pytest.raises(AclnetError, match=r"nothing of CASIA-B re-ID.*CASIA_B_match"):
+    with pytest.raises(AclnetError, match=r"no recordings of CASIA-B re-ID.*CASIA_B_match"):
         open_raw(get_dataset("casia-b-3d"), tmp_path)
 
 
@@ -191,6 +191,7 @@ SETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", SETS)
 def test_a_made_up_set_through_prepare_out_of_a_zip(dataset: str, prepare_raw, tmp_path: Path):
     raw = tmp_path / "raw"

@@ -31,9 +31,9 @@ def test_numbers_are_those_of_python(rows, separator, line_end):
     [
         ("", None, "empty"),
         (" \r\n\n", None, "empty"),
-        ("1 2\n3\n", 2, "1 values, 2 are expected"),
+        ("1 2\n3\n", 2, "1 values; 2 are expected"),
         ("1 2\n3 4 5\n", 2, "more than 2 values"),
-        ("1\n2\n", 1, "1 values, 2 are expected"),
+        ("1\n2\n", 1, "1 values; 2 are expected"),
         ("1 2\n\n3 4\n", 2, "0 values"),
         ("1 2\n3 four\n5 six", 2, "'four' is not a number"),
         ("1 2\n# 4\n", 2, "'#' is not a number"),
@@ -42,7 +42,7 @@ def test_numbers_are_those_of_python(rows, separator, line_end):
         ("1 2\n3 1e39\n", 2, "not finite"),
         ("1 2\n3 1e999\n", 2, "not finite"),
         ("1 2\n3 1_0\n", None, "not a table of numbers"),
-        ("1,2\n3,4\n", 1, "1 values, 2 are expected"),
+        ("1,2\n3,4\n", 1, "1 values; 2 are expected"),
     ],
 )
 def test_the_first_wrong_line_is_told(text, line, reason):

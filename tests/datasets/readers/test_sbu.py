@@ -76,9 +76,9 @@ def test_zeros_stay_zeros(tmp_path: Path):
     ("data", "line", "reason"),
     [
         (b"", None, "empty"),
-        (text(np.ones((3, 89))), 1, "90 values, 91"),
+        (text(np.ones((3, 89))), 1, "90 values; 91"),
         (text(np.ones((3, 90))) + b",", 3, "more than 91 values"),
-        (text(np.ones((3, 90))).replace(b",", b" "), 1, "1 values, 91"),
+        (text(np.ones((3, 90))).replace(b",", b" "), 1, "1 values; 91"),
         (text(np.diag([1, np.inf, 2]).repeat(30, axis=1)), 2, "not finite"),
         (text(np.full((1, 90), 3e38)), None, "too large"),
     ],
@@ -108,7 +108,7 @@ def test_scan_sorts_the_folder_out(tmp_path: Path):
 
 def test_each_set_is_tested_in_one_fold_and_trains_in_the_others():
     partners = {1: (2, 3, 7), 2: (1, 3, 6, 7), 3: (2, 4, 5, 6), 4: (2, 3, 6), 5: (2, 3)}
-    partners |= {6: (2, 3, 4), 7: (1, 3), 9: (9,)}  # the last is no set of the dataset
+    partners |= {6: (2, 3, 4), 7: (1, 3), 9: (9,)}  # the last is not a set of the dataset
     pairs = [f"s{first:02}s{second:02}" for first in partners for second in partners[first]]
     columns = {"condition": np.array(pairs), "label": np.zeros(22, int)}
     masks = sides(get_dataset("sbu").protocols, columns)
@@ -121,6 +121,7 @@ def test_each_set_is_tested_in_one_fold_and_trains_in_the_others():
     assert np.array(pairs)[tested[2]].tolist() == ["s01s03", "s01s07", "s07s01", "s07s03"]
 
 
+@pytest.mark.slow
 def test_made_up_recordings_arrive_in_the_store(tmp_path: Path, prepare_raw):
     summary = get_generator("sbu")(
         tmp_path / "raw", Request(sequences=30, subjects=3, seed=2, damage=1 / 6)

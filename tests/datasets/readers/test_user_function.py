@@ -114,7 +114,7 @@ def test_mistakes_are_told_with_their_place(working, reader, said):
 
 
 def test_raw_data_that_are_not_there(working):
-    with pytest.raises(AclnetError, match="nowhere is not there"):
+    with pytest.raises(AclnetError, match="nowhere does not exist"):
         open_with("surf.waves:open_waves", Path("nowhere"))
 
 
@@ -147,8 +147,8 @@ def test_an_entry_point_adds_a_dataset(installed, prepare_raw, tmp_path):
     [
         ("surf.waves:nothing", "surf.waves:nothing, an entry point of aclnet.datasets, cannot be"),
         ("surf.broken:SPEC", "cannot be loaded"),
-        ("surf.waves:open_waves", "is no DatasetSpec"),
-        ("aclnet.datasets.catalogue.utd_mhad:DATASETS", "is no DatasetSpec"),
+        ("surf.waves:open_waves", "is not a DatasetSpec"),
+        ("aclnet.datasets.catalogue.utd_mhad:DATASETS", "is not a DatasetSpec"),
     ],
 )
 def test_entry_points_that_lead_nowhere_are_named(installed, value, said):
@@ -160,5 +160,7 @@ def test_entry_points_that_lead_nowhere_are_named(installed, value, said):
 def test_an_entry_point_does_not_take_a_name(installed, working):
     file = working / "surf" / "waves.py"
     file.write_text(file.read_text().replace('name="waves"', 'name="ntu60"'))
-    with pytest.raises(AclnetError, match="adds a dataset 'ntu60', which there is already"):
+    with pytest.raises(
+        AclnetError, match="adds a dataset 'ntu60', but this name is already in use"
+    ):
         installed("surf.waves:SPEC")

@@ -148,7 +148,7 @@ def test_scan_sorts_the_folder_out(tmp_path: Path):
 
 
 def test_a_missing_folder_is_the_users_mistake(tmp_path: Path):
-    with pytest.raises(AclnetError, match="nowhere is not there"):
+    with pytest.raises(AclnetError, match="nowhere does not exist"):
         open_raw(get_dataset("utd-mhad"), tmp_path / "nowhere")
 
 

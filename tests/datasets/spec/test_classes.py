@@ -18,7 +18,7 @@ from aclnet.datasets.spec.classes import doubtful_names, doubtful_sides
         (("01", "1", "2"), ["'01' and '1' are different classes"]),
         (("0.0", "0", "1"), ["'0.0' and '0' are different classes"]),
         (("a01", "A1"), ["'a01' and 'A1' are different classes"]),
-        (("-1", "0", "1"), ["'-1' is a class, as any other label; leave the label empty"]),
+        (("-1", "0", "1"), ["'-1' is a class like any other label; leave the label of"]),
     ],
 )
 def test_names(names, said):
@@ -43,9 +43,10 @@ def sides(train: str, test: str, **others: str) -> list[str]:
 
 def test_classes_that_are_tested_and_do_not_train():
     assert sides("0011", "01") == []
-    assert sides("0012", "01") == [], "a class that is not tested is no harm"
+    assert sides("0012", "01") == [], "a class that is not tested is not a harm"
     assert sides("0011", "0122") == [
-        "protocol own tests a class without training recordings, which can never be right: fall"
+        "protocol own tests a class without training recordings, which can never be recognised: "
+        "fall"
     ]
     (one, two) = sides("000", "012")
     assert one == "protocol own trains one class (walk); a network needs two"

@@ -75,6 +75,7 @@ def test_a_training_side_and_its_test_side_share_nobody(usable):
         assert not train & test
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("usable", ["ntu120"], indirect=True)
 def test_one_shot_has_one_exemplar_of_each_class_that_does_not_train(usable):
     masks = sides(get_dataset("ntu120").protocols, usable)
@@ -106,6 +107,7 @@ def test_a_subset_is_said_to_be_one(usable):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("usable", ["ntu60"], indirect=True)
 def test_a_full_set_that_is_shared_out_otherwise_is_wrong(usable):
     moved = usable | {

@@ -1,4 +1,4 @@
-"""What the tests of synthetic people share."""
+"""Fixtures for the tests of synthetic people."""
 
 from __future__ import annotations
 

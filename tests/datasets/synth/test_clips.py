@@ -60,6 +60,7 @@ def load(path: Path) -> Any:
     return pickle.loads(path.read_bytes())  # noqa: S301
 
 
+@pytest.mark.slow
 def test_json_is_what_st_gcn_released(clips: Path):
     files = sorted(clips.glob("kinetics_*/*.json"))
     assert len({file.name for file in files}) == COUNT
@@ -152,6 +153,7 @@ def sides(store: Store) -> dict[str, set[str]]:
     return {name: set(store.column("id")[mask]) for name, mask in store.splits.items()}
 
 
+@pytest.mark.slow
 def test_json_through_prepare(clips: Path, prepare_raw, tmp_path: Path):
     """Against a loop over the files: the two surest of each frame."""
     report = prepare_raw(clips, tmp_path / "j.zarr", dataset="kinetics")
@@ -179,6 +181,7 @@ def test_json_through_prepare(clips: Path, prepare_raw, tmp_path: Path):
     }
 
 
+@pytest.mark.slow
 def test_packed_through_prepare(packed: Path, prepare_raw, tmp_path: Path):
     prepare_raw(packed, tmp_path / "p.zarr", dataset="kinetics")
     store = Store(tmp_path / "p.zarr")
@@ -199,6 +202,7 @@ def test_packed_through_prepare(packed: Path, prepare_raw, tmp_path: Path):
                 assert (sequence.score[m, t, :17] == row[:, 2]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["json", "pyskl"])
 def test_tracks_are_joined_on_demand(form: str, clips: Path, packed: Path, aclnet_track):
     store = aclnet_track({"json": clips, "pyskl": packed}[form])
@@ -228,14 +232,15 @@ def aclnet_track(prepare_raw, tmp_path: Path):
 
 def test_who_is_one_person_anyway_is_not_tracked(gym: Path, people, prepare_raw, tmp_path: Path):
     for raw, dataset in ((gym, "finegym"), (people, "ntu60")):
-        with pytest.raises(AclnetError, match="leave --track out"):
+        with pytest.raises(AclnetError, match="leave out --track"):
             prepare_raw(raw, tmp_path / "t.zarr", dataset=dataset, track=True)
         source, options = open_raw(get_dataset(dataset), raw), PrepareOptions(track=True)
-        with open_executor() as run, pytest.raises(AclnetError, match="leave --track out"):
+        with open_executor() as run, pytest.raises(AclnetError, match="leave out --track"):
             check(source, options, run, lambda *_: None)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_damage_is_rejected_and_nothing_else(prepare_raw, tmp_path: Path):
     for dataset, form in (("kinetics", "json"), ("kinetics", "pyskl"), ("finegym", "pyskl")):
         raw = tmp_path / f"{dataset}-{form}"
@@ -253,6 +258,7 @@ def test_damage_is_rejected_and_nothing_else(prepare_raw, tmp_path: Path):
         assert not ids & damaged
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("form", "layout"), [("json", "openpose"), ("gym", "coco_new")])
 def test_stored_mirror_images(
     form: str, layout: str, clips: Path, gym: Path, prepare_raw, tmp_path

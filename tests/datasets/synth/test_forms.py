@@ -1,4 +1,4 @@
-"""What all generators have in common, and damage."""
+"""Common properties of all generators, and damage."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {file.relative_to(folder): file.read_bytes() for file in files}
 
 
+@pytest.mark.slow
 @each_form
 def test_equal_requests_give_the_same_bytes(tmp_path: Path, dataset: str, form: str):
     for folder in ("a", "b"):

@@ -27,7 +27,7 @@ BONES = [
 
 
 class MalformedError(Exception):
-    """The file breaks the grammar, or holds a coordinate that is no number."""
+    """The file breaks the grammar, or holds a coordinate that is not a number."""
 
 
 def parse(content: bytes) -> list[dict[int, tuple[list[str], np.ndarray]]]:
@@ -77,6 +77,7 @@ def written(tmp_path_factory):
     return write(tmp_path_factory.mktemp("synth"))
 
 
+@pytest.mark.slow
 def test_a_file_holds_the_generated_joints(written) -> None:
     for name, content in written[1].items():
         recording = ntu.synthesise(name, seed=7)
@@ -89,6 +90,7 @@ def test_a_file_holds_the_generated_joints(written) -> None:
             np.testing.assert_array_equal(read[..., 11], tracked.tracking)
 
 
+@pytest.mark.slow
 def test_columns_are_plausible(written) -> None:
     for content in written[1].values():
         for head, joints in (found for frame in parse(content) for found in frame.values()):
@@ -203,6 +205,7 @@ def test_joints_near_the_truth_but_noisy() -> None:
     assert 0.001 < deviation < 0.03
 
 
+@pytest.mark.slow
 def test_the_bytes_depend_on_seed_and_name_alone(written, tmp_path) -> None:
     contents = written[1]
     assert write(tmp_path / "same")[1] == contents
@@ -226,6 +229,7 @@ def is_damaged(content: bytes) -> bool:
         return True
 
 
+@pytest.mark.slow
 def test_damage_is_real_and_nothing_else_is_touched(written, tmp_path) -> None:
     whole = written[1]
     share = 2 * len(ntu.DAMAGES) / len(whole)
@@ -295,6 +299,7 @@ def test_two_person_classes_show_two_bodies() -> None:
         assert (len(longest) > 1 and longest[1] > 31) == (action in motion.FAMILIES["two people"])
 
 
+@pytest.mark.slow
 def test_mishaps_of_the_sensor_occur() -> None:
     names = ntu.sample_names(actions=[10, 58], subjects=20)
     recordings = [ntu.synthesise(name, seed=1) for name in names]
@@ -325,6 +330,7 @@ def _is_renamed(recording: ntu.Recording) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_classes_are_confused_within_families() -> None:
     """The planted structure, across people, as a linear classifier sees it."""
     names = ntu.sample_names(subjects=12, cameras=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from scipy.io import loadmat
 
 import aclnet
@@ -40,6 +41,7 @@ def test_joints_are_those_of_the_layout():
     assert names == list(get_layout("utd_mhad").joints)
 
 
+@pytest.mark.slow
 def test_made_up_recordings_arrive_in_the_store(tmp_path: Path, prepare_raw):
     summary = generate(tmp_path / "raw", damage=0.25)
     report = prepare_raw(tmp_path / "raw", tmp_path / "u.zarr", dataset="utd-mhad")
