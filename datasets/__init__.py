@@ -1,4 +1,4 @@
-"""What the data is: layouts, readers of raw formats, protocols, the store and its stream."""
+"""Layouts, readers of raw formats, protocols, and the store with its stream."""
 
 if __name__ == "datasets":
     raise ImportError("this folder is the package aclnet.datasets; import it by that name")

@@ -11,6 +11,22 @@ from aclnet.datasets.spec.layouts import Layout
 from aclnet.datasets.spec.records import Record
 
 
+class Part(Record):
+    """The part of a preparation that a store is, see `aclnet prepare --shards`."""
+
+    number: int = Field(ge=1)
+    """Number of the part, from 1."""
+    of: int = Field(ge=1)
+    """Number of parts."""
+    plan: str
+    """Hash of the whole preparation."""
+    published: dict[str, int]
+    """Number of samples of each `protocol/side` of the complete dataset, where it is published."""
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.of}"
+
+
 class StoreAttributes(Record):
     """Facts about the whole store, in the order in which they are written."""
 
@@ -28,17 +44,19 @@ class StoreAttributes(Record):
     cleaning: str
     """Name of the step of `aclnet.pipelines.steps.clean`, or `none`."""
     normalisation: str
-    """Recipe of `aclnet.pipelines.steps.normalise`."""
+    """Name of the normalisation, see `aclnet.pipelines.steps.normalise`."""
     options: dict[str, Any]
-    """`aclnet.pipelines.prepare.options.PrepareOptions`."""
+    """Options of the preparation, see `aclnet.pipelines.prepare.options.PrepareOptions`."""
     protocols: dict[str, dict[str, int]]
-    """Samples by protocol and side, the dataset's first protocol first."""
+    """Number of samples by protocol and side, the dataset's first protocol first."""
     protocol_classes: dict[str, int]
-    """How many of the classes, the first ones, take part in a protocol that has not all."""
+    """Number of classes, from the first, of each protocol that does not have all classes."""
     rejected: dict[str, int]
     """Inputs that could not be used, by kind."""
     plan: str
-    """Hash of what was to be made: sources, options, recipes."""
+    """Hash of what determines the store: sources, options, recipes."""
     software: dict[str, str]
     shard_rows: int = Field(ge=1)
-    """Rows of a shard of every `frames/` array."""
+    """Number of rows in a shard of every `frames/` array."""
+    part: Part | None = None
+    """None: the store is a whole preparation."""

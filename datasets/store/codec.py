@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 INT16_FILL = -32768
-"""Stands for NaN in fixed point."""
+"""Value that stands for NaN in fixed point."""
 
 
 def content_hash(blocks: list[NDArray[Any]]) -> str:
@@ -26,8 +26,8 @@ def content_hash(blocks: list[NDArray[Any]]) -> str:
 def encode_int16(values: NDArray[np.float32], scale: float) -> NDArray[np.int16]:
     """Fixed point of joints (..., C): round(x / scale), NaN as -32768.
 
-    A joint that is zero in all coordinates is a missing one. So that no other becomes one, a joint
-    that would round to zero keeps its largest coordinate at one step, with its sign.
+    A joint that is zero in all coordinates is missing. A joint that would round to zero therefore
+    keeps its largest coordinate at one step, with its sign.
     """
     is_fill = np.isnan(values)
     joints = np.where(is_fill, 0, values)

@@ -1,12 +1,17 @@
-"""What a store holds: preprocessed sequences as one immutable Zarr group.
+"""The contents of a store: preprocessed sequences as one immutable Zarr group.
 
 `frames/*` hold person-tracks one after another (a sequence is n_persons x n_frames rows),
-`samples/*` one value a sequence, `splits/<protocol>/<side>` a mask a side. Sequences lie inside one
-shard; rows that belong to no sequence are NaN (`keypoint`), -1 (`index`) or False (`present`).
+`samples/*` one value per sequence, `splits/<protocol>/<side>` a mask per side. Each sequence is
+inside one shard; rows that belong to no sequence are NaN (`keypoint`), -1 (`index`) or False
+(`present`).
 
-Nothing that is damaged is ever read as data: opening compares every file's size, and the metadata's
-hash, with the manifest. A file's own hash is compared when an opened store reads it first, because
-files of equal size may have been exchanged, and each chunk has a checksum of its own.
+`keys/*` hold a hash of each id, so that a stream need not read and hash the ids.
+
+The files are in a folder or in an object store (`aclnet.datasets.store.files`). Damaged files are
+never read as data: opening compares every file's size, and the metadata's hash, with the manifest.
+If several processes train, the first one compares the sizes of shards. A file's own hash is
+compared when an opened store first reads it, because files of equal size may have been exchanged.
+Each chunk also has a checksum.
 """
 
 from __future__ import annotations
@@ -14,23 +19,28 @@ from __future__ import annotations
 import hashlib
 from contextlib import contextmanager
 from functools import cached_property, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from aclnet.datasets.spec import AclnetError, SkeletonSequence, shown
+from aclnet.datasets.spec import AclnetError, SkeletonSequence, did_you_mean, first_of, shown
 from aclnet.datasets.spec.records import parse_record
+from aclnet.datasets.store import keyed_random, machine, soundness, zarr_io
 from aclnet.datasets.store import manifest as manifests
-from aclnet.datasets.store import soundness, zarr_io
 from aclnet.datasets.store.attributes import StoreAttributes
 from aclnet.datasets.store.codec import decode_int16
+from aclnet.datasets.store.files import DamagedFileError
+from aclnet.datasets.store.paths import store_path
+from aclnet.datasets.store.places import open_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import PurePath
 
     import pandas as pd
     from numpy.typing import NDArray
+
+    from aclnet.datasets.store.paths import StorePath
 
 
 KEYPOINT, PRESENT, INDEX, SCORE = (
@@ -47,26 +57,45 @@ AXES = {
     "samples/centre": ("sample", "coordinate"),
     "samples/rotation": ("sample", "coordinate", "raw_coordinate"),
 }
-"""Names of the dimensions of arrays; that of other columns and of masks is `sample`."""
+"""Names of the dimensions of arrays; the dimension of other columns and of masks is `sample`."""
+FILL: dict[str, Any] = {KEYPOINT: np.nan, PRESENT: False, INDEX: -1, SCORE: np.nan}
+"""Values of rows that belong to no sequence."""
+
+
+class FrameArray(NamedTuple):
+    """Facts about an array of frames."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    bytes: int
+    """Size in memory."""
+    stored: int
+    """Size on disk, in bytes."""
 
 
 class StoreContents:
     """A finished store, opened for reading.
 
-    Raises AclnetError where `path` is no store, an unfinished one, or one with files that are
-    missing, of another size, or metadata of another content than the manifest says.
+    Raises AclnetError if `path` is not a store or an unfinished one, if files are missing or have
+    another size, or if the metadata differ from the manifest.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        self.manifest = manifests.load(self.path)
+    def __init__(self, path: str | PurePath) -> None:
+        self._source = open_files(store_path(path))
+        self.path = self._source.path
+        self.distant = self._source.distant
+        listing = self._source.listing()
+        self._digest = hashlib.sha256(listing).hexdigest()
+        self.manifest_bytes = len(listing)
+        self.manifest = manifests.parse(listing, self.path)
         self._files = self.manifest.all_files
-        for name in self._files:
-            self._check_size(name)
-        self._check_content(zarr_io.METADATA)  # holds the metadata of all arrays
+        first = machine.is_first_process()
+        for fault in self._source.wrong_sizes(self._files if first else self.manifest.files):
+            raise self._damaged(fault)
         self._compared: set[str] = set()
+        metadata = self._content(zarr_io.METADATA)
         with self._described():
-            self._group = zarr_io.open_group(self.path)
+            self._group = zarr_io.open_metadata(metadata)
             attributes = dict(self._group.attrs)
         self.attributes = parse_record(
             StoreAttributes, attributes, f"{self.path}", "prepare the store again"
@@ -85,23 +114,43 @@ class StoreContents:
         return len(self.column("start"))
 
     @property
+    def paths(self) -> tuple[StorePath, ...]:
+        """Paths that open this store again, see `aclnet.datasets.opening.open_store`."""
+        return (self.path,)
+
+    @property
+    def members(self) -> tuple[StoreContents, ...]:
+        """The stores of a set, in their order; none, if this is a single store."""
+        return ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Differences between the members of a set that may be mistakes, in sentences."""
+        return ()
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return len(self.manifest.shards)
+
+    @property
     def name(self) -> str:
         """Name of the dataset, as `aclnet prepare` knows it."""
         return self.attributes.dataset
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """Identity of the store's content: the same for a copy elsewhere."""
-        return hashlib.sha256((self.path / manifests.NAME).read_bytes()).hexdigest()
+        """Identity of the store's content: a copy of the store has the same."""
+        return self._digest
 
     @cached_property
     def _columns(self) -> dict[str, NDArray[Any]]:
         return {}
 
     def column(self, name: str) -> NDArray[Any]:
-        """One value a sample: `id`, `label`, `subject`, ..., `start`, `n_frames`, `n_persons`.
+        """One value per sample: `id`, `label`, `subject`, ..., `start`, `n_frames`, `n_persons`.
 
-        Read-only, in the order of the rows. AclnetError where the column is damaged.
+        Read-only, in the order of the rows. Raises AclnetError if the column is damaged.
         """
         if name not in self._columns and name in soundness.PLACES:
             found = {place: self._read_column(place) for place in soundness.PLACES}
@@ -120,9 +169,7 @@ class StoreContents:
             array: Any = self._group[f"samples/{name}"]
             if array.ndim == 0 or array.shape[0] > len(self.manifest.shards) * self.shard_rows:
                 raise ValueError(f"samples/{name} is of shape {array.shape}")
-        values = self._read(f"samples/{name}", array)
-        if values.dtype.kind in "TO":
-            values = np.array(values.tolist(), dtype=str)
+        values = self._read_whole(f"samples/{name}", array)
         values.flags.writeable = False
         return values
 
@@ -131,13 +178,14 @@ class StoreContents:
         """The samples as a table, without the columns that hold a vector."""
         import pandas as pd
 
-        with self._described():
-            names = sorted(name for name, _ in self._samples_group().arrays())
-        columns = {name: self.column(name) for name in names}
+        columns = {name: self.column(name) for name in self.column_names}
         return pd.DataFrame({n: c for n, c in columns.items() if c.ndim == 1})
 
-    def _samples_group(self) -> Any:  # noqa: ANN401 - zarr's own type
-        return self._group["samples"]
+    @property
+    def column_names(self) -> list[str]:
+        """Names of the columns, in the order of the alphabet."""
+        with self._described():
+            return sorted(name for name, _ in self._group["samples"].arrays())  # type: ignore[union-attr]
 
     @cached_property
     def splits(self) -> dict[str, NDArray[np.bool_]]:
@@ -147,7 +195,7 @@ class StoreContents:
             arrays = {
                 f"{name}/{side}": mask for name, group in groups for side, mask in group.arrays()
             }
-        found = {name: self._read(f"splits/{name}", arrays[name]) for name in sorted(arrays)}
+        found = {name: self._read_whole(f"splits/{name}", arrays[name]) for name in sorted(arrays)}
         for name, mask in found.items():
             mask.flags.writeable = False
             if mask.shape != (len(self),) or mask.dtype != np.bool_:
@@ -161,32 +209,57 @@ class StoreContents:
 
     @property
     def default_protocol(self) -> str:
-        """The first one; AclnetError where there is none."""
+        """The first protocol; raises AclnetError if there is none."""
         if not self.protocols:
             raise AclnetError(
-                f"{self.path} has no protocol: nothing told `aclnet prepare` who trains and who is "
-                "tested. Say so by --split FILE.csv (columns id and split), or prepare it anew "
-                "from an index with the column split"
+                f"{self.path} has no protocol: its raw data did not divide the samples for "
+                "training and test. Give --split FILE.csv (columns id and split), or prepare the "
+                "store again from an index with the column split"
             )
         return self.protocols[0]
 
     def classes_of(self, protocol: str) -> list[str]:
-        """Names of the classes that take part in a protocol: of NTU-120's stores, NTU 60's too."""
-        return self.class_names[: self.attributes.protocol_classes.get(protocol)]
+        """Names of the classes that take part in a protocol; NTU-120's stores have NTU 60's too."""
+        return [self.class_names[label] for label in self.labels_of(protocol)]
+
+    def labels_of(self, protocol: str) -> list[int]:
+        """Numbers of the classes that take part in a protocol, ascending."""
+        return [*range(len(self.class_names))][: self.attributes.protocol_classes.get(protocol)]
 
     def mask(self, split: str) -> NDArray[np.bool_]:
-        """(samples,) mask of a `protocol/side`; AclnetError that lists the known ones."""
+        """(samples,) mask of a `protocol/side`; raises AclnetError that lists the known ones."""
         try:
             return self.splits[split]
         except KeyError:
             raise AclnetError(
-                f"{self.path} has no split {split!r}; it has {', '.join(self.splits)}"
+                f"{self.path} has no split {split!r}{did_you_mean(split, self.splits)}; "
+                f"it has {', '.join(self.splits)}"
             ) from None
 
     @cached_property
     def shard_of(self) -> NDArray[np.int64]:
         """(samples,) shard of each sample."""
         return np.asarray(self.column("start") // self.shard_rows, dtype=np.int64)
+
+    @cached_property
+    def sample_keys(self) -> NDArray[np.int64]:
+        """(samples,) key of each sample's id, see `keyed_random.sample_keys`."""
+        return self._keys("id")
+
+    @cached_property
+    def recording_keys(self) -> NDArray[np.int64]:
+        """(samples,) key of the recording (`original`) that each sample comes from."""
+        return self._keys("original")
+
+    def _keys(self, column: str) -> NDArray[np.int64]:
+        name = f"keys/{column}"
+        if zarr_io.shard_file(name, 0, 1) not in self._files:  # a store of an earlier version
+            return keyed_random.sample_keys(self.column(column))
+        with self._described():
+            array: Any = self._group[name]
+            if array.shape != (len(self),) or array.dtype != np.int64:
+                raise ValueError(f"{name} is {array.dtype} {array.shape}")
+        return self._read_whole(name, array)
 
     @property
     def coordinates(self) -> int:
@@ -195,7 +268,7 @@ class StoreContents:
 
     @property
     def has_score(self) -> bool:
-        """Is there a confidence of each joint?"""
+        """True if each joint has a confidence."""
         return SCORE in self._arrays
 
     def read_shard(
@@ -203,45 +276,48 @@ class StoreContents:
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """`keypoint` (rows, V, C) float32 and `present` (rows,) of one shard.
 
-        With `score`, confidence is one channel more, the last. Raises AclnetError that names the
-        file where the shard is gone or does not decode.
+        With `score`, the confidence is an additional last channel. Raises AclnetError that names
+        the file if the shard is missing or cannot be decoded.
         """
         rows = slice(shard * self.shard_rows, (shard + 1) * self.shard_rows)
-        keypoint = self._rows(KEYPOINT, rows)
+        keypoint = self.read_rows(KEYPOINT, rows)
         if score:
-            confidence = self._rows(SCORE, rows)[..., None]
+            confidence = self.read_rows(SCORE, rows)[..., None]
             keypoint = np.concatenate([keypoint, confidence], axis=-1)
-        return keypoint, self._rows(PRESENT, rows)
+        return keypoint, self.read_rows(PRESENT, rows)
 
     def read_frame_numbers(self, shard: int) -> NDArray[np.int32]:
-        """(rows,) number of each row's frame in its recording; AclnetError as `read_shard`."""
+        """(rows,) number of each row's frame in its recording.
+
+        Raises AclnetError as `read_shard`.
+        """
         rows = slice(shard * self.shard_rows, (shard + 1) * self.shard_rows)
-        return self._rows(INDEX, rows)
+        return self.read_rows(INDEX, rows)
 
     def sequence(self, sample: int | str) -> SkeletonSequence:
         """One sequence by its row in `samples` or its id, as it is stored (normalised).
 
         The raw coordinates are keypoint @ rotation + centre (columns of those names), see
-        `aclnet.pipelines.steps.normalise.denormalise`, unless the size of bodies was taken out.
-        Raises AclnetError for an unknown id and for damaged data.
+        `aclnet.pipelines.steps.normalise.denormalise`, unless body size was removed. Raises
+        AclnetError for an unknown id and for damaged data.
         """
-        row = self._row_of(sample) if isinstance(sample, str) else int(sample)
-        return self._sequence(row, self._rows)
+        row = self.row_of(sample) if isinstance(sample, str) else int(sample)
+        return self._sequence(row, self.read_rows)
 
     def sequences(self, samples: NDArray[np.int64]) -> Iterator[SkeletonSequence]:
-        """As `sequence`, of many rows in ascending order; one shard is decoded at a time."""
+        """The sequences of many rows in ascending order; one shard is decoded at a time."""
         shards = self.shard_of[samples]
         for shard in np.unique(shards).tolist():
             begin = shard * self.shard_rows
             rows = slice(begin, begin + self.shard_rows)
-            blocks = {name: self._rows(name, rows) for name in self._arrays}
+            blocks = {name: self.read_rows(name, rows) for name in self._arrays}
             for row in samples[shards == shard].tolist():
                 yield self._sequence(row, partial(_part, blocks, begin))
 
     def packed_rows(self) -> Iterator[dict[str, NDArray[Any]]]:
-        """Each shard's rows of sequences, in the order of the samples, none between them.
+        """Each shard's rows of sequences, in the order of the samples, without other rows.
 
-        By the names `keypoint`, `present`, `index` and, where there is one, `score`.
+        The arrays are named `keypoint`, `present`, `index` and, if the store has it, `score`.
         """
         starts = self.column("start").astype(np.int64)
         sizes = self.column("n_persons").astype(np.int64) * self.column("n_frames")
@@ -251,7 +327,7 @@ class StoreContents:
             for sample in np.flatnonzero(self.shard_of == shard):
                 used[starts[sample] - begin :][: sizes[sample]] = True
             rows = slice(begin, begin + self.shard_rows)
-            yield {n.partition("/")[2]: self._rows(n, rows)[used] for n in self._arrays}
+            yield {n.partition("/")[2]: self.read_rows(n, rows)[used] for n in self._arrays}
 
     def _sequence(self, row: int, read: Callable[[str, slice], NDArray[Any]]) -> SkeletonSequence:
         """The sequence of a row in `samples`; `read` gives rows of a frames array."""
@@ -280,11 +356,24 @@ class StoreContents:
             source=str(self.column("source")[row]),
         )
 
+    def frame_arrays(self) -> dict[str, FrameArray]:
+        """The arrays of frames by name, for example `frames/keypoint`."""
+        return {
+            name: FrameArray(
+                array.shape, str(array.dtype), array.nbytes, self.stored_bytes(f"{name}/")
+            )
+            for name, array in self._arrays.items()
+        }
+
+    def stored_bytes(self, below: str = "") -> int:
+        """Size on disk of all files that the manifest lists, or of those below a folder."""
+        return sum(f.bytes for name, f in self._files.items() if name.startswith(below))
+
     def _frame_arrays(self) -> list[str]:
         return sorted(f"frames/{name}" for name, _ in self._group["frames"].arrays())  # type: ignore[union-attr]
 
     def _check_frames(self) -> None:
-        """ValueError where the arrays of frames are not those that the attributes describe."""
+        """Raises ValueError if the arrays of frames do not agree with the attributes."""
         missing = [name for name in (KEYPOINT, PRESENT, INDEX) if name not in self._arrays]
         if missing:
             raise ValueError(f"there is no {missing[0]}")
@@ -295,39 +384,59 @@ class StoreContents:
         for name, array in self._arrays.items():
             soundness.check_frames(name, array, rows, self.shard_rows, shapes[name])
 
-    def _rows(self, name: str, rows: slice) -> NDArray[Any]:
-        """Rows of a frames array that lie in one shard; fixed point becomes float32."""
+    def read_rows(self, name: str, rows: slice) -> NDArray[Any]:
+        """Rows of an array of frames that are in one shard; fixed point becomes float32."""
         array = self._arrays[name]
         block = self._read(name, array, rows, rows.start // self.shard_rows)
         if block.dtype == np.int16:
             return decode_int16(block, float(array.attrs["scale"]))
         return block
 
-    def _read(
-        self,
-        name: str,
-        array: Any,  # noqa: ANN401 - zarr's own type
-        rows: slice = slice(None),
-        shard: int = 0,
-    ) -> NDArray[Any]:
-        """Rows of an array that lie in one file."""
+    def _read(self, name: str, array: Any, rows: slice, shard: int) -> NDArray[Any]:  # noqa: ANN401 - zarr's own type
+        """Rows of an array that are in one file."""
         file = zarr_io.shard_file(name, shard, array.ndim)
-        self._check_size(file)  # zarr reads a file that is gone as fill
-        if file not in self._compared:
-            self._check_content(file)
-            self._compared.add(file)
+        content = self._content(file)
+        with self._decoding(file):
+            return zarr_io.decode(array, file, content, rows)
+
+    def _read_whole(self, name: str, array: Any) -> NDArray[Any]:  # noqa: ANN401 - zarr's own type
+        """All of a column, of a mask or of keys."""
+        with self._described():
+            for file in zarr_io.column_files(name, array):
+                self._listed(file)
+        with self._decoding(name if array.shape[0] > array.chunks[0] else file):
+            return zarr_io.read_column(name, array, self._content)
+
+    @contextmanager
+    def _decoding(self, file: str) -> Iterator[None]:
+        """Raises AclnetError that names a file for errors of its decoding in the block."""
         try:
-            if rows == slice(None):
-                return zarr_io.read_column(self.path, name, array)
-            return np.asarray(array[rows])
+            yield
         except zarr_io.DECODE_ERRORS as error:
             raise self._damaged(
                 f"{self.path / file} does not decode ({shown(error, 300)})"
             ) from None
 
+    def _content(self, name: str) -> bytes:
+        """The content of a file, which is compared with the manifest: size, and once the hash."""
+        file, compare = self._listed(name), name not in self._compared
+        try:
+            content = self._source.read(name, file, compare=compare)
+        except DamagedFileError as fault:
+            raise self._damaged(fault) from None
+        self._compared.add(name)
+        return content
+
+    def _listed(self, name: str) -> manifests.File:
+        """Entry of a file in the manifest; raises AclnetError if it does not list the file."""
+        try:
+            return self._files[name]
+        except KeyError:
+            raise self._damaged(f"{self.path / manifests.NAME} lacks {name}") from None
+
     @contextmanager
     def _described(self) -> Iterator[None]:
-        """Inside, metadata that do not describe the store are an AclnetError."""
+        """Raises AclnetError for metadata in the block that do not describe the store."""
         try:
             yield
         except zarr_io.DECODE_ERRORS as error:
@@ -338,36 +447,25 @@ class StoreContents:
             f"{self.path / zarr_io.METADATA} describes no store ({shown(why, 300)})"
         )
 
-    def _check_size(self, name: str) -> None:
-        file = self._files.get(name)
-        if file is None:
-            raise self._damaged(f"{self.path / manifests.NAME} lacks {name}")
-        problem = manifests.check_size(self.path / name, file)
-        if problem:
-            raise self._damaged(problem)
-
-    def _check_content(self, name: str) -> None:
-        file = self.path / name
-        try:
-            same = manifests.describe_file(file) == self._files.get(name)
-        except OSError as error:
-            raise self._damaged(f"{file} cannot be read ({error.strerror})") from None
-        if not same:
-            raise self._damaged(f"{file} has other bytes than were written")
-
-    def _damaged(self, problem: str) -> AclnetError:
+    def _damaged(self, problem: object) -> AclnetError:
         return AclnetError(
-            f"{problem}; `aclnet verify {self.path}` says what is damaged, "
-            "`aclnet prepare` with --overwrite makes the store again"
+            f"{problem}; `aclnet verify {self.path}` shows all damage, `aclnet prepare` with "
+            "--overwrite writes the store again"
         )
 
-    def _row_of(self, sample_id: str) -> int:
-        found = np.flatnonzero(self.column("id") == sample_id)
+    def row_of(self, sample_id: str) -> int:
+        """The row of a sample in `samples`; raises AclnetError that suggests a similar id."""
+        ids = self.column("id")
+        found = np.flatnonzero(ids == sample_id)
         if not len(found):
-            raise AclnetError(f"{self.path} has no sample {sample_id!r}")
+            known = ids.tolist()
+            raise AclnetError(
+                f"{self.path} has no sample {sample_id!r}{did_you_mean(sample_id, known)}; "
+                f"its ids are {first_of(known, 3)}"
+            )
         return int(found[0])
 
 
 def _part(blocks: dict[str, NDArray[Any]], begin: int, name: str, rows: slice) -> NDArray[Any]:
-    """Rows of the store that lie in a shard's blocks, copied: they outlive the shard."""
+    """Copies of the store's rows in a shard's blocks, which outlive the shard."""
     return blocks[name][rows.start - begin : rows.stop - begin].copy()

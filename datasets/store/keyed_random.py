@@ -1,12 +1,12 @@
-"""Random numbers as a pure function of what they are for.
+"""Random numbers as a pure function of their purpose.
 
-A draw is the hash of a key (seed, epoch, sample, ...) and the draw's own number, so that it does
-not depend on worker, rank, batch composition or on what was drawn before: a resumed run, and one
-on other hardware, sees the same augmentation. The functions take int64 arrays of numpy or torch
-alike; both wrap on overflow, as the hash wants.
+A draw is the hash of a key (seed, epoch, sample, ...) and the draw's own number. It does not depend
+on worker, rank, batch composition or earlier draws: a resumed run, and a run on other hardware, get
+the same augmentation. The functions take int64 arrays of numpy or torch; both wrap on overflow,
+which the hash needs.
 
-The hash is the output function of SplitMix64 (Steele, Lea and Flood, "Fast splittable
-pseudorandom number generators", OOPSLA 2014).
+The hash is the output function of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom
+number generators", OOPSLA 2014).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,7 +27,7 @@ _SECOND = -0x6B2FB644ECCEEE15
 
 
 def sample_keys(ids: Iterable[str]) -> NDArray[np.int64]:
-    """(N,) int64 keys of sample ids; they stay the same in whatever store a sample lies."""
+    """(N,) int64 keys of sample ids, the same in every store that holds the sample."""
     digests = b"".join(hashlib.blake2b(i.encode(), digest_size=8).digest() for i in ids)
     return np.frombuffer(digests, dtype="<i8").astype(np.int64)
 
@@ -55,6 +55,13 @@ def integers(key: Any, draw: Any, high: Any) -> Any:  # noqa: ANN401
 def generator(*words: int) -> np.random.Generator:
     """A numpy generator keyed by words, for draws as long as a shard or an epoch."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+
+
+def part_of_random(words: Sequence[int], start: int, stop: int) -> NDArray[np.float64]:
+    """(stop - start,) draws from number `start` on of `generator(*words).random(...)`."""
+    bits = np.random.Philox(np.random.SeedSequence(words))
+    bits.advance(start // 4)  # Philox makes four numbers at a time
+    return np.random.Generator(bits).random(stop - start // 4 * 4)[start % 4 :]
 
 
 def _mix(x: Any) -> Any:  # noqa: ANN401

@@ -1,7 +1,7 @@
-"""Checks that the arrays of a store are what its attributes and manifest say.
+"""Checks that the arrays of a store agree with its attributes and manifest.
 
-Checksums find bytes that changed by accident. Whoever writes a store on purpose, or by other
-software, writes checksums that fit; these checks find what cannot be read then.
+Checksums find bytes that changed by accident. Software that writes a wrong store writes checksums
+that fit; these checks find contents that cannot be read.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PLACES = ("start", "n_persons", "n_frames")
-"""Columns that tell, together, where the rows of a sample are."""
+"""Columns that together tell where the rows of a sample are."""
 _NUMBERS = (
     *PLACES, "label", "variant", "subject", "camera", "setup", "replication", "width", "height",
 )  # fmt: skip
@@ -28,47 +28,49 @@ _VECTORS = {"centre": 2, "rotation": 3}
 
 
 def check_frames(name: str, array: Any, rows: int, shard_rows: int, row: tuple[int, ...]) -> None:  # noqa: ANN401 - zarr's own type
-    """ValueError where an array of frames is not of the expected shape, or has no known dtype.
+    """Raises ValueError if an array of frames has an unexpected shape or an unknown dtype.
 
     Args:
-        name: of the array, as `frames/keypoint`.
-        rows: of all shards together.
+        name: name of the array, as `frames/keypoint`.
+        rows: number of rows of all shards together.
         row: shape of one row.
     """
     dtypes = {"frames/present": ("bool",), "frames/index": ("int32",)}
     known = dtypes.get(name, ("float32", "int16"))
     if str(array.dtype) not in known or array.shape != (rows, *row):
         raise ValueError(
-            f"{name} is {array.dtype} {array.shape}, {' or '.join(known)} {(rows, *row)} is "
+            f"{name} is {array.dtype} {array.shape}; {' or '.join(known)} {(rows, *row)} is "
             "expected"
         )
     if array.shards != (shard_rows, *row):
-        raise ValueError(f"{name} has shards {array.shards}, {(shard_rows, *row)} is expected")
+        raise ValueError(f"{name} has shards {array.shards}; {(shard_rows, *row)} is expected")
     if str(array.dtype) == "int16" and not np.isfinite(float(array.attrs["scale"])):
         raise ValueError(f"{name} has no scale")
 
 
 def check_column(name: str, values: NDArray[Any], samples: int, classes: int) -> None:
-    """ValueError where a column is not one value of its kind for each sample."""
+    """Raises ValueError if a column is not one value of its kind for each sample."""
     axes = _VECTORS.get(name, 1)
     kinds = "iu" if name in _NUMBERS else "U" if name in _TEXTS else "f" if axes > 1 else "iufbU"
     if values.ndim != axes or len(values) != samples or values.dtype.kind not in kinds:
-        raise ValueError(f"{name} is {values.dtype} {values.shape}, with {samples} samples")
+        raise ValueError(
+            f"{name} is {values.dtype} {values.shape}, but there are {samples} samples"
+        )
     if name == "label" and not ((values >= UNLABELLED) & (values < classes)).all():
         raise ValueError(f"a label is neither a class from 0 to {classes - 1} nor {UNLABELLED}")
     if name == "variant" and not (values == 0).any():
-        raise ValueError("every sample is a variant of another one")
+        raise ValueError("every sample is a variant of another sample")
 
 
 def check_places(columns: Mapping[str, NDArray[Any]], shards: int, shard_rows: int) -> None:
-    """ValueError where a sample does not lie inside one shard; columns as in `PLACES`."""
+    """Raises ValueError if a sample is not inside one shard; columns as in `PLACES`."""
     for name in PLACES:
         check_column(name, columns[name], len(np.atleast_1d(columns["start"])), 0)
     start, persons, frames = (columns[name].astype(np.int64) for name in PLACES)
     if not len(start):
-        raise ValueError("there is no sample")
+        raise ValueError("there are no samples")
     inside = (start >= 0) & (start < shards * shard_rows)
     sound = inside & (persons >= 1) & (frames >= 1) & (persons <= shard_rows)
     sound &= (frames <= shard_rows) & (start % shard_rows + persons * frames <= shard_rows)
     if not sound.all():
-        raise ValueError(f"sample {int(np.argmin(sound))} does not lie inside one shard")
+        raise ValueError(f"sample {int(np.argmin(sound))} is not inside one shard")

@@ -1,4 +1,4 @@
-"""The store as its users open it: its contents, and streams of them."""
+"""The store as users open it: its contents, and streams of them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _P = ParamSpec("_P")
 def _stream(
     make_options: Callable[_P, StreamOptions],
 ) -> Callable[Concatenate[Store, str | NDArray[np.bool_], _P], Stream]:
-    """The method `Store.stream`, whose options are stated once, in `StreamOptions`."""
+    """The method `Store.stream`, whose options are declared once, in `StreamOptions`."""
 
     def stream(
         self: Store, split: str | NDArray[np.bool_], /, *args: _P.args, **options: _P.kwargs
     ) -> Stream:
-        """Batches of a split, or of a mask of samples; options as those of `StreamOptions`."""
+        """Batches of a split, or of a mask of samples; the options are those of `StreamOptions`."""
         mask = self.mask(split) if isinstance(split, str) else split
         return Stream(self, mask, make_options(*args, **options))
 

@@ -1,7 +1,8 @@
-"""Streaming a store: whole shards are read, a window of them is shuffled, batches are cut from it.
+"""Streaming a store: whole shards are read, a window of them is shuffled and cut into batches.
 
-The order of an epoch is a pure function of (samples, seed, epoch, batch, window, world): how much
-memory there is, how many threads read and where a run was stopped change the speed, never it.
+The order of an epoch is a pure function of (samples, seed, epoch, global batch, window, lanes).
+Memory, number of threads, number of processes and the place where a run was interrupted change the
+speed, never the order.
 """
 
 from __future__ import annotations
@@ -17,13 +18,20 @@ from aclnet.datasets.store import keyed_random
 from aclnet.datasets.store.plan import (
     AUGMENT,
     WHOLE,
+    Draws,
     EpochPlan,
     Share,
     balanced_repeats,
     plan_epoch,
     plan_identities,
 )
-from aclnet.datasets.store.windows import ShardCache, ShardWindows, read_ahead
+from aclnet.datasets.store.windows import (
+    ShardCache,
+    ShardWindows,
+    default_cache,
+    default_threads,
+    read_ahead,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,10 +41,12 @@ if TYPE_CHECKING:
     from aclnet.datasets.store.contents import StoreContents
 
 WINDOW_BYTES = 160 << 20
-"""A window's default size, decoded: eight shards of NTU's size, or the whole of a small set.
+"""Default size of a window, decoded: eight shards of NTU's size, or the whole of a small set.
 
-Up to two windows are held beside the cache.
+Up to two windows are in memory beside the cache.
 """
+_SHARDS_PER_LANE = 16
+"""Least number of shards of a lane by default: two lanes read the shard where they meet."""
 _READ_AHEAD = 4
 
 
@@ -46,30 +56,43 @@ class Sampling(Protocol):
     def __call__(self, n_frames: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """(B, N) frame numbers, from 0, for B sequences of `n_frames` (B,) frames.
 
-        Random rules draw by `keys` (B,) alone: a sample's frames must not depend on its batch.
+        Random rules draw only by `keys` (B,), because a sample's frames must not depend on its
+        batch.
         """
+        ...
+
+
+class Kept(Protocol):
+    """Chooses the frames of a sequence that exist; `aclnet.pipelines.inputs.corruptions.frames`."""
+
+    def count(self, n_frames: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B,) numbers of kept frames of sequences of `n_frames` (B,) frames, at least 1."""
+        ...
+
+    def __call__(self, n_frames: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B, K) frame numbers, ascending; in each row, the first `count` are valid."""
         ...
 
 
 @dataclass(slots=True)
 class Batch:
-    """B samples, ragged over persons: P person-tracks of N sampled frames."""
+    """B samples with different numbers of persons: P person-tracks of N sampled frames."""
 
     keypoint: NDArray[np.float32]
-    """(P, N, V, C); with `score=True` confidence is one channel more, the last."""
+    """(P, N, V, C); with `score=True` the confidence is an additional last channel."""
     following: NDArray[np.float32] | None
-    """(P, N, V, C): the frame after each, the same one at the end; only with `motion=True`."""
+    """(P, N, V, C) the frame after each, the same one at the end; only with `motion=True`."""
     elapsed: NDArray[np.int64] | None
     """(P, N) frames of the recording from each frame to its following one: 1, more across a gap in
     the recording's numbers, 0 at the end; only with `motion=True`."""
     present: NDArray[np.bool_]
-    """(P, N): is the person there in that frame (of `keypoint`)?"""
+    """(P, N) whether the person is in that frame of `keypoint`."""
     frame: NDArray[np.int64]
     """(P, N) number of each sampled frame in the sequence."""
     owner: NDArray[np.int64]
     """(P,) position in the batch of the sample that each track belongs to, ascending."""
     label: NDArray[np.int64]
-    """(B,)."""
+    """(B,) classes."""
     sample: NDArray[np.int64]
     """(B,) row in the store's `samples`."""
     n_frames: NDArray[np.int64]
@@ -81,9 +104,9 @@ class Batch:
         return len(self.label)
 
     def padded(self, persons: int) -> NDArray[np.float32]:
-        """(B, persons, N, V, C): the first `persons` of each sample, zeros where there are less.
+        """(B, persons, N, V, C): the first `persons` of each sample, filled with zeros.
 
-        For models that want a fixed number of persons.
+        This is for models that need a fixed number of persons.
         """
         track = np.arange(len(self.owner)) - np.searchsorted(self.owner, self.owner)
         wanted = track < persons
@@ -94,50 +117,64 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StreamOptions:
-    """What a stream yields, and in which order.
+    """Contents and order of a stream.
 
-    AclnetError on a batch size or a window below 1.
+    Raises AclnetError for a batch size, a window or a number of lanes below 1.
     """
 
     batch_size: int
-    """Samples a step of this process."""
+    """Number of samples in a step of this process."""
     sampling: Sampling
-    """Chooses the frames."""
+    """Rule that chooses the frames."""
     seed: int = 0
-    """Seed of order and keys."""
+    """Seed of the order and the keys."""
     shuffle: bool = True
-    """In random order, without the last incomplete batch; else every sample once, in the order of
-    the store."""
+    """True if the order is random, without the last incomplete batch; else every sample comes once,
+    in the order of the store."""
     motion: bool = False
     """Also yield the frame after each sampled one."""
     score: bool = False
     """Also yield the confidence of each joint, as the last channel."""
+    kept: Kept | None = None
+    """Choice of frames that exist; other frames are neither sampled nor used for motion. None:
+    all."""
     balance: bool = False
     """Draw every class equally often."""
     per_class: int | None = None
-    """Compose batches of classes with so many samples of each, for losses that compare samples of
-    a batch; see `aclnet.datasets.store.plan.plan_identities`. Windows of too few classes for a
-    batch are read together, which takes the memory of both."""
+    """Number of samples of each class in a batch, for losses that compare samples of a batch; see
+    `aclnet.datasets.store.plan.plan_identities`. Windows with too few classes for a batch are read
+    together, which takes the memory of both."""
     window: int | None = None
-    """Shards that are shuffled together; None: as many as `WINDOW_BYTES` hold."""
+    """Number of shards that are shuffled together; None: as many as `WINDOW_BYTES` hold."""
+    lanes: int | None = None
+    """Number of parts that the split is divided into, each with shards of its own. A global batch
+    takes equally many samples from each lane, so that a process reads its lanes alone if the number
+    of processes divides that of lanes. It must divide the global batch. None: `default_lanes` with
+    `shuffle`, else 1."""
+    cache: int | None = None
+    """Bytes of decoded shards that are kept from epoch to epoch, beside up to two windows. None: a
+    quarter of the free memory, divided among the processes on this machine; nothing without
+    `shuffle`, where one epoch is usual. The order does not depend on it."""
     share: Share = WHOLE
-    """This process among data-parallel ones. All read the same windows, and the global batches
-    depend on batch_size * world alone. Processes have equally many batches, but for an evaluation
-    whose last step has fewer samples than there are processes."""
+    """This process's share among data-parallel processes. The global batches depend only on
+    batch_size * world. Processes have equally many batches, except for an evaluation whose last
+    step has no sample for some of them. Processes that share a lane read the same windows."""
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1 or (self.window is not None and self.window < 1):
-            raise AclnetError(
-                f"batch size {self.batch_size}, window {self.window}: both must be 1 or more"
-            )
+        sizes = {"batch size": self.batch_size, "window": self.window, "lanes": self.lanes}
+        for name, size in sizes.items():
+            if size is not None and size < 1:
+                raise AclnetError(f"{name} {size}: it must be 1 or more")
+        if self.cache is not None and self.cache < 0:
+            raise AclnetError(f"a cache of {self.cache} bytes: it must be 0 or more")
 
 
 class Stream:
-    """An endless sequence of epochs over a split; each `iter()` goes through the rest of one.
+    """An endless sequence of epochs over a split; each `iter()` yields the rest of one epoch.
 
-    Stopped in the middle, the next `iter()` goes on with the batch after the last one yielded.
-    Batches are gathered ahead by a thread, which ends with the iteration; errors in it are raised
-    in the loop. One iteration at a time.
+    If an iteration is stopped, the next `iter()` continues with the batch after the last one
+    yielded. A thread gathers batches ahead and ends with the iteration; its errors are raised in
+    the loop. Only one iteration may run at a time.
 
     ```python
     stream = aclnet.open_store("ntu60.zarr").stream(
@@ -150,14 +187,15 @@ class Stream:
 
     Args:
         contents: the store.
-        mask: (samples,) which samples of it.
+        mask: (samples,) bool: the samples to stream.
         options: see `StreamOptions`.
 
     Raises:
         AclnetError: an empty split, one with fewer samples than there are ranks to train on it, a
-            size below 1, scores of a store that has none, `per_class` that does not divide the
-            global batch, asks for more classes than there are, or comes with `balance` or without
-            `shuffle`. While streaming: a shard is gone or does not decode.
+            size below 1, scores of a store that has none, `lanes` that do not divide the global
+            batch, `per_class` that does not divide the global batch, asks for more classes than
+            there are, or comes with `balance`, `lanes` or without `shuffle`. While streaming: a
+            shard is gone or does not decode.
     """
 
     def __init__(
@@ -165,38 +203,40 @@ class Stream:
     ) -> None:
         self.samples = _chosen(contents, mask)
         self.options = options
-        if options.shuffle and len(self.samples) < options.share.world:
-            raise AclnetError(
-                f"{contents.path}: this split has {len(self.samples)} samples, "
-                f"too few to train with {options.share.world} processes"
-            )
+        for name, parts in (("processes", options.share.world), ("lanes", options.lanes or 1)):
+            if options.shuffle and len(self.samples) < parts:
+                raise AclnetError(
+                    f"{contents.path}: this split has {len(self.samples)} samples, "
+                    f"too few to train with {parts} {name}"
+                )
         if options.score and not contents.has_score:
-            raise AclnetError(
-                f"{contents.path} holds no confidence of joints: stream without score"
-            )
+            raise AclnetError(f"{contents.path} has no confidences of joints: stream without score")
         self._contents = contents
         self._batch = options.batch_size * options.share.world
         self.window = default_window(contents) if options.window is None else options.window
-        self._keys = keyed_random.sample_keys(contents.column("id")[self.samples])
         self._shard_of = contents.shard_of[self.samples]
-        self._labels = contents.column("label").astype(np.int64)
-        self._start = contents.column("start").astype(np.int64)
-        self._frames = contents.column("n_frames").astype(np.int64)
-        self._persons = contents.column("n_persons").astype(np.int64)
-        self._cache = ShardCache(contents, score=options.score)
+        self.lanes = options.lanes or self._default_lanes(mask)
+        self._keys = contents.sample_keys[self.samples]
+        names = ("label", "start", "n_frames", "n_persons")
+        self._columns = {name: contents.column(name) for name in names}
+        self._cache = ShardCache(contents, score=options.score, limit=self._cache_limit())
+        if self._batch % self.lanes:
+            raise AclnetError(
+                f"a global batch of {self._batch} does not divide into {self.lanes} lanes: "
+                "lanes must divide it"
+            )
         if options.per_class is not None:
             self._check_per_class(options.per_class)
         self.epoch = 0
         self.step = 0
 
     def plan(self, epoch: int) -> EpochPlan:
-        """What an epoch reads and in which order."""
-        labels = self._labels[self.samples]
+        """Samples of an epoch and their order."""
         if self.options.per_class is not None:
             return plan_identities(
                 self.samples,
                 self._shard_of,
-                labels,
+                self._labels(),
                 seed=self.options.seed,
                 epoch=epoch,
                 batch=self._batch,
@@ -206,7 +246,7 @@ class Stream:
         repeats = None
         if self.options.balance:
             repeats = balanced_repeats(
-                labels, keyed_random.fold(self._keys, self.options.seed), epoch
+                self._labels(), keyed_random.fold(self._keys, self.options.seed), epoch
             )
         return plan_epoch(
             self.samples,
@@ -215,12 +255,13 @@ class Stream:
             epoch=epoch if self.options.shuffle else 0,
             batch=self._batch,
             window=self.window,
+            lanes=self.lanes,
             shuffle=self.options.shuffle,
             repeats=repeats,
         )
 
     def __len__(self) -> int:
-        """Batches of the current epoch on this rank, those already yielded among them."""
+        """Number of batches of the current epoch on this rank, including those already yielded."""
         return self.plan(self.epoch).steps_of(self.options.share)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -231,22 +272,33 @@ class Stream:
         self.epoch, self.step = self.epoch + 1, 0
 
     def state_dict(self) -> dict[str, int | str]:
-        """Where the stream stands: the batches that were yielded are behind it.
+        """Position of the stream after the yielded batches, and what the order depends on.
 
-        Besides, what the order depends on. World size is not in it: the same global batch shared
-        out among other ranks is the same epoch.
+        World size is not included: the same global batch divided among other ranks is the same
+        epoch.
         """
         return {**self._identity(), "epoch": self.epoch, "step": self.step}
 
     def load_state_dict(self, state: dict[str, int | str]) -> None:
-        """Goes to where another stream stood; AclnetError if its order would be another one."""
+        """Moves to another stream's position.
+
+        Raises AclnetError if its order would be another one.
+        """
+        state = {"lanes": 1, **state}  # the first versions had no lanes
         for name, value in self._identity().items():
             if state.get(name) != value:
                 raise AclnetError(
                     f"the stream was saved with {name} {state.get(name)} and is now {value}; "
-                    "resume with the settings and the store of the start"
+                    "resume with the same settings and the same store"
                 )
         self.epoch, self.step = int(state["epoch"]), int(state["step"])
+
+    def _labels(self) -> NDArray[np.int64]:
+        """(n,) classes of the samples of the split."""
+        return self._values("label", self.samples)
+
+    def _values(self, column: str, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return self._columns[column][rows].astype(np.int64)
 
     def _identity(self) -> dict[str, int | str]:
         return {
@@ -255,41 +307,52 @@ class Stream:
             "seed": self.options.seed,
             "batch": self._batch,
             "window": self.window,
+            "lanes": self.lanes,
             "shuffle": self.options.shuffle,
             "balance": self.options.balance,
             "per_class": self.options.per_class or 0,
         }
 
+    def _cache_limit(self) -> int:
+        if self.options.cache is not None:
+            return self.options.cache
+        return default_cache(self.options.share.on_machine) if self.options.shuffle else 0
+
+    def _default_lanes(self, mask: NDArray[np.bool_]) -> int:
+        if not self.options.shuffle or self.options.per_class is not None:
+            return 1
+        return default_lanes(self._contents, mask, self._batch, self.window)
+
     def _check_per_class(self, per_class: int) -> None:
-        if not self.options.shuffle or self.options.balance:
+        if not self.options.shuffle or self.options.balance or self.lanes > 1:
             raise AclnetError(
-                "per_class draws classes equally often and in random order: "
-                "it goes with shuffle=True and balance=False alone"
+                "per_class draws classes equally often and in random order: it needs shuffle=True, "
+                "balance=False and lanes=1"
             )
         if per_class < 1 or self._batch % per_class:
             raise AclnetError(
                 f"a global batch of {self._batch} cannot hold {per_class} samples of each class: "
-                "per_class must divide it"
+                "per_class must divide the batch"
             )
-        wanted, found = self._batch // per_class, len(np.unique(self._labels[self.samples]))
+        wanted, found = self._batch // per_class, len(np.unique(self._labels()))
         if found < wanted:
             raise AclnetError(
                 f"{self._contents.path}: a batch of {self._batch} with {per_class} samples of each "
-                f"class holds {wanted} classes, and this split has {found}: "
-                "lower the batch size or raise per_class"
+                f"class holds {wanted} classes, but this split has {found}: lower the batch size "
+                "or raise per_class"
             )
 
     def _batches(self, plan: EpochPlan, epoch: int, first: int) -> Iterator[Batch]:
-        keys = np.empty(int(self.samples[-1]) + 1, dtype=np.int64)
-        keys[self.samples] = keyed_random.fold(self._keys, self.options.seed, epoch, AUGMENT)
-        with ShardWindows(plan.windows, self._cache) as windows:
+        words = self.options.seed, epoch, AUGMENT
+        draws = Draws(plan)
+        processes = self.options.share.on_machine
+        threads = default_threads(processes, distant=self._contents.distant)
+        with ShardWindows(plan.windows, plan.lane_of, self._cache, threads) as windows:
             for step in range(first, plan.steps_of(self.options.share)):
-                positions = plan.step(step, self.options.share)
-                rows = plan.order[positions]
-                key = keyed_random.fold(keys[rows], plan.occurrence[positions])
-                window_of = np.searchsorted(plan.ends, positions, side="right")
-                windows.forget_before(int(window_of[0]))
-                yield self._gather(rows, key, window_of, windows)
+                drawn, occurrence, window_of = draws(plan.step(step, self.options.share))
+                key = keyed_random.fold(self._keys[drawn], *words, occurrence)
+                windows.turn_to(np.unique(window_of).tolist())
+                yield self._gather(self.samples[drawn], key, window_of, windows)
 
     def _gather(
         self,
@@ -298,19 +361,24 @@ class Stream:
         window_of: NDArray[np.int64],
         windows: ShardWindows,
     ) -> Batch:
-        persons, frames = self._persons[rows], self._frames[rows]
-        chosen = self.options.sampling(frames, key)
-        if (chosen < 0).any() or (chosen >= frames[:, None]).any():
-            raise ValueError(f"{self.options.sampling} chose frames beyond the ends of sequences")
+        persons, frames = self._values("n_persons", rows), self._values("n_frames", rows)
+        kept = self.options.kept
+        available = frames if kept is None else kept.count(frames)
+        chosen = self.options.sampling(available, key)
+        if (chosen < 0).any() or (chosen >= available[:, None]).any():
+            raise ValueError(f"{self.options.sampling} chose frames outside of the sequences")
+        after = np.minimum(chosen + 1, available[:, None] - 1)
+        if kept is not None:
+            numbers = kept(frames, key)
+            chosen, after = (np.take_along_axis(numbers, at, axis=1) for at in (chosen, after))
         owner = np.repeat(np.arange(len(rows)), persons)
         track = np.arange(len(owner)) - np.repeat(np.cumsum(persons) - persons, persons)
-        base = self._start[rows][owner] + track * frames[owner]
+        base = self._values("start", rows)[owner] + track * frames[owner]
         frame = chosen[owner]
-        after = np.minimum(frame + 1, frames[owner][:, None] - 1)
         now = windows.take(base[:, None] + frame, window_of[owner])
         following = elapsed = None
         if self.options.motion:
-            later = windows.take(base[:, None] + after, window_of[owner])
+            later = windows.take(base[:, None] + after[owner], window_of[owner])
             following, elapsed = later.keypoint, later.number.astype(np.int64) - now.number
         return Batch(
             keypoint=now.keypoint,
@@ -319,7 +387,7 @@ class Stream:
             present=now.present,
             frame=frame,
             owner=owner,
-            label=self._labels[rows],
+            label=self._values("label", rows),
             sample=rows,
             n_frames=frames,
             key=key,
@@ -327,18 +395,33 @@ class Stream:
 
 
 def _chosen(store: StoreContents, mask: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Rows of a mask; ValueError where it is none of the store's samples."""
+    """Rows of a mask by shard; raises ValueError if it is not a mask of the store's samples."""
     if mask.dtype != np.bool_ or mask.shape != (len(store),):
         raise ValueError(
             f"a mask of {len(store)} bool is expected, not {mask.dtype} of shape {mask.shape}"
         )
     if not mask.any():
-        raise AclnetError(f"{store.path}: this split has no sample, there is nothing to stream")
-    return np.flatnonzero(mask)
+        raise AclnetError(f"{store.path}: this split has no samples")
+    rows = np.flatnonzero(mask)
+    return rows[np.argsort(store.shard_of[rows], kind="stable")]
 
 
 def default_window(store: StoreContents) -> int:
-    """Shards a window holds, from the store's size alone."""
+    """Number of shards in a window, from the store's size alone."""
     layout = store.layout
     row_bytes = layout.num_joints * store.coordinates * 4
     return int(max(1, WINDOW_BYTES // (store.shard_rows * row_bytes)))
+
+
+def default_lanes(
+    store: StoreContents, mask: NDArray[np.bool_], batch: int, window: int | None = None
+) -> int:
+    """Number of lanes of a split, given as a mask, for global batches of `batch` samples.
+
+    It is the largest number that divides the batch, is at most the number of shards in a window,
+    and leaves enough shards for each lane. It is 1 if one window holds the whole split.
+    """
+    window = default_window(store) if window is None else window
+    shards = int(np.count_nonzero(np.bincount(store.shard_of[mask])))
+    most = 1 if shards <= window else min(window, shards // _SHARDS_PER_LANE, batch)
+    return max((lanes for lanes in range(1, most + 1) if batch % lanes == 0), default=1)

@@ -1,4 +1,4 @@
-"""Every call into zarr: the differences between its versions end here."""
+"""Every call into zarr, so that only this module depends on zarr's version."""
 
 from __future__ import annotations
 
@@ -8,19 +8,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 from numcodecs import blosc
+from zarr.abc.buffer import Buffer
+from zarr.buffer import cpu
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.storage import MemoryStore, StorePath
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-# Blosc alone decodes a flipped bit to wrong numbers without a word; the checksum catches it.
+# Blosc alone silently decodes a flipped bit to wrong numbers; the checksum detects it.
 _CODECS = [BloscCodec(cname="zstd", clevel=1, shuffle="shuffle"), Crc32cCodec()]
 _CHECKSUM_BYTES = 4
-_CHUNK_BYTES = 3 << 19  # 4,096 rows of 25 joints: halves of it read a tenth slower
+_CHUNK_BYTES = 3 << 19  # 4,096 rows of 25 joints; reading half as many at a time was a tenth slower
 
+COLUMN_ROWS = 1 << 18
+"""Rows of a chunk of a column. Blosc compresses at most 2 GB, and a text may have 4 kB."""
+
+Group = zarr.Group
+"""zarr's type of an open group, for the signatures of other modules."""
 METADATA = "zarr.json"
 """File of a group's or an array's metadata."""
 DECODE_ERRORS = (
@@ -33,11 +41,11 @@ DECODE_ERRORS = (
     AttributeError,
     AssertionError,
     MemoryError,
-    SystemError,  # of Blosc, which takes the sizes that damaged bytes announce
+    SystemError,  # Blosc raises it for sizes that damaged bytes announce
 )
 """Exceptions that zarr and its codecs raise on damaged chunks and metadata."""
 
-# A file that is absent must mean damage, never "all fill".
+# An absent file must mean damage, never "all fill".
 _WHOLE: Any = {"write_empty_chunks": True}
 
 
@@ -55,15 +63,16 @@ def set_attributes(path: Path, name: str, attributes: dict[str, Any]) -> None:
 def consolidate(path: Path) -> None:
     """Copies all metadata into the root, so that opening takes one read.
 
-    It also keeps zarr from warning about the files that lie beside the arrays (manifest.json).
+    It also keeps zarr from warning about the file beside the arrays (manifest.json).
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is no part of the format yet, all readers know it
+        # it is not yet part of the format, but all readers support it
+        warnings.simplefilter("ignore")
         zarr.consolidate_metadata(path)
 
 
 def can_be_opened(path: Path, names: Iterable[str]) -> bool:
-    """Are the group at `path` and those arrays of it there, with metadata that can be read?"""
+    """True if the group at `path` and these arrays exist, with readable metadata."""
     try:
         open_group(path)
         for name in names:
@@ -85,9 +94,9 @@ def create_frames(
     fill: float,
     axes: tuple[str, ...],
 ) -> None:
-    """An array of `shards` x `shard_rows` rows, one file a shard, inner chunks of about 1 MB.
+    """An array of `shards` x `shard_rows` rows, one file per shard, inner chunks of about 1 MB.
 
-    `axes` names its dimensions, as xarray wants it.
+    `axes` names its dimensions, as xarray needs.
     """
     row_bytes = int(np.prod(row_shape, dtype=int)) * np.dtype(dtype).itemsize
     chunk_rows = shard_rows
@@ -106,48 +115,110 @@ def create_frames(
     )
 
 
-def create_column(path: Path, name: str, values: NDArray[Any], axes: tuple[str, ...]) -> None:
-    """A small array written in one piece; strings become variable-length UTF-8."""
-    text = values.dtype.kind in "UO"
+def create_column(
+    path: Path,
+    name: str,
+    values: NDArray[Any],
+    axes: tuple[str, ...],
+    order: NDArray[np.int64] | None = None,
+) -> None:
+    """An array of one row per sample, in chunks of `COLUMN_ROWS` rows, or fewer if it is shorter.
+
+    `order` (rows,) tells which row comes first, second, ...; None: as they are. Strings become
+    variable-length UTF-8.
+    """
+    text = values.dtype.kind in "UOT"
+    rows = min(max(1, len(values)), COLUMN_ROWS)
     array = zarr.open_group(path, mode="r+").create_array(
         name,
         shape=values.shape,
-        chunks=tuple(max(1, int(n)) for n in values.shape),
+        chunks=(rows, *(max(1, int(n)) for n in values.shape[1:])),
         dtype=str if text else values.dtype,
         compressors=_CODECS,
         dimension_names=axes,
         config=_WHOLE,
-        overwrite=True,  # a killed preparation writes its columns again
+        overwrite=True,  # a resumed preparation writes its columns again
     )
-    if values.size:
-        array[...] = values.astype(object) if text else values
+    for begin in range(0, len(values) if values.size else 0, rows):
+        chunk = slice(begin, begin + rows)
+        part = values[chunk if order is None else order[chunk]]
+        array[chunk] = part.astype(object) if text else part
 
 
-def read_column(path: Path, name: str, array: Any) -> NDArray[Any]:  # noqa: ANN401 - zarr's own type
-    """All of an array that `create_column` wrote; one of DECODE_ERRORS where it is another one.
+class _Files(dict[str, Buffer]):
+    """Contents of files, for zarr's store in memory."""
 
-    What an array announces is compared with its file first: zarr makes room for all of it.
+    def __missing__(self, name: str) -> Buffer:
+        raise ValueError(f"{name} was not read")  # zarr takes a KeyError for a chunk of fill values
+
+
+def _held(name: str, content: bytes) -> MemoryStore:
+    """A zarr store of one file."""
+    return MemoryStore(_Files({name: cpu.Buffer.from_bytes(content)}), read_only=True)
+
+
+def open_metadata(content: bytes) -> zarr.Group:
+    """The group whose consolidated metadata `content` is; decode its arrays with `decode`.
+
+    Raises one of DECODE_ERRORS.
     """
-    if array.shards or array.chunks != tuple(max(1, n) for n in array.shape):
-        raise ValueError(f"{name} is not in one piece")
-    if array.dtype.kind in "TO":
-        _check_texts((path / shard_file(name, 0, array.ndim)).read_bytes(), array)
-    return np.asarray(array[...])
+    return zarr.open_group(_held(METADATA, content), mode="r", zarr_format=3, use_consolidated=True)
+
+
+def decode(array: Any, file: str, content: bytes, rows: slice) -> NDArray[Any]:  # noqa: ANN401 - zarr's own type
+    """Rows of an array of `open_metadata` that are in one file, from the content of the file.
+
+    Raises one of DECODE_ERRORS.
+    """
+    place = StorePath(_held(file, content), array.path)
+    return np.asarray(zarr.Array(zarr.AsyncArray(array.metadata, place))[rows])
+
+
+def read_column(name: str, array: Any, read: Callable[[str], bytes]) -> NDArray[Any]:  # noqa: ANN401 - zarr's own type
+    """All of an array that `create_column` wrote; raises one of DECODE_ERRORS for another array.
+
+    `read` returns the content of a file of the group. The announced size is compared with the files
+    first, because zarr allocates all of it. Stores of earlier versions have columns of any length
+    in one chunk.
+    """
+    text = array.dtype.kind in "TO"
+    parts = []
+    for number, file in enumerate(column_files(name, array)):
+        content = read(file)
+        if text:
+            _check_texts(content, array)
+        rows = array.chunks[0]
+        part = decode(array, file, content, slice(number * rows, (number + 1) * rows))
+        # Python's strings of one chunk at a time take less memory than those of all
+        parts.append(np.array(part.tolist(), dtype=str) if text else part)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def column_files(name: str, array: Any) -> Iterator[str]:  # noqa: ANN401 - zarr's own type
+    """Paths, relative to the group, of the files of an array that `create_column` wrote.
+
+    Damaged metadata can announce any number of them. Raises ValueError for another array.
+    """
+    whole = tuple(max(1, n) for n in array.shape)
+    if array.shards or array.chunks not in (whole, (COLUMN_ROWS, *whole[1:])):
+        raise ValueError(f"{name} is not in one piece, nor in pieces of {COLUMN_ROWS:,} rows")
+    for number in range(-(-whole[0] // array.chunks[0])):
+        yield shard_file(name, number, array.ndim)
 
 
 def _check_texts(chunk: bytes, array: Any) -> None:  # noqa: ANN401 - zarr's own type
-    """ValueError where a chunk holds another number of texts, which stands before them."""
+    """Raises ValueError if the first bytes of a chunk announce another number of texts."""
     if [type(codec) for codec in array.compressors] != [type(codec) for codec in _CODECS]:
-        raise ValueError("its texts are compressed in another way")
+        raise ValueError("its texts have another compression")
     begin = blosc.decompress(chunk[:-_CHECKSUM_BYTES])[:4]
-    if int.from_bytes(begin, "little") != array.size:
-        raise ValueError(f"it does not hold {array.size} texts")
+    if int.from_bytes(begin, "little") != array.chunks[0]:
+        raise ValueError(f"it does not have {array.chunks[0]} texts")
 
 
 def create_epochs(
     path: Path, name: str, shape: tuple[int, ...], dtype: str, fill: float, axes: tuple[str, ...]
 ) -> None:
-    """An array of one row an epoch, one chunk a row."""
+    """An array with one row, and one chunk, per epoch."""
     zarr.open_group(path, mode="r+").create_array(
         name,
         shape=shape,
@@ -170,7 +241,7 @@ def open_array(path: Path, name: str, mode: str = "r") -> Any:  # noqa: ANN401 -
 
 
 def write_epoch(array: Any, epoch: int, row: NDArray[Any]) -> None:  # noqa: ANN401 - zarr's own type
-    """Writes one row of an array of `create_epochs`, also where it is all fill."""
+    """Writes one row of an array of `create_epochs`, also if it is all fill."""
     array.with_config(_WHOLE)[epoch] = row
 
 
@@ -181,16 +252,16 @@ def chunk_of_row(array: Any, row: int) -> str:  # noqa: ANN401 - zarr's own type
 
 
 def write_shard(path: Path, name: str, shard: int, block: NDArray[Any]) -> None:
-    """Writes one whole shard: no other task touches its file."""
+    """Writes one whole shard; no other task may write its file."""
     array = open_array(path, name, "r+")
     rows = array.shards[0]
     if len(block) != rows:
         raise ValueError(f"a shard of {name} has {rows} rows, not {len(block)}")
-    # zarr would read a file that is there first, and fail where it is damaged
+    # zarr would first read an existing file, and fail if it is damaged
     (path / shard_file(name, shard, array.ndim)).unlink(missing_ok=True)
     array[shard * rows : (shard + 1) * rows] = block
 
 
 def shard_file(name: str, shard: int, ndim: int) -> str:
-    """Path of the file of a shard (or of a column, which is one) relative to the group."""
+    """Path, relative to the group, of the file of a shard (or of a column, which is one shard)."""
     return "/".join([name, "c", str(shard), *["0"] * (ndim - 1)])

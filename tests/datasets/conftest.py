@@ -32,7 +32,7 @@ def copy(people_store, tmp_path):
 
 @pytest.fixture(scope="module")
 def flippable(people_store, tmp_path_factory):
-    """A copy for many small damages, each of which is undone."""
+    """A copy for many small damages; each is undone."""
     path = tmp_path_factory.mktemp("flip") / "flip.zarr"
     shutil.copytree(people_store, path)
     return path

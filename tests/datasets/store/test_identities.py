@@ -39,7 +39,7 @@ def cases(draw):
 
 
 def groups_of(plan: EpochPlan, samples, labels, per_class):
-    """Of each window: the classes in the order of their turns, the samples of each turn."""
+    """For each window: the classes in the order of their turns, and the samples of each turn."""
     label = dict(zip(samples.tolist(), labels.tolist(), strict=True))
     for first, end in zip([0, *plan.ends[:-1]], plan.ends, strict=True):
         turns = plan.order[first:end].reshape(-1, per_class).tolist()
@@ -48,6 +48,7 @@ def groups_of(plan: EpochPlan, samples, labels, per_class):
         yield [found.pop() for found in classes], turns
 
 
+@pytest.mark.slow
 @given(cases())
 def test_a_batch_is_so_many_samples_of_so_many_classes(case):
     samples, shard_of, labels, settings = case
@@ -62,6 +63,7 @@ def test_a_batch_is_so_many_samples_of_so_many_classes(case):
             assert len(set(turns)) == len(turns)
 
 
+@pytest.mark.slow
 @given(cases())
 def test_in_a_window_classes_and_their_samples_come_in_rounds(case):
     samples, shard_of, labels, settings = case
@@ -87,6 +89,7 @@ def in_rounds(drawn, things):
         assert len(set(one)) == len(one)
 
 
+@pytest.mark.slow
 @given(cases())
 def test_occurrences_are_counted(case):
     samples, shard_of, labels, settings = case
@@ -97,6 +100,7 @@ def test_occurrences_are_counted(case):
         before[sample] += 1
 
 
+@pytest.mark.slow
 @given(cases())
 def test_windows_are_those_of_any_epoch_joined_where_they_cannot_fill_a_batch(case):
     samples, shard_of, labels, settings = case
@@ -266,9 +270,9 @@ def test_restoring_with_another_number_of_samples_is_refused(store, change):
         ({"per_class": 3}, "global batch of 8 cannot hold 3 samples of each class"),
         ({"per_class": 0}, "cannot hold 0 samples"),
         ({"per_class": -4}, "cannot hold -4 samples"),
-        ({"per_class": 2}, "holds 4 classes, and this split has 3: lower the batch size or raise"),
-        ({"balance": True}, "shuffle=True and balance=False alone"),
-        ({"shuffle": False}, "shuffle=True and balance=False alone"),
+        ({"per_class": 2}, "holds 4 classes, but this split has 3: lower the batch size or raise"),
+        ({"balance": True}, "it needs shuffle=True, "),
+        ({"shuffle": False}, "it needs shuffle=True, "),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(store, options, message):

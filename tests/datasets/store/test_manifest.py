@@ -41,13 +41,17 @@ def test_an_unfinished_store_names_the_remedy(tmp_path):
 
 
 def test_any_other_folder_is_no_store(tmp_path):
-    with pytest.raises(AclnetError, match=r"no manifest\.json, so this is no aclnet store"):
+    with pytest.raises(
+        AclnetError,
+        match=r"manifest\.json is missing, so this is not an aclnet "
+        r"store",
+    ):
         manifest.load(tmp_path)
 
 
 def test_another_schema_is_refused(tmp_path):
     write_json(tmp_path / manifest.NAME, some_manifest().model_dump() | {"schema_version": 2})
-    with pytest.raises(AclnetError, match="schema 2, this aclnet reads schema 1"):
+    with pytest.raises(AclnetError, match="schema 2, but this version of aclnet reads schema 1"):
         manifest.load(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import pickle
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 import aclnet
 from aclnet.datasets.spec import AclnetError
-from aclnet.datasets.store import manifest, zarr_io
+from aclnet.datasets.store import files, zarr_io
 from aclnet.datasets.store.codec import content_hash
 
 
@@ -54,7 +55,7 @@ def test_a_shard_holds_the_rows_of_plain_zarr(people_store):
 
 def test_an_unknown_split_lists_the_known(people_store):
     store = aclnet.open_store(people_store)
-    with pytest.raises(AclnetError, match=r"no split 'xset/train'; it has xsub/test, xsub/train"):
+    with pytest.raises(AclnetError, match=r"no split 'xset/train' .*; it has xsub/test, "):
         store.mask("xset/train")
 
 
@@ -106,7 +107,7 @@ def test_the_content_hash_tells_dtype_shape_and_values():
 
 def test_a_store_without_manifest_is_none(copy):
     (copy / "manifest.json").unlink()
-    with pytest.raises(AclnetError, match=r"no manifest\.json"):
+    with pytest.raises(AclnetError, match=r"manifest\.json is missing"):
         aclnet.open_store(copy)
 
 
@@ -151,12 +152,29 @@ def test_a_column_that_goes_after_opening_never_reads_as_zeros(copy):
         store.column("label")
 
 
+def test_a_further_process_of_a_training_leaves_the_sizes_of_shards_to_the_first(copy, monkeypatch):
+    store = aclnet.open_store(copy)
+    shard = zarr_io.shard_file("frames/keypoint", 4, 3)
+    (copy / shard).unlink()
+    monkeypatch.setenv("RANK", "0")
+    with pytest.raises(AclnetError, match="is missing"):
+        aclnet.open_store(copy)
+    monkeypatch.setenv("RANK", "1")
+    store = aclnet.open_store(copy)
+    store.read_shard(3)
+    with pytest.raises(AclnetError, match="is missing"):
+        store.read_shard(4)
+    (copy / "samples/id/c/0").unlink()
+    with pytest.raises(AclnetError, match="is missing"):
+        aclnet.open_store(copy)
+
+
 def test_a_damaged_column_is_told_when_it_is_read(copy):
     for name in ("samples/label/c/0", "samples/id/c/0", "splits/xsub/train/c/0"):
         flip(copy / name, 20, 0)
     store = aclnet.open_store(copy)
     for read in (lambda: store.column("label"), lambda: store.column("id"), lambda: store.splits):
-        with pytest.raises(AclnetError, match=r"/c/0 has other bytes than were .*`aclnet verify"):
+        with pytest.raises(AclnetError, match=r"/c/0 differs from what was .*`aclnet verify"):
             read()
 
 
@@ -188,7 +206,7 @@ def test_exchanged_columns_and_masks_of_equal_size_are_not_read(copy):
         exchange(one, two)
         try:
             for file in (one, two):
-                with pytest.raises(AclnetError, match=r"instead of|has other bytes") as error:
+                with pytest.raises(AclnetError, match=r"instead of|differs") as error:
                     _read_all(aclnet.open_store(copy), file.relative_to(copy).parts)
                 assert "aclnet verify" in str(error.value)
         finally:
@@ -208,7 +226,7 @@ def test_exchanged_shards_of_equal_size_are_not_read(copy):
             numbers = [int(f.relative_to(copy).parts[3]) for f in (one, two)]
             store = aclnet.open_store(copy)
             for number in numbers:
-                with pytest.raises(AclnetError, match=f"present/c/{number} has other bytes"):
+                with pytest.raises(AclnetError, match=f"present/c/{number} differs"):
                     list(store.sequences(np.flatnonzero(store.shard_of == number)))
         finally:
             exchange(one, two)
@@ -217,11 +235,13 @@ def test_exchanged_shards_of_equal_size_are_not_read(copy):
 def test_a_file_is_compared_with_the_manifest_once(people_store, monkeypatch):
     store = aclnet.open_store(people_store)
     compared = []
-    describe = manifest.describe_file
-    monkeypatch.setattr(manifest, "describe_file", lambda f: compared.append(f) or describe(f))
+    sha256 = hashlib.sha256
+    monkeypatch.setattr(files.hashlib, "sha256", lambda c: compared.append(len(c)) or sha256(c))
     for _ in range(3):
         store.read_shard(1)
-    assert sorted(f.relative_to(people_store).parts[1] for f in compared) == ["keypoint", "present"]
+    shard = store.manifest.shards[1].files
+    expected = [file.bytes for name, file in shard.items() if "index" not in name]
+    assert sorted(compared) == sorted(expected)
 
 
 def test_many_sequences_are_those_one_by_one(people_store):
@@ -252,7 +272,7 @@ def test_packed_rows_are_the_sequences_without_gaps(pixel_store):
 def test_damaged_metadata_are_told_at_opening(copy):
     text = (copy / "zarr.json").read_text()
     (copy / "zarr.json").write_text(text.replace('"shard_rows": 256', '"shard_rows": 512'))
-    with pytest.raises(AclnetError, match=r"zarr\.json has other bytes than were written"):
+    with pytest.raises(AclnetError, match=r"zarr\.json differs from what was written"):
         aclnet.open_store(copy)
 
 
@@ -272,7 +292,7 @@ def test_no_flipped_bit_of_a_shard_is_read_as_data(flippable, array, where, bit)
     store = aclnet.open_store(flippable)
     flip(file, byte, bit)
     try:
-        with pytest.raises(AclnetError, match=rf"{file} has other bytes .*`aclnet verify"):
+        with pytest.raises(AclnetError, match=rf"{file} differs .*`aclnet verify"):
             store.read_shard(5)
         store._compared.add(file.relative_to(flippable).as_posix())  # damaged while it was open
         with pytest.raises(AclnetError, match=rf"{file} does not decode .*`aclnet verify"):

@@ -14,7 +14,7 @@ import zarr
 
 import aclnet
 from aclnet.datasets.spec import AclnetError
-from aclnet.datasets.store import keyed_random, stream, windows, zarr_io
+from aclnet.datasets.store import keyed_random, machine, stream, zarr_io
 from aclnet.datasets.store.plan import AUGMENT, Share
 from aclnet.datasets.store.stream import Batch
 from aclnet.datasets.store.windows import read_ahead
@@ -56,15 +56,18 @@ def threads() -> list[str]:
 # What a batch holds
 
 
-@pytest.mark.parametrize("window", [1, 3, None])
-@pytest.mark.parametrize("batch_size", [1, 8, 50])
-def test_batches_are_what_a_naive_gather_gives(people_store, store, window, batch_size):
+@pytest.mark.parametrize(
+    ("batch_size", "window", "lanes"),
+    [(1, 1, 1), (8, 1, 1), (8, 3, 1), (50, None, 1), (8, 2, 4), (50, 12, 5)],
+)
+def test_batches_are_what_a_naive_gather_gives(people_store, store, window, batch_size, lanes):
     group = zarr.open_group(people_store, mode="r")
     keypoint, present = group["frames/keypoint"][:], group["frames/present"][:]
     index = group["frames/index"][:]
     names = ("start", "n_frames", "n_persons", "label")
     columns = {name: group[f"samples/{name}"][:] for name in names}
-    batches = list(open_stream(store, batch_size=batch_size, window=window, motion=True, seed=2))
+    sizes = {"batch_size": batch_size, "window": window, "lanes": lanes}
+    batches = list(open_stream(store, motion=True, seed=2, **sizes))
     for batch in batches:
         chosen = SAMPLING(batch.n_frames, batch.key)
         track = 0
@@ -87,6 +90,36 @@ def test_batches_are_what_a_naive_gather_gives(people_store, store, window, batc
     assert {int(n) for b in batches for n in np.bincount(b.owner)} == {1, 2}
 
 
+def test_frames_that_are_not_kept_are_neither_sampled_nor_follow(store):
+    """Every third frame and the last one are there."""
+
+    class Kept:
+        def count(self, n_frames):
+            return np.array([len(self.of(n)) for n in n_frames])
+
+        def __call__(self, n_frames, keys):
+            rows = [self.of(n) for n in n_frames]
+            return np.array([row + [9999] * (max(map(len, rows)) - len(row)) for row in rows])
+
+        @staticmethod
+        def of(n):
+            return sorted({*range(0, n, 3), int(n) - 1})
+
+    for batch in open_stream(store, kept=Kept(), motion=True):
+        chosen = SAMPLING(Kept().count(batch.n_frames), batch.key)
+        for track, b in enumerate(batch.owner):
+            person = int((batch.owner[:track] == b).sum())
+            sequence = store.sequence(int(batch.sample[b]))
+            left = Kept.of(batch.n_frames[b])
+            frames = [left[i] for i in chosen[b]]
+            after = [left[min(i + 1, len(left) - 1)] for i in chosen[b]]
+            assert batch.frame[track].tolist() == frames
+            joints, index = sequence.keypoint[person], sequence.frame_index
+            np.testing.assert_array_equal(batch.keypoint[track], joints[frames])
+            np.testing.assert_array_equal(batch.following[track], joints[after])
+            np.testing.assert_array_equal(batch.elapsed[track], index[after] - index[frames])
+
+
 def test_arrays_have_their_types(store):
     batch = next(iter(open_stream(store)))
     assert batch.keypoint.dtype == np.float32
@@ -98,6 +131,7 @@ def test_arrays_have_their_types(store):
     assert len(batch) == 8
 
 
+@pytest.mark.slow
 def test_an_int16_store_streams_float32(people, tmp_path, prepare_raw, store):
     prepare_raw(people, tmp_path / "i.zarr", dtype="int16")
     fixed = list(open_stream(aclnet.open_store(tmp_path / "i.zarr"), seed=1))
@@ -128,7 +162,7 @@ def test_scores_are_one_channel_more(pixel_store):
 
 
 def test_scores_of_a_store_without_are_refused(store):
-    with pytest.raises(AclnetError, match="holds no confidence of joints"):
+    with pytest.raises(AclnetError, match="has no confidences of joints"):
         open_stream(store, score=True)
 
 
@@ -147,7 +181,7 @@ def test_a_sampling_beyond_the_end_is_refused_not_read_from_the_neighbour(store)
     def beyond(n_frames, keys):
         return np.stack([n_frames - 1, n_frames], axis=1)
 
-    with pytest.raises(ValueError, match="beyond the ends"):
+    with pytest.raises(ValueError, match="outside of the sequences"):
         next(iter(open_stream(store, sampling=beyond)))
 
 
@@ -193,14 +227,59 @@ def test_a_split_smaller_than_a_batch_is_one_batch(store):
     assert sorted(samples_of(source)) == np.flatnonzero(store.mask("xsub/train")).tolist()
 
 
-def test_memory_changes_nothing(store, monkeypatch):
+@pytest.mark.slow
+@pytest.mark.parametrize("reading", [1, 4])
+def test_memory_and_threads_change_nothing(store, monkeypatch, reading):
     settings = {"window": 3, "batch_size": 10, "motion": True, "seed": 4}
-    wanted = list(open_stream(store, **settings))
-    monkeypatch.setattr(windows, "CACHE_BYTES", 1)
-    monkeypatch.setattr(stream, "_READ_AHEAD", 1)
     source = open_stream(store, **settings)
-    assert_same(list(source), wanted)
-    assert len(source._cache._kept) == 1
+    wanted = [batch for _ in range(2) for batch in source]
+    each = store.shard_rows * (25 * 3 * 4 + 1 + 4)
+    shards = len(np.unique(store.shard_of[store.mask("xsub/train")]))
+    assert shards > 4
+    assert len(source._cache._kept) == shards
+    monkeypatch.setattr(stream, "_READ_AHEAD", 1)
+    monkeypatch.setattr(stream, "default_threads", lambda _, **__: reading)
+    for cache, kept in ((0, 0), (each - 1, 0), (4 * each, 4), (100 * each, shards)):
+        source = open_stream(store, cache=cache, **settings)
+        assert_same([batch for _ in range(2) for batch in source], wanted)
+        assert len(source._cache._kept) == kept
+
+
+def test_shards_that_were_kept_are_read_once(store, monkeypatch):
+    read = []
+    monkeypatch.setattr(store, "read_frame_numbers", count_calls(store.read_frame_numbers, read))
+    each = store.shard_rows * (25 * 3 * 4 + 1 + 4)
+    source = open_stream(store, window=2, cache=3 * each)
+    for _ in range(4):
+        list(source)
+    times = sorted(map(read.count, set(read)))
+    assert times[:3] == [1, 1, 1]
+    assert times[3] == times[-1] == 4
+
+
+def count_calls(function, calls):
+    def counted(shard, **options):
+        calls.append(shard)
+        return function(shard, **options)
+
+    return counted
+
+
+def test_an_evaluation_keeps_no_shards(store):
+    source = open_stream(store, "xsub/test", shuffle=False)
+    list(source)
+    assert not source._cache._kept
+
+
+def test_the_default_cache_is_divided_among_the_processes_on_a_machine(store, monkeypatch):
+    monkeypatch.setattr(machine, "available_memory", lambda: 800)
+    found = [
+        open_stream(store, share=share)._cache._limit
+        for share in (Share(), Share(0, 4), Share(3, 4, nodes=2), Share(0, 4, nodes=4))
+    ]
+    assert found == [200, 50, 100, 200]
+    with pytest.raises(AclnetError, match="cache of -1 bytes"):
+        open_stream(store, cache=-1)
 
 
 def test_the_window_is_a_setting_of_its_own(store):
@@ -218,6 +297,7 @@ def test_the_default_window_comes_from_the_size_of_shards(store, monkeypatch):
     assert open_stream(store).window == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_each_epoch_and_seed_is_the_same_again(store, shuffle):
     def three(seed):
@@ -245,7 +325,7 @@ def settings_with_and_without(*names):
     return [{}, *({name: True} for name in names), {"shuffle": False}]
 
 
-@pytest.mark.parametrize("options", settings_with_and_without("balance", "motion"))
+@pytest.mark.parametrize("options", [*settings_with_and_without("balance", "motion"), {"lanes": 3}])
 def test_restored_at_every_step_the_rest_is_the_same(store, options):
     settings = {"window": 2, "batch_size": 9, "seed": 3, **options}
     source = open_stream(store, **settings)
@@ -288,6 +368,7 @@ def test_left_early_the_next_loop_goes_on(store):
         ({"seed": 9}, "seed"),
         ({"batch_size": 4}, "batch"),
         ({"window": 3}, "window"),
+        ({"lanes": 2}, "lanes"),
         ({"shuffle": False}, "shuffle"),
         ({"balance": True}, "balance"),
         ({"split": "xview/train"}, "split"),
@@ -296,10 +377,11 @@ def test_left_early_the_next_loop_goes_on(store):
 def test_restoring_with_other_settings_is_refused(store, change, named):
     state = open_stream(store, window=2).state_dict()
     other = open_stream(store, **{"window": 2, **change})
-    with pytest.raises(AclnetError, match=f"saved with {named} .* resume with the settings"):
+    with pytest.raises(AclnetError, match=f"saved with {named} .* resume with the same settings"):
         other.load_state_dict(state)
 
 
+@pytest.mark.slow
 def test_restoring_on_another_store_is_refused(store, people, tmp_path, prepare_raw):
     prepare_raw(people, tmp_path / "o.zarr", align=True)
     state = open_stream(store).state_dict()
@@ -307,23 +389,43 @@ def test_restoring_on_another_store_is_refused(store, people, tmp_path, prepare_
         open_stream(aclnet.open_store(tmp_path / "o.zarr")).load_state_dict(state)
 
 
-def test_restoring_among_other_ranks_goes_on_with_the_same_global_batches(store):
-    whole = open_stream(store, batch_size=8)
-    wanted = list(whole)[3:]
-    one = open_stream(store, batch_size=8)
-    take(iter(one), 3)
-    halves = [open_stream(store, batch_size=4, share=Share(rank, 2)) for rank in range(2)]
-    for half in halves:
-        half.load_state_dict(one.state_dict())
-    for batch, *parts in zip(wanted, *halves, strict=True):
+def test_a_state_of_a_version_without_lanes_is_that_of_one_lane(store):
+    state = open_stream(store, window=2).state_dict()
+    del state["lanes"]
+    open_stream(store, window=2).load_state_dict(state)
+    with pytest.raises(AclnetError, match="saved with lanes 1 and is now 2"):
+        open_stream(store, window=2, lanes=2).load_state_dict(state)
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 4), (4, 1), (2, 8)])
+def test_restoring_among_other_ranks_goes_on_with_the_same_global_batches(
+    store, lanes, before, after
+):
+    def ranks(world):
+        settings = {"batch_size": 8 // world, "window": 4, "lanes": lanes}
+        return [open_stream(store, share=Share(rank, world), **settings) for rank in range(world)]
+
+    wanted = list(*ranks(1))[3:]
+    started, resumed = ranks(before), ranks(after)
+    for source in started:
+        take(iter(source), 3)
+    states = [source.state_dict() for source in started]
+    assert states == states[:1] * before
+    for source in resumed:
+        source.load_state_dict(states[0])
+    for batch, *parts in zip(wanted, *resumed, strict=True):
         np.testing.assert_array_equal(np.concatenate([p.sample for p in parts]), batch.sample)
 
 
 # Ranks
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("lanes", [1, 2, 4])
 @pytest.mark.parametrize("options", settings_with_and_without("balance"))
-def test_global_batches_do_not_depend_on_the_number_of_ranks(store, options):
+def test_global_batches_do_not_depend_on_the_number_of_ranks(store, options, lanes):
+    options = {**options, "lanes": lanes}
     wanted = list(open_stream(store, batch_size=8, window=2, **options))
     for world in (2, 4):
         settings = {"batch_size": 8 // world, "window": 2, **options}
@@ -331,18 +433,90 @@ def test_global_batches_do_not_depend_on_the_number_of_ranks(store, options):
             list(open_stream(store, share=Share(rank, world), **settings)) for rank in range(world)
         ]
         assert len({len(batches) for batches in ranks}) == 1
+        assert len(ranks[0]) == len(wanted)
         for batch, *parts in zip(wanted, *ranks, strict=True):
             for name in ("sample", "key", "keypoint"):
                 joined = np.concatenate([getattr(part, name) for part in parts])
                 np.testing.assert_array_equal(joined, getattr(batch, name))
 
 
+@pytest.mark.parametrize("world", [1, 2, 4])
+def test_a_rank_decodes_the_shards_of_its_lanes_alone(store, world, monkeypatch):
+    """The shard where two lanes meet is of both."""
+    mask = store.mask("xsub/train")
+    mask = mask & (np.cumsum(mask) <= 48)
+    shards, read_shard = set(store.shard_of[mask]), store.read_shard
+    touched = []
+    for rank in range(world):
+        read = []
+        monkeypatch.setattr(store, "read_shard", count_calls(read_shard, read))
+        settings = {"window": 4, "lanes": 4, "cache": 0, "batch_size": 8 // world}
+        list(open_stream(store, mask, share=Share(rank, world), **settings))
+        assert len(read) <= len(set(read)) + 4 // world - 1
+        touched += set(read)
+    assert set(touched) == shards
+    assert len(touched) <= len(shards) + world - 1
+
+
+def test_evaluation_by_lanes_decodes_every_shard_once(store, monkeypatch):
+    read = []
+    monkeypatch.setattr(store, "read_frame_numbers", count_calls(store.read_frame_numbers, read))
+    for rank in range(2):
+        settings = {"batch_size": 5, "shuffle": False, "lanes": 2, "share": Share(rank, 2)}
+        list(open_stream(store, "xsub/test", **settings))
+    assert len(read) <= len(set(read)) + 1
+    assert set(read) == set(store.shard_of[store.mask("xsub/test")])
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "window", "lanes"),
+    [
+        *((64, 8, 8), (50, 8, 5), (9, 8, 3), (7, 8, 7), (11, 8, 1), (4, 8, 4), (1, 8, 1)),
+        (64, 3, 2),  # a window of no more shards than with one lane
+        (64, 20, 8),  # three shards for each lane
+        (64, 26, 1),  # all in one window
+    ],
+)
+def test_the_default_lanes(store, monkeypatch, batch_size, window, lanes):
+    assert len(np.unique(store.shard_of[store.mask("xsub/train")])) == 26
+    settings = {"batch_size": batch_size, "window": window}
+    assert open_stream(store, **settings).lanes == 1  # too few shards
+    monkeypatch.setattr(stream, "_SHARDS_PER_LANE", 3)
+    assert open_stream(store, **settings).lanes == lanes
+    assert open_stream(store, shuffle=False, **settings).lanes == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"lanes": 3}, "a global batch of 8 does not divide into 3 lanes"),
+        ({"lanes": 2, "per_class": 4}, "balance=False and lanes=1"),
+        ({"lanes": 64, "batch_size": 64}, "54 samples, too few to train with 64 lanes"),
+    ],
+)
+def test_lanes_that_do_not_fit_are_refused(store, options, message):
+    with pytest.raises(AclnetError, match=message):
+        open_stream(store, **options)
+
+
+def test_classes_are_drawn_from_one_lane(store, monkeypatch):
+    monkeypatch.setattr(stream, "_SHARDS_PER_LANE", 3)
+    assert open_stream(store, window=8, per_class=4).lanes == 1
+
+
+def test_lanes_mix_the_shards_of_a_window_in_each_batch(store):
+    source = open_stream(store, batch_size=8, window=4, lanes=4)
+    for batch in source:
+        assert len(np.unique(store.shard_of[batch.sample])) >= 3
+
+
+@pytest.mark.parametrize("lanes", [1, None])
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 17, 100])
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
-def test_evaluation_counts_every_sample_once(store, world, batch_size):
+def test_evaluation_counts_every_sample_once(store, world, batch_size, lanes):
+    settings = {"batch_size": batch_size, "shuffle": False, "lanes": lanes or world}
     ranks = [
-        open_stream(store, "xsub/test", batch_size=batch_size, shuffle=False, share=Share(r, world))
-        for r in range(world)
+        open_stream(store, "xsub/test", share=Share(r, world), **settings) for r in range(world)
     ]
     promised = [len(r) for r in ranks]
     batches = [list(r) for r in ranks]
@@ -361,6 +535,7 @@ def test_more_ranks_than_samples_cannot_train(store):
 # Balance
 
 
+@pytest.mark.slow
 def test_balance_draws_classes_equally(store):
     labels = store.column("label")
     mask = (
@@ -394,14 +569,16 @@ def test_occurrences_of_one_sample_have_keys_of_their_own(store):
 # Mistakes and the thread
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 0}, {"window": 0}, {"window": -1}])
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 0}, {"window": 0}, {"window": -1}, {"lanes": 0}]
+)
 def test_sizes_below_one_are_refused(store, options):
-    with pytest.raises(AclnetError, match="both must be 1 or more"):
+    with pytest.raises(AclnetError, match="must be 1 or more"):
         open_stream(store, **options)
 
 
 def test_an_empty_split_is_refused(store):
-    with pytest.raises(AclnetError, match="no sample, there is nothing to stream"):
+    with pytest.raises(AclnetError, match="this split has no samples"):
         open_stream(store, np.zeros(72, dtype=bool))
 
 
@@ -468,6 +645,7 @@ def test_read_ahead_closes_what_it_leaves():
     assert not threads()
 
 
+@pytest.mark.slow
 def test_a_program_ends_with_a_stream_half_read(people_store):
     program = """
 import sys, aclnet

@@ -38,7 +38,7 @@ def test_a_damaged_shard_is_named_with_its_samples(people_store, copy):
     file.write_bytes(data)
     (problem,) = verify(copy)
     assert problem == (
-        f"shard 3 ({len(ids)} samples: {', '.join(ids)}): {file} has other bytes than were written"
+        f"shard 3 ({len(ids)} samples: {', '.join(ids)}): {file} differs from what was written"
     )
 
 
@@ -132,7 +132,7 @@ def test_columns_of_other_samples_are_damage(copy):
     entry["shards"][1]["samples"] += 1
     write_json(copy / manifest.NAME, entry)
     (problem,) = verify(copy)
-    assert "its columns describe 72 samples, its manifest 73" in problem
+    assert "the columns describe 72 samples and the manifest 73" in problem
 
 
 def test_shards_without_files_are_damage(copy):
