@@ -1,1 +1,1 @@
-"""From stored sequences to the input of a network: clips, augmentation, features, occlusion."""
+"""From stored sequences to the input of a network: clips, augmentation, features, corruptions."""

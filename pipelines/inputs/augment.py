@@ -1,56 +1,81 @@
 """Random changes of training sequences, for batches of ragged person-tracks on any device.
 
 Every draw is a function of the sample's key and the draw's own number (see
-`aclnet.datasets.store.keyed_random`), so that a sample is changed alike in whatever batch it comes
-and switching one operation on leaves the draws of the others as they are.
+`aclnet.datasets.store.keyed_random`), so that the batch of a sample does not matter, and
+switching one operation on does not change the draws of the others.
 
-Order: rotation, scale and mirror, exchange of sides, jitter, limb mask.
+Order: rotation, scale and mirror, exchange of sides, jitter, confidence, masks.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import pi
 from typing import TYPE_CHECKING, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from aclnet.datasets.spec import AclnetError
-from aclnet.datasets.store.keyed_random import fold, integers, uniform
+from aclnet.datasets.store.keyed_random import fold, uniform
 from aclnet.pipelines.inputs.features import take_joints
+from aclnet.pipelines.inputs.masking import (
+    LIMBS,
+    frames_hidden,
+    happens,
+    joints_hidden,
+    parts_hidden,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from aclnet.datasets.spec.layouts import Layout
 
-LIMBS = ("left_arm", "left_leg", "right_arm", "right_leg")
-"""Parts of the layout of which the limb mask hides one."""
+MASKS = ("limb_mask", "joint_mask", "time_mask")
+"""Operations that hide joints."""
 
 _AUGMENT = 2  # folded into the keys, so that no other module draws the same numbers
 # Draw numbers: stores and runs are reproducible as long as they keep their values.
-_ANGLES, _SCALE, _MIRROR, _SWAP, _MASK, _LIMB, _JITTER = (0, 1, 2), 3, 4, 5, 6, 7, 8
+# Those of masks are in `aclnet.pipelines.inputs.masking`.
+_ANGLES, _SCALE, _MIRROR, _SWAP, _JITTER, _CONFIDENCE = (0, 1, 2), 3, 4, 5, 8, 15
 
 
 class AugmentSpec(BaseModel):
-    """What to change, and how much; 0 switches an operation off."""
+    """Augmentation of training samples; 0 switches an operation off."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     rotate: float = Field(default=0.0, ge=0, le=pi)
-    """Radians: rotation about each axis by an angle uniform in ±rotate."""
+    """Rotation about each axis by an angle uniform in ±rotate, in radians."""
     mirror: float = Field(default=0.0, ge=0, le=1)
-    """Probability of the mirror image: x negated (in pixels of an image: taken from its width),
-    left and right joints exchanged."""
+    """Probability of the mirror image: x is negated (for pixels: subtracted from the width of the
+    image), and left and right joints are exchanged."""
     swap_sides: float = Field(default=0.0, ge=0, le=1)
-    """Probability that only the joints are exchanged: Spatial_Flip of the official code."""
+    """Probability that left and right joints are exchanged without the mirror image, as
+    Spatial_Flip of the released code does."""
     limb_mask: float = Field(default=0.0, ge=0, le=1)
-    """Probability that one arm or leg is zero in every frame and person: its Part_Drop."""
+    """Probability that one of `parts` is missing in every frame and person. With the arms and legs,
+    this is Part_Drop of the released code."""
+    parts: tuple[str, ...] = LIMBS
+    """Parts or joints of the layout that `limb_mask` chooses from, each equally often; `+` joins
+    several to one choice. Empty: every part that the layout has."""
+    joint_mask: float = Field(default=0.0, ge=0, le=1)
+    """Probability that joints drawn at random are missing in every frame and person. The largest
+    share is one half."""
+    time_mask: float = Field(default=0.0, ge=0, le=1)
+    """Probability that all joints are missing for a part of the clip. The largest part is one
+    half."""
+    ramp: float = Field(default=0.0, ge=0, le=1)
+    """Share of the training over which the probabilities of masks rise from 0 to their values."""
     jitter: float = Field(default=0.0, ge=0)
-    """Metres: standard deviation of the noise of each joint, frame and coordinate."""
+    """Standard deviation of the noise of each joint, frame and coordinate, in metres."""
+    confidence: float = Field(default=0.0, ge=0, le=1)
+    """Largest share that the confidence of a joint is lowered by. Each joint of a person has one
+    factor for the whole sequence."""
     scale: float = Field(default=0.0, ge=0, lt=1)
-    """Size is multiplied by a factor uniform in 1 ± scale."""
+    """Multiplication of the size by a factor uniform in 1 ± scale."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -62,10 +87,11 @@ class AugmentSpec(BaseModel):
         for entry in text.split(",") if text.strip() not in ("", "none") else ():
             name, equals, value = (word.strip() for word in entry.partition("="))
             field = name.replace("-", "_")
-            if field not in cls.model_fields or not equals:
+            known = [name for name in cls.model_fields if name != "ramp"]  # which is for training
+            if field not in known or not equals:
                 raise AclnetError(
                     f"augmentation {entry.strip()!r} is not name=value with one of the names "
-                    f"{', '.join(map(_option, cls.model_fields))}"
+                    f"{', '.join(map(_option, known))}"
                 )
             if field in values:
                 raise AclnetError(f"augmentation {_option(field)} is given twice in {text!r}")
@@ -77,8 +103,22 @@ class AugmentSpec(BaseModel):
             raise AclnetError(f"augmentation {text!r}: {'; '.join(problems)}") from None
 
     def __str__(self) -> str:
-        """The form that `parse` takes, in fixed order and without what is off."""
-        return ",".join(f"{_option(name)}={value}" for name, value in self if value) or "none"
+        """The form that `parse` takes, in fixed order, with active operations only."""
+        fields = type(self).model_fields
+        changed = ((name, value) for name, value in self if value != fields[name].default)
+        return ",".join(f"{_option(name)}={_text(value)}" for name, value in changed) or "none"
+
+    @field_validator("parts", mode="before")
+    @classmethod
+    def _listed(cls, given: object) -> object:
+        return list(filter(None, given.split("/"))) if isinstance(given, str) else given
+
+    def at(self, progress: float) -> Self:
+        """The operations when a share `progress` of the training is done, see `ramp`."""
+        if progress >= self.ramp:
+            return self
+        share = progress / self.ramp
+        return self.model_copy(update={name: share * getattr(self, name) for name in MASKS})
 
 
 def augment(
@@ -98,34 +138,41 @@ def augment(
     Args:
         x: (P, N, V, C) float person-tracks in metres or pixels; a joint that is zero in all
             coordinates is missing and stays zero. Left unchanged.
-        owner: (P,) int64 sample of each track, ascending; the persons of a sample in fixed order.
+        owner: (P,) int64 sample of each track, ascending; persons of a sample are in fixed order.
         keys: (B,) int64 key of each sample: seed, epoch, sample id and occurrence folded.
         spec: the operations.
-        layout: tells left and right joints and the limbs.
-        frame: (P, N) int64 number of each frame in the recording. A frame that is sampled twice,
-            or is one frame's successor, gets the same jitter.
-        present: (P, N) bool; rows of absent persons are zero and stay so. Without it (a batch does
-            not carry the presence in the following frames) the zeros alone tell.
-        width: (B,) of each sample's image, for the mirror image of 2-D joints; 0 where these have
-            an origin of their own, about which x is negated. Without it they cannot be mirrored.
-        scored: the last channel is confidence: it goes with its joint and is zero where that is
-            hidden, and is else left as it is.
+        layout: its left and right joints and its limbs are used.
+        frame: (P, N) int64 number of each frame in the recording. A frame gets the same jitter each
+            time it is sampled, also as the next frame of another one.
+        present: (P, N) bool; rows of absent persons are zero and stay zero. Without it (a batch
+            does not have the presence in the next frames), only the zeros mark absent persons.
+        width: (B,) width of each sample's image, for the mirror image of 2-D joints; 0 if these
+            have their own origin, about which x is negated. Without it, 2-D joints cannot be
+            mirrored.
+        scored: the last channel is the confidence, which moves with its joint and is zero for a
+            hidden joint.
 
     Returns:
-        (P, N, V, C) in the dtype of `x`; `x` itself where nothing is switched on.
+        (P, N, V, C) in the dtype of `x`; `x` itself if no operation is active.
 
     Raises:
-        AclnetError: rotate, jitter or scale with data that are not 3-D, mirror with pixels of
-            unknown width, or a limb mask with a layout that names no limbs.
+        AclnetError: rotate, jitter or scale for data that is not 3-D, mirror for pixels of unknown
+            width, confidence for data without confidences, or a limb mask for a layout that lacks
+            the parts.
     """
     keys = fold(keys, _AUGMENT)
     _check_possible(x.shape[-1] - scored, spec, width)
+    if spec.confidence and not scored:
+        raise AclnetError(
+            "augmentation confidence lowers the confidence of joints, but this data has no "
+            "confidences. Switch it off (--set augment.confidence=0, or no confidence in --augment)"
+        )
     score = x[..., -1:] if scored else None
     x = x[..., :-1] if scored else x
     if spec.rotate:
         x = _turn(x, _rotations(keys, spec.rotate)[owner].to(x.dtype))
     if width is not None and spec.mirror:
-        x = _reflect(x, _happens(keys, _MIRROR, spec.mirror)[owner], width[owner])
+        x = _reflect(x, happens(keys, _MIRROR, spec.mirror)[owner], width[owner])
     elif spec.scale or spec.mirror:
         x = x * _factors(keys, spec)[owner][:, None, None].to(x.dtype)
     if spec.mirror or spec.swap_sides:
@@ -135,9 +182,30 @@ def augment(
     if spec.jitter:
         x = _jitter(x, owner, keys, spec.jitter, frame, present)
     if score is not None:
+        if spec.confidence:
+            score = score * _confidence(owner, keys, spec.confidence, layout.num_joints)
         x = torch.cat([x, score], -1)
+    return _mask(x, owner, keys, spec, layout, frame)
+
+
+def _mask(
+    x: Tensor,
+    owner: Tensor,
+    keys: Tensor,
+    spec: AugmentSpec,
+    layout: Layout,
+    frame: Tensor,
+) -> Tensor:
+    """`x` with zeros where masks hide joints."""
     if spec.limb_mask:
-        x = x.masked_fill(_hidden(keys, spec.limb_mask, layout)[owner][:, None, :, None], 0)
+        hidden = parts_hidden(keys, spec.limb_mask, spec.parts, layout)[owner]
+        x = x.masked_fill(hidden[:, None, :, None], 0)
+    if spec.joint_mask:
+        hidden = joints_hidden(keys, spec.joint_mask, layout.num_joints)[owner]
+        x = x.masked_fill(hidden[:, None, :, None], 0)
+    if spec.time_mask:
+        hidden = frames_hidden(keys, spec.time_mask, owner, frame)
+        x = x.masked_fill(hidden[..., None, None], 0)
     return x
 
 
@@ -163,8 +231,8 @@ def _axis_rotation(angle: Tensor, axis: int) -> Tensor:
 def _turn(x: Tensor, rotations: Tensor) -> Tensor:
     """R v for the joints of (P, N, V, 3) tracks and (P, 3, 3) rotations.
 
-    Not a matrix product: autocast would round one to bfloat16, and a GPU that is set so to TF32,
-    which are millimetres on a metre.
+    This is not a matrix product, because autocast would round it to bfloat16, and some settings of
+    a GPU to TF32. Both cause errors of millimetres per metre.
     """
     columns = rotations[:, None, None]
     turned = x[..., 0, None] * columns[..., 0]
@@ -173,7 +241,7 @@ def _turn(x: Tensor, rotations: Tensor) -> Tensor:
 
 
 def _reflect(x: Tensor, chosen: Tensor, width: Tensor) -> Tensor:
-    """The first coordinate of chosen (P,) tracks taken from the width (P,) of their image."""
+    """Subtracts the first coordinate of chosen (P,) tracks from the width (P,) of their image."""
     across = x[..., 0]
     reflected = torch.where(across != 0, width.to(x.dtype)[:, None, None] - across, 0)
     x = x.clone()
@@ -182,27 +250,21 @@ def _reflect(x: Tensor, chosen: Tensor, width: Tensor) -> Tensor:
 
 
 def _factors(keys: Tensor, spec: AugmentSpec) -> Tensor:
-    """(B, 3) float64 by which scale and mirror multiply the coordinates."""
+    """(B, 3) float64 factors of the coordinates for scale and mirror."""
     size = 1 + _symmetric(keys, _SCALE, spec.scale)
-    across = torch.where(_happens(keys, _MIRROR, spec.mirror), -size, size)
+    across = torch.where(happens(keys, _MIRROR, spec.mirror), -size, size)
     return torch.stack([across, size, size], dim=1)
 
 
 def _exchanged(keys: Tensor, spec: AugmentSpec) -> Tensor:
-    """(B,) bool: mirror and exchange of sides together leave each joint where it was."""
-    return _happens(keys, _MIRROR, spec.mirror) ^ _happens(keys, _SWAP, spec.swap_sides)
+    """(B,) bool: samples whose sides are exchanged; mirror and exchange cancel each other."""
+    return happens(keys, _MIRROR, spec.mirror) ^ happens(keys, _SWAP, spec.swap_sides)
 
 
 def _symmetric(keys: Tensor, draw: int, bound: float) -> Tensor:
     """(B,) float64 uniform in ±bound."""
     draws: Tensor = uniform(keys, draw)
     return (2 * draws - 1) * bound
-
-
-def _happens(keys: Tensor, draw: int, probability: float) -> Tensor:
-    """(B,) bool."""
-    happens: Tensor = uniform(keys, draw) < probability
-    return happens
 
 
 def _exchange_sides(x: Tensor, chosen: Tensor, layout: Layout) -> Tensor:
@@ -213,8 +275,7 @@ def _exchange_sides(x: Tensor, chosen: Tensor, layout: Layout) -> Tensor:
 def _jitter(
     x: Tensor, owner: Tensor, keys: Tensor, sigma: float, frame: Tensor, present: Tensor | None
 ) -> Tensor:
-    person = torch.arange(len(owner), device=owner.device) - torch.searchsorted(owner, owner)
-    rows = fold(keys[owner], _JITTER, person)[:, None]
+    rows = fold(keys[owner], _JITTER, _person(owner))[:, None]
     rows = fold(rows, frame)[..., None]
     draws = uniform(rows, torch.arange(x.shape[2] * x.shape[3], device=x.device))
     # the shift by half a step of the draws makes them symmetric and keeps them off ±1
@@ -225,30 +286,16 @@ def _jitter(
     return x + normal.view(x.shape) * seen
 
 
-def _hidden(keys: Tensor, probability: float, layout: Layout) -> Tensor:
-    """(B, V) joints that the limb mask hides."""
-    limbs = _limb_table(_limbs(layout), layout.num_joints, keys.device)
-    chosen: Tensor = limbs[integers(keys, _LIMB, len(LIMBS))]
-    return chosen & _happens(keys, _MASK, probability)[:, None]
+def _confidence(owner: Tensor, keys: Tensor, most: float, num_joints: int) -> Tensor:
+    """(P, 1, V, 1) float32 factors uniform between 1 - `most` and 1."""
+    rows = fold(keys[owner], _CONFIDENCE, _person(owner))[:, None]
+    lowered: Tensor = most * uniform(rows, torch.arange(num_joints, device=owner.device))
+    return (1 - lowered).float()[:, None, :, None]
 
 
-@lru_cache(maxsize=64)
-def _limb_table(
-    limbs: tuple[tuple[int, ...], ...], num_joints: int, device: torch.device
-) -> Tensor:
-    """(limbs, V) bool on `device`, made once."""
-    return torch.tensor([[j in limb for j in range(num_joints)] for limb in limbs], device=device)
-
-
-def _limbs(layout: Layout) -> tuple[tuple[int, ...], ...]:
-    missing = [limb for limb in LIMBS if not layout.parts.get(limb)]
-    if missing:
-        raise AclnetError(
-            f"limb-mask needs the parts {', '.join(LIMBS)}; layout {layout.name} lacks "
-            f"{', '.join(missing)}: add them to a layout file, or switch it off "
-            "(--set augment.limb_mask=0, or no limb-mask in --augment)"
-        )
-    return tuple(layout.parts[limb] for limb in LIMBS)
+def _person(owner: Tensor) -> Tensor:
+    """(P,) int64: number of each track among the tracks of its sample."""
+    return torch.arange(len(owner), device=owner.device) - torch.searchsorted(owner, owner)
 
 
 def _check_possible(coordinates: int, spec: AugmentSpec, width: Tensor | None) -> None:
@@ -256,23 +303,27 @@ def _check_possible(coordinates: int, spec: AugmentSpec, width: Tensor | None) -
         return
     if spec.rotate or spec.scale or spec.jitter:
         raise AclnetError(
-            f"augmentation {spec} moves joints in space, but these have {coordinates} coordinates; "
-            "of 2-D data only mirror, swap-sides and limb-mask are possible. Switch the others off "
-            f"({_off(spec, 'rotate', 'scale', 'jitter')}, or none of them in --augment)"
+            f"augmentation {spec} moves joints in 3-D, but this data has {coordinates} "
+            "coordinates; 2-D data allows only mirror, swap-sides and limb-mask. Switch the "
+            f"others off ({_off(spec, 'rotate', 'scale', 'jitter')}, or none of them in --augment)"
         )
     if spec.mirror and width is None:
         raise AclnetError(
             f"augmentation {spec}: the mirror image of pixels needs the width of the image, which "
-            "these data do not tell. Give it in the columns width and height of index.csv, or "
+            "this data does not have. Give it in the columns width and height of index.csv, or "
             f"switch it off ({_off(spec, 'mirror')}, or no mirror in --augment); "
             "augment.swap_sides=0.5 needs no width"
         )
 
 
 def _off(spec: AugmentSpec, *names: str) -> str:
-    """The settings of training that switch off those of these operations that are on."""
+    """The settings of training that switch off the active ones of these operations."""
     return " ".join(f"--set augment.{name}=0" for name in names if getattr(spec, name))
 
 
 def _option(field: str) -> str:
     return field.replace("_", "-")
+
+
+def _text(value: float | tuple[str, ...]) -> str:
+    return "/".join(value) if isinstance(value, tuple) else str(value)

@@ -23,14 +23,14 @@ MODALITIES = get_args(Modality)
 
 
 def needs_following(modality: str) -> bool:
-    """Does the modality need the frame after each frame, that is, is it a motion?"""
+    """True if the modality is a motion, which needs the frame after each frame."""
     _check(modality)
     return modality.endswith("m")
 
 
 _SCORE_DIFFERENCES = frozenset({"coco_new", "openpose_new"})
-"""Layouts whose k-bones and motions carry the difference of two scores, as the released code has
-it; its bones, and all features of other layouts, carry the mean."""
+"""Layouts whose k-bones and motions have the difference of two scores, as in the released code.
+Bones, and all features of other layouts, have the mean."""
 
 
 def make_features(
@@ -45,12 +45,12 @@ def make_features(
 
     Args:
         x: (..., V, C) coordinates, or with `scored` coordinates and confidence.
-        following: (..., V, C) the frame that the motion of each one of `x` leads to; the same
-            frame where there is none, so that its motion is 0. Only motions use it.
-        layout: tells which joints a bone and a k-bone join.
+        following: (..., V, C) the end frame of the motion of each frame of `x`; the same frame if
+            there is none, so that the motion is 0. Only motions use it.
+        layout: its bones and k-bones are used.
         modality: one of `MODALITIES`.
-        scored: the last channel is the joints' confidence. A bone has the mean of its two joints';
-            k-bones and motions too, or the difference, see `_SCORE_DIFFERENCES`.
+        scored: the last channel is the confidence of the joints. A bone has the mean of its two
+            joints; k-bones and motions have the mean or the difference, see `_SCORE_DIFFERENCES`.
 
     Raises:
         AclnetError: the modality is unknown.
@@ -59,10 +59,35 @@ def make_features(
     if not needs_following(modality):
         return _still(x, layout, modality, scored)
     if following is None:
-        raise ValueError(f"modality {modality} needs the following frames")
-    # the bone of a motion, which is the motion of the bone at half the cost
+        raise ValueError(f"modality {modality} needs the next frames")
+    # the bone of the motion equals the motion of the bone, at half the cost
     motion = _difference(following, x, scored and layout.name not in _SCORE_DIFFERENCES)
     return _still(motion, layout, modality[0], scored)
+
+
+def is_there(x: Tensor, *, scored: bool = False) -> Tensor:
+    """(..., V) bool: joints (..., V, C) that are not missing.
+
+    A joint is missing if all its coordinates are zero, or with `scored` if its confidence, the last
+    channel, is zero.
+    """
+    coordinates = x[..., :-1] if scored else x
+    there = (coordinates != 0).any(dim=-1)
+    return there & (x[..., -1] != 0) if scored else there
+
+
+def presence(there: Tensor, following: Tensor | None, layout: Layout, modality: str) -> Tensor:
+    """(..., V) bool: features whose joints are all present.
+
+    A bone needs both of its joints, and a motion needs both of its frames. `there` and `following`
+    (..., V) bool mark the present joints, see `is_there`.
+    """
+    if following is not None and needs_following(modality):
+        there = there & following
+    if modality[0] == "j":
+        return there
+    inward = layout.bone_parent if modality[0] == "b" else layout.kbone_partner
+    return there & there[..., joint_index(inward, there.device)]
 
 
 def take_joints(x: Tensor, joints: tuple[int, ...]) -> Tensor:
@@ -81,7 +106,7 @@ def _still(x: Tensor, layout: Layout, feature: str, scored: bool) -> Tensor:
 
 
 def _difference(a: Tensor, b: Tensor, mean_of_scores: bool) -> Tensor:
-    """a - b, but for the last channel their mean where that holds scores to be averaged."""
+    """a - b; if the last channel holds scores to average, it has their mean instead."""
     difference = a - b
     if mean_of_scores:
         difference[..., -1] = (a[..., -1] + b[..., -1]) / 2
@@ -91,7 +116,7 @@ def _difference(a: Tensor, b: Tensor, mean_of_scores: bool) -> Tensor:
 @lru_cache(maxsize=64)
 def joint_index(joints: tuple[int, ...], device: torch.device) -> Tensor:
     """(len(joints),) int64 on `device`, made once: a copy to an accelerator would wait for it."""
-    with torch.inference_mode(False):  # else autograd would refuse it for ever after
+    with torch.inference_mode(False):  # otherwise autograd would refuse it in later calls
         return torch.tensor(joints, dtype=torch.int64, device=device)
 
 

@@ -1,8 +1,8 @@
-"""Which frames of a sequence the network sees.
+"""Choice of the frames of a sequence that the network sees.
 
-Uniform sampling of PoseConv3D and PYSKL, for actions: a sequence of n frames becomes L frames; a
-short one (n < L) runs in a loop from a random start, a middle one (L <= n < 2L) skips n - L random
-frames, a long one is cut into L equal bins that give a random frame each.
+Uniform sampling of PoseConv3D and PYSKL, for actions: L of the n frames of a sequence are chosen. A
+short sequence (n < L) runs in a loop from a random start, a middle one (L <= n < 2L) skips n - L
+random frames, and a long one is cut into L equal bins with one random frame from each.
 
 Consecutive sampling, for gait and re-identification: L frames that follow one another. A short
 sequence runs from its first frame to its last, back and forth (0 1 2 1 0 1 ...), until there are L.
@@ -28,7 +28,7 @@ _SHARE, _OFFSET, _START, _SLOTS = 0, 1, 2, 3  # draw numbers; slots take the res
 
 Short = Literal["random", "spread"]
 
-_CLIP_SEED = 255  # of the official code: published scores are those of these clips
+_CLIP_SEED = 255  # the official code's value; published scores come from these clips
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class UniformSampling:
 class ClipSampling:
     """Sampling for tests: `clips` clips of `length` frames, the same in every run.
 
-    `short` says where the clips of a sequence with fewer frames begin, see `clip_frames`.
+    `short` chooses the begin of the clips of a sequence with fewer frames, see `clip_frames`.
     """
 
     length: int = 100
@@ -95,7 +95,7 @@ class ConsecutiveSampling:
 class ConsecutiveClips:
     """Sampling for tests: `clips` clips of `length` consecutive frames, clip after clip.
 
-    They lie in the middle of `clips` equal parts of the possible starts, so that a single one is
+    They are in the middle of `clips` equal parts of the possible starts, so that a single clip is
     the centre of the sequence, as in GaitGraph's test.
     """
 
@@ -118,8 +118,8 @@ class ConsecutiveClips:
 class WindowSampling:
     """`count` windows of each sequence from number `first` on, window after window.
 
-    Window w holds the frames from w * length on, see `num_windows`. Where a sequence ends before,
-    its last window stands for those that it lacks.
+    Window w holds the frames from w * length on, see `num_windows`. If a sequence ends before,
+    its last window replaces the missing windows.
     """
 
     length: int
@@ -130,8 +130,8 @@ class WindowSampling:
         _check_length(self.length)
         if self.first < 0 or self.count < 1:
             raise AclnetError(
-                f"windows are counted from 0, and at least 1 is taken, "
-                f"not {self.count} from {self.first}"
+                f"the first window must be at least 0 and the count at least 1, not {self.first} "
+                f"and {self.count}"
             )
 
     @property
@@ -148,7 +148,7 @@ class WindowSampling:
 def num_windows(n_frames: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     """(B,) windows of `length` frames, without overlap, in sequences of `n_frames` (B,) frames.
 
-    The frames that are left over are dropped; a sequence shorter than a window is one.
+    The remaining frames are dropped; a sequence shorter than a window has one window.
     """
     return np.asarray(np.maximum(n_frames // length, 1))
 
@@ -161,7 +161,7 @@ def uniform_frames(
 ) -> NDArray[np.int64]:
     """(B, length) random frame numbers of sequences of `n_frames` (B,) frames, at least 1 each.
 
-    The draws depend on `keys` (B,) alone. `interval` (low, high) first crops a random run of
+    The draws depend only on `keys` (B,). `interval` (low, high) first crops a random run of
     frames whose share of the sequence is uniform in that range.
     """
     keys = fold(keys, _SAMPLING)
@@ -180,9 +180,9 @@ def clip_frames(
     """(B, clips * length) frame numbers of the test clips of sequences of `n_frames` (B,) frames.
 
     The official test reseeds numpy's global generator for each sample, so that the clips of a
-    sequence depend on its number of frames alone. Clip after clip. Of sequences shorter than
-    `length`, clips begin at `random` frames (the official test of 3-D data) or are `spread` evenly
-    (that of 2-D data).
+    sequence depend only on its number of frames. The clips follow one another in the result. In
+    sequences shorter than `length`, clips begin at `random` frames (the official test of 3-D data)
+    or are `spread` evenly (that of 2-D data).
     """
     return np.stack([_clip_table(n, length, clips, short) for n in n_frames.tolist()])
 
@@ -224,9 +224,9 @@ def _loop(n: NDArray[np.int64], length: int, keys: NDArray[np.int64]) -> NDArray
 
 
 def _skip(n: NDArray[np.int64], length: int, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Skips a frame before each of n - L slots out of L + 1, those of the lowest hashes.
+    """Skips a frame before each of the n - L slots with the lowest hashes, out of L + 1.
 
-    The last slot lies behind the clip. The hashes of one key never tie: `fold` is a bijection.
+    The last slot is after the clip. The hashes of one key never tie: `fold` is a bijection.
     """
     hashes = fold(keys[:, None], _SLOTS + np.arange(length + 1))
     bound = np.take_along_axis(np.sort(hashes, axis=1), (n - length)[:, None], axis=1)

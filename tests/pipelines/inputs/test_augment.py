@@ -19,9 +19,23 @@ from aclnet.pipelines.inputs.augment import AugmentSpec, augment
 from aclnet.pipelines.inputs.features import make_features
 
 NTU = get_layout("nturgb+d")
-LIMBS = ["left_arm", "left_leg", "right_arm", "right_leg"]
-ALL = AugmentSpec(rotate=0.3, mirror=0.5, swap_sides=0.5, limb_mask=0.5, jitter=0.01, scale=0.1)
-EACH = [AugmentSpec(**{name: value}) for name, value in ALL]
+LIMBS = ("left_arm", "left_leg", "right_arm", "right_leg")
+PARTS = ("legs", "head", "left_hand+WristRight")
+OPERATIONS = {
+    "rotate": 0.3,
+    "mirror": 0.5,
+    "swap_sides": 0.5,
+    "limb_mask": 0.5,
+    "joint_mask": 0.5,
+    "time_mask": 0.5,
+    "jitter": 0.01,
+    "scale": 0.1,
+}
+ALL = AugmentSpec(**OPERATIONS)
+EACH = [
+    *(AugmentSpec(**{name: value}) for name, value in OPERATIONS.items()),
+    AugmentSpec(limb_mask=0.5, parts=PARTS),
+]
 each = pytest.mark.parametrize("spec", EACH, ids=str)
 every_spec = pytest.mark.parametrize("spec", [*EACH, ALL], ids=str)
 
@@ -62,6 +76,20 @@ def many(count, value=1.0):
     return tracks
 
 
+def two_joints(parts):
+    """A layout of two joints."""
+    return Layout(
+        name="trunk",
+        joints=("a", "b"),
+        center=0,
+        inward=((1, 0),),
+        bone_parent=(0, 0),
+        kbone_partner=(0, 1),
+        mirror=(0, 1),
+        parts=parts,
+    )
+
+
 def draw(key, number):
     return float(uniform(np.array([key]), number)[0])
 
@@ -85,8 +113,17 @@ def naive(tracks, spec):
         turn = rotation(*(spec.rotate * (2 * draw(key, d) - 1) for d in (0, 1, 2)))
         size = 1 + spec.scale * (2 * draw(key, 3) - 1)
         mirrored, swapped = draw(key, 4) < spec.mirror, draw(key, 5) < spec.swap_sides
-        limb = LIMBS[int(integers(np.array([key]), 7, 4)[0])]
-        hidden = NTU.parts[limb] if draw(key, 6) < spec.limb_mask else ()
+        part = spec.parts[int(integers(np.array([key]), 7, len(spec.parts))[0])]
+        hidden = set(NTU.resolve(part)) if draw(key, 6) < spec.limb_mask else set()
+        if draw(key, 9) < spec.joint_mask:
+            key_of_joints = int(fold(np.array([key]), 11)[0])
+            hidden |= {v for v in range(25) if draw(key_of_joints, v) < draw(key, 10) / 2}
+        dark = range(0)
+        if draw(key, 12) < spec.time_mask:
+            first, length = int(tracks.frame[p].min()), int(np.ptp(tracks.frame[p].numpy())) + 1
+            share = draw(key, 13) / 2
+            start = first + draw(key, 14) * (1 - share) * length
+            dark = range(math.ceil(start - 0.5), math.ceil(start + share * length - 0.5))
         for n, frame in enumerate(tracks.frame[p].tolist()):
             pose = size * tracks.x[p, n].numpy().astype(np.float64) @ turn.T
             if mirrored:
@@ -95,7 +132,7 @@ def naive(tracks, spec):
                 pose = pose[list(NTU.mirror)]
             noise_key = fold(fold(np.array([key]), 8, person), frame)
             for v in range(25):
-                if v in hidden or not pose[v].any():
+                if v in hidden or frame in dark or not pose[v].any():
                     continue
                 draws = np.concatenate([uniform(noise_key, v * 3 + c) for c in range(3)])
                 result[p, n, v] = pose[v] + spec.jitter * ndtri(draws + 2.0**-54)
@@ -113,7 +150,8 @@ def test_equals_the_specification_computed_joint_by_joint(spec, seed):
 
 @every_spec
 def test_missing_joints_and_absent_persons_stay_zero(spec):
-    only_there = spec.model_copy(update={"limb_mask": 0.0, "mirror": 0.0, "swap_sides": 0.0})
+    others = ("limb_mask", "joint_mask", "time_mask", "mirror", "swap_sides")
+    only_there = spec.model_copy(update=dict.fromkeys(others, 0.0))
     tracks = Tracks()
     before = (tracks.x == 0).all(dim=-1)
     assert before.any()
@@ -160,7 +198,8 @@ def test_switching_an_operation_on_leaves_the_draws_of_the_others(spec):
     tracks = many(64)
     limb = AugmentSpec(limb_mask=0.5)
     hidden = (tracks.augmented(limb) == 0).all(dim=-1)
-    both = tracks.augmented(spec.model_copy(update={"limb_mask": 0.5}))
+    others = {"parts": LIMBS, "joint_mask": 0.0, "time_mask": 0.0}
+    both = tracks.augmented(spec.model_copy(update={"limb_mask": 0.5, **others}))
     assert torch.equal((both == 0).all(dim=-1), hidden)
 
 
@@ -312,10 +351,11 @@ def test_motion_of_an_augmented_sequence_is_that_of_its_frames(spec, assert_alik
     tracks = Tracks(persons=(2, 1), frames=8)
     tracks.frame = torch.arange(8).expand(3, -1)
     whole = tracks.augmented(spec)
-    following = augment(
-        tracks.x[:, 1:], tracks.owner, tracks.keys, spec, NTU, frame=tracks.frame[:, 1:]
-    )
-    assert_alike(following, whole[:, 1:])
+    after = torch.arange(1, 9).clamp(max=7)
+    x, frame = (torch.cat([v, v[:, after]], 1) for v in (tracks.x, tracks.frame))
+    both = augment(x, tracks.owner, tracks.keys, spec, NTU, frame=frame)
+    assert_alike(both[:, :8], whole)
+    assert_alike(both[:, 8:], whole[:, after])
 
 
 @every_spec
@@ -331,7 +371,7 @@ def test_autocast_does_not_round_coordinates(spec):
 @pytest.mark.parametrize("name", ["rotate", "jitter", "scale"])
 def test_pixels_are_not_moved_in_space(name):
     tracks = Tracks(coordinates=2, layout=get_layout("coco"))
-    with pytest.raises(AclnetError, match=f"augmentation {name}=0.1 .* have 2 coordinates"):
+    with pytest.raises(AclnetError, match=f"augmentation {name}=0.1 .* has 2 coordinates"):
         tracks.augmented(AugmentSpec(**{name: 0.1}))
 
 
@@ -387,17 +427,60 @@ def test_confidence_goes_with_its_joint(name, coordinates, assert_alike):
     assert hides.any()
 
 
+def test_confidence_is_lowered_by_a_factor_of_each_joint_and_person():
+    tracks = Tracks(frames=3)
+    ones = torch.ones(*tracks.x.shape[:3], 1)
+    tracks.x = torch.cat([tracks.x, ones], -1)
+    found = tracks.augmented(AugmentSpec(confidence=0.4), scored=True)
+    assert torch.equal(found[..., :-1], tracks.x[..., :-1])
+    factors = found[..., -1]
+    assert torch.equal(factors, factors[:, :1].expand_as(factors))
+    assert stats.kstest(factors[:, 0].flatten().numpy(), stats.uniform(0.6, 0.4).cdf).pvalue > 1e-3
+    with pytest.raises(AclnetError, match=r"this data has no confidences.*augment\.confidence=0"):
+        Tracks().augmented(AugmentSpec(confidence=0.4))
+
+
+def test_masks_become_likely_over_the_ramp():
+    spec = AugmentSpec(rotate=0.2, limb_mask=0.8, joint_mask=0.4, time_mask=0.2, ramp=0.5)
+    half = spec.at(0.25)
+    assert (half.limb_mask, half.joint_mask, half.time_mask) == (0.4, 0.2, 0.1)
+    assert half.rotate == 0.2
+    assert spec.at(0).limb_mask == 0
+    assert spec.at(0.5) == spec.at(1) == spec
+
+
+def test_a_time_mask_may_hide_the_first_and_the_last_frame_and_is_never_cut_off():
+    """A block lies inside the clip, so it hides as many frames as its share says."""
+    tracks = Tracks(persons=(1,) * 2000, frames=60)
+    tracks.frame = torch.arange(60).expand(2000, -1)
+    tracks.x[:] = 1
+    dark = (tracks.augmented(AugmentSpec(time_mask=1.0)) == 0).all(-1).all(-1)
+    keys = fold(tracks.keys.numpy(), 2)
+    np.testing.assert_allclose(dark.sum(1).numpy(), uniform(keys, 13) / 2 * 60, atol=1)
+    assert dark[:, 0].any()
+    assert dark[:, -1].any()
+
+
+def test_without_names_every_part_of_the_layout_is_hidden_as_often():
+    tracks = many(6500)
+    hidden = (tracks.augmented(AugmentSpec(limb_mask=1.0, parts=())) == 0).all(-1)[:, 0]
+    expected = [torch.tensor([v in part for v in range(25)]) for part in NTU.parts.values() if part]
+    counts = [int((hidden == row).all(1).sum()) for row in expected]
+    assert sum(counts) == 6500
+    assert stats.chisquare(counts).pvalue > 1e-3
+    bare = two_joints({})
+    alone = Tracks(layout=bare)
+    assert torch.equal(alone.augmented(AugmentSpec(limb_mask=1.0, parts=())), alone.x)
+
+
+def test_a_part_that_is_the_whole_body_is_refused():
+    spec = AugmentSpec(limb_mask=0.5, parts=("arms+legs+trunk+head",))
+    with pytest.raises(AclnetError, match="contains every joint of layout nturgb"):
+        Tracks().augmented(spec)
+
+
 def test_a_layout_without_limbs_is_told():
-    trunk = Layout(
-        name="trunk",
-        joints=("a", "b"),
-        center=0,
-        inward=((1, 0),),
-        bone_parent=(0, 0),
-        kbone_partner=(0, 1),
-        mirror=(0, 1),
-        parts={"left_arm": (1,)},
-    )
+    trunk = two_joints({"left_arm": (1,)})
     tracks = Tracks(layout=trunk)
     with pytest.raises(AclnetError, match="layout trunk lacks left_leg, right_arm, right_leg"):
         tracks.augmented(AugmentSpec(limb_mask=0.2))
@@ -411,6 +494,10 @@ def test_a_layout_without_limbs_is_told():
             "mirror": st.floats(0, 1),
             "swap_sides": st.floats(0, 1),
             "limb_mask": st.floats(0, 1),
+            "parts": st.lists(st.sampled_from(PARTS), min_size=1).map(tuple),
+            "joint_mask": st.floats(0, 1),
+            "time_mask": st.floats(0, 1),
+            "confidence": st.floats(0, 1),
             "jitter": st.floats(0, 1e3),
             "scale": st.floats(0, 1, exclude_max=True),
         },
@@ -429,6 +516,8 @@ def test_a_spec_is_what_its_text_parses_to(values):
         ("rotate=0", "none"),
         ("limb-mask=0.2,rotate=.20", "rotate=0.2,limb-mask=0.2"),
         (" swap_sides = 1 , scale=1e-1", "swap-sides=1.0,scale=0.1"),
+        ("limb-mask=1,parts=legs/Head+Neck", "limb-mask=1.0,parts=legs/Head+Neck"),
+        ("limb-mask=1,parts=", "limb-mask=1.0,parts="),
         (
             "rotate=0.2,mirror=0.5,swap-sides=0.5,limb-mask=0.2,jitter=0.01,scale=0.1",
             "rotate=0.2,mirror=0.5,swap-sides=0.5,limb-mask=0.2,jitter=0.01,scale=0.1",
@@ -442,7 +531,8 @@ def test_specs_have_one_canonical_text(text, canonical):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rotat=0.2", "'rotat=0.2'.*rotate, mirror, swap-sides, limb-mask, jitter, scale"),
+        ("rotat=0.2", "'rotat=0.2'.*rotate, mirror, swap-sides, limb-mask, parts, joint-mask"),
+        ("ramp=0.2", "'ramp=0.2' is not name=value"),
         ("rotate", "'rotate' is not name=value"),
         ("rotate=0.2,", "'' is not name=value"),
         ("rotate=", "rotate: .*number"),

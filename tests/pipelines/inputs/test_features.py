@@ -99,7 +99,7 @@ def test_only_motions_need_the_following_frame():
     x = torch.ones(1, 25, 3)
     for modality in MODALITIES:
         if needs_following(modality):
-            with pytest.raises(ValueError, match=f"modality {modality} needs the following"):
+            with pytest.raises(ValueError, match=f"modality {modality} needs the next"):
                 make_features(x, None, NTU, modality)
         else:
             assert make_features(x, None, NTU, modality).shape == x.shape

@@ -322,8 +322,8 @@ def test_windows_of_whole_sequences(n_frames, length, count):
         (ConsecutiveClips, {"length": 0}, "length must be at least 1"),
         (ConsecutiveClips, {"clips": 0}, "clips must be at least 1"),
         (WindowSampling, {"length": 0}, "length must be at least 1"),
-        (WindowSampling, {"length": 6, "first": -1}, "not 1 from -1"),
-        (WindowSampling, {"length": 6, "count": 0}, "not 0 from 0"),
+        (WindowSampling, {"length": 6, "first": -1}, "not -1 and 1"),
+        (WindowSampling, {"length": 6, "count": 0}, "not 0 and 0"),
     ],
 )
 def test_impossible_settings_of_consecutive_frames_are_refused(kind, options, message):

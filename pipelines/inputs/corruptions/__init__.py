@@ -1,0 +1,1 @@
+"""Corruptions of test sequences, one module for each family, and the filling of missing joints."""
