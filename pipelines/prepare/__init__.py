@@ -1,1 +1,1 @@
-"""Raw recordings to a finished store, in two stages that can be interrupted anywhere."""
+"""Raw recordings to a finished store, in two stages that can be interrupted at any point."""

@@ -1,4 +1,4 @@
-"""Stage two of prepare as a whole: arrays, shards, columns and, last of all, the manifest."""
+"""All of stage two: arrays, shards, columns and finally the manifest."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from aclnet.datasets.formats import atomic
 from aclnet.datasets.formats.atomic import remove, write_json
 from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.spec.layouts import get_layout
-from aclnet.datasets.store import manifest, zarr_io
+from aclnet.datasets.store import keyed_random, manifest, zarr_io
 from aclnet.datasets.store.attributes import StoreAttributes
 from aclnet.datasets.store.codec import INT16_FILL
-from aclnet.datasets.store.contents import AXES, INDEX, KEYPOINT, PRESENT, SCORE
+from aclnet.datasets.store.contents import AXES, FILL, INDEX, KEYPOINT, PRESENT, SCORE
 from aclnet.pipelines.prepare import shards
 from aclnet.pipelines.prepare.fragments import fragment_rows
 from aclnet.pipelines.steps import convert
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 REJECTED = "rejected.csv"
 UNFINISHED = (".partial", atomic.SUFFIX)
-"""Suffixes under which zarr and we write files before they are renamed."""
+"""Suffixes of files that zarr and aclnet have not finished."""
 _INT16_STEP = 0.0002
 """Metres: reaches 6.5 m; a larger scene gets a larger step."""
 _INT16_ERROR: dict[Units, float] = {"m": 0.005, "px": 0.5}
@@ -71,17 +71,17 @@ def assemble(
 
 
 def int16_scale(largest: float) -> float:
-    """Step of the fixed point: 0.2 mm, or what the largest coordinate needs."""
+    """Step of the fixed point: 0.2 mm, or more if the largest coordinate needs it."""
     return max(_INT16_STEP, largest / -(INT16_FILL + 1))
 
 
 def _refuse_coarse_steps(task: Preparation, table: FragmentTable) -> None:
-    """AclnetError where the largest coordinate would round all others too much."""
+    """Raises AclnetError if the largest coordinate makes the rounding of others too coarse."""
     error = int16_scale(table.largest) / 2
     if error <= _INT16_ERROR[task.spec.units]:
         return
     place = _of_largest(task, table)
-    remove(task.work)  # other options cannot go on with it
+    remove(task.work)  # a preparation with other options cannot resume from it
     raise AclnetError(
         f"{task.source.root}: int16 would round coordinates by up to {error:.3g} "
         f"{task.spec.units}, at most {_INT16_ERROR[task.spec.units]:g} is allowed, because "
@@ -118,7 +118,7 @@ def _shard_jobs(
 def _create_arrays(
     job: shards.ShardJob, task: Preparation, table: FragmentTable, packing: shards.Packing
 ) -> None:
-    """Metadata of all frame arrays, once, before any task writes."""
+    """Writes the metadata of all frame arrays, once, before any task writes."""
     store, marker = shards.store_folder(job.work), job.work / "arrays.json"
     if marker.is_file() and zarr_io.can_be_opened(store, job.arrays):
         return
@@ -143,7 +143,7 @@ def _create_arrays(
             shard_rows=packing.shard_rows,
             row_shape=row_shape,
             dtype=dtype,
-            fill=INT16_FILL if dtype == "int16" else shards.FILL[name],
+            fill=INT16_FILL if dtype == "int16" else FILL[name],
             axes=AXES[name],
         )
     write_json(marker, {"arrays": job.arrays})
@@ -165,20 +165,23 @@ def _write_shards(
 def _write_columns(
     store: Path, table: FragmentTable, packing: shards.Packing, sides: dict[str, NDArray[np.bool_]]
 ) -> None:
-    for group in ("samples", "splits"):
-        remove(store / group)  # of an earlier try; its metadata may be damaged
+    for group in ("samples", "splits", "keys"):
+        remove(store / group)  # remains of an earlier try, whose metadata may be damaged
     order = np.argsort(packing.start)
     for name, values in {**table.columns, "start": packing.start}.items():
         narrow = values.dtype.kind == "i" and name != "start"
         column = values.astype(np.int32) if narrow else values
         axes = AXES.get(f"samples/{name}", ("sample",))
-        zarr_io.create_column(store, f"samples/{name}", column[order], axes)
+        zarr_io.create_column(store, f"samples/{name}", column, axes, order)
     for name, mask in sides.items():
-        zarr_io.create_column(store, f"splits/{name}", mask[order], ("sample",))
+        zarr_io.create_column(store, f"splits/{name}", mask, ("sample",), order)
+    for name in ("id", "original"):
+        keys = keyed_random.sample_keys(table.columns[name])
+        zarr_io.create_column(store, f"keys/{name}", keys, ("sample",), order)
 
 
 def _write_rejections(path: Path, rejections: list[Rejection]) -> None:
-    # names whose bytes are no UTF-8 come out as those bytes
+    # Names whose bytes are not UTF-8 are written as those bytes.
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         writer = csv.writer(stream)
         writer.writerow(["path", "line", "kind", "reason"])
@@ -221,6 +224,7 @@ def _attributes(
         plan=task.plan,
         software={name: version(name) for name in ("aclnet", "numpy", "zarr")},
         shard_rows=shard_rows,
+        part=task.part,
     )
 
 
@@ -229,10 +233,10 @@ def _write_manifest(store: Path, plan: str, written: list[manifest.Shard]) -> No
     for name, expected in in_shards.items():
         if problem := manifest.check_size(store / name, expected):
             raise AclnetError(
-                f"{problem}, though it was written; run the same command again, it writes the "
+                f"{problem}, although it was written; run the same command again to write the "
                 "file again"
             )
-    atomic.delete_unfinished(store, UNFINISHED)  # of workers that were killed in between
+    atomic.delete_unfinished(store, UNFINISHED)  # files of workers that crashed
     others = {}
     for file in sorted(f for f in store.rglob("*") if f.is_file()):
         name = file.relative_to(store).as_posix()

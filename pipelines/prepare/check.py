@@ -1,15 +1,15 @@
-"""All that is wrong with raw data, said at once; nothing is converted.
+"""Check of raw data without conversion, which reports all problems at once.
 
-Every recording is read and cleaned as `prepare` does it. Beside what cannot be read, `check` names
-what `prepare` would take without a word, though it is hardly meant: sides and classes without
-recordings, joints that never move, shares of the image where pixels are expected.
+Every recording is read and cleaned as in `prepare`. Besides unreadable inputs, `check` reports data
+that `prepare` would accept although they are probably mistakes: sides and classes without
+recordings, joints that never move, fractions of the image where pixels are expected.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
 
 _LEAST_PIXELS = 2.0
 _LACKS = ("empty class", "empty side", "classes")
-"""Kinds of what a part of a published dataset may lack."""
+"""Kinds of problems that are normal for a part of a published dataset."""
 _COLUMNS = ("label", "subject", "camera", "setup", "replication", "condition", "width")
 
 
 class Problem(NamedTuple):
-    """Something that is wrong, or worth knowing."""
+    """A problem, or a remark on the data."""
 
     kind: str
-    """What it is counted under."""
+    """Kind under which it is counted."""
     path: str
-    """Of the file, relative as in the source; empty where it concerns all of them."""
+    """Path of the file, relative as in the source; empty if the problem concerns all files."""
     line: int | None
     text: str
 
@@ -60,32 +60,28 @@ class Problem(NamedTuple):
 
 @dataclass(slots=True)
 class Checked:
-    """What a check found."""
+    """Results of a check."""
 
     recordings: int
-    """Found, whether they can be used or not."""
+    """Number of recordings, usable or not."""
     usable: int
     listed: int
-    """Recordings that their authors list as unusable: nothing is wrong with that."""
+    """Number of recordings that the dataset's authors list as unusable, which is not a problem."""
     outside: int
-    """Sound recordings that belong to a larger dataset."""
+    """Number of sound recordings that belong to a larger dataset."""
     problems: list[Problem] = field(default_factory=list)
     remarks: list[Problem] = field(default_factory=list)
-    """Remarks that are no problems, for example what a part of a published dataset lacks."""
+    """Remarks, for example on sides that a part of a published dataset lacks. They are not
+    problems."""
     counts: tuple[protocols.SideCount, ...] = ()
-    """Usable recordings on each side, against the published numbers."""
-
-    @classmethod
-    def impossible(cls, error: AclnetError) -> Self:
-        """Returns the result for raw data that cannot be opened."""
-        return cls(0, 0, 0, 0, [Problem("nothing usable", "", None, str(error))])
+    """Usable recordings on each side, with the published numbers."""
 
     @property
     def by_kind(self) -> Counter[str]:
         return Counter(problem.kind for problem in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The result as plain values for JSON."""
         lists = {
             name: [problem._asdict() for problem in getattr(self, name)]
             for name in ("problems", "remarks")
@@ -106,18 +102,18 @@ class _Job:
 
 @dataclass(slots=True)
 class _Batch:
-    """What was found in a batch of items; small, to be sent."""
+    """Results of a batch of items, small enough to send."""
 
     number: int
     seen: NDArray[np.bool_]
-    """(V,) joints that are there in some recording."""
+    """(V,) joints that are present in some recording."""
     moved: NDArray[np.bool_]
     """(V,) joints that move in some recording."""
     problems: list[Problem] = field(default_factory=list)
     listed: int = 0
     rejected: int = 0
     gaps: list[tuple[int, str]] = field(default_factory=list)
-    """Missing frames in the longest gap of each recording that has one, and its path."""
+    """Longest gap in frames of each recording that has one, and its path."""
     samples: list[tuple[str, str, bool, list[Any]]] = field(default_factory=list)
     """Id, path, whether it has scores, and values of _COLUMNS of each usable recording."""
 
@@ -125,7 +121,7 @@ class _Batch:
 def check(
     source: Source, options: PrepareOptions, execute: Executor, progress: Progress = silent
 ) -> Checked:
-    """Reads all of a source; AclnetError only where it cannot be read as a whole."""
+    """Reads all of a source; raises AclnetError only if it cannot be read as a whole."""
     source = options.choose_boxes(source)
     items, unusable = scan(source)
     spec = with_layout(source.spec, options.layout)
@@ -175,7 +171,7 @@ def check(
 
 
 def _check_batch(job: _Job) -> _Batch:
-    # of data of one's own of which no recording can be read, nothing may tell the layout
+    # The layout of custom data may be unknown if no recording can be read.
     joints = get_layout(job.spec.layout).num_joints if job.spec.layout else 0
     batch = _Batch(job.number, np.zeros(joints, np.bool_), np.zeros(joints, np.bool_))
     for item in job.items:
@@ -185,7 +181,7 @@ def _check_batch(job: _Job) -> _Batch:
             wrong = list(_breaches(result, item, job.source.spec))
             if wrong:
                 batch.rejected += 1
-                text = f"the reader gives a sequence whose {'; '.join(wrong)}"
+                text = f"the reader returned a wrong sequence: {'; '.join(wrong)}"
                 batch.problems.append(Problem("reader", item.path, None, text))
                 continue
             result = clean_sequence(result, job.source, job.spec, job.options)
@@ -206,7 +202,7 @@ def _problem(rejection: Rejection) -> Problem:
 
 
 def _breaches(sequence: SkeletonSequence, item: Item, spec: DatasetSpec) -> Iterator[str]:
-    """Where a sequence is not as `aclnet.datasets.spec.sequence` describes it."""
+    """Violations of `aclnet.datasets.spec.sequence` in a sequence."""
     keypoint, present, score = sequence.keypoint, sequence.present, sequence.score
     shape = (get_layout(spec.source_layout).num_joints, spec.dimensions)
     if sequence.sample_id != item.sample_id:
@@ -222,19 +218,19 @@ def _breaches(sequence: SkeletonSequence, item: Item, spec: DatasetSpec) -> Iter
         sequence.frame_index.shape != keypoint.shape[1:2]
         or (np.diff(sequence.frame_index) < 1).any()
     ):
-        yield f"frame_index is not {keypoint.shape[1]} rising numbers"
+        yield f"frame_index is not {keypoint.shape[1]} increasing numbers"
     if not np.isfinite(keypoint).all():
         yield "keypoint is not finite everywhere"
     elif keypoint[~present].any():
-        yield "keypoint is not zero where nobody is present"
+        yield "keypoint is not zero where no person is present"
     if score is not None and (score.shape != keypoint.shape[:3] or score.dtype != np.float32):
         yield f"score is {score.shape} of {score.dtype}, not {keypoint.shape[:3]} of float32"
     if not UNLABELLED <= sequence.label < len(spec.class_names):
-        yield f"label is {sequence.label}, and there are {len(spec.class_names)} classes"
+        yield f"label is {sequence.label}, but there are {len(spec.class_names)} classes"
 
 
 def _look_at(sequence: SkeletonSequence, item: Item, spec: DatasetSpec, batch: _Batch) -> None:
-    """Adds a usable recording to what is known of its batch."""
+    """Adds the facts of a usable recording to its batch."""
     moved = np.zeros_like(batch.moved)
     for keypoint, present in zip(sequence.keypoint, sequence.present, strict=True):
         there = keypoint[present]
@@ -251,17 +247,20 @@ def _look_at(sequence: SkeletonSequence, item: Item, spec: DatasetSpec, batch: _
         batch.problems.append(Problem(kind, item.path, None, text))
 
     if frames == 1:
-        tell("one frame", "somebody is there in one frame only")
+        tell("one frame", "only one frame shows a person")
     elif not moved.any():
         tell("nothing moves", f"all {frames} frames are the same")
     if spec.units == "px" and largest <= _LEAST_PIXELS:
-        tell("size", f"the largest coordinate is {largest:.3g} pixels; are these shares?")
+        tell(
+            "size",
+            f"the largest coordinate is {largest:.3g} pixels; these may be fractions of the image",
+        )
     values = [getattr(sequence, name) for name in _COLUMNS]
     batch.samples.append((item.sample_id, item.path, sequence.score is not None, values))
 
 
 def _columns(samples: list[tuple[str, str, bool, list[Any]]]) -> dict[str, NDArray[Any]]:
-    """The columns of usable recordings that protocols divide by."""
+    """The columns of usable recordings by which protocols divide."""
     values = zip(*(values for *_, values in samples), strict=True)
     ids = np.array([sample_id for sample_id, *_ in samples])
     columns = {name: np.array(column) for name, column in zip(_COLUMNS, values, strict=True)}
@@ -271,7 +270,9 @@ def _columns(samples: list[tuple[str, str, bool, list[Any]]]) -> dict[str, NDArr
 def _of_scores(samples: list[tuple[str, str, bool, list[Any]]]) -> Iterator[Problem]:
     if len({scored for _, _, scored, _ in samples}) > 1:
         path = next(path for _, path, scored, _ in samples if not scored)
-        yield Problem("confidences", path, None, "no confidences; other recordings have them")
+        yield Problem(
+            "confidences", path, None, "there are no confidences; other recordings have them"
+        )
 
 
 def _of_classes(spec: DatasetSpec, labels: NDArray[Any]) -> Iterator[Problem]:
@@ -285,7 +286,7 @@ def _of_classes(spec: DatasetSpec, labels: NDArray[Any]) -> Iterator[Problem]:
 
 
 def _is_part(spec: DatasetSpec, counts: tuple[protocols.SideCount, ...]) -> bool:
-    """Is this a part of a published dataset, in which some protocol has all of its sides?"""
+    """True if this is a part of a published dataset in which some protocol has all its sides."""
     known = all_datasets().get(spec.name)
     if known is None or not known.class_names or known.class_names != spec.class_names:
         return False
@@ -298,7 +299,7 @@ def _is_part(spec: DatasetSpec, counts: tuple[protocols.SideCount, ...]) -> bool
 def _shared_subjects(
     spec: DatasetSpec, masks: dict[str, NDArray[np.bool_]], subjects: NDArray[np.int64]
 ) -> Iterator[str]:
-    """Sentences on sides of one's own that share subjects, which makes tests easier."""
+    """Sentences about custom sides that share subjects, which makes tests easier."""
     published = {protocol.name for protocol in spec.protocols}
     for name, test in masks.items():
         protocol, _, side = name.rpartition("/")
@@ -308,7 +309,7 @@ def _shared_subjects(
             both = both[both >= 0]
             if len(both):
                 said = first_of(list(map(str, both.tolist())))
-                yield f"protocol {protocol}: subjects that train and are tested: {said}"
+                yield f"protocol {protocol}: subjects on both sides, training and test: {said}"
 
 
 def _of_gaps(found: list[_Batch]) -> Iterator[Problem]:
@@ -316,9 +317,9 @@ def _of_gaps(found: list[_Batch]) -> Iterator[Problem]:
     if gaps:
         longest, path = max(gaps)
         text = (
-            f"recordings with gaps in the numbers of their frames: {len(gaps)}; missing frames in "
-            f"the longest gap: {longest} ({path}); data.motion=timed divides motion by the frames "
-            "that pass"
+            f"recordings with gaps in the frame numbers: {len(gaps)}; missing frames in the "
+            f"longest gap: {longest} ({path}); data.motion=timed divides motion by the number of "
+            "frames between"
         )
         yield Problem("gaps", "", None, text)
 
@@ -351,7 +352,7 @@ def _of_sides(
         lost = sorted(set(ids) - known)
         if lost:
             absent = first_of(lost, 3)
-            text = f"split {name} names {len(lost)} recordings that are not there: {absent}"
+            text = f"split {name} names {len(lost)} recordings that do not exist: {absent}"
             yield Problem("sides", "", None, text)
     found = {name: int(mask.sum()) for name, mask in masks.items()}
     checked.counts = protocols.check_counts(source.spec.protocols, found)
@@ -370,5 +371,5 @@ def _of_sides(
     if masks:
         on_none = np.flatnonzero(labelled & ~np.logical_or.reduce(list(masks.values())))
         for row in on_none.tolist():
-            text = "on no side of any protocol: it neither trains nor is tested"
+            text = "on no side of any protocol: it is used for neither training nor test"
             yield Problem("no side", paths[row], None, text)

@@ -6,6 +6,7 @@ import logging
 import signal
 import time
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import islice
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -19,7 +20,7 @@ _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
 
 _LOCAL_PAGE = "127.0.0.1:0"
-"""Any free port for the status page of dask, which else takes 8787, and warns if it cannot."""
+"""Any free port for dask's status page; dask's default is 8787, with a warning if it is taken."""
 _CONNECT_SECONDS = 20
 _WORKER_SECONDS = 60
 """Time limit for a cluster to start its first worker."""
@@ -30,13 +31,13 @@ recordings of NTU RGB+D)."""
 
 _LOOK_SECONDS, _GONE_SECONDS = 2, 20
 """Interval of the checks for workers while no job ends, and the time limit without any worker: dask
-starts a local worker again when it dies."""
+restarts a local worker after a crash."""
 _AHEAD = 4
-"""Jobs for each thread of a worker that dask is told of: it keeps in memory all that it knows."""
+"""Number of submitted jobs per worker thread: dask keeps all submitted jobs in memory."""
 
 
 class Executor(Protocol):
-    """Runs a function over jobs and yields the results as they come, in any order."""
+    """Runs a function over jobs and yields the results as they finish, in any order."""
 
     def __call__(
         self, function: Callable[[_Job], _Result], jobs: Sequence[_Job]
@@ -50,26 +51,31 @@ def open_executor(
     max_memory: int | str | None = None,
     tell: Callable[[str], object] = lambda text: None,
 ) -> Iterator[Executor]:
-    """A way to run jobs: `workers` local processes, a dask `scheduler` address, or in-process.
+    """An executor: `workers` local processes, a dask `scheduler` address, or this process.
 
     Jobs and results must be small: arrays go through files, never through the scheduler. The
     workers of a `scheduler` must see the same files at the same absolute paths.
 
-    max_memory: what local workers and this process may take together, in bytes or as `2GB`. The
-    workers share what this process leaves of it: fewer start where not all have room, and one that
-    grows beyond its share is ended.
+    max_memory: limit of local workers and this process together, in bytes or as `2GB`. The workers
+    share what this process leaves. Fewer workers start if there is not enough memory for all, and a
+    worker that exceeds its share is ended.
 
-    tell: is given the address of dask's page about the workers, which takes bokeh to be drawn.
+    tell: receives the address of dask's status page, which needs bokeh.
 
-    Raises AclnetError where both kinds of workers are given, where `max_memory` is too little or
-    there is no worker to limit, where no scheduler or none with a worker answers, and where workers
-    die or the connection breaks while jobs run.
+    Raises AclnetError if both kinds of workers are given, if `max_memory` is too small or there is
+    no worker to limit, if no scheduler with a worker answers, or if workers crash or the connection
+    breaks while jobs run.
     """
     if workers and scheduler:
-        raise AclnetError("choose either local workers or a scheduler, which has its own")
+        raise AclnetError("choose either --workers or --scheduler, which has its own workers")
     limit = _bytes(max_memory) if max_memory else 0
     if limit and not workers:
-        raise AclnetError("--max-memory limits local workers: say how many with --workers")
+        raise AclnetError("--max-memory limits local workers: give their number with --workers")
+    if (workers or scheduler) and not find_spec("distributed"):
+        raise AclnetError(
+            "--workers and --scheduler need further packages: pip install 'aclnet[distributed]'; "
+            "without these options, one process prepares"
+        )
     if scheduler:
         with _silence(), _connect(scheduler) as client:
             tell(_page(client))
@@ -93,8 +99,9 @@ def _local(workers: int, max_memory: int) -> Iterator[Any]:
             threads_per_worker=1,
             dashboard_address=_LOCAL_PAGE,
             memory_limit=share,
-            silence_logs=logging.CRITICAL,  # what goes wrong in a task is raised here
-            # a paused worker would wait for ever: what it holds is not the scheduler's to move
+            silence_logs=logging.CRITICAL,  # errors in a task are raised here instead
+            # A paused worker would never continue: the scheduler cannot move the data that it
+            # holds.
             config={"distributed.worker.memory.pause": False},
         )
     with cluster, Client(cluster) as client:
@@ -103,15 +110,16 @@ def _local(workers: int, max_memory: int) -> Iterator[Any]:
 
 @contextmanager
 def _no_interrupts() -> Iterator[None]:
-    """Threads and processes that start inside never see Ctrl-C; this thread sees it afterwards.
+    """Hides Ctrl-C from threads and processes that start inside; this thread sees it afterwards.
 
-    A terminal sends Ctrl-C to all processes of a command. This process alone has to answer it:
-    workers would print tracebacks, and dask's threads would be left in the middle of a start.
+    A terminal sends Ctrl-C to all processes of a command. Only this process may answer it: workers
+    would print tracebacks, and dask's threads would stop in the middle of a start.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # its start, which comes else with the first worker, unblocks
+    # without this, it would start with the first worker and unblock the signal
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -121,10 +129,10 @@ def _no_interrupts() -> Iterator[None]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Inside, dask logs nothing: what goes wrong is raised here."""
+    """Stops dask's logging in the block, because errors are raised here."""
     from distributed.utils import silence_logging_cmgr
 
-    tasks = logging.getLogger("asyncio")  # which tells of tasks that a broken connection left
+    tasks = logging.getLogger("asyncio")  # it logs the tasks of a broken connection
     before = tasks.level
     tasks.setLevel(logging.CRITICAL)
     try:
@@ -141,12 +149,12 @@ def _bytes(memory: int | str) -> int:
         return int(TypeAdapter(ByteSize).validate_python(memory))
     except ValidationError:
         raise AclnetError(
-            f"--max-memory {memory!r} is no amount of memory; write it as 2GB"
+            f"--max-memory {memory!r} is not an amount of memory; write it as 2GB"
         ) from None
 
 
 def _shares(workers: int, max_memory: int) -> tuple[int, int]:
-    """How many workers there may be, and the bytes for each; 0: without limit."""
+    """Number of workers, and the bytes for each; 0: without limit."""
     if not max_memory:
         return workers, 0
     left = max_memory - _MAIN_MEMORY
@@ -154,7 +162,7 @@ def _shares(workers: int, max_memory: int) -> tuple[int, int]:
     if number < 1:
         least = (_MAIN_MEMORY + _WORKER_MEMORY) >> 20
         raise AclnetError(
-            f"--max-memory {max_memory >> 20} MiB: one worker and what directs it take {least} MiB"
+            f"--max-memory {max_memory >> 20} MiB: one worker and the main process need {least} MiB"
         )
     return number, left // number
 
@@ -181,7 +189,7 @@ def _connect(scheduler: str) -> Any:  # noqa: ANN401 - distributed is untyped
 
 
 def _page(client: Any) -> str:  # noqa: ANN401 - distributed is untyped
-    return f"workers are shown at {client.dashboard_link}"
+    return f"dask's dashboard shows the workers: {client.dashboard_link}"
 
 
 def _in_process(function: Callable[[_Job], _Result], jobs: Sequence[_Job]) -> Iterator[_Result]:
@@ -207,20 +215,21 @@ def _on(client: Any) -> Executor:  # noqa: ANN401 - distributed is untyped
                 for future in _some_done(client, running):
                     try:
                         result = future.result(_LOOK_SECONDS)
-                    except TimeoutError:  # its worker died with the result; another makes it again
+                    # its worker crashed with the result; another worker repeats the job
+                    except TimeoutError:
                         continue
                     running.remove(future)
                     start(1)
                     yield result
         except KilledWorker:
             raise AclnetError(
-                "a worker process died, most likely for lack of memory; run the same command with "
-                "fewer --workers or more --max-memory, it goes on where it stopped"
+                "a worker process ended, probably because of too little memory; run the same "
+                "command with fewer --workers or more --max-memory to resume"
             ) from None
         except (CancelledError, CommClosedError):
             raise AclnetError(
-                "the connection to the dask scheduler broke; "
-                "run the same command again, it goes on where it stopped"
+                "the connection to the dask scheduler was lost; run the same command again to "
+                "resume"
             ) from None
         finally:
             client.cancel(list(running))
@@ -229,7 +238,7 @@ def _on(client: Any) -> Executor:  # noqa: ANN401 - distributed is untyped
 
 
 def _some_done(client: Any, running: set[Any]) -> set[Any]:  # noqa: ANN401 - distributed is untyped
-    """Those of the jobs that have ended, one at least; AclnetError where no worker is left."""
+    """The jobs that have ended, at least one; raises AclnetError if no worker is left."""
     from distributed import wait
 
     seen = time.monotonic()
@@ -242,6 +251,6 @@ def _some_done(client: Any, running: set[Any]) -> set[Any]:  # noqa: ANN401 - di
                 seen = now
             elif now - seen > _GONE_SECONDS:
                 raise AclnetError(
-                    "all worker processes are gone; start workers again, and run the same command "
-                    "again, it goes on where it stopped"
+                    "there are no worker processes left; start workers again, and run the same "
+                    "command again to resume"
                 ) from None

@@ -1,6 +1,7 @@
-"""First stage of prepare: batches of raw items become fragments, ragged arrays with their table.
+"""First stage of prepare: batches of raw items become fragments, ragged arrays with a table.
 
-A fragment is a folder that is renamed into place when it is whole: one that is there is done.
+A fragment is a folder that is renamed into place when it is complete. An existing folder is
+therefore done.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from aclnet.datasets.formats.atomic import replacing
 from aclnet.datasets.formats.json_text import parse_json
 from aclnet.datasets.formats.npy import MAX_HEADER, parse_header
 from aclnet.datasets.spec import DamageError, Rejection
-from aclnet.pipelines.prepare.preparation import check_there, reading
+from aclnet.pipelines.prepare.preparation import check_there, numbered, reading
 from aclnet.pipelines.prepare.samples import prepare_item, to_arrays, to_columns, with_variants
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -29,28 +31,30 @@ if TYPE_CHECKING:
     from aclnet.pipelines.prepare.samples import Sample
 
 _TABLE = "table.json"
+_AT_ONCE = 64
+"""Fragments whose small arrays are in memory at a time; many small arrays leave unusable gaps."""
 _UNSOUND = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
-"""Exceptions of reading tables whose values are not those that were written."""
+"""Exceptions of reading tables with values that prepare did not write."""
 
 
 @dataclass(frozen=True, slots=True)
 class FragmentJob:
-    """A batch of raw items, and all that a worker needs to turn it into a fragment."""
+    """A batch of raw items, with everything that a worker needs to make a fragment from it."""
 
     number: int
     work: Path
     spec: DatasetSpec
-    """Of the store; its layout may be another one than the source's."""
+    """The store's dataset; its layout may differ from the source's."""
     source: Source
     items: tuple[Item, ...]
     options: PrepareOptions
     on_disk: bool
-    """Was the source's root there when it was listed? A reader of one's own may need none."""
+    """True if the source's root existed when it was listed. A user's reader may need none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """What a fragment holds: one table row a sample, in the order of its frames' rows."""
+    """Table of a fragment: one row per sample, in the order of its frames' rows."""
 
     number: int
     columns: dict[str, NDArray[Any]]
@@ -60,14 +64,14 @@ class Fragment:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """Frame rows of each sample."""
+        """Number of frame rows of each sample."""
         rows: NDArray[np.int64] = self.columns["n_frames"] * self.columns["n_persons"]
         return rows
 
 
 @dataclass(frozen=True, slots=True)
 class FragmentTable:
-    """The samples of all fragments, and where their frame rows are."""
+    """The samples of all fragments, and the positions of their frame rows."""
 
     columns: dict[str, NDArray[Any]]
     fragment: NDArray[np.int64]
@@ -84,12 +88,12 @@ class FragmentTable:
 
 
 def fragment_folder(work: Path, number: int) -> Path:
-    """Where a fragment lies once it is whole."""
-    return work / "fragments" / f"{number:06d}"
+    """Folder of a complete fragment."""
+    return work / "fragments" / numbered(number)
 
 
 def fragment_is_done(job: FragmentJob) -> bool:
-    """Was the fragment made before, and is it whole?"""
+    """True if the fragment was made before and is complete."""
     try:
         rows = int(load_fragment(job.work, job.number).rows.sum())
         names = _read_table(job.work, job.number)["arrays"]
@@ -99,7 +103,7 @@ def fragment_is_done(job: FragmentJob) -> bool:
 
 
 def _is_whole(file: Path, rows: int) -> bool:
-    """Has a `.npy` file so many rows, and the length that its header says?"""
+    """True if a `.npy` file has this number of rows, and the length that its header gives."""
     with file.open("rb") as stream:
         header = parse_header(stream.read(MAX_HEADER))
     size = header.begin + math.prod(header.shape) * header.dtype.itemsize
@@ -109,7 +113,7 @@ def _is_whole(file: Path, rows: int) -> bool:
 def make_fragment(job: FragmentJob) -> tuple[int, int]:
     """Reads, cleans, normalises and augments a batch; returns items done and items rejected.
 
-    Raises AclnetError where it is no fault of a recording that it cannot be read.
+    Raises AclnetError if reading fails for a reason outside the recording.
     """
     samples: list[Sample] = []
     rejections: list[Rejection] = []
@@ -125,7 +129,9 @@ def make_fragment(job: FragmentJob) -> tuple[int, int]:
     if job.options.variants and samples:
         samples, broken = with_variants(samples, job.source, job.spec, job.options)
         rejections += broken
-    with replacing(fragment_folder(job.work, job.number)) as folder:
+    place = fragment_folder(job.work, job.number)
+    place.parent.mkdir(exist_ok=True)
+    with replacing(place) as folder:
         folder.mkdir()
         _write(folder, samples, rejections)
     return len(job.items), len(rejections)
@@ -136,7 +142,8 @@ def load_fragment(work: Path, number: int) -> Fragment:
     entry = _read_table(work, number)
     return Fragment(
         number=number,
-        columns=to_arrays(entry["columns"]),  # Python's own numbers would take ten times as much
+        # Python's own numbers would take about ten times as much memory
+        columns=to_arrays(entry["columns"]),
         rejections=[Rejection(*r) for r in entry["rejections"]],
         largest=entry["largest"],
     )
@@ -144,21 +151,36 @@ def load_fragment(work: Path, number: int) -> Fragment:
 
 def load_table(work: Path) -> FragmentTable:
     """The samples of all fragments, in the order of the raw items."""
-    numbers = sorted(int(f.name) for f in (work / "fragments").iterdir() if f.name.isdigit())
-    loaded = [load_fragment(work, number) for number in numbers]
-    rows = [one.rows for one in loaded]
-    filled = [one.columns for one in loaded if len(one.rows)] or [loaded[0].columns]
-    # taken out of the fragments, column by column: no two are in memory twice
-    columns = {n: np.concatenate([one.pop(n) for one in filled]) for n in list(filled[0])}
+    folders = (work / "fragments").glob("*/*")
+    numbers = sorted(int(folder.name) for folder in folders if folder.name.isdigit())
+    parts, rows, rejections, largest = [], [], [], 0.0
+    for begin in range(0, len(numbers), _AT_ONCE):
+        loaded = [load_fragment(work, number) for number in numbers[begin : begin + _AT_ONCE]]
+        rows += [one.rows for one in loaded]
+        rejections += [r for one in loaded for r in one.rejections]
+        largest = max(largest, *(one.largest for one in loaded))
+        parts.append(_joined([one.columns for one in loaded if len(one.rows)]))
+    columns = _joined([part for part in parts if part]) or to_arrays(to_columns([]))
+    if np.array_equal(columns["original"], columns["id"]):
+        columns["original"] = columns["id"]  # without variants, one of them is enough
     return FragmentTable(
         columns=columns,
         fragment=np.repeat(numbers, [len(r) for r in rows]),
         first=np.concatenate([np.cumsum(r) - r for r in rows]),
         rows=np.concatenate(rows),
-        rejections=[r for one in loaded for r in one.rejections],
-        largest=max(one.largest for one in loaded),
+        rejections=rejections,
+        largest=largest,
         scored=any((fragment_folder(work, n) / "score.npy").is_file() for n in numbers),
     )
+
+
+def _joined(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """The columns of several tables as those of one; takes them out of `parts`.
+
+    At most one column is in memory twice.
+    """
+    names = list(parts[0]) if parts else []
+    return {name: np.concatenate([part.pop(name) for part in parts]) for name in names}
 
 
 def fragment_rows(work: Path, number: int, name: str) -> NDArray[Any]:
@@ -174,26 +196,30 @@ def _read_table(work: Path, number: int) -> Any:  # noqa: ANN401 - whatever JSON
     return parse_json((fragment_folder(work, number) / _TABLE).read_bytes())
 
 
-def _write(folder: Path, samples: list[Sample], rejections: list[Rejection]) -> None:
+def frame_rows(samples: Sequence[Sample]) -> dict[str, NDArray[Any]]:
+    """Rows of the samples' frames, one sample and track after another, by the arrays' names."""
     sequences = [sample.sequence for sample in samples]
-    largest = 0.0
-    if sequences:
-        keypoint = _rows([s.keypoint for s in sequences])
-        largest = float(np.abs(keypoint).max(initial=0))
-        np.save(folder / "keypoint.npy", keypoint)
-        np.save(folder / "present.npy", _rows([s.present for s in sequences]))
-        index = [np.broadcast_to(s.frame_index, s.present.shape) for s in sequences]
-        np.save(folder / "index.npy", _rows(index).astype(np.int32))
-        scores = [s.score for s in sequences if s.score is not None]
-        if scores and len(scores) != len(sequences):
-            raise ValueError("a reader gives scores for all its sequences or for none")
-        if scores:
-            np.save(folder / "score.npy", _rows(scores))
+    index = [np.broadcast_to(s.frame_index, s.present.shape) for s in sequences]
+    scores = [s.score for s in sequences if s.score is not None]
+    if scores and len(scores) != len(sequences):
+        raise ValueError("a reader must return scores for all its sequences or for none")
+    return {
+        "keypoint": _rows([s.keypoint for s in sequences]),
+        "present": _rows([s.present for s in sequences]),
+        "index": _rows(index).astype(np.int32),
+        **({"score": _rows(scores)} if scores else {}),
+    }
+
+
+def _write(folder: Path, samples: list[Sample], rejections: list[Rejection]) -> None:
+    arrays = frame_rows(samples) if samples else {}
+    for name, rows in arrays.items():
+        np.save(folder / f"{name}.npy", rows)
     entry = {
-        "arrays": sorted(file.stem for file in folder.glob("*.npy")),
+        "arrays": sorted(arrays),
         "columns": to_columns(samples),
         "rejections": [[r.path, r.line, r.reason, r.kind] for r in rejections],
-        "largest": largest,
+        "largest": float(np.abs(arrays["keypoint"]).max(initial=0)) if arrays else 0.0,
     }
     (folder / _TABLE).write_text(json.dumps(entry))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_serializer
 
+from aclnet.datasets.spec import AclnetError
 from aclnet.pipelines.choices import BodySize, StoredType
 
 if TYPE_CHECKING:
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 
 _NEWER = ("max_coordinate", "persons", "fps")
-"""Options that older stores do not have; None is as if they were not there."""
+"""Options that older stores do not have; None has the same effect as their absence."""
 
 
 class PrepareOptions(BaseModel):
@@ -24,29 +26,29 @@ class PrepareOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     layout: str = ""
-    """Another joint layout for the store, by name; empty: the dataset's."""
+    """Name of another joint layout for the store; empty: the dataset's."""
     track: bool = False
-    """Join the persons of a source that does not (`Source.tracked`) from frame to frame."""
+    """True to join persons from frame to frame, for sources without `Source.tracked`."""
     persons: int | None = Field(default=None, ge=1)
     """Number of persons to keep per recording, by confidence; None: all that the dataset keeps."""
     fps: float | None = Field(default=None, gt=0, le=10_000)
-    """Frames a second that all recordings are brought to; None: frames as they are."""
+    """Frames per second that all recordings are converted to; None: unchanged."""
     box_thr: float = Field(default=0.0, ge=0, le=1)
-    """Persons whose detection has a lower score are left out, where raw data tell scores."""
+    """Detection score below which persons are left out, if the raw data have scores."""
     valid_ratio: float = Field(default=0.0, ge=0, le=1)
-    """So much of a recording's frames must have a person left, or it is rejected."""
+    """Smallest allowed share of a recording's frames with a remaining person."""
     align: bool = False
-    """Turn every sequence so that its first spine points to +z and its shoulders to +x."""
+    """True to turn every sequence so that its first spine points to +z, its shoulders to +x."""
     normalise: BodySize = "default"
-    """Take the size of bodies out, by their height or by the length of every bone, see
+    """Removal of body size, by height or by the length of every bone, see
     `aclnet.pipelines.steps.body_size`."""
     dtype: StoredType = "float32"
     """int16 is fixed point (`aclnet.datasets.store.store.encode_int16`), with its scale and its
     largest error in the attributes of `frames/keypoint`."""
     augment: str = ""
-    """Operations of the stored variants, as `AugmentSpec.parse` takes them."""
+    """Operations of the stored variants, in the form of `AugmentSpec.parse`."""
     variants: int = Field(default=0, ge=0)
-    """Augmented copies of every training sequence."""
+    """Number of augmented copies of every training sequence."""
     seed: int = Field(default=0, ge=0, lt=1 << 32)
     """Seed of the order of samples in the store and of the stored augmentation."""
     max_coordinate: float | None = Field(default=None, gt=0, le=1e9)
@@ -55,12 +57,34 @@ class PrepareOptions(BaseModel):
 
     @model_serializer(mode="wrap")
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without what was not given: plans of older stores do not have these options."""
+        """The options without those that are not set, because plans of older stores lack them."""
         values: dict[str, Any] = dump(self)
         return {k: v for k, v in values.items() if k not in _NEWER or v is not None}
 
+    def resolved(self) -> Self:
+        """The options in normal form: a layout's file by its absolute path, augmentation as text
+        in fixed order.
+
+        Raises AclnetError if stored augmentation lacks its operations or its number.
+        """
+        layout = self.layout
+        if layout.endswith(".json"):
+            layout = str(Path(layout).absolute())  # workers may have another working folder
+        augment = self.augment
+        if augment:  # torch is imported only if there is one
+            from aclnet.pipelines.inputs.augment import AugmentSpec
+
+            spec = AugmentSpec.parse(augment)
+            augment = "" if spec == AugmentSpec() else str(spec)
+        if bool(augment) != bool(self.variants):
+            raise AclnetError(
+                "stored augmentation needs --augment with an operation, such as rotate=0.2, and "
+                "--variants with the number of variants"
+            )
+        return self.model_copy(update={"layout": layout, "augment": augment})
+
     def choose_boxes(self, source: Source) -> Source:
-        """The source with what `box_thr` and `valid_ratio` leave of it."""
+        """The source with the persons and recordings that `box_thr` and `valid_ratio` allow."""
         if not (self.box_thr or self.valid_ratio):
             return source
         return source.with_boxes(self.box_thr, self.valid_ratio)

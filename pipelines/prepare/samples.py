@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aclnet.datasets.spec import DamageError, NobodyError, Rejection, SkeletonSequence, shown
+from aclnet.datasets.spec import DamageError, NobodyError, Rejection, shown
 from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store import keyed_random
 from aclnet.pipelines.prepare.sides import split_masks
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec import DatasetSpec, Item, Prepared, Source
+    from aclnet.datasets.spec import DatasetSpec, Item, SkeletonSequence, Source
     from aclnet.datasets.spec.layouts import Layout
     from aclnet.pipelines.prepare.options import PrepareOptions
 
@@ -30,67 +30,87 @@ MAX_ROWS = 65_536
 """Rows of the largest shard; a longer sequence is cut into linked samples."""
 _STORED_VARIANT = 4
 _LONGEST_TEXT = 1000
-"""Characters of an id or condition: each row of a column takes as much as the longest one."""
+"""Limit of an id or condition in characters: each row of a column takes as much as the longest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One sample of the store to be: a normalised sequence and what undoes its normalisation."""
+    """One sample of the store: a normalised sequence and the inverse of its normalisation."""
 
     sequence: SkeletonSequence
     centre: NDArray[np.float32]
     rotation: NDArray[np.float32]
     original: str
-    """Id of the recording that this is, is a piece of, or is a variant of."""
+    """Id of the recording. The sample is this recording, a piece of it or a variant of it."""
     variant: int = 0
 
 
 def prepare_item(
     source: Source, item: Item, spec: DatasetSpec, options: PrepareOptions
 ) -> list[Sample] | Rejection:
-    """The samples of a recording, several where it is longer than a shard; or why it has none."""
-    result = source.read(item)
-    if isinstance(result, SkeletonSequence):
-        broken = next((t for t in (result.sample_id, result.condition) if not _is_text(t)), None)
-        if broken is not None:
-            reason = f"the id or condition {shown(broken)!r} has characters that no file can hold"
-            return Rejection(result.source or item.path, None, reason)
-        longest = max(len(result.sample_id), len(result.condition))
-        if longest > _LONGEST_TEXT:
-            reason = f"an id or condition of {longest:,} characters, {_LONGEST_TEXT:,} are the most"
-            return Rejection(result.source or item.path, None, reason)
+    """The samples of a recording, several if it is longer than a shard; or its rejection."""
+    result = read_checked(source, item)
+    if not isinstance(result, Rejection):
         result = clean_sequence(result, source, spec, options)
     if isinstance(result, Rejection):
         return result
-    if result.prepared is not None:
-        return _as_it_was(result, result.prepared)
-    layout = get_layout(spec.layout)
+    sample = normalise_sequence(result, get_layout(spec.layout), options)
+    if isinstance(sample, Rejection):
+        return sample
+    return [replace(sample, sequence=piece) for piece in _cut(sample.sequence)]
+
+
+def read_checked(source: Source, item: Item) -> SkeletonSequence | Rejection:
+    """Reads an item; rejects it if a store cannot hold its id or its condition."""
+    result = source.read(item)
+    if isinstance(result, Rejection):
+        return result
+    broken = next((t for t in (result.sample_id, result.condition) if not _is_text(t)), None)
+    if broken is not None:
+        reason = f"the id or condition {shown(broken)!r} has characters that no file can hold"
+        return Rejection(result.source or item.path, None, reason)
+    longest = max(len(result.sample_id), len(result.condition))
+    if longest > _LONGEST_TEXT:
+        reason = (
+            f"an id or condition has {longest:,} characters; at most {_LONGEST_TEXT:,} are possible"
+        )
+        return Rejection(result.source or item.path, None, reason)
+    return result
+
+
+def normalise_sequence(
+    sequence: SkeletonSequence, layout: Layout, options: PrepareOptions
+) -> Sample | Rejection:
+    """The sample from a clean sequence of any length, or the reason for its rejection."""
+    if sequence.prepared is not None:
+        known = sequence.prepared
+        return Sample(sequence, known.centre, known.rotation, known.original, known.variant)
     normalised = normalise(
-        result.keypoint, result.present, layout, align=options.align, by=options.normalise
+        sequence.keypoint, sequence.present, layout, align=options.align, by=options.normalise
     )
     if not np.isfinite(normalised.keypoint).all():
-        return _not_finite(result, "after normalisation")
+        return _not_finite(sequence, "after normalisation")
     there = normalised.present.any(axis=1)
     persons = normalised.order[there]
     in_image = options.normalise == "default"
-    sequence = replace(
-        result,
+    score = sequence.score
+    moved = replace(
+        sequence,
         keypoint=normalised.keypoint[there],
         present=normalised.present[there],
-        frame_index=result.frame_index[normalised.kept],
-        score=None if result.score is None else result.score[persons][:, normalised.kept],
-        body_ids=[result.body_ids[m] for m in persons] if result.body_ids else [],
-        width=result.width if in_image else 0,
-        height=result.height if in_image else 0,
+        frame_index=sequence.frame_index[normalised.kept],
+        score=None if score is None else score[persons][:, normalised.kept],
+        body_ids=[sequence.body_ids[m] for m in persons] if sequence.body_ids else [],
+        width=sequence.width if in_image else 0,
+        height=sequence.height if in_image else 0,
     )
-    undo = (normalised.centre, normalised.rotation)
-    return [Sample(piece, *undo, item.sample_id) for piece in _cut(sequence)]
+    return Sample(moved, normalised.centre, normalised.rotation, sequence.sample_id)
 
 
 def clean_sequence(
     sequence: SkeletonSequence, source: Source, spec: DatasetSpec, options: PrepareOptions
 ) -> SkeletonSequence | Rejection:
-    """What a source read, cleaned, those persons alone who count, in the layout of `spec`."""
+    """A source's sequence after cleaning, with the persons to keep, in the layout of `spec`."""
     result: SkeletonSequence | Rejection = sequence
     if sequence.prepared is None:
         try:
@@ -116,7 +136,7 @@ def clean_sequence(
 def _at_rate(sequence: SkeletonSequence, fps: float) -> SkeletonSequence:
     resampled = resample(sequence, fps)
     if not resampled.present.any():
-        raise NobodyError(f"at {fps:g} frames a second: ")
+        raise NobodyError(f"at {fps:g} frames per second: ")
     return resampled
 
 
@@ -124,14 +144,8 @@ def _not_finite(sequence: SkeletonSequence, when: str) -> Rejection:
     return Rejection(
         sequence.source or sequence.sample_id,
         None,
-        f"{sequence.sample_id}: {when} coordinates are infinite or no numbers",
+        f"{sequence.sample_id}: {when} coordinates are infinite or NaN",
     )
-
-
-def _as_it_was(sequence: SkeletonSequence, known: Prepared) -> list[Sample]:
-    """The samples of a store that a sequence was, from the store's export."""
-    undo = (known.centre, known.rotation)
-    return [Sample(piece, *undo, known.original, known.variant) for piece in _cut(sequence)]
 
 
 def _first_persons(sequence: SkeletonSequence, count: int | None) -> SkeletonSequence:
@@ -139,7 +153,7 @@ def _first_persons(sequence: SkeletonSequence, count: int | None) -> SkeletonSeq
 
 
 def _without_absent(sequence: SkeletonSequence) -> SkeletonSequence:
-    """Only the persons that are there in some frame: the first of them is the main one."""
+    """The sequence with only the persons that are in some frame; the first is the main person."""
     return take_persons(sequence, np.flatnonzero(sequence.present.any(axis=1)))
 
 
@@ -165,7 +179,7 @@ def _cut(sequence: SkeletonSequence) -> Iterator[SkeletonSequence]:
 def with_variants(
     samples: list[Sample], source: Source, spec: DatasetSpec, options: PrepareOptions
 ) -> tuple[list[Sample], list[Rejection]]:
-    """The samples, those that train in any protocol followed by their stored variants.
+    """The samples; those that train in any protocol are followed by their stored variants.
 
     A recording with a variant that is not finite is rejected with all its pieces and variants.
     """
@@ -224,7 +238,7 @@ def _variants(sample: Sample, layout: Layout, options: PrepareOptions) -> Iterat
 
 
 def to_columns(samples: list[Sample]) -> dict[str, list[Any]]:
-    """What the store says of samples beside their frames: a list a column, a value a sample."""
+    """Columns of the samples' table in the store: a list per column, a value per sample."""
     names = ("label", "subject", "camera", "setup", "replication", "width", "height")
     columns: dict[str, list[Any]] = {
         name: [int(getattr(s.sequence, name)) for s in samples] for name in names
@@ -243,25 +257,28 @@ def to_columns(samples: list[Sample]) -> dict[str, list[Any]]:
 
 
 def _is_text(text: str) -> bool:
-    """Is it UTF-8 without NUL? Zarr's strings are."""
+    """True if a text is UTF-8 without NUL, as Zarr's strings must be."""
     return "\0" not in text and not any("\ud800" <= c <= "\udfff" for c in text)
 
 
 def _printable(path: str) -> str:
-    """A path whose bytes are no UTF-8 has them escaped: Zarr's strings are UTF-8."""
+    """A path with bytes that are not UTF-8 escaped, because Zarr's strings are UTF-8."""
     return path.encode("utf-8", "backslashreplace").decode()
 
 
 def to_arrays(columns: dict[str, list[Any]]) -> dict[str, NDArray[Any]]:
-    """The arrays that lists of `to_columns` become in the store.
+    """The store's arrays from the lists of `to_columns`.
 
-    ValueError where columns are missing or unknown, and where a text is none that a store can hold.
+    Raises ValueError if columns are missing or unknown, or if a store cannot hold a text.
     """
-    text = {"id": str, "original": str, "condition": str, "source": str}
-    vectors = {"centre": np.float32, "rotation": np.float32}
-    types = {**text, **vectors}
+    text = ("id", "original", "condition", "source")
+    types: dict[str, Any] = {
+        **dict.fromkeys(text, str),
+        "source": np.dtypes.StringDType(),  # long names; other text takes four bytes a character
+        **dict.fromkeys(("centre", "rotation"), np.float32),
+    }
     if columns.keys() != to_columns([]).keys():
-        raise ValueError("the columns are others than those of samples")
+        raise ValueError("the columns differ from those of samples")
     if not all(_is_text(value) for name in text for value in columns[name]):
         raise ValueError("a text has characters that no file can hold")
     return {name: np.array(v, dtype=types.get(name, np.int64)) for name, v in columns.items()}

@@ -1,4 +1,4 @@
-"""Second stage of prepare: an exact plan of the shards, then one task a shard gathers its rows."""
+"""Second stage of prepare: a plan of all shards; then one task per shard gathers its rows."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from aclnet.datasets.formats.atomic import write_json
 from aclnet.datasets.spec.records import Record
 from aclnet.datasets.store import keyed_random, manifest, zarr_io
 from aclnet.datasets.store.codec import content_hash, decode_int16, encode_int16
-from aclnet.datasets.store.contents import INDEX, KEYPOINT, PRESENT, SCORE
+from aclnet.datasets.store.contents import FILL, KEYPOINT
 from aclnet.pipelines.prepare import samples
 from aclnet.pipelines.prepare.fragments import fragment_rows
+from aclnet.pipelines.prepare.preparation import numbered
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-FILL: dict[str, Any] = {KEYPOINT: np.nan, PRESENT: False, INDEX: -1, SCORE: np.nan}
 _SHARDS_PER_SIDE = 8
 _MANY_SHARDS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """Where each sample goes."""
+    """Position of each sample in the store."""
 
     shard: NDArray[np.int64]
     start: NDArray[np.int64]
@@ -37,10 +37,10 @@ class Packing:
 
 
 def choose_shard_rows(rows: NDArray[np.int64], sides: list[NDArray[np.bool_]]) -> int:
-    """Rows a shard: `MAX_ROWS`, or less so that every protocol side has eight shards or more.
+    """Rows per shard: `MAX_ROWS`, or less so that every protocol side has at least eight shards.
 
-    A power of two that holds the longest sequence. A side that is tiny beside the others gets fewer
-    shards: it would cut the whole store into thousands of files.
+    The number is a power of two and fits the longest sequence. A side that is much smaller than the
+    others gets fewer shards, because it would cut the whole store into thousands of files.
     """
     smallest = min((int(rows[side].sum()) for side in sides if side.any()), default=int(rows.sum()))
     wanted = max(smallest // _SHARDS_PER_SIDE, int(rows.sum()) // _MANY_SHARDS, 1)
@@ -53,30 +53,34 @@ def pack(
 ) -> Packing:
     """Packs samples of `rows` (N,) rows into shards, those of the same protocol sides together.
 
-    So every side is a union of whole shards. The order is random, by the seed alone, so that
-    neighbours in a shard are not neighbours in the recordings (same camera, same subject).
+    Every side is therefore a union of whole shards. The order is random and depends only on the
+    seed, so that neighbours in a shard are not neighbours in the recordings (same camera, same
+    subject).
     """
     cell = np.zeros(len(rows), dtype=np.int64)
     for side in sides:
         cell = np.unique(cell * 2 + side, return_inverse=True)[1]
     order = keyed_random.generator(seed, len(rows)).permutation(len(rows))
     order = order[np.argsort(cell[order], kind="stable")]
-    shard = np.empty(len(rows), dtype=np.int64)
-    start = np.empty(len(rows), dtype=np.int64)
-    current, used, last_cell = 0, 0, None
-    for sample in order.tolist():
-        if last_cell is not None and (
-            cell[sample] != last_cell or used + rows[sample] > shard_rows
-        ):
-            current, used = current + 1, 0
-        shard[sample], start[sample] = current, current * shard_rows + used
-        used, last_cell = used + int(rows[sample]), cell[sample]
-    return Packing(shard, start, shard_rows, current + 1)
+    ends = np.cumsum(rows[order])
+    borders = np.append(np.flatnonzero(np.diff(cell[order])) + 1, len(order))  # of the cells
+    firsts, first = [], 0  # place in the order of the first sample of each shard
+    while first < len(order):
+        firsts.append(first)
+        full = np.searchsorted(ends, ends[first] - rows[order[first]] + shard_rows, side="right")
+        border = borders[np.searchsorted(borders, first, side="right")]
+        first = max(first + 1, int(min(full, border)))
+    sizes = np.diff(firsts, append=len(order))
+    begins = ends - rows[order]
+    shard, start = np.empty_like(order), np.empty_like(order)
+    shard[order] = np.repeat(np.arange(len(firsts)), sizes)
+    start[order] = shard[order] * shard_rows + begins - np.repeat(begins[firsts], sizes)
+    return Packing(shard, start, shard_rows, len(firsts))
 
 
 @dataclass(frozen=True, slots=True)
 class ShardJob:
-    """The rows of one shard: from which fragment, where there, how many, where to."""
+    """Sources and positions of the rows of one shard."""
 
     number: int
     work: Path
@@ -99,17 +103,17 @@ class Receipt(Record):
 
 
 def store_folder(work: Path) -> Path:
-    """Where the store grows before it is renamed into place."""
+    """Folder of the store before it is renamed into place."""
     return work / "store"
 
 
 def receipt_file(work: Path, number: int) -> Path:
     """Receipt of a shard: its presence means that the shard is whole."""
-    return work / "shards" / f"{number:06d}.json"
+    return work / "shards" / f"{numbered(number)}.json"
 
 
 def shard_is_done(job: ShardJob) -> bool:
-    """Was the shard written before, by the same plan, and is it still there?"""
+    """True if the shard was written before, by the same plan, and still exists."""
     try:
         receipt = read_receipt(job.work, job.number)
         store = store_folder(job.work)
@@ -141,12 +145,14 @@ def make_shard(job: ShardJob) -> int:
         rows=int(job.pieces[:, 2].sum()),
     )
     receipt = Receipt(plan=job.plan, shard=shard, error=error)
-    write_json(receipt_file(job.work, job.number), receipt.model_dump())
+    place = receipt_file(job.work, job.number)
+    place.parent.mkdir(exist_ok=True)
+    write_json(place, receipt.model_dump())
     return job.number
 
 
 def read_receipt(work: Path, number: int) -> Receipt:
-    """The receipt of a written shard; OSError or ValueError where it is missing or damaged."""
+    """The receipt of a written shard; raises OSError or ValueError if it is missing or damaged."""
     return Receipt.model_validate_json(receipt_file(work, number).read_bytes())
 
 
@@ -160,5 +166,5 @@ def _gather(job: ShardJob, name: str) -> NDArray[Any]:
         if block is None:
             block = np.full((job.shard_rows, *source.shape[1:]), FILL[name], dtype=source.dtype)
         block[target : target + rows] = source[first : first + rows]
-    assert block is not None, "a shard has at least one sample"
+    assert block is not None, "a shard must have at least one sample"
     return block

@@ -1,4 +1,4 @@
-"""Which samples are on which sides of which protocols."""
+"""Division of samples over the sides of the protocols."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _OWN_SPLIT = re.compile(r"(.*?)_?(train|val|test|gallery|probe)(\d*)")
 
 
 def split_masks(source: Source, columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[np.bool_]]:
-    """Mask of each `protocol/side` over samples with a label; stored variants only ever train.
+    """Mask of each `protocol/side` over samples with a label; stored variants can only train.
 
-    Where the source brings splits of its own, they decide, and protocols of the dataset in which no
-    sample takes part (its ids do not tell subject or camera) are left out.
+    Splits of the source itself take precedence. Protocols of the dataset without any sample are
+    left out, for example if the ids do not tell subject or camera.
     """
     masks = protocols.sides(source.spec.protocols, columns)
     own = own_sides(source)
@@ -40,7 +40,7 @@ def split_masks(source: Source, columns: dict[str, NDArray[Any]]) -> dict[str, N
 
 
 def missing_sides(masks: Mapping[str, NDArray[np.bool_]]) -> Iterator[str]:
-    """Sentences on protocols that lack a side by name: nothing can be trained, or tested."""
+    """Sentences about protocols without a side by name, which cannot be trained or tested."""
     protocols_of: dict[str, set[str]] = {}
     for name in masks:
         protocol, _, side = name.rpartition("/")
@@ -50,37 +50,37 @@ def missing_sides(masks: Mapping[str, NDArray[np.bool_]]) -> Iterator[str]:
             if side not in names and not (side == "test" and names & {"gallery", "probe"}):
                 yield f"protocol {protocol} has no side {side}"
     if not masks:
-        yield "nothing tells which recordings train and which are tested"
+        yield "the recordings are not divided into training and test"
 
 
 def rates_differ(source: Source, fps: float | None) -> Iterator[str]:
-    """A sentence where recordings of several frame rates are taken as if they had one."""
+    """A sentence if recordings of several frame rates are treated as one rate."""
     rates = source.rates()
     if fps is None and len(rates) > 1:
         told = ", ".join(f"{rate:g}" for rate in rates[:-1]) + f" and {rates[-1]:g}"
         yield (
-            f"recordings have {told} frames a second (column fps), and a network sees them as if "
-            f"they had one rate; --fps {min(rates):g} brings them to one"
+            f"recordings have {told} frames per second (column fps), but a network treats them as "
+            f"if they had the same rate; use --fps {min(rates):g} to resample them to one rate"
         )
 
 
 def sizes_unknown(units: Units, widths: NDArray[np.int64]) -> Iterator[str]:
-    """A sentence where the mirror image of pixels, which recipes for 2-D joints make, cannot be."""
+    """A sentence if missing image widths prevent the mirroring that recipes for 2-D joints do."""
     unknown = int((widths <= 0).sum())
     if units == "px" and unknown:
         yield (
-            f"{unknown} of {len(widths)} recordings do not tell the width of the image, which the "
-            "mirror image needs: give `width` and `height` in index.csv, or train with "
-            "--set augment.mirror=0"
+            f"{unknown} of {len(widths)} recordings have no width of the image, which the mirror "
+            "image needs: give `width` and `height` in index.csv, or train with --set "
+            "augment.mirror=0"
         )
 
 
 def doubts(
     spec: DatasetSpec, masks: Mapping[str, NDArray[np.bool_]], labels: NDArray[np.int64]
 ) -> Iterator[str]:
-    """Sentences on classes that can hardly be meant, see `aclnet.datasets.spec.classes`."""
+    """Sentences about classes that are probably mistakes, see `aclnet.datasets.spec.classes`."""
     yield from doubtful_names(spec.class_names)
-    if spec.task == "action":  # people who are recognised need not train
+    if spec.task == "action":  # people in recognition tests need not train
         yield from doubtful_sides(masks, labels, spec.class_names)
 
 
@@ -88,7 +88,8 @@ def own_sides(source: Source) -> dict[str, list[str]]:
     """Sample ids of the splits that the source itself defines, by `protocol/side`.
 
     PYSKL's names become `xsub_train` -> `xsub/train`, `xsub_val` -> `xsub/test` (unless there is an
-    `xsub_test` too), `train` -> `own/train`, `test2` -> `own2/test`. AclnetError for other names.
+    `xsub_test` too), `train` -> `own/train`, `test2` -> `own2/test`. Raises AclnetError for other
+    names.
     """
     sides = {}
     splits = source.splits()
@@ -96,8 +97,8 @@ def own_sides(source: Source) -> dict[str, list[str]]:
         match = _OWN_SPLIT.fullmatch(name)
         if match is None:
             raise AclnetError(
-                f"{source.root}: split {name!r} does not say which side it is; "
-                "its name must end in train, val, test, gallery or probe"
+                f"{source.root}: split {name!r} does not name its side; its name must end in "
+                "train, val, test, gallery or probe"
             )
         if not _names_a_folder(name):
             raise AclnetError(
@@ -112,6 +113,6 @@ def own_sides(source: Source) -> dict[str, list[str]]:
 
 
 def _names_a_folder(name: str) -> bool:
-    """Can a split be a group of the store? Zarr keeps names that begin with __ for itself."""
+    """True if a split can be a group of the store: Zarr reserves names that begin with __."""
     fits = len(name.encode("utf-8", "replace")) <= _LONGEST
     return fits and name.isprintable() and not re.match(r"\.|__", name) and not {*name} & {*"/\\"}

@@ -1,12 +1,12 @@
-"""Raw recordings to a finished store, in two stages that can be interrupted and resumed anywhere.
+"""Raw recordings to a finished store, in two stages that can be interrupted and resumed.
 
-`NAME.zarr.wip/` holds the fragments of stage one, the receipts of both and the growing store; the
-last step writes the manifest and renames the store into place.
+`NAME.zarr.wip/` holds the fragments of stage one, the receipts of both stages and the unfinished
+store; the last step writes the manifest, and renames the store into place or uploads it.
 """
 
 from __future__ import annotations
 
-import os
+import hashlib
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -16,13 +16,15 @@ import numpy as np
 
 from aclnet.datasets.formats import atomic, locks
 from aclnet.datasets.formats.atomic import remove, write_json
+from aclnet.datasets.formats.caches import version_of
 from aclnet.datasets.formats.json_text import parse_json
+from aclnet.datasets.opening import open_store
 from aclnet.datasets.spec import UNLABELLED, AclnetError, DamageError, protocols, silent
-from aclnet.datasets.store import manifest
-from aclnet.datasets.store.store import Store
+from aclnet.datasets.store.attributes import Part
 from aclnet.pipelines.prepare import fragments
 from aclnet.pipelines.prepare.assemble import UNFINISHED, assemble
 from aclnet.pipelines.prepare.preparation import (
+    Portion,
     Preparation,
     batches,
     is_there,
@@ -37,6 +39,7 @@ from aclnet.pipelines.prepare.sides import (
     sizes_unknown,
     split_masks,
 )
+from aclnet.pipelines.prepare.target import target_of
 from aclnet.pipelines.steps import convert
 from aclnet.pipelines.steps.clean import step_of
 
@@ -46,8 +49,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from aclnet.datasets.spec import Item, Progress, Rejection, Source
+    from aclnet.datasets.store.paths import StorePath
     from aclnet.pipelines.prepare.executor import Executor
     from aclnet.pipelines.prepare.options import PrepareOptions
+    from aclnet.pipelines.prepare.target import Target
 
 _EXAMPLES = 5
 _PLAN = "plan.json"
@@ -55,13 +60,13 @@ _PLAN = "plan.json"
 
 @dataclass(slots=True)
 class Report:
-    """What came of a preparation."""
+    """Results of a preparation."""
 
-    path: Path
+    path: StorePath
     samples: int
-    """Original samples, pieces of long sequences counted one by one."""
+    """Number of original samples; pieces of long sequences are counted one by one."""
     variants: int = 0
-    """Stored variants beside them."""
+    """Number of stored variants."""
     rejections: Counter[str] = field(default_factory=Counter)
     """Number of rejected inputs by kind."""
     examples: tuple[str, ...] = ()
@@ -71,81 +76,95 @@ class Report:
     newer: tuple[str, ...] = ()
     """Raw files that were changed after the store, or the resumed preparation of it, was begun."""
     counts: tuple[protocols.SideCount, ...] = ()
-    """Recordings on the sides of the dataset's protocols, against the published numbers."""
+    """Recordings on the sides of the dataset's protocols, with the published numbers."""
     empty: tuple[str, ...] = ()
-    """Sides without any sample: nothing can be trained or tested on them."""
+    """Sides without any sample, which cannot be trained or tested."""
     doubts: tuple[str, ...] = ()
     """Doubts about the data: missing sides, classes that cannot be learnt."""
     outside: int = 0
-    """Sound recordings that belong to a larger dataset."""
+    """Number of sound recordings that belong to a larger dataset."""
     cut: int = 0
-    """Sequences that were longer than a shard and lie in it as linked samples."""
+    """Number of sequences that were longer than a shard and are stored as linked samples."""
+    part: str | None = None
+    """The part of a preparation that the store is, for example 2/8."""
     conversion: dict[str, list[str]] = field(default_factory=dict)
     """Layouts that the joints went through, see `aclnet.pipelines.steps.convert.summary`."""
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The report as plain values for JSON."""
         values = asdict(self)
-        return values | {"path": str(self.path), "rejections": dict(self.rejections)}
+        values.pop("path")
+        rejections = [{"kind": kind, "files": n} for kind, n in self.rejections.most_common()]
+        changed = {"rejections": rejections, "conversion": self.conversion or None}
+        return {"store": str(self.path), **values, **changed}
 
 
 def prepare(
     source: Source,
-    out: Path,
+    out: StorePath,
     options: PrepareOptions,
     execute: Executor,
     progress: Progress = silent,
     *,
     overwrite: bool = False,
+    portion: Portion | None = None,
 ) -> Report:
-    """Makes the store `out` of a raw source; a killed preparation goes on where it stopped.
+    """Makes the store `out` from a raw source, or resumes an interrupted preparation.
 
-    With `overwrite` it starts anew, and a store that is there is replaced when the new one is
-    whole. `source` must have an absolute root where `execute` works in other processes.
+    With `portion`, the store holds a portion of the recordings and remembers which; joined with the
+    others it is the store of all recordings (`aclnet.pipelines.prepare.finalise`).
 
-    Raises AclnetError where there is nothing usable, where `out` is a store made from another
-    source or with other options (and `overwrite` is not set) or no store at all, where it cannot
-    be written, where another process prepares it, or where a complete dataset has wrong protocol
-    counts.
+    With `overwrite` it starts from the beginning, and replaces an existing store when the new one
+    is complete. `source` must have an absolute root if `execute` works in other processes.
+
+    Raises AclnetError if there is no usable recording; if `out` is not a store, or was made from
+    another source or with other options (without `overwrite`); if it cannot be written; if another
+    process prepares it; or if a complete dataset has wrong protocol counts.
     """
     _check_exported(source, options)
     source = options.choose_boxes(source)
     found, unusable = scan(source)
-    items = list(found)  # a source may keep its own list, and read by it
+    items = list(found)  # a source may keep its own list and use it to read
     del found
     if not items:
         raise AclnetError(_nothing_found(source, unusable))
     if not source.spec.layout:
         raise AclnetError(_nothing_readable(source, items))
-    step_of(source, track=options.track)  # refused before anything is written
+    step_of(source, track=options.track)  # raises before anything is written
     spec = convert.with_layout(source.spec, options.layout)
-    out = out.absolute()  # workers may have another working folder
-    work = manifest.work_folder(out)
-    plan = plan_hash(spec, source, items, options)
-    task = Preparation(spec, source, options, plan, work, execute, progress)
+    plan, part = plan_hash(spec, source, items, options), None
+    if portion:
+        published = protocols.published_sizes(spec.protocols)
+        part = Part(number=portion.number, of=portion.of, plan=plan, published=published)
+        items = portion.choose(source, items)
+        unusable = unusable if portion.number == 1 else []  # they are listed once
+        plan = hashlib.sha256(f"{plan} {portion}".encode()).hexdigest()
+    target = target_of(out, plan, overwrite=overwrite)
+    task = Preparation(spec, source, options, plan, target.work, execute, progress, part)
     try:
-        if _is_there(out) and not overwrite and not os.access(out.parent, os.W_OK):
-            return _existing(out, task, items)  # where no lock can be, no store can be made either
-        with locks.held(out.with_name(f"{out.name}.lock"), f"{out} is being prepared"):
-            _sweep(out, work)
-            if _is_there(out) and not overwrite:
-                return _existing(out, task, items)
+        if target.is_there() and not overwrite and not target.is_writable():
+            # if no lock can be made, no store can be made either
+            return _existing(target, task, items)
+        with locks.held(target.lock, f"{out} is being prepared"):
+            _sweep(target)
+            if target.is_there() and not overwrite:
+                return _existing(target, task, items)
             if overwrite:
-                _check_replaceable(out)
-                remove(work)
-            return _make(task, items, unusable, out)
+                _check_replaceable(target)
+                remove(target.work)
+            return _make(task, items, unusable, target)
     except OSError as error:
         raise AclnetError(
-            f"{out} cannot be written: {error}; make room or choose another --out "
-            "(the same command goes on where it stopped)"
+            f"{out} cannot be written: {error}; free space or choose another --out (run the same "
+            "command again to resume)"
         ) from error
 
 
-def _sweep(out: Path, work: Path) -> None:
-    """Deletes what killed processes left beside the store and in its work folder."""
-    for folder in (out, work):
-        atomic.finish_removal(folder)
-    atomic.delete_unfinished(work, UNFINISHED)
+def _sweep(target: Target) -> None:
+    """Deletes what interrupted processes left beside the store and in its work folder."""
+    target.sweep()
+    atomic.finish_removal(target.work)
+    atomic.delete_unfinished(target.work, UNFINISHED)
 
 
 def _check_exported(source: Source, options: PrepareOptions) -> None:
@@ -154,33 +173,38 @@ def _check_exported(source: Source, options: PrepareOptions) -> None:
     chosen = any(changes.values()) or options.normalise != "default"
     if source.normalisation() and (chosen or other_layout):
         raise AclnetError(
-            f"{source.root} is an exported store: its sequences are taken as they are; choose "
-            "--layout, --align, --normalise, --augment, --persons and --fps where a store is "
-            "prepared from raw recordings"
+            f"{source.root} is an exported store: its sequences are not changed; use --layout, "
+            "--align, --normalise, --augment, --persons and --fps when a store is prepared from "
+            "raw recordings"
         )
 
 
-def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: Path) -> Report:
+def _make(
+    task: Preparation, items: list[Item], unusable: list[Rejection], target: Target
+) -> Report:
     resumed, count = _enter(task), len(items)
-    newer = newer_files(task.source, items, task.work / _PLAN) if resumed else ()
+    newer = newer_files(task.source, items, version_of(task.work / _PLAN)[0]) if resumed else ()
     _make_fragments(task, items)
-    items.clear()  # the fragments have them now: memory shall not hold them twice
+    items.clear()  # the fragments have them now, so memory need not hold them twice
     table = fragments.load_table(task.work)
     rejections = sorted([*unusable, *table.rejections], key=lambda r: (r.path, r.line or 0))
     if not table.size:
-        remove(task.work)  # the next try shall read the files again
+        remove(task.work)  # the next try must read the files again
+        part = f" of part {task.part}" if task.part else ""
         raise AclnetError(
-            f"{task.source.root}: none of {count} recordings is usable. The first: {rejections[0]}"
+            f"{task.source.root}: none of {count} recordings{part} is usable. The first: "
+            f"{rejections[0]}"
         )
     sides = split_masks(task.source, table.columns)
     counts = _check_counts(task, table.columns, sides)
     store = assemble(task, table, sides, rejections)
-    _put_into_place(store, out, task.work)
+    _put_into_place(store, target, task)
     columns, original = table.columns, table.columns["variant"] == 0
     in_image = task.options.normalise == "default"
+    whole = task.part is None  # a part lacks what other parts have
     pieces = original & (columns["id"] != columns["original"])
     return Report(
-        path=out,
+        path=target.path,
         samples=int(original.sum()),
         variants=int((~original).sum()),
         rejections=Counter(r.kind for r in rejections),
@@ -188,12 +212,13 @@ def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: 
         resumed=resumed,
         newer=newer,
         counts=counts,
-        empty=tuple(name for name, mask in sides.items() if not mask.any()),
+        part=str(task.part) if task.part else None,
+        empty=tuple(side for side, mask in sides.items() if whole and not mask.any()),
         doubts=(
-            *(missing_sides(sides) if (columns["label"] != UNLABELLED).any() else ()),
+            *(missing_sides(sides) if whole and (columns["label"] != UNLABELLED).any() else ()),
             *rates_differ(task.source, task.options.fps),
             *sizes_unknown(task.spec.units, columns["width"][original & in_image]),
-            *doubts(task.spec, sides, columns["label"]),
+            *(doubts(task.spec, sides, columns["label"]) if whole else ()),
         ),
         outside=task.source.outside(),
         cut=len(np.unique(columns["original"][pieces])),
@@ -202,7 +227,7 @@ def _make(task: Preparation, items: list[Item], unusable: list[Rejection], out: 
 
 
 def _examples(rejections: list[Rejection]) -> tuple[str, ...]:
-    """The first of each kind, then others, up to a handful; not the ones known by a list."""
+    """The first rejection of each kind, then others, up to a limit; without listed ones."""
     told = [r for r in rejections if r.kind != "listed as unusable"]
     firsts = {r.kind: r for r in reversed(told)}
     others = [r for r in told if firsts[r.kind] is not r]
@@ -212,25 +237,28 @@ def _examples(rejections: list[Rejection]) -> tuple[str, ...]:
 def _check_counts(
     task: Preparation, columns: dict[str, NDArray[Any]], sides: dict[str, NDArray[np.bool_]]
 ) -> tuple[protocols.SideCount, ...]:
-    """Protocol sides against their published sizes; AclnetError where a whole set has others."""
-    # recordings, not pieces and variants of them
+    """Protocol sides with their published sizes.
+
+    Raises AclnetError if a complete set has other sizes.
+    """
+    # counts recordings, not their pieces and variants
     found = {name: len(np.unique(columns["original"][mask])) for name, mask in sides.items()}
     counts = protocols.check_counts(task.spec.protocols, found)
     wrong = [str(count) for count in counts if count.verdict == "wrong"]
     if wrong:
         raise AclnetError(
             f"{task.source.root}: not the published samples of {task.spec.title}: "
-            f"{'; '.join(wrong)}. Are there recordings of another set, or double ones?"
+            f"{'; '.join(wrong)}. Check for recordings of another dataset and for duplicates"
         )
     return counts
 
 
 def _enter(task: Preparation) -> bool:
-    """Creates the work folder, or finds the one of the same plan (True)."""
+    """Creates the work folder, or returns True if there is one with the same plan."""
     marker, own = task.work / _PLAN, _identity(task.plan)
     if not marker.is_file():
         for name in ("fragments", "shards", "store"):
-            remove(task.work / name)  # nothing tells what these were made of
+            remove(task.work / name)  # without the plan, their origin is unknown
         for name in ("fragments", "shards"):
             (task.work / name).mkdir(parents=True)
         write_json(marker, own)
@@ -238,40 +266,41 @@ def _enter(task: Preparation) -> bool:
     found = _plan_of(task.work)
     if not isinstance(found, dict):
         raise AclnetError(
-            f"{marker} is damaged, so nothing tells what the unfinished store beside it was made "
-            "of; start anew with --overwrite"
+            f"{marker} is damaged, so the origin of the unfinished store beside it is not known; "
+            "start again with --overwrite"
         )
     if found != own:
         raise AclnetError(
             f"{task.work} holds an unfinished store made from other files, with other options or "
-            "by another version; finish it with those, or start anew with --overwrite"
+            "by another version; finish it with those, or start again with --overwrite"
         )
     return True
 
 
 def _identity(plan: str) -> dict[str, str]:
-    """Of unfinished work: what one version began, another does not go on with."""
+    """Identity of unfinished work; another version of aclnet does not resume it."""
     return {"plan": plan, "aclnet": version("aclnet")}
 
 
 def _plan_of(work: Path) -> object:
-    """The plan in the work folder; None where it is missing or damaged."""
+    """The plan in the work folder; None if it is missing or damaged."""
     try:
         return parse_json((work / _PLAN).read_bytes())
     except (OSError, DamageError):
         return None
 
 
-def _existing(out: Path, task: Preparation, items: list[Item]) -> Report:
-    if not (out / manifest.NAME).is_file():
-        raise AclnetError(f"{out} exists and is no aclnet store; choose another --out")
-    store = Store(out)
-    if store.manifest.plan != task.plan:
+def _existing(target: Target, task: Preparation, items: list[Item]) -> Report:
+    out = target.path
+    if not target.is_store():
+        raise AclnetError(f"{out} exists and is not an aclnet store; choose another --out")
+    store = open_store(out)
+    if store.attributes.plan != task.plan:
         raise AclnetError(
             f"{out} exists and was made from other files or options; "
             "choose another --out, or replace it with --overwrite"
         )
-    if _plan_of(task.work) == _identity(task.plan):  # killed after the rename
+    if _plan_of(task.work) == _identity(task.plan):  # interrupted after the last step
         remove(task.work)
     original = store.column("variant") == 0
     return Report(
@@ -279,43 +308,39 @@ def _existing(out: Path, task: Preparation, items: list[Item]) -> Report:
         samples=int(original.sum()),
         variants=int((~original).sum()),
         existed=True,
-        newer=newer_files(task.source, items, out / manifest.NAME),
+        part=str(task.part) if task.part else None,
+        newer=newer_files(task.source, items, target.finished_at()),
     )
 
 
-def _is_there(out: Path) -> bool:
-    return out.exists() and not (out.is_dir() and not any(out.iterdir()))
-
-
-def _check_replaceable(out: Path) -> None:
-    """Only stores are deleted: --out is easily mistyped."""
-    if _is_there(out) and not (out / manifest.NAME).is_file():
+def _check_replaceable(target: Target) -> None:
+    """Raises AclnetError unless the target is free or a store, because --out is easily mistyped."""
+    if target.is_there() and not target.is_store():
         raise AclnetError(
-            f"{out} is no aclnet store, so --overwrite leaves it alone; "
+            f"{target.path} is not an aclnet store, so --overwrite does not delete it; "
             "choose another --out, or delete it yourself"
         )
 
 
-def _put_into_place(store: Path, out: Path, work: Path) -> None:
-    """The commit; what `out` was before goes only now."""
-    remove(out)
-    store.rename(out)
-    remove(work)
+def _put_into_place(store: Path, target: Target, task: Preparation) -> None:
+    """The final step."""
+    target.put(store, task.progress)
+    remove(task.work)
 
 
 def _nothing_found(source: Source, unusable: list[Rejection]) -> str:
     why = f"; the first of {len(unusable)} unusable: {unusable[0]}" if unusable else ""
     return (
-        f"{source.root}: no recordings of {source.spec.title} there{why}; "
-        "say where they are with --raw, DATA.md tells their names"
+        f"{source.root}: there are no recordings of {source.spec.title}{why}; give their path with "
+        "--raw; DATA.md lists their names"
     )
 
 
 def _nothing_readable(source: Source, items: list[Item]) -> str:
     """Error message for a source whose layout is not known, because no recording can be read."""
     return (
-        f"{source.root}: no recording can be used; the first: {source.read(items[0])}; "
-        "--check says what is wrong with each"
+        f"{source.root}: no recording can be used; the first: {source.read(items[0])}; --check "
+        "lists the problem of each"
     )
 
 

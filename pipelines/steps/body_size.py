@@ -1,7 +1,7 @@
-"""Coordinates without the size of the body: what is left to recognise people by, but for it.
+"""Coordinates without the size of the body, to study recognition of people without it.
 
-Every person of every frame is taken alone. A missing joint is zero in all coordinates, takes no
-part and stays zero.
+Each person of each frame is processed alone. A missing joint is zero in all coordinates; it is
+ignored and stays zero.
 """
 
 from __future__ import annotations
@@ -18,23 +18,25 @@ if TYPE_CHECKING:
     from aclnet.datasets.spec.layouts import Layout
 
 HEIGHT = 225.0
-"""Of every body after `by_height`, GPGait's number."""
+"""Height of every body after `by_height`, GPGait's number."""
 _LEAST_SLENDER = 0.1
-"""Height of a body counts as at least so much of its width: few joints may lie on one level."""
+"""Smallest height of a body relative to its width, because few joints may be at one height."""
 
 
 def by_height(keypoint: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
-    """Bodies of one height about the neck: the rule of GPGait (RescaleCenter of its code; Fu et
-    al., "GPGait: Generalized Pose-based Gait Recognition", ICCV 2023).
+    """Bodies of equal height, centred on the neck.
+
+    The rule is GPGait's (RescaleCenter of its code; Fu et al., "GPGait: Generalized Pose-based Gait
+    Recognition", ICCV 2023).
 
     Both coordinates are multiplied by 225 / (highest y - lowest y), then the middle of the
-    shoulders is taken away from them. Where one shoulder is missing the other is the origin, where
-    both are, the mean of all joints. The extent in y counts as at least a tenth of that in x, so
-    that a frame without height (a pair of shoulders) does not blow up.
+    shoulders is subtracted. If one shoulder is missing, the other is the origin; if both are
+    missing, the mean of all joints. The extent in y counts as at least a tenth of that in x, so
+    that a frame without height (a pair of shoulders) does not become huge.
 
     Args:
         keypoint: (M, T, V, 2) pixels.
-        layout: tells the shoulders.
+        layout: its shoulders are used.
 
     Returns:
         (M, T, V, 2); a joint on the origin is zero too.
@@ -48,7 +50,7 @@ def by_height(keypoint: NDArray[np.float32], layout: Layout) -> NDArray[np.float
     lowest = np.where(seen[..., None], joints, np.inf).min(axis=2)
     width, height = np.moveaxis(highest - lowest, -1, 0)
     size = np.maximum(height, _LEAST_SLENDER * width)[..., None]
-    # one joint alone comes to lie on the origin, whatever its factor; none at all has size -inf
+    # A single joint moves to the origin for any factor; without joints the size is -inf.
     factor = np.divide(HEIGHT, size, out=np.ones_like(size), where=size > 0)
     of_neck = seen & np.isin(np.arange(layout.num_joints), shoulders)
     of_origin = np.where(of_neck.any(axis=-1, keepdims=True), of_neck, seen)
@@ -57,15 +59,15 @@ def by_height(keypoint: NDArray[np.float32], layout: Layout) -> NDArray[np.float
 
 
 def bone_directions(keypoint: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
-    """Bodies whose bones keep their directions and have all the length 1.
+    """Bodies whose bones keep their directions and all have length 1.
 
-    From the layout's root outwards every joint is put one unit from its bone's inner end. The root
-    of every frame is the origin, so that the way through the room is gone too.
+    From the layout's root outwards, every joint is placed one unit from its bone's inner end. The
+    root of every frame is the origin, so the path through the room is removed too.
 
-    Where the inner end is missing, the next joint inwards that is there stands for it. Joints that
-    have none there hang on the origin as on a root in their middle: of a COCO body without a nose,
-    in the directions of eyes, shoulders and hips from the mean of these. A bone without length has
-    no direction; its joint stays with the joint it lies on.
+    If the inner end is missing, the next present joint inwards replaces it. Joints with no present
+    joint inwards start from the origin, in their direction from the mean of all such joints. In a
+    COCO body without a nose these are the eyes, shoulders and hips. A bone without length has no
+    direction; its joint stays at its inner end.
 
     Args:
         keypoint: (M, T, V, C) in any unit.
@@ -75,18 +77,18 @@ def bone_directions(keypoint: NDArray[np.float32], layout: Layout) -> NDArray[np
         (M, T, V, C); a joint on the origin is zero too.
 
     Raises:
-        AclnetError: the layout's bones are no tree.
+        AclnetError: the layout's bones do not form a tree.
     """
     order = outwards(layout)
     seen = (keypoint != 0).any(axis=-1)
-    # of each joint, or the next one inwards that is there: where it was and where it comes
+    # Old and new position of each joint, or of the next present joint inwards.
     was, comes = keypoint.astype(np.float64), np.zeros(keypoint.shape)
     start = _mean(was, _innermost(seen, layout, order))[:, :, 0]
     for joint in order:
         parent = layout.bone_parent[joint]
         is_root = parent == joint
         inner_was = start if is_root else was[:, :, parent]
-        inner_comes = comes[:, :, parent]  # of the root itself: zero still
+        inner_comes = comes[:, :, parent]  # for the root itself still zero
         bone = was[:, :, joint] - inner_was
         length = np.linalg.norm(bone, axis=-1, keepdims=True)
         unit = np.divide(bone, length, out=np.zeros_like(bone), where=length > 0)
@@ -97,22 +99,23 @@ def bone_directions(keypoint: NDArray[np.float32], layout: Layout) -> NDArray[np
 
 
 def check_height(layout: Layout, coordinates: int) -> None:
-    """AclnetError where `by_height` is not possible."""
+    """Raises AclnetError if `by_height` is not possible."""
     _shoulders(layout, coordinates)
 
 
 def outwards(layout: Layout) -> tuple[int, ...]:
-    """The joints of a layout, every one behind the inner end of its bone.
+    """The joints of a layout, each after the inner end of its bone.
 
-    AclnetError where the bones are no tree: where they have several roots.
+    Raises AclnetError if the bones do not form a tree because they have several roots.
     """
     order = [joint for joint, parent in enumerate(layout.bone_parent) if joint == parent]
     if len(order) != 1:
         raise AclnetError(
-            f"the bones of layout {layout.name} are no tree: `bone_parent` has the roots "
-            f"{', '.join(layout.joints[root] for root in order)}; --normalise directions needs one"
+            f"the bones of layout {layout.name} do not form a tree: `bone_parent` has the roots "
+            f"{', '.join(layout.joints[root] for root in order)}; --normalise directions needs a "
+            "tree"
         )
-    for joint in order:  # it grows meanwhile
+    for joint in order:  # the list grows during the loop
         order += [child for child, p in enumerate(layout.bone_parent) if p == joint != child]
     return tuple(order)
 
@@ -120,7 +123,7 @@ def outwards(layout: Layout) -> tuple[int, ...]:
 def _innermost(
     seen: NDArray[np.bool_], layout: Layout, order: tuple[int, ...]
 ) -> NDArray[np.bool_]:
-    """(M, T, V) joints that are there while none further inwards is."""
+    """(M, T, V) whether a joint is present and no joint further inwards is."""
     inwards = np.zeros_like(seen)
     for joint in order[1:]:
         parent = layout.bone_parent[joint]
@@ -129,7 +132,7 @@ def _innermost(
 
 
 def _mean(joints: NDArray[np.float64], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(M, T, 1, C) mean of the chosen (M, T, V) joints, zero where there are none."""
+    """(M, T, 1, C) mean of the chosen (M, T, V) joints, zero if there are none."""
     total = np.where(chosen[..., None], joints, 0).sum(axis=2, keepdims=True)
     return np.asarray(total / np.maximum(chosen.sum(axis=2), 1)[..., None, None])
 
@@ -137,12 +140,12 @@ def _mean(joints: NDArray[np.float64], chosen: NDArray[np.bool_]) -> NDArray[np.
 def _shoulders(layout: Layout, coordinates: int) -> tuple[int, int]:
     if coordinates != 2:
         raise AclnetError(
-            f"--normalise height measures bodies along the y of an image, and these joints have "
-            f"{coordinates} coordinates; take --normalise directions"
+            "--normalise height measures bodies along the y axis of an image, but these joints "
+            f"have {coordinates} coordinates; use --normalise directions"
         )
     if layout.shoulders is None:
         raise AclnetError(
-            f"layout {layout.name} names no shoulders, the origin of --normalise height: "
-            "add `shoulders` to its file, or take --normalise directions"
+            f"layout {layout.name} names no shoulders, the origin of --normalise height: add "
+            "`shoulders` to its file, or use --normalise directions"
         )
     return layout.shoulders

@@ -1,4 +1,4 @@
-"""Cleaning: which of the bodies a sensor reported are people, and how they join to tracks."""
+"""Cleaning: selection of the people among a sensor's bodies, and joining to tracks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 MIN_FRAMES = 12
 """A body seen in fewer frames is noise."""
 MAX_ASPECT = 0.8
-"""A frame in which a body is wider than this share of its height is badly spread."""
+"""Width of a body, relative to its height, above which a frame is badly spread."""
 MAX_BAD_SHARE = 0.69754
 """A body with at least this share of badly spread frames is noise."""
 GHOST_SHARE = 0.25
-"""Who is seen with less than this share of the confidence of the surest person of a frame is hardly
-there: a false detection, or somebody far behind."""
+"""Persons with less than this share of the highest confidence in a frame are ghosts: false
+detections, or somebody far behind."""
 MIN_FRAME_SUM = 1e-3
 """Frames at the ends whose coordinates sum to less, in absolute value, are empty."""
 
@@ -33,9 +33,9 @@ MIN_FRAME_SUM = 1e-3
 class _Body(NamedTuple):
     body_id: str
     keypoint: NDArray[np.float32]
-    """(n, V, C): the frames in which the body was seen."""
+    """(n, V, C) joints in the frames in which the body was seen."""
     start: int
-    """First frame; the others are taken to follow without a gap."""
+    """First frame; the others are assumed to follow without a gap."""
     frame_index: NDArray[np.int32]
     """(n,) frames of the recording."""
     motion: np.float32
@@ -54,43 +54,44 @@ class _Track(NamedTuple):
 def clean_ntu(sequence: SkeletonSequence) -> SkeletonSequence | Rejection:
     """Drops noise bodies of a Kinect recording and joins the others to two tracks, as PYSKL does.
 
-    A recording of one body is returned as it is. Of several, the short-lived and the badly spread
-    are dropped; a single survivor makes M = 1, more make M = 2, ordered by motion, even if all of
-    them follow one another in the first track and the second stays empty (`present` all False,
-    body id ""). `body_ids` holds the first body of each track. The frames of a body that leaves and
-    returns are moved up to close the gap: PYSKL takes a body to be seen without interruption.
+    A recording of one body is returned unchanged. Otherwise bodies with few frames and bodies that
+    are badly spread are dropped. One remaining body makes M = 1. More make M = 2, ordered by
+    motion, even if all of them fit in the first track and the second stays empty (`present` all
+    False, body id ""). `body_ids` holds the first body of each track. The frames of a body that
+    leaves and returns are moved to close the gap, because PYSKL assumes a body without
+    interruption.
 
-    `keypoint` is (M, T, V, 3) in metres, with y up. Rejected where no body survives. The thresholds
-    and the order of steps are those of PYSKL's `ntu_preproc.py`, which took them from VA-CNN
-    (Zhang et al., TPAMI 2019).
+    `keypoint` is (M, T, V, 3) in metres, with y up. The recording is rejected if no body remains.
+    The thresholds and the order of steps are those of PYSKL's `ntu_preproc.py`, which took them
+    from VA-CNN (Zhang et al., TPAMI 2019).
     """
     if len(sequence.keypoint) == 1:
         return sequence
     bodies = _by_motion(b for b in _bodies(sequence) if len(b.keypoint) >= MIN_FRAMES)
     if not bodies:
-        return _rejection(sequence, f"no body is seen in {MIN_FRAMES} frames or more")
+        return _rejection(sequence, f"no body is seen in at least {MIN_FRAMES} frames")
     bodies = _by_motion(b for b in map(_without_bad_spread, bodies) if b is not None)
     if not bodies:
-        return _rejection(sequence, "every body is badly spread, as noise is")
+        return _rejection(sequence, "every body has an implausible spread, like noise")
     if len(bodies) == 1:
         return _single(sequence, bodies[0])
     return _two_tracks(sequence, bodies)
 
 
 def best_by_score(sequence: SkeletonSequence, count: int = 2) -> SkeletonSequence:
-    """The persons of highest summed confidence of each frame, the higher first.
+    """The persons with the highest summed confidence of each frame, the higher first.
 
-    Two, as ST-GCN's feeder of Kinetics chooses them (Yan et al., AAAI 2018), but out of all persons
-    of a frame, not of its first five. Who comes first of equals is whom the file has first.
+    By default two, as ST-GCN's feeder of Kinetics chooses them (Yan et al., AAAI 2018), but from
+    all persons of a frame, not only its first five. Equal persons keep the order of the file.
     """
     return _reordered(sequence, np.argsort(-_sums(sequence), axis=0, kind="stable")[:count])
 
 
 def ghosts_last(sequence: SkeletonSequence) -> SkeletonSequence:
-    """Persons of each frame as it lists them, but for ghosts, who come after all others.
+    """The persons of each frame in its order, except that ghosts come after all others.
 
-    A detector that sees a person where there is none may list it first: the person whom a
-    recording shows must not change places for that.
+    A detector may list a false detection first. The person whom a recording shows must not change
+    places because of it.
     """
     sums = _sums(sequence)
     rank = np.where(sequence.present, sums < GHOST_SHARE * sums.max(axis=0), 2)
@@ -98,14 +99,14 @@ def ghosts_last(sequence: SkeletonSequence) -> SkeletonSequence:
 
 
 def _sums(sequence: SkeletonSequence) -> NDArray[np.float32]:
-    """(M, T) summed confidences, without any 1, those of who is absent lower than any."""
+    """(M, T) summed confidences, or 1 without confidences; absent persons are lower than any."""
     score = sequence.score
     sums = np.ones(sequence.present.shape) if score is None else score.sum(axis=2)
     return np.where(sequence.present, sums, -np.inf)
 
 
 def _reordered(sequence: SkeletonSequence, order: NDArray[np.int64]) -> SkeletonSequence:
-    """The persons of each frame in another order (M, T), those left out who are not in it."""
+    """The persons of each frame in another order (M, T); persons not in the order are left out."""
     frames = np.arange(order.shape[1])
     return replace(
         sequence,
@@ -122,19 +123,19 @@ CLEANERS: dict[str, Callable[[SkeletonSequence], SkeletonSequence | Rejection]] 
     "ghosts-last": ghosts_last,
     _TRACKS: best_tracks,
 }
-"""Cleaning steps by the name under which a dataset, or `PrepareOptions.track`, asks for them."""
+"""Cleaning steps by the name that a dataset or `PrepareOptions.track` uses."""
 
 
 def clean(
     sequence: SkeletonSequence, source: Source, *, track: bool, persons: int | None
 ) -> SkeletonSequence | Rejection:
-    """A sequence after the step that its source, or `track`, asks for.
+    """A sequence after the step that its source, or `track`, requires.
 
-    persons: so many are kept, those of the highest summed confidence, or without confidences those
-    who are there the longest; of each frame by itself where nothing tells who is who.
+    persons: number of persons to keep, those with the highest summed confidence, or, without
+    confidences, with the most frames; chosen per frame if persons have no identities.
     """
     step = step_of(source, track=track)
-    told = bool(sequence.body_ids) and not source.tracked()  # the file says who is who
+    told = bool(sequence.body_ids) and not source.tracked()  # the file has identities
     if told:
         step = None
     if persons is not None and step == _TRACKS:
@@ -162,16 +163,16 @@ def take_persons(sequence: SkeletonSequence, chosen: NDArray[np.int64]) -> Skele
 
 
 def step_of(source: Source, *, track: bool) -> str | None:
-    """Name of the step that the sequences of a source go through, None for none.
+    """Name of the cleaning step for the sequences of a source, None if there is none.
 
-    AclnetError where persons are to be tracked who are the same in all frames already.
+    Raises AclnetError if tracking is requested for persons that have identities already.
     """
     if not track:
         return None if source.cleaned else source.spec.clean
     if source.tracked():
         raise AclnetError(
-            f"{source.root}: persons of {source.spec.title} are the same in all frames already; "
-            "leave --track out"
+            f"{source.root}: the persons of {source.spec.title} are already the same in all "
+            "frames; leave out --track"
         )
     return _TRACKS
 
@@ -205,7 +206,7 @@ def _by_motion(bodies: Iterable[_Body]) -> list[_Body]:
 
 
 def _without_bad_spread(body: _Body) -> _Body | None:
-    """None for a body that is mostly badly spread; else with the motion of its good frames."""
+    """The body with the motion of its good frames; None if most of its frames are badly spread."""
     width, height = np.ptp(body.keypoint[..., :2], axis=1).T
     is_good = width <= MAX_ASPECT * height
     num_bad = np.count_nonzero(~is_good)
@@ -253,7 +254,7 @@ def _two_tracks(sequence: SkeletonSequence, bodies: list[_Body]) -> SkeletonSequ
 
 
 def _join(bodies: list[_Body]) -> tuple[_Track, _Track]:
-    """Each body joins the first track that it does not overlap, or is dropped."""
+    """Two tracks. Each body joins the first track that it does not overlap, or is dropped."""
     first = _Track([bodies[0]], (bodies[0].start, bodies[0].stop))
     second = _Track([], (0, 0))
     for body in bodies[1:]:

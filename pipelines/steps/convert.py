@@ -1,4 +1,4 @@
-"""Joints of one layout from those of another: a table of what becomes of what, and its use."""
+"""Joints of one layout from the joints of another: the table of conversions, and its use."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What the joints of a layout are made of; one that is not named here keeps its name."""
+    """The sources of a layout's joints; joints without an entry keep their name."""
 
     joints: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
-    """By target joint: the source joint that it is, or those whose middle it is. These may be
-    target joints too that are named before."""
+    """Source joint of each target joint, or the joints whose middle it is. These may also be
+    earlier target joints."""
     approximated: tuple[str, ...] = ()
-    """Target joints that only stand for what their layout means by the name."""
+    """Target joints that only approximate the joint which their layout means by the name."""
     missing_counts: bool = False
-    """A missing joint counts as the zero that it is; else what is made of it is missing too."""
+    """True if a missing joint counts as zero; else joints made from it are missing too."""
 
 
 _SHOULDERS, _HIPS = ("LShoulder", "RShoulder"), ("LHip", "RHip")
@@ -61,13 +61,13 @@ CONVERSIONS: Mapping[tuple[str, str], Conversion] = {
     ("kinect_v1", "utd_mhad"): Conversion(),
     ("utd_mhad", "kinect_v1"): Conversion(),
 }
-"""By the names of source and target; where there is no direct one, several in a row are found."""
+"""Conversions by source and target; if there is no direct one, a chain of several is used."""
 
 
 def with_layout(spec: DatasetSpec, layout: str) -> DatasetSpec:
-    """The dataset in another layout of the registry, as it is where `layout` is empty.
+    """The dataset in another shipped layout; unchanged if `layout` is empty.
 
-    AclnetError where no conversion leads there.
+    Raises AclnetError if no conversion leads there.
     """
     if layout in ("", spec.layout):
         return spec
@@ -79,16 +79,16 @@ def with_layout(spec: DatasetSpec, layout: str) -> DatasetSpec:
             - {spec.source_layout}
         )
         raise AclnetError(
-            f"joints of layout {spec.source_layout} cannot become {layout}; "
-            f"they can become: {', '.join(known) or 'no other layout'}"
+            f"joints of layout {spec.source_layout} cannot be converted to {layout}; possible "
+            f"layouts: {', '.join(known) or 'none'}"
         )
     return replace(spec, raw_layout=spec.source_layout, layout=layout)
 
 
 def summary(spec: DatasetSpec) -> dict[str, list[str]]:
-    """Layouts that joints of a dataset go through, and which joints that leaves approximated.
+    """Layouts that joints of a dataset go through, and the joints that are approximated then.
 
-    `layouts` and `approximated`, for a store to record; nothing where nothing is converted.
+    The keys are `layouts` and `approximated`, for a store to record; empty without a conversion.
     """
     if spec.raw_layout is None:
         return {}
@@ -100,7 +100,7 @@ def summary(spec: DatasetSpec) -> dict[str, list[str]]:
 
 
 def approximated(source: str, target: str) -> tuple[str, ...]:
-    """Joints of the target layout that are approximated, or made of such, in its order."""
+    """Joints of the target layout, in its order, that are made by approximation."""
     found: set[str] = set()
     for step in _steps(source, target):
         conversion = CONVERSIONS[step]
@@ -114,8 +114,8 @@ def approximated(source: str, target: str) -> tuple[str, ...]:
 def convert(sequence: SkeletonSequence, source: str, target: str) -> SkeletonSequence:
     """The sequence with its joints, and their scores, in another layout of the registry.
 
-    A joint in the middle of others has the mean of their scores, and is missing (zero) where one
-    of them is, unless its conversion says otherwise. KeyError where no conversion leads there.
+    A joint in the middle of others has the mean of their scores, and is missing (zero) if one of
+    them is, unless its conversion says otherwise. Raises KeyError if no conversion leads there.
     """
     keypoint, score = sequence.keypoint, sequence.score
     for step in _steps(source, target):
@@ -170,7 +170,7 @@ def _steps(source: str, target: str) -> list[tuple[str, str]]:
 
 @cache
 def _route(source: str, target: str) -> tuple[str, ...] | None:
-    """Layouts from source to target by the fewest conversions; None where none lead there."""
+    """Layouts from source to target by the fewest conversions; None if there is no way."""
     routes: dict[str, tuple[str, ...]] = {source: (source,)}
     waiting = deque([source])
     while waiting:

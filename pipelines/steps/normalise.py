@@ -1,12 +1,12 @@
-"""Moving a recording from camera space into the person's own space, and back.
+"""Conversion of a recording from camera space to the person's own space, and back.
 
-The rule is PYSKL's PreNormalize3D with its joints taken from the layout: frames without the main
-person are dropped, the main person's centre joint in the first frame left becomes the origin and,
-on demand, the spine is turned upright and the shoulders along x. Each sequence is moved by one
-vector and one rotation, so that walking through the room stays visible.
+The rule is PYSKL's PreNormalize3D with its joints taken from the layout. Frames without the main
+person are dropped, and the main person's centre joint in the first remaining frame becomes the
+origin. On request, the spine is turned upright and the shoulders along x. Each sequence is moved by
+one vector and one rotation, so that walking through the room stays visible.
 
-On demand the size of the body is then taken out, see `aclnet.pipelines.steps.body_size`; nothing
-leads back from there.
+On request, the size of the body is then removed, see `aclnet.pipelines.steps.body_size`; this
+cannot be undone.
 """
 
 from __future__ import annotations
@@ -33,41 +33,41 @@ DIRECTIONS = "bone-directions/1"
 DIRECTIONS_ALIGNED = "bone-directions-aligned/1"
 
 _RULES = {"height": body_size.by_height, "directions": body_size.bone_directions}
+ON_ORIGIN = 1e-9
+"""Coordinate of a joint on the origin, in any unit, because a joint of zeros is missing."""
 _BLOCK = 4096  # frames in double precision at a time
 
-_ON_ORIGIN = 1e-9  # in any unit: keeps a joint that lies on the origin apart from a missing one
-_DEGENERATE = 1e-6  # metres, or sine of an angle, below which a direction means nothing
+_DEGENERATE = 1e-6  # metres, or sine of an angle, below which a direction has no meaning
 _X = np.array([1.0, 0.0, 0.0])
 _Z = np.array([0.0, 0.0, 1.0])
 
 
 class Normalised(NamedTuple):
-    """A sequence in the person's space, and what leads back: raw = rotation.T @ new + centre.
+    """A sequence in the person's space, with its inverse: raw = rotation.T @ new + centre.
 
-    Nothing leads back to the size of a body that was taken out: `centre` is zero then, `rotation`
-    the identity.
+    Removal of body size has no inverse: `centre` is zero then, and `rotation` the identity.
     """
 
     keypoint: NDArray[np.float32]
-    """(M, T', V, C), metres or pixels, unless the size of bodies was taken out."""
+    """(M, T', V, C), metres or pixels, unless body size was removed."""
     present: NDArray[np.bool_]
-    """(M, T')."""
+    """(M, T') whether the person is in the frame."""
     kept: NDArray[np.int64]
     """(T',) numbers of the frames that were kept."""
     centre: NDArray[np.float32]
-    """(C,) the new origin in camera space, metres; zero where nothing was moved."""
+    """(C,) the new origin in camera space, metres; zero if nothing was moved."""
     rotation: NDArray[np.float32]
-    """(C, C) turns camera space into the person's space."""
+    """(C, C) rotation from camera space to the person's space."""
     order: NDArray[np.int64]
-    """(M,) the person that each row was before; scores and body ids follow it."""
+    """(M,) former index of each person; scores and body ids follow this order."""
 
 
 def normalisation_name(
     layout: Layout, *, align: bool = False, coordinates: int = 3, by: BodySize = "default"
 ) -> str:
-    """Name of what `normalise` does to sequences of a layout, for the store to record.
+    """Name of the normalisation of a layout's sequences, for the store to record.
 
-    AclnetError where the size of bodies cannot be taken out of such data.
+    Raises AclnetError if body size cannot be removed from such data.
     """
     applies = _applies(layout, coordinates)
     if by == "default":
@@ -76,9 +76,8 @@ def normalisation_name(
         return NORMALISATION_ALIGNED if align else NORMALISATION
     if align and not applies:
         raise AclnetError(
-            f"--align turns bodies in space about the centre of their layout; with "
-            f"--normalise {by}, {coordinates} coordinates and layout {layout.name} there is "
-            "nothing to turn: leave it out"
+            "--align turns 3-D bodies about the centre of their layout; it is not possible with "
+            f"--normalise {by}, {coordinates} coordinates and layout {layout.name}: leave it out"
         )
     if by == "height":
         body_size.check_height(layout, coordinates)
@@ -87,9 +86,20 @@ def normalisation_name(
     return DIRECTIONS_ALIGNED if align else DIRECTIONS
 
 
+def options_of(recipe: str) -> tuple[bool, BodySize]:
+    """`align` and `by` of a recipe that `normalisation_name` names."""
+    if recipe == HEIGHT:
+        return False, "height"
+    directions = recipe in (DIRECTIONS, DIRECTIONS_ALIGNED)
+    aligned = recipe in (NORMALISATION_ALIGNED, DIRECTIONS_ALIGNED)
+    return aligned, "directions" if directions else "default"
+
+
 def is_sizeless(recipe: str) -> bool:
-    """Was the size of bodies taken out? Every frame has its own origin, of its person, and nothing
-    leads back to the camera or the image."""
+    """True if body size was removed.
+
+    Then every frame has its own origin, on its person, and raw coordinates cannot be restored.
+    """
     return recipe in (HEIGHT, DIRECTIONS, DIRECTIONS_ALIGNED)
 
 
@@ -101,20 +111,20 @@ def normalise(
     align: bool = False,
     by: BodySize = "default",
 ) -> Normalised:
-    """Centre, and with `align` turn, one sequence of M persons; then take body size out.
+    """Centres, and with `align` turns, one sequence of M persons; then removes body size.
 
     Args:
         keypoint: (M, T, V, C) camera space in metres; a missing joint is zero in all coordinates.
             Missing joints, and no others, are zero in the result.
-        present: (M, T) is the person there in that frame?
-        layout: tells the centre joint, spine and shoulders.
+        present: (M, T) whether the person is in that frame.
+        layout: its centre joint, spine and shoulders are used.
         align: turn the main person's spine in the first frame onto +z and then the line from left
             to right shoulder onto +x, each by the smallest rotation.
-        by: `height` or `directions` go through the rule of `body_size` afterwards.
+        by: `height` or `directions`: rule of `body_size` to apply afterwards.
 
-    The main person is person 0, or person 1 (the two are exchanged) where that one is there in
-    strictly more frames. A sequence without a main person, 2-D keypoints and a layout without a
-    centre joint come back unchanged, and so does, without `align`, what was normalised before.
+    The main person is person 0, or person 1 (the two are exchanged) if person 1 is in strictly more
+    frames. A sequence without a main person, 2-D keypoints and a layout without a centre joint are
+    returned unchanged, and without `align` also a normalised sequence.
 
     Raises:
         AclnetError: `align` with a layout that names no spine or shoulders, data or a layout for
@@ -136,7 +146,7 @@ def _centred(
 
     keypoint = keypoint[order][:, kept]
     centre = keypoint[0, 0, layout.normalise_centre].copy()
-    if (np.abs(centre) <= _ON_ORIGIN).all():  # there already
+    if (np.abs(centre) <= ON_ORIGIN).all():  # at the origin already
         centre[:] = 0
     seen = (keypoint != 0).any(axis=-1)
     keypoint = np.where(seen[..., None], keypoint - centre, np.float32(0))
@@ -151,7 +161,7 @@ def _centred(
 
 
 def _sizeless(moved: Normalised, layout: Layout, by: Literal["height", "directions"]) -> Normalised:
-    """Without the size of bodies; frames are independent, so that blocks of them do."""
+    """The sequence without body size; frames are independent and processed in blocks."""
     result = np.empty_like(moved.keypoint)
     for start in range(0, result.shape[1], _BLOCK):
         block = moved.keypoint[:, start : start + _BLOCK]
@@ -163,8 +173,8 @@ def _sizeless(moved: Normalised, layout: Layout, by: Literal["height", "directio
 
 
 def _keep_apart(keypoint: NDArray[np.float32], seen: NDArray[np.bool_]) -> None:
-    """Moves joints that are there off the origin, where missing ones lie."""
-    keypoint[seen & (keypoint == 0).all(axis=-1)] = _ON_ORIGIN
+    """Moves present joints off the origin, because missing joints are at the origin."""
+    keypoint[seen & (keypoint == 0).all(axis=-1)] = ON_ORIGIN
 
 
 def denormalise(
@@ -173,10 +183,10 @@ def denormalise(
     centre: NDArray[np.float32],
     rotation: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """(M, T, V, C) in camera space from what `normalise` gave, up to float rounding.
+    """(M, T, V, C) in camera space from the result of `normalise`, up to float rounding.
 
-    Missing joints and absent persons stay zero, frames and persons in the order of `keypoint`.
-    Sequences of a recipe that `is_sizeless` stay as they are: nothing leads back.
+    Missing joints and absent persons stay zero; frames and persons have the order of `keypoint`.
+    Sequences whose recipe `is_sizeless` are unchanged, because their size is lost.
     """
     if keypoint.shape[-1] != 3:
         return keypoint
@@ -209,8 +219,8 @@ def _alignment(pose: NDArray[np.float64], layout: Layout) -> NDArray[np.float64]
     """(3, 3) rotation that aligns one pose (V, 3)."""
     if layout.spine is None or layout.shoulders is None:
         raise AclnetError(
-            f"layout {layout.name} names no spine or no shoulders, so that poses cannot be aligned "
-            "to them: leave alignment off, or add `spine` and `shoulders` to a layout file"
+            f"layout {layout.name} names no spine or no shoulders, so poses cannot be aligned: "
+            "leave out --align, or add `spine` and `shoulders` to a layout file"
         )
     bottom, top = pose[list(layout.spine)]
     upright = _turn(top - bottom, _Z)
@@ -221,8 +231,8 @@ def _alignment(pose: NDArray[np.float64], layout: Layout) -> NDArray[np.float64]
 def _turn(vector: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
     """(3, 3) smallest rotation of `vector` onto the coordinate axis `target` (Rodrigues' formula).
 
-    A zero vector has no direction and gives the identity; the opposite of `target` is turned half
-    round about another coordinate axis.
+    A zero vector has no direction and gives the identity; the opposite of `target` is turned by
+    half a turn about another coordinate axis.
     """
     length = np.linalg.norm(vector)
     if length < _DEGENERATE:
@@ -230,9 +240,9 @@ def _turn(vector: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[n
     unit = vector / length
     axis, cosine = np.cross(unit, target), unit @ target
     if cosine < 0 and np.linalg.norm(axis) < _DEGENERATE:
-        other = target[::-1]  # of x it is z, and of z it is x
+        other = target[::-1]  # z for x, and x for z
         return 2 * np.outer(other, other) - np.eye(3)
     skew = np.cross(np.eye(3), axis)
-    # two forms of one factor; each loses all its digits where the other is used
+    # Two forms of one factor; each is inaccurate where the other is used.
     factor = 1 / (1 + cosine) if cosine > 0 else (1 - cosine) / (axis @ axis)
     return np.asarray(np.eye(3) + skew + factor * skew @ skew)

@@ -1,4 +1,4 @@
-"""Coordinates that no camera can have recorded: one of them would spoil a whole store.
+"""Limits of coordinates: a single impossible value would damage a whole store.
 
 The step of `int16` follows from the largest coordinate of a store, and sums of squares overflow.
 """
@@ -21,12 +21,12 @@ exceeds 100 within a hand's width."""
 MAX_PIXELS = 100_000.0
 """The widest images of cameras have some 20,000 pixels."""
 MAX_IMAGES = 10.0
-"""Pixels may be so many times the larger side of the image, where that is known. Joints that pose
-estimators guess outside the image lie within one side of it."""
+"""Limit of pixels as a multiple of the image's larger side, if known. Joints that pose estimators
+guess outside the image are within one side of it."""
 _UNITS: dict[Units, str] = {"m": "metres", "px": "pixels"}
-_REMARKS: dict[Units, str] = {"m": "; are these millimetres?", "px": "."}
+_REMARKS: dict[Units, str] = {"m": "; these may be millimetres", "px": "."}
 _REMEDIES: dict[Units, str] = {
-    "m": 'Data of one\'s own take units = "mm" or "cm" in dataset.toml. ',
+    "m": 'For data of your own, set units = "mm" or "cm" in dataset.toml. ',
     "px": "",
 }
 
@@ -34,12 +34,12 @@ _REMEDIES: dict[Units, str] = {
 def check_plausible(
     sequence: SkeletonSequence, spec: DatasetSpec, max_coordinate: float | None = None
 ) -> None:
-    """DamageError where a coordinate of raw joints is no number or larger than the limit.
+    """Raises DamageError if a coordinate of raw joints is not a number or exceeds the limit.
 
     Args:
         sequence: joints in the layout of the raw data, before any step.
-        spec: tells the unit and the joints' names.
-        max_coordinate: limit that the user set, in the unit; None: the one of the unit.
+        spec: its unit and names of joints are used.
+        max_coordinate: limit that the user set, in the unit; None: the default of the unit.
     """
     limit = largest_plausible(sequence, spec.units) if max_coordinate is None else max_coordinate
     keypoint = sequence.keypoint
@@ -49,7 +49,7 @@ def check_plausible(
     raise DamageError(
         f"{sequence.sample_id}, frame {sequence.frame_index[t]}, joint "
         f"{get_layout(spec.source_layout).joints[v]}: {'xyz'[c]} is {keypoint[m, t, v, c]:.6g} "
-        f"{_UNITS[spec.units]}, at most {limit:g} are plausible{_REMARKS[spec.units]} "
+        f"{_UNITS[spec.units]}, at most {limit:g} is plausible{_REMARKS[spec.units]} "
         f"{_REMEDIES[spec.units]}Correct the file, or allow more with --max-coordinate",
         kind="size",
     )

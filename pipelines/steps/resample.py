@@ -1,4 +1,4 @@
-"""Recordings of several frame rates brought to one, by linear interpolation."""
+"""Conversion of recordings with several frame rates to one, by linear interpolation."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
     from aclnet.datasets.spec import SkeletonSequence
 
 GAP = 2
-"""Steps of a recording from which on frames are missing, and none is made between."""
+"""Step between frames, relative to the usual step, from which frames count as missing."""
 _ROUNDING = 1e-6
-"""Frames by which a time may miss a frame and still be its own."""
+"""Tolerance in frames between a time and its own frame."""
 
 
 def resample(sequence: SkeletonSequence, fps: float) -> SkeletonSequence:
-    """The sequence at `fps` frames a second; `frame_index` counts by the new rate.
+    """The sequence at `fps` frames per second; `frame_index` counts by the new rate.
 
-    A new frame lies between two frames of the recording, and so does each of its joints, by linear
-    interpolation. A person or joint that is missing in one of the two is missing. Gaps stay gaps.
-    DamageError where the rate of the recording is not known.
+    Each joint of a new frame is interpolated linearly between two frames of the recording. A person
+    or joint that is missing in one of the two is missing. Gaps stay gaps. Raises DamageError if the
+    recording's frame rate is not known.
     """
     if not sequence.fps:
         raise DamageError(
-            "its frame rate is not known; give it in the column `fps` of index.csv, or leave --fps "
-            "out"
+            "its frame rate is not known; give it in the column `fps` of index.csv, or leave out "
+            "--fps"
         )
     numbers, before, share = _between(sequence.frame_index, fps / sequence.fps)
     after = np.minimum(before + (share > 0), len(sequence.frame_index) - 1)
@@ -56,7 +56,7 @@ def resample(sequence: SkeletonSequence, fps: float) -> SkeletonSequence:
 def _between(
     index: NDArray[np.int32], ratio: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Number of each new frame, the old frame before, and the share of the way to the next one."""
+    """Number of each new frame, the old frame before, and its fraction of the way to the next."""
     times = index * ratio
     numbers = np.arange(np.ceil(times[0] - _ROUNDING), np.floor(times[-1] + _ROUNDING) + 1)
     before = np.searchsorted(times, numbers + _ROUNDING, side="right") - 1

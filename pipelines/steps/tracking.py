@@ -1,4 +1,4 @@
-"""Joining the persons of frames to tracks, where a source only lists who is in each frame."""
+"""Tracking: joins the persons of frames to tracks if a source lists persons frame by frame."""
 
 from __future__ import annotations
 
@@ -13,40 +13,39 @@ if TYPE_CHECKING:
     from aclnet.datasets.spec import SkeletonSequence
 
     Track = list[tuple[int, int]]
-    """(m, t): places of one person in the lists of frames."""
+    """(m, t) positions of one person in the lists of frames."""
 
 MAX_DISTANCE = 0.3
-"""Body sizes that joints may lie apart, in the mean, from one frame to the next and still be the
-same person's."""
+"""Largest mean distance of joints between successive frames of one person, in body sizes."""
 MAX_SPEED = 0.1
-"""Body sizes that are added for each frame in which the person was not seen: five metres a second
-at 30 frames a second."""
+"""Body sizes that are added for each frame without the person: five metres per second at 30 frames
+per second."""
 FARTHEST = 1.0
-"""Body sizes that joints may lie apart at most: who comes back farther off is taken for another."""
+"""Largest distance of joints in body sizes; a person who returns farther away is another person."""
 MAX_GAP = 30
-"""Frames of the recording after which a person who comes back begins a new track."""
+"""Frames of the recording after which a person who returns begins a new track."""
 MIN_FRAMES = 5
-"""A track of fewer frames is taken for a false detection, unless all tracks are short."""
+"""A track with fewer frames is a false detection, unless all tracks are short."""
 _MIN_SHARE = 0.5
-"""A short track counts where it has at least this share of the frames of the longest."""
+"""Share of the longest track's frames from which a short track counts."""
 _TINY = 1e-6
 
 
 def best_tracks(sequence: SkeletonSequence, count: int = 2) -> SkeletonSequence:
-    """The tracks of highest summed confidence (without any: the longest), the higher first.
+    """The tracks with the highest summed confidence, or without confidences the longest.
 
-    From frame to frame persons are assigned to tracks so that the distances sum to the least
-    (Kuhn, "The Hungarian method for the assignment problem", 1955). The distance is the mean one of
-    the joints that are seen in both frames, over the size of the body: the diagonal of the box
-    about its joints, or half the median one where fewer joints are seen. From `_gate` on, or
-    without a joint in common, a new track begins. A joint at zero is missing.
+    Persons are assigned to tracks from frame to frame so that the sum of distances is smallest
+    (Kuhn, "The Hungarian method for the assignment problem", 1955). The distance is the mean over
+    the joints that are seen in both frames, divided by the size of the body. The size is the
+    diagonal of the box around its joints, but at least half the median diagonal. A distance of
+    `_gate` or more, or no common joint, begins a new track. A joint at zero is missing.
     """
     score = sequence.score
     weight = sequence.present if score is None else score.sum(axis=2)
     tracks = _tracks(sequence)
     least = min(MIN_FRAMES, _MIN_SHARE * max(map(len, tracks)))
     tracks = [track for track in tracks if len(track) >= least]
-    tracks.sort(key=lambda track: -sum(float(weight[m, t]) for m, t in track))  # stable
+    tracks.sort(key=lambda track: -sum(float(weight[m, t]) for m, t in track))  # the sort is stable
     shape = (min(count, len(tracks)), *sequence.present.shape[1:])
     present = np.zeros(shape, np.bool_)
     keypoint = np.zeros((*shape, *sequence.keypoint.shape[2:]), np.float32)
@@ -61,7 +60,7 @@ def best_tracks(sequence: SkeletonSequence, count: int = 2) -> SkeletonSequence:
 
 
 def _tracks(sequence: SkeletonSequence) -> list[Track]:
-    """In the order in which they begin."""
+    """Tracks in the order in which they begin."""
     keypoint, numbers = sequence.keypoint, sequence.frame_index
     size = _sizes(keypoint, sequence.present)
     tracks: list[Track] = []
@@ -85,7 +84,7 @@ def _tracks(sequence: SkeletonSequence) -> list[Track]:
 
 
 def _gate(gap: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Body sizes from which on a person is another one, by the frames since the last sight."""
+    """Distance in body sizes that separates persons, by the frames since the last sight."""
     gate: NDArray[np.float64] = np.minimum(MAX_DISTANCE + MAX_SPEED * (gap - 1), FARTHEST)
     return gate
 
@@ -93,9 +92,9 @@ def _gate(gap: NDArray[np.int32]) -> NDArray[np.float64]:
 def _same(
     before: NDArray[np.float32], now: NDArray[np.float32], reach: NDArray[np.floating]
 ) -> dict[int, int]:
-    """Place among earlier persons (A, V, C) of those of a frame (B, V, C) that have one.
+    """Index of the earlier person (A, V, C) for each person of a frame (B, V, C) that has one.
 
-    reach: (A, B) distance from which on they are not the same.
+    reach: (A, B) distance from which on persons are different.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -103,7 +102,7 @@ def _same(
     apart = np.linalg.norm(before[:, None] - now, axis=-1)
     count = both.sum(axis=-1)
     mean = (apart * both).sum(axis=-1) / np.maximum(count, 1)
-    # capped, so that nobody is assigned further off for the sake of a pair that is too far apart
+    # The cost is capped, so that a pair that is too far apart cannot influence other assignments.
     cost = np.where(count > 0, np.minimum(mean / reach, 1), 1)
     rows, columns = linear_sum_assignment(cost)
     near = cost[rows, columns] < 1
@@ -111,7 +110,7 @@ def _same(
 
 
 def _sizes(keypoint: NDArray[np.float32], present: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """(M, T) diagonals of the boxes about seen joints, at least half the median one."""
+    """(M, T) diagonals of the boxes around seen joints, at least half the median diagonal."""
     seen = np.broadcast_to((keypoint != 0).any(axis=-1)[..., None], keypoint.shape)
     high = keypoint.max(axis=2, where=seen, initial=-np.inf)
     low = keypoint.min(axis=2, where=seen, initial=np.inf)

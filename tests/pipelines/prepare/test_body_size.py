@@ -14,7 +14,7 @@ from aclnet.datasets.store.summary import summarise
 from aclnet.datasets.synth import Request, get_generator
 from aclnet.exchange.export_store import export_store
 from aclnet.pipelines.inputs.augment import AugmentSpec
-from aclnet.pipelines.inputs.occlusion import Drop
+from aclnet.pipelines.inputs.corruptions.joints import Drop
 from aclnet.pipelines.inputs.sampling import ClipSampling
 from aclnet.pipelines.steps.normalise import normalise
 from aclnet.runs.config import DataConfig
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def gait(tmp_path_factory: pytest.TempPathFactory):
-    """Twelve recordings of three walkers, one of whom is tested."""
+    """Twelve recordings of three walkers; one walker is tested."""
     folder = tmp_path_factory.mktemp("gait")
     generate = get_generator("casia-b", "csv")
     generate(folder, Request(sequences=12, subjects=3, seed=1))
@@ -51,11 +51,12 @@ def inputs(store, **options):
         yield batch.keypoint, make(batch).tracks.numpy()
 
 
+@pytest.mark.slow
 @each
 def test_a_store_is_what_the_rule_gives(by, gait, stores):
     store = stores[by]
     assert store.attributes.normalisation == NAMES[by]
-    assert summarise(store)["facts"]["normalisation"] == NAMES[by]
+    assert summarise(store)["normalisation"] == NAMES[by]
     source = open_raw(get_dataset("casia-b"), gait)
     items = source.scan()[0]
     assert len(items) == 12
@@ -89,6 +90,7 @@ def test_mirror_images_in_training_are_about_the_origin(by, stores):
         np.testing.assert_array_equal(after, expected)
 
 
+@pytest.mark.slow
 def test_pixels_of_unknown_width_are_still_not_mirrored(gait, prepare_raw, tmp_path, monkeypatch):
     from aclnet.datasets.readers import casia_b
 
@@ -103,7 +105,9 @@ def test_pixels_of_unknown_width_are_still_not_mirrored(gait, prepare_raw, tmp_p
 @each
 def test_nothing_leads_back_to_the_camera(by, stores):
     store = stores[by]
-    with pytest.raises(AclnetError, match="take --missing centre or feature"):
+    with pytest.raises(
+        AclnetError, match="choose another --missing, for example centre or feature"
+    ):
         next(inputs(store, corruption=Drop.of("legs", store.layout, "camera")))
     drop = Drop.of("legs", store.layout, "centre")
     for before, after in inputs(store, corruption=drop):
@@ -112,6 +116,7 @@ def test_nothing_leads_back_to_the_camera(by, stores):
         assert before[:, :, gone].any()
 
 
+@pytest.mark.slow
 @each
 @pytest.mark.parametrize("form", STORE_FORMS)
 def test_exports_keep_the_recipe(by, form, stores, prepare_raw, tmp_path):
@@ -124,10 +129,11 @@ def test_exports_keep_the_recipe(by, form, stores, prepare_raw, tmp_path):
         sequence = store.sequence(row)
         np.testing.assert_array_equal(back.sequence(sequence.sample_id).keypoint, sequence.keypoint)
     assert image_width(back).tolist() == [0] * len(back)
-    with pytest.raises(AclnetError, match=r"taken as they are; choose --layout, .*--norm"):
+    with pytest.raises(AclnetError, match=r"are not changed; use --layout, .*--norm"):
         prepare_raw(file, tmp_path / "n.zarr", dataset="casia-b", normalise=by)
 
 
+@pytest.mark.slow
 def test_the_choice_is_part_of_the_plan(gait, prepare_raw, tmp_path):
     out = tmp_path / "s.zarr"
     prepare_raw(gait, out, dataset="casia-b", normalise="height")
@@ -139,13 +145,14 @@ def test_the_choice_is_part_of_the_plan(gait, prepare_raw, tmp_path):
 def test_what_makes_no_sense_is_refused_before_anything_is_written(
     gait, people, prepare_raw, tmp_path
 ):
-    with pytest.raises(AclnetError, match="nothing to turn"):
+    with pytest.raises(AclnetError, match="turns 3-D bodies"):
         prepare_raw(gait, tmp_path / "s.zarr", dataset="casia-b", normalise="height", align=True)
-    with pytest.raises(AclnetError, match="take --normalise directions"):
+    with pytest.raises(AclnetError, match="use --normalise directions"):
         prepare_raw(people, tmp_path / "s.zarr", normalise="height")
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_bodies_in_space_have_directions_too(people, prepare_raw, tmp_path):
     prepare_raw(people, tmp_path / "d.zarr", normalise="directions", align=True, dtype="int16")
     store = aclnet.open_store(tmp_path / "d.zarr")

@@ -90,26 +90,29 @@ def still(name: str) -> SkeletonSequence:
     ("result", "said"),
     [
         (Rejection("d.txt", 7, "no number"), "damaged| d.txt:7: no number"),
-        (sequence("d", 1, frames=1), "one frame| d.txt: somebody is there in one frame only"),
+        (sequence("d", 1, frames=1), "one frame| d.txt: only one frame shows a person"),
         (still("d"), "nothing moves| d.txt: all 5 frames are the same"),
-        (scaled("d", 1000), "metres, at most 100 are plausible; are these millimetres?"),
-        (sequence("d", 1, present=np.zeros((1, 5), np.bool_)), "keypoint is not zero where nobody"),
+        (scaled("d", 1000), "metres, at most 100 is plausible; these may be millimetres"),
+        (
+            sequence("d", 1, present=np.zeros((1, 5), np.bool_)),
+            "keypoint is not zero where no person",
+        ),
         (
             sequence("d", 2),
-            "reader| d.txt: the reader gives a sequence whose label is 2, and there",
+            "reader| d.txt: the reader returned a wrong sequence: label is 2, but there",
         ),
-        (sequence("e", 1), "whose id is 'e', not 'd'"),
+        (sequence("e", 1), "wrong sequence: id is 'e', not 'd'"),
         (
             sequence("d", 1, keypoint=np.ones((1, 5, 20, 3))),
             "keypoint is (1, 5, 20, 3) of float64, not (M, T, 20, 3) of float32",
         ),
         (sequence("d", 1, keypoint=np.ones((1, 5, 25, 3), np.float32)), "not (M, T, 20, 3)"),
         (sequence("d", 1, present=np.ones((5, 1), np.bool_)), "present is (5, 1) of bool"),
-        (sequence("d", 1, frame_index=np.zeros(5, np.int32)), "frame_index is not 5 rising"),
+        (sequence("d", 1, frame_index=np.zeros(5, np.int32)), "frame_index is not 5 increasing"),
         (sequence("d", 1, score=np.ones((1, 5, 19), np.float32)), "score is (1, 5, 19)"),
         (
             sequence("d", 1, score=np.ones((1, 5, 20), np.float32)),
-            "confidences| a.txt: no confidences; other recordings have them",
+            "confidences| a.txt: there are no confidences; other recordings have them",
         ),
         (
             sequence("d", 1, keypoint=np.full((1, 5, 20, 3), np.nan, np.float32)),
@@ -164,7 +167,7 @@ def test_classes_without_recordings():
 @pytest.mark.parametrize(
     ("splits", "said"),
     [
-        ({}, ["sides| nothing tells which recordings train and which are tested"]),
+        ({}, ["sides| the recordings are not divided into training and test"]),
         ({"train": [*"abcd"]}, ["sides| protocol own has no side test"]),
         ({"train": ["a", "b"], "test": ["c"]}, ["no side| d.txt: on no side of any protocol"]),
         ({"train": ["a", "b"], "probe": ["c"], "gallery": ["d"]}, []),
@@ -174,9 +177,9 @@ def test_classes_without_recordings():
         ),
         (
             {**SIDES, "test": ["c", "d", "x", "y"]},
-            ["sides| split test names 2 recordings that are not there: x, y"],
+            ["sides| split test names 2 recordings that do not exist: x, y"],
         ),
-        ({**SIDES, "all": ["a"]}, ["sides| made-up: split 'all' does not say which side it is"]),
+        ({**SIDES, "all": ["a"]}, ["sides| made-up: split 'all' does not name its side"]),
     ],
 )
 def test_sides(splits, said):
@@ -241,7 +244,9 @@ def test_gaps_in_the_numbers_of_frames_are_remarks(numbers, gap):
     said = [remark.text for remark in found.remarks]
     assert len(said) == (gap is not None)
     if gap is not None:
-        assert f"of their frames: 1; missing frames in the longest gap: {gap} (d.txt)" in said[0]
+        assert (
+            f"gaps in the frame numbers: 1; missing frames in the longest gap: {gap} (d.txt)"
+        ) in said[0]
 
 
 def test_subjects_on_both_sides_are_a_remark():
@@ -252,7 +257,7 @@ def test_subjects_on_both_sides_are_a_remark():
     found = checked(MadeUp(results, SIDES))
     assert not found.problems
     assert [remark.text for remark in found.remarks] == [
-        "protocol own: subjects that train and are tested: 1"
+        "protocol own: subjects on both sides, training and test: 1"
     ]
 
 
@@ -292,6 +297,7 @@ def test_damage_of_a_generated_folder_is_found_and_nothing_else(tmp_path, form):
     assert (found.recordings, found.usable) == (24, 18)
 
 
+@pytest.mark.slow
 def test_workers_find_the_same(tmp_path):
     FORMS["custom"]["csv"](tmp_path, Request(sequences=12, subjects=4, seed=1, damage=0.5))
     source = open_raw(get_dataset("custom"), tmp_path)

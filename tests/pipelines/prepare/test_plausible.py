@@ -76,6 +76,7 @@ def rejected(store) -> dict[str, dict[str, str]]:
         return {row["path"]: row for row in csv.DictReader(stream)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "options"),
     [
@@ -122,6 +123,7 @@ def test_pixels_are_held_against_the_image(tmp_path, width, value, is_sound):
     assert ("val.npy" not in rejected(store)) == is_sound
 
 
+@pytest.mark.slow
 def test_the_user_may_set_the_limit(tmp_path):
     sequences = [sequence("train"), wild("val", 150)]
     assert len(prepared(sequences, tmp_path / "a.zarr", max_coordinate=200)) == 2

@@ -1,4 +1,4 @@
-"""What prepare leaves out, and how it says so."""
+"""Recordings that prepare leaves out, and the reports about them."""
 
 from __future__ import annotations
 
@@ -101,6 +101,7 @@ def test_empty_sides_are_named(people, tmp_path, prepare_raw):
     )
 
 
+@pytest.mark.slow
 def test_published_counts_that_cannot_be_are_refused(people, tmp_path, prepare_raw):
     few = by_column("xsub", "subject", {3}, (18, 54))
     swapped = by_column("xsub", "subject", {1, 2, 4}, (18, 54))

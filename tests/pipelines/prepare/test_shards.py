@@ -36,6 +36,24 @@ def test_samples_lie_inside_one_shard_and_do_not_overlap(plan):
 
 
 @given(plans())
+def test_a_shard_takes_samples_in_order_until_one_does_not_fit(plan):
+    rows, sides, seed = plan
+    shard_rows = shards.choose_shard_rows(rows, sides)
+    packing = shards.pack(rows, sides, shard_rows, seed)
+    cell = [tuple(bool(side[n]) for side in sides) for n in range(len(rows))]
+    shard, used = 0, 0
+    order = np.argsort(packing.start)
+    for before, sample in zip([None, *order], order, strict=False):
+        if before is not None and (
+            cell[before] != cell[sample] or used + rows[sample] > shard_rows
+        ):
+            shard, used = shard + 1, 0
+        assert (packing.shard[sample], packing.start[sample]) == (shard, shard * shard_rows + used)
+        used += rows[sample]
+    assert packing.shards == shard + 1
+
+
+@given(plans())
 def test_each_side_is_a_union_of_whole_shards(plan):
     rows, sides, seed = plan
     packing = shards.pack(rows, sides, shards.choose_shard_rows(rows, sides), seed)

@@ -1,4 +1,4 @@
-"""Prepare on sources that are made up here: long, scored, absent, with splits of their own."""
+"""Prepare with synthetic sources: long, scored, absent, with their own splits."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_splits_of_the_source_decide(tmp_path):
 
 def test_an_odd_split_name_is_refused_before_anything_is_read(tmp_path):
     source = MadeUp([sequence("a")], {"everything": ["a"]}.items())
-    with pytest.raises(AclnetError, match="'everything' does not say which side"):
+    with pytest.raises(AclnetError, match="'everything' does not name its side"):
         prepared(source, tmp_path / "s.zarr")
     assert not list(tmp_path.iterdir())
 
@@ -143,7 +143,7 @@ def test_memory_that_does_not_suffice_stops_it(tmp_path, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(MadeUp, "read", read)
-    with pytest.raises(AclnetError, match="memory does not suffice"):
+    with pytest.raises(AclnetError, match="not enough memory"):
         prepared(source, tmp_path / "m.zarr")
 
 
@@ -172,7 +172,7 @@ def test_scores_are_stored_with_their_persons_and_frames(tmp_path):
 )
 def test_splits_that_cannot_name_a_folder(tmp_path, name):
     source = MadeUp([sequence("a"), sequence("b")], {name: ["a"], "test": ["b"]})
-    with pytest.raises(AclnetError, match=r"split .* (cannot name a folder|does not say which)"):
+    with pytest.raises(AclnetError, match=r"split .* (cannot name a folder|does not name its)"):
         prepared(source, tmp_path / "s.zarr")
     assert not (tmp_path / "x").exists()
 

@@ -132,6 +132,7 @@ def test_attributes_say_what_was_done(people_store):
     assert attributes.rejected == {}
 
 
+@pytest.mark.slow
 def test_aligned_stores_say_so_and_lead_back_to_camera_space(
     people, tmp_path, prepare_raw, recordings
 ):
@@ -156,6 +157,7 @@ def test_aligned_stores_say_so_and_lead_back_to_camera_space(
 # int16
 
 
+@pytest.mark.slow
 def test_int16_keeps_its_recorded_bound_and_missing_joints(
     people, people_store, tmp_path, prepare_raw
 ):
@@ -187,6 +189,7 @@ def augmented(people, tmp_path_factory, prepare_raw):
     return aclnet.open_store(out)
 
 
+@pytest.mark.slow
 def test_variants_are_of_training_samples_and_only_train(augmented):
     variant, original = augmented.column("variant"), augmented.column("original")
     trains = augmented.mask("xsub/train") | augmented.mask("xview/train")
@@ -201,6 +204,7 @@ def test_variants_are_of_training_samples_and_only_train(augmented):
     assert augmented.mask("xsub/test").sum() == 18
 
 
+@pytest.mark.slow
 def test_a_variant_is_what_augmenting_the_sample_gives(augmented, assert_alike):
     import torch
 
@@ -238,6 +242,7 @@ def test_variants_of_one_sample_differ(augmented):
 # Real recordings
 
 
+@pytest.mark.slow
 def test_real_ntu_files(real_data, tmp_path, prepare_raw):
     report = prepare_raw(real_data / "ntu_raw", tmp_path / "n.zarr", dataset="ntu120")
     store = aclnet.open_store(tmp_path / "n.zarr")
@@ -272,6 +277,7 @@ def test_real_utd_mhad(real_data, tmp_path):
     np.testing.assert_array_equal(store.sequence(item.sample_id).keypoint, expected.keypoint)
 
 
+@pytest.mark.slow
 def test_torch_stays_out_where_nothing_is_augmented(people, tmp_path):
     program = """
 import json, sys

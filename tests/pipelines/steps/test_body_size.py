@@ -266,10 +266,10 @@ def test_the_other_recipes_keep_the_size():
 @pytest.mark.parametrize(
     ("layout", "options", "message"),
     [
-        ("nturgb+d", {"by": "height"}, "take --normalise directions"),
-        ("coco", {"by": "height", "coordinates": 2, "align": True}, "nothing to turn"),
-        ("coco", {"by": "directions", "coordinates": 2, "align": True}, "nothing to turn"),
-        ("mediapipe", {"by": "directions", "align": True}, "layout mediapipe there is nothing"),
+        ("nturgb+d", {"by": "height"}, "use --normalise directions"),
+        ("coco", {"by": "height", "coordinates": 2, "align": True}, "turns 3-D bodies"),
+        ("coco", {"by": "directions", "coordinates": 2, "align": True}, "turns 3-D bodies"),
+        ("mediapipe", {"by": "directions", "align": True}, "layout mediapipe"),
     ],
 )
 def test_what_makes_no_sense_is_refused(layout, options, message):
@@ -283,7 +283,9 @@ def test_a_layout_must_have_what_a_rule_needs():
         normalisation_name(plain, coordinates=2, by="height")
     parents = (*COCO.bone_parent[:11], 11, *COCO.bone_parent[12:])
     forest = COCO.model_copy(update={"bone_parent": parents})
-    with pytest.raises(AclnetError, match="no tree: `bone_parent` has the roots Nose, LHip"):
+    with pytest.raises(
+        AclnetError, match="do not form a tree: `bone_parent` has the roots Nose, LHip"
+    ):
         normalisation_name(forest, coordinates=2, by="directions")
 
 

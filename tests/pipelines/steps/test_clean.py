@@ -23,7 +23,7 @@ def person(num_frames: int, motion: float, width: float = 0.5, seed: int = 0) ->
 
 
 def recording(num_frames: int, *bodies: tuple[list[int] | range, np.ndarray]) -> SkeletonSequence:
-    """Of bodies given as (frames in which they are seen, positions there)."""
+    """Sequence of bodies, given as (frames in which they are seen, positions there)."""
     keypoint = np.zeros((len(bodies), num_frames, 25, 3), np.float32)
     present = np.zeros(keypoint.shape[:2], np.bool_)
     for m, (frames, positions) in enumerate(bodies):
@@ -121,7 +121,7 @@ def test_wide_frames_do_not_add_motion():
 def test_no_survivor_is_a_rejection():
     brief = recording(20, (range(5), person(5, 1)), (range(9, 20), person(11, 1)))
     wide = recording(20, *[(range(20), person(20, 1, width=3, seed=s)) for s in (0, 1)])
-    for sequence, reason in ((brief, "12 frames"), (wide, "badly spread")):
+    for sequence, reason in ((brief, "12 frames"), (wide, "implausible spread")):
         rejection = clean_ntu(sequence)
         assert isinstance(rejection, Rejection)
         assert rejection.path == "a.skeleton"

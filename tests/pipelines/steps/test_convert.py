@@ -126,7 +126,9 @@ def test_the_table_names_joints_of_its_layouts():
 
 
 def test_what_cannot_be_converted_is_answered_with_what_can():
-    with pytest.raises(AclnetError, match=r"nturgb\+d cannot become coco; .*: kinect18, kinect_v1"):
+    with pytest.raises(
+        AclnetError, match=r"nturgb\+d cannot be converted to coco; .*: kinect18, kinect_v1"
+    ):
         with_layout(get_dataset("ntu60"), "coco")
     with pytest.raises(KeyError):
         convert(sequence_of("nturgb+d"), "nturgb+d", "coco")

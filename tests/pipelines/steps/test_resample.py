@@ -78,7 +78,7 @@ def test_up_and_down_again_gives_the_frames_back(steps, factor):
 
 
 def test_the_same_motion_at_two_rates_is_the_same_sequence():
-    """Joints that move steadily, filmed at 60 and at 30 frames a second."""
+    """Joints that move steadily, filmed at 60 and at 30 frames per second."""
     speed = np.random.default_rng(1).uniform(-1, 1, (4, 3))
 
     def filmed(fps: int) -> SkeletonSequence:

@@ -44,7 +44,7 @@ def listed(
 
 
 def places(sequence: SkeletonSequence) -> list[list[float | None]]:
-    """Where the persons are in x, None where they are not."""
+    """The x of the persons in each frame; None if a person is absent."""
     return [
         [round(float(x)) if there else None for x, there in zip(row, present, strict=True)]
         for row, present in zip(
@@ -207,7 +207,7 @@ def test_the_assignment_is_the_cheapest_one(rng: np.random.Generator, before: in
 
 
 def test_made_up_actors_are_followed(tmp_path):
-    """Whom the list has in turn first and second is one track afterwards: few and small jumps."""
+    """A person at alternating places in the list becomes one track, with few and small jumps."""
     generate = FORMS["kinetics"]["json"]
     generate(tmp_path, Request(sequences=16, subjects=2, seed=1))
     source = open_raw(get_dataset("kinetics"), tmp_path)
