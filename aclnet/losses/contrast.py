@@ -1,17 +1,17 @@
-"""The contrastive losses put together: projections, prototypes, families and memory.
+"""Module of all contrastive losses: projections, prototypes, families and memory.
 
-The inter-class and the intra-class term each work on a projection of the network's feature. For
+The inter-class and the intra-class term each have a projection of the network's feature. For
 identities, whose batches hold several samples of each, a triplet loss on the embedding of the
-second can be added. How a training step uses them:
+second projection can be added. A training step uses them like this:
 
     contrast.observe(feature, predicted, labels, keys)    # once, with the whole global batch
     losses = contrast(feature[rows], rows)                # per process and micro-batch
     (cross_entropy + losses.total).backward()
 
-`observe` advances all state (counts, families, prototypes, memory), so that every micro-batch
-sees the same. `forward` then gives the part of the loss that belongs to the rows given; over all
-parts of a global batch, values and gradients both add up to those of the batch in one piece.
-(An average of gradients over W processes, as data-parallel wrappers take, wants the loss W times.)
+`observe` advances all state (counts, families, prototypes, memory), so that every micro-batch sees
+the same state. `forward` then gives the part of the loss that belongs to the rows given. The values
+and the gradients of all parts of a global batch add up to those of the undivided batch.
+(Data-parallel wrappers average gradients over W processes; multiply the loss by W for them.)
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ class ContrastLosses(NamedTuple):
     """Scalars of the rows given; a term that is not active yet is 0."""
 
     total: Tensor
-    """All terms by their weights: what is added to the cross-entropy."""
+    """Sum of all terms with their weights, which is added to the cross-entropy."""
     inter: Tensor
     intra: Tensor
     triplet: Tensor
     share_with_family: Tensor
-    """Of the global batch's samples, the share whose class has a family."""
+    """Share of the global batch's samples whose class has a family."""
 
 
 class _Step(NamedTuple):
-    """What the parts of one global batch of B rows have in common."""
+    """Values that the parts of one global batch of B rows share."""
 
     labels: Tensor
     keys: Tensor
     z: Tensor
     """(B, D) inter-class projection, detached."""
     to_prototype: Tensor
-    """(B, C): weight of each row in the new prototypes."""
+    """(B, C) weight of each row in the new prototypes."""
     slots: Tensor
-    """(B,) int64: where the rows lie in the memory."""
+    """(B,) int64 positions of the rows in the memory."""
 
 
 class AffinityContrast(nn.Module):
@@ -68,9 +68,9 @@ class AffinityContrast(nn.Module):
     """
 
     prototypes: Tensor
-    """(C, D)"""
+    """(C, D) prototypes of the classes."""
     memory: Tensor
-    """(rows, D) unit vectors"""
+    """(rows, D) unit vectors."""
     memory_labels: Tensor
     memory_keys: Tensor
 
@@ -91,7 +91,7 @@ class AffinityContrast(nn.Module):
         self.register_buffer("memory", torch.zeros(memory_rows, WIDTH))
         self.register_buffer("memory_labels", torch.full((memory_rows,), -1))
         self.register_buffer("memory_keys", torch.zeros(memory_rows, dtype=torch.int64))
-        # on the host, where asking for them does not wait for the device
+        # on the host, where reading them does not wait for the device
         self._epoch = 0
         self._start_epoch = 1
         self._families_since = 0
@@ -100,21 +100,21 @@ class AffinityContrast(nn.Module):
 
     @property
     def inter_active(self) -> bool:
-        """Whether the inter-class term has families to work with."""
+        """True if the inter-class term has families to work with."""
         return self.settings.lambda_inter > 0 and self._families_since > 0
 
     @property
     def intra_active(self) -> bool:
-        """Whether the memory is full, and with it the intra-class term in force."""
+        """True if the memory is full, so that the intra-class term is active."""
         return self.settings.lambda_intra > 0 and self._rows_seen >= len(self.memory)
 
     @property
     def projects_intra(self) -> bool:
-        """Whether a term works on the intra-class projection."""
+        """True if a term works on the intra-class projection."""
         return self.intra_active or self.settings.triplet > 0
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
-        """Start epoch `epoch` of `epochs`. Again for the same epoch, after a resume: no effect."""
+        """Starts epoch `epoch` of `epochs`. Calling it again for the same epoch has no effect."""
         if epoch == self._epoch:
             return
         self._epoch = epoch
@@ -123,22 +123,22 @@ class AffinityContrast(nn.Module):
             self.counter.decay()
 
     def end_epoch(self) -> None:
-        """Rebuild the families for the next epoch, after validation where that is counted."""
+        """Rebuilds the families for the next epoch, after validation if that is counted."""
         if self._counting and self.settings.families.mode == "default":
             self._rebuild()
 
     def count(self, predicted: Tensor, labels: Tensor) -> None:
-        """Count confusions (B,) int64 of a validation pass, where the settings ask for those."""
+        """Counts confusions (B,) int64 of a validation pass, if the settings need them."""
         if self._counting:
             self.counter.add(predicted, labels)
 
     @torch.no_grad()
     def observe(self, feature: Tensor, predicted: Tensor, labels: Tensor, keys: Tensor) -> None:
-        """Advance all state by one global batch, the same on every process.
+        """Advances all state by one global batch, the same on every process.
 
         `feature` (B, feature_width) float; `predicted`, `labels` (B,) int64 classes; `keys` (B,)
-        int64, the same for the same sequence. Rows are in the order of the processes.
-        AclnetError where the batch does not fit the memory.
+        int64, the same for the same sequence. Rows are in the order of the processes. Raises
+        AclnetError if the batch does not fit the memory.
         """
         if self.settings.families.source == "train":
             self.count(predicted, labels)
@@ -153,14 +153,14 @@ class AffinityContrast(nn.Module):
         self._step = _Step(labels, keys, z, to_prototype, slots)
 
     def forward(self, feature: Tensor, rows: slice | None = None) -> ContrastLosses:
-        """Losses of some rows of the batch last observed; None: all.
+        """Losses of some rows of the last observed batch; None: all rows.
 
-        `feature` (b, feature_width): these rows with their gradient. It reaches them as anchors,
-        as true positives in the prototypes, and as entries of the memory, for the anchors of
-        other parts as well.
+        `feature` (b, feature_width): these rows with their gradient. It flows through the rows as
+        anchors, as true positives in the prototypes, and as entries of the memory, also for the
+        anchors of other parts.
         """
         if self._step is None:
-            raise RuntimeError("observe() the global batch first")
+            raise RuntimeError("call observe() with the global batch first")
         start, stop, _ = (rows or slice(None)).indices(len(self._step.labels))
         with torch.autocast(feature.device.type, enabled=False):
             feature = self._as_parameters(feature)
@@ -217,7 +217,7 @@ class AffinityContrast(nn.Module):
         return F.normalize(self.intra_projection(feature), dim=1)
 
     def _remember(self, u: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
-        """Write a batch over the oldest rows of the memory; returns where."""
+        """Writes a batch over the oldest rows of the memory; returns their positions."""
         slots = oldest_slots(len(labels), len(self.memory), self._rows_seen, u.device)
         self.memory[slots] = u
         self.memory_labels[slots] = labels
@@ -226,12 +226,12 @@ class AffinityContrast(nn.Module):
         return slots
 
     def _inter(self, z: Tensor, start: int, stop: int, step: _Step) -> Tensor:
-        """(B,) inter-class loss of every anchor; 0 where its class has no family.
+        """(B,) inter-class loss of every anchor; 0 if its class has no family.
 
-        The loss of a whole batch is taken in every part of it, because a row moves prototypes
-        that the anchors of other parts look at.
+        Every part computes the loss of the whole batch, because a row moves prototypes that the
+        anchors of other parts use.
         """
-        # adds nothing but the gradient: the stored prototypes have these rows already
+        # adds only the gradient: the stored prototypes include these rows already
         moved = step.to_prototype[start:stop].T @ (z - z.detach())
         anchors = torch.cat([step.z[:start], z, step.z[stop:]])
         return inter_class_loss(
@@ -243,10 +243,10 @@ class AffinityContrast(nn.Module):
         )
 
     def _weight(self, labels: Tensor) -> Tensor:
-        """(B, C): weight of every class in the denominator of each sample."""
+        """(B, C) weight of every class in the denominator of each sample."""
         weight = self.families.member[labels].to(self.prototypes)
         if self.settings.families.weight_by_affinity:
-            # families are mutual, affinities need not be: the greater of both ways
+            # Families are mutual, affinities need not be: use the greater of both directions.
             affinity = self.families.affinity
             weight = weight * torch.maximum(affinity[labels], affinity.T[labels])
         return weight
@@ -273,7 +273,7 @@ class AffinityContrast(nn.Module):
         )
 
     def _global(self, u: Tensor, start: int, stop: int, step: _Step) -> Tensor:
-        """(B, D) embeddings of the global batch, of which `u` carry gradient."""
+        """(B, D) embeddings of the global batch; those of `u` carry gradient."""
         stored = self.memory[step.slots]
         return torch.cat([stored[:start], u, stored[stop:]])
 
@@ -290,5 +290,5 @@ def _part(per_anchor: Tensor, start: int, stop: int) -> Tensor:
 
 
 def _unused(projection: nn.Linear) -> Tensor:
-    """0 that depends on the projection, as data-parallel training wants of every parameter."""
+    """0 that depends on the projection: data-parallel training needs all parameters in use."""
     return 0 * (projection.weight.sum() + projection.bias.sum())

@@ -1,11 +1,11 @@
-"""Which classes the model confuses, and the families of similar motions that follow from it.
+"""Confusions between classes, and the families of similar motions that follow from them.
 
 Counts of confusions are ranked into each class's nearest neighbours (its *direct* set); classes
-that share many neighbours are similar too (*indirect*). Both make the affinity, and the classes
-of some affinity make the family, whose size sets the temperature of the inter-class loss.
+that share many neighbours are similar too (*indirect*). Both make the affinity. The classes with
+some affinity make the family, whose size sets the temperature of the inter-class loss.
 
-Two settings: "default", which ranks by rates and takes nothing for a confusion that hardly
-happened, and "official", which reproduces the released code of ACLNet to the last count.
+There are two settings. "default" ranks by rates and ignores rare confusions; "official" reproduces
+the released code of ACLNet exactly.
 """
 
 from __future__ import annotations
@@ -25,62 +25,65 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class FamilySettings(BaseModel):
-    """How confusions become families.
+    """Computation of motion families from confusions.
 
-    `decay`, `min_count` and `min_share` belong to the default mode: the official one never
-    forgets a count and takes classes without any confusion for neighbours.
+    `decay`, `min_count` and `min_share` belong to the default mode: the official mode never reduces
+    a count and accepts classes without any confusion as neighbours.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     mode: Literal["default", "official"] = "default"
+    """Default: rank by rates and ignore rare confusions. Official: as the released code does."""
     source: Literal["train", "val"] = "train"
-    """Whose confusions are counted."""
+    """Split whose confusions are counted."""
     start: Fraction = 0.2
     """Fraction of the epochs after which counting starts."""
     neighbours: Annotated[int, Field(ge=1)] | None = None
-    """k, the size of a direct set; None: a sixth of the classes, 3 to 10 (official: 10)."""
+    """Number k of nearest classes in a direct set. Not set: a sixth of the classes, 3 to 10
+    (official: 10)."""
     overlap: Annotated[int, Field(ge=1)] | None = None
-    """Shared neighbours that relate two classes; None: half of k, at least 2 (official: 5)."""
+    """Number of shared neighbours that relate two classes. Not set: half of k, at least 2
+    (official: 5)."""
     decay: Fraction = 0.9
-    """What is left of the counts from one epoch to the next."""
+    """Factor of the counts from one epoch to the next."""
     min_count: Annotated[float, Field(ge=0)] = 2
-    """Confusions, both ways together, below which a pair does not qualify."""
+    """Smallest number of confusions, in both directions together, of two neighbours."""
     min_share: Fraction = 0.01
-    """Likewise as a share of the samples of the rarer of the two classes."""
+    """The limit `min_count` as a share of the samples of the rarer of the two classes."""
     temperature: Literal["linear", "steps"] | Annotated[float, Field(gt=0)] = "linear"
-    """Growth with the size of the family from k on, or one temperature for all."""
+    """Growth of the temperature with the size of the family, or one temperature for all classes."""
     affinity_threshold: Annotated[float, Field(ge=0)] = 0
-    """A family is the classes of an affinity above this."""
+    """Affinity above which a class belongs to the family."""
     weight_by_affinity: bool = False
-    """Whether a family's members count in the loss by their affinity, and not alike."""
+    """Weight the members of a family by their affinity in the loss, instead of equally."""
 
     def start_epoch(self, epochs: int) -> int:
         """First epoch, from 1, whose confusions are counted."""
-        # rounded, so that 0.07 of 100 epochs is 7 and not one more by the 15th decimal
+        # rounded, so that 0.07 of 100 epochs is 7, not 8 because of the 15th decimal
         return max(1, math.ceil(round(self.start * epochs, 6)))
 
     def num_neighbours(self, num_classes: int) -> int:
-        """k for so many classes."""
+        """k for this number of classes."""
         if self.mode == "official":
             return min(self.neighbours or _OFFICIAL_NEIGHBOURS, num_classes)
         k = self.neighbours or min(max(round(num_classes / 6), 3), 10)
         return min(k, num_classes - 1)
 
     def min_overlap(self, num_classes: int) -> int:
-        """How many members two direct sets must share to relate their classes."""
+        """Number of shared members of two direct sets that relates their classes."""
         if self.mode == "official":
             return self.overlap or _OFFICIAL_OVERLAP
         return self.overlap or max(2, math.ceil(self.num_neighbours(num_classes) / 2))
 
 
 class ConfusionCounter(nn.Module):
-    """Running counts of confusions. All state is in buffers: float32, whole until decayed."""
+    """Running counts of confusions. All state is in float32 buffers, whole until decayed."""
 
     counts: Tensor
-    """(C, C): samples of class a that were taken for class b; diagonal 0."""
+    """(C, C) samples of class a that were classified as class b; diagonal 0."""
     samples: Tensor
-    """(C,): samples of each class that were looked at."""
+    """(C,) counted samples of each class."""
 
     def __init__(self, num_classes: int, settings: FamilySettings) -> None:
         super().__init__()
@@ -90,7 +93,7 @@ class ConfusionCounter(nn.Module):
 
     @torch.no_grad()
     def add(self, predicted: Tensor, labels: Tensor) -> None:
-        """Count one batch: `predicted` and `labels` (B,) int64."""
+        """Counts one batch: `predicted` and `labels` (B,) int64."""
         C = len(self.samples)
         wrong = (predicted != labels).to(self.counts)
         in_batch = torch.zeros_like(self.samples).index_add_(0, labels, torch.ones_like(wrong))
@@ -99,27 +102,27 @@ class ConfusionCounter(nn.Module):
         self.samples += in_batch
         self.counts += confused
         if self.settings.mode == "official":
-            # the released code also counts, for every sample of class a in the batch, each
-            # other sample of the batch that was taken for a
+            # The released code also counts, for every sample of class a in the batch, each other
+            # sample of the batch that was classified as a.
             self.counts += in_batch[:, None] * confused.T
 
     @torch.no_grad()
     def decay(self) -> None:
-        """Forget a little, at the start of an epoch, so that the counts follow the model."""
+        """Multiplies the counts by `decay`, at the start of an epoch, to follow the model."""
         if self.settings.mode == "default":
             self.counts *= self.settings.decay
             self.samples *= self.settings.decay
 
 
 class Families(nn.Module):
-    """The families in force; all state is in buffers. Empty until the first rebuild."""
+    """The current families; all state is in buffers. Empty until the first rebuild."""
 
     member: Tensor
-    """(C, C) bool: whether class b is in the family of class a."""
+    """(C, C) bool, whether class b is in the family of class a."""
     affinity: Tensor
-    """(C, C) float32."""
+    """(C, C) float32 affinities."""
     temperature: Tensor
-    """(C,) float32: of each class's inter-class loss."""
+    """(C,) float32 temperature of each class's inter-class loss."""
 
     def __init__(self, num_classes: int, settings: FamilySettings) -> None:
         super().__init__()
@@ -130,7 +133,7 @@ class Families(nn.Module):
 
     @torch.no_grad()
     def rebuild(self, counter: ConfusionCounter) -> None:
-        """Take the families that the counts now tell of."""
+        """Replaces the families by those of the present counts."""
         related = relate(counter.counts, counter.samples, self.settings)
         self.member.copy_(related.member)
         self.affinity.copy_(related.affinity)
@@ -140,12 +143,12 @@ class Families(nn.Module):
 
 
 class Related(NamedTuple):
-    """What `relate` finds."""
+    """Result of `relate`."""
 
     affinity: Tensor
-    """(C, C) float: 0.5 for a direct neighbour, plus the share of neighbours in common."""
+    """(C, C) float: 0.5 for a direct neighbour, plus the share of common neighbours."""
     member: Tensor
-    """(C, C) bool"""
+    """(C, C) bool, whether class b is in the family of class a."""
 
 
 def relate(counts: Tensor, samples: Tensor, settings: FamilySettings) -> Related:
@@ -166,36 +169,36 @@ def relate(counts: Tensor, samples: Tensor, settings: FamilySettings) -> Related
 
 
 def _direct_default(counts: Tensor, samples: Tensor, settings: FamilySettings) -> Tensor:
-    """(C, C) bool: the k classes of the highest rate of confusion among those that qualify."""
-    # rates, so that big classes are no hubs
+    """(C, C) bool: the k classes with the highest rate of confusion among those that qualify."""
+    # rates, so that large classes do not dominate
     rate = counts / samples.clamp(min=1)[:, None]
     both = counts + counts.T
     rarer = torch.minimum(samples[:, None], samples)
     qualifies = (both >= settings.min_count) & (both >= settings.min_share * rarer)
     qualifies.fill_diagonal_(False)
-    # a pair without any confusion is none, however low the bars are set
+    # a pair without any confusion never qualifies, however low the limits are
     qualifies &= both > 0
     score = (rate + rate.T).masked_fill(~qualifies, -1)
     return _highest(score, settings.num_neighbours(len(samples))) & qualifies
 
 
 def _direct_official(counts: Tensor, samples: Tensor, settings: FamilySettings) -> Tensor:
-    """(C, C) bool: the k highest counts; none at all, and the own class, may fill it."""
+    """(C, C) bool: the k highest counts, which may be zero or the class's own."""
     return _highest(counts, settings.num_neighbours(len(samples)))
 
 
 def _highest(score: Tensor, k: int) -> Tensor:
     """(C, C) bool: the k highest of each row, the lower index first among equals."""
-    # topk does not promise an order among equals
+    # topk does not define the order of equal values
     order = score.argsort(dim=1, descending=True, stable=True)[:, :k]
     return torch.zeros_like(score, dtype=torch.bool).scatter_(1, order, True)
 
 
 def family_temperature(size: Tensor, k: int, settings: FamilySettings) -> Tensor:
-    """(C,) float32 temperatures of families of `size` (C,): the larger, the softer.
+    """(C,) float32 temperatures of families of `size` (C,), higher for larger families.
 
-    "steps" is the schedule of the released code, where k = 10; "linear" goes from the same
-    lowest to the same highest value, so that a class at an edge does not jump.
+    "steps" is the schedule of the released code, where k = 10; "linear" goes from the same lowest
+    to the same highest value without steps.
     """
     if settings.temperature == "linear":
         grown = ((size - k) / max(2 * k, 1)).clamp(0, 1)

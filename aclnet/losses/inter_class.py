@@ -1,4 +1,4 @@
-"""The inter-class term: a class is told from the classes of its family by their prototypes."""
+"""The inter-class term: separates a class from the classes of its family by their prototypes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 def inter_class_loss(
     anchors: Tensor, prototypes: Tensor, temperature: Tensor, labels: Tensor, weight: Tensor
 ) -> Tensor:
-    """(B,) loss of every anchor; 0 where its class has no family.
+    """(B,) loss of every anchor; 0 if its class has no family.
 
     Args:
         anchors: (B, D) float, of any length.
         prototypes: (C, D) float, of any length.
-        temperature: (C,) of each class.
+        temperature: (C,) temperature of each class.
         labels: (B,) int64 classes of the anchors.
-        weight: (B, C) of every class in the denominator of each anchor, 0 outside its family.
+        weight: (B, C) weight of every class in each anchor's denominator, 0 outside its family.
     """
     prototypes, anchors = F.normalize(prototypes, dim=1), F.normalize(anchors, dim=1)
     logits = anchors @ prototypes.T / temperature[labels][:, None]

@@ -1,4 +1,4 @@
-"""The intra-class term: sequences of one class draw together, the hard positives with a margin."""
+"""The intra-class term: attracts sequences of one class, hard positives with a margin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LOG_GUARD = 1e-6
 def intra_class_loss(
     cosine: Tensor, same_class: Tensor, positive: Tensor, temperature: float, omega: float
 ) -> Tensor:
-    """(B,) loss of every anchor over a memory of embeddings; 0 where it has no positive.
+    """(B,) loss of every anchor over a memory of embeddings; 0 if it has no positive.
 
     Barbano et al., "Unbiased Supervised Contrastive Learning" (ICLR 2023), epsilon-SupInfoNCE with
     the sum over positives outside the logarithm.
@@ -21,8 +21,8 @@ def intra_class_loss(
     Args:
         cosine: (B, rows) float between anchors and entries of the memory.
         same_class: (B, rows) bool.
-        positive: (B, rows) bool: entries of the same class that an anchor shall be near.
-        temperature: of the similarities.
+        positive: (B, rows) bool: entries of the same class that attract the anchor.
+        temperature: temperature of the similarities.
         omega: exp(-margin), the margin in units of a logit.
     """
     similarity = cosine / temperature

@@ -1,4 +1,4 @@
-"""The memory of embeddings: a ring of rows, of which a batch takes the place of the oldest."""
+"""The memory of embeddings: a ring of rows, in which a batch replaces the oldest."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ SameSequence = Literal["exclude", "keep"]
 
 
 def oldest_slots(count: int, rows: int, seen: int, device: torch.device) -> Tensor:
-    """(count,) int64: the rows that a batch is written to when `seen` embeddings were before.
+    """(count,) int64 rows to which a batch is written after `seen` embeddings.
 
-    AclnetError where the batch does not fit the memory.
+    Raises AclnetError if the batch does not fit the memory.
     """
     if count > rows:
         raise AclnetError(
@@ -34,11 +34,11 @@ def positives(
     memory_keys: Tensor,
     same_sequence: SameSequence,
 ) -> Tensor:
-    """(B, rows) bool: entries of the memory that an anchor shall be near; never itself.
+    """(B, rows) bool: entries of the memory that attract an anchor; never itself.
 
     Args:
         same_class: (B, rows) bool.
-        slots: (B,) int64: where the anchors lie in the memory.
+        slots: (B,) int64 positions of the anchors in the memory.
         keys: (B,) int64, the same for the same sequence.
         memory_keys: (rows,) likewise.
         same_sequence: whether earlier embeddings of the anchor's own sequence count.

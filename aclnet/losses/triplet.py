@@ -17,14 +17,14 @@ def triplet_loss(
 
     Args:
         unit: (B, D) float unit vectors.
-        positive: (B, B) bool: rows of the batch that an anchor shall be near.
+        positive: (B, B) bool: rows of the batch that attract an anchor.
         negative: (B, B) bool: rows of other classes.
-        margin: in Euclidean distance, which is 2 at most.
+        margin: Euclidean distance, which is 2 at most.
     """
-    cosine = (unit @ unit.T).detach()  # of unit vectors: less is farther
+    cosine = (unit @ unit.T).detach()  # for unit vectors, a smaller cosine is a larger distance
     farthest = cosine.masked_fill(~positive, torch.inf).argmin(1)
     nearest = cosine.masked_fill(~negative, -torch.inf).argmax(1)
-    # unlike a square root, the norm has a gradient at 0, and it is 0
+    # unlike a square root, the norm has a gradient at 0, which is 0
     distances = [torch.linalg.vector_norm(unit - unit[i], dim=1) for i in (farthest, nearest)]
     counted = positive.any(1) & negative.any(1)
     return F.relu(distances[0] - distances[1] + margin) * counted, counted

@@ -20,7 +20,7 @@ from aclnet.models.stages import TenStages, fan_out
 from aclnet.models.stgcn import nine_frames
 
 _ALMOST_ZERO = 1e-6
-"""Initial scale: a new graph convolution lets its residual pass alone."""
+"""Initial scale: at first, a new graph convolution passes only its residual."""
 
 
 class GraphConv(nn.Module):
@@ -58,7 +58,7 @@ class GraphConv(nn.Module):
 
 
 class AttentiveGraphConv(GraphConv):
-    """Followed by attention: gates of joints, of frames, of channels (TIP 2020, section III-D)."""
+    """Attention after the convolution: joints, frames and channels (TIP 2020, section III-D)."""
 
     def __init__(self, in_channels: int, out_channels: int, graph: Tensor) -> None:
         super().__init__(in_channels, out_channels, graph)

@@ -2,11 +2,11 @@
 
 The backbone is DG-STGCN (Duan et al., "DG-STGCN: Dynamic Spatial-Temporal Modeling for
 Skeleton-based Action Recognition", 2022) widened to 96 channels, as the released ACLNet uses it.
-Modules bear the names of the released checkpoints, so that importing one only strips prefixes.
+Modules have the names of the released checkpoints, so that an import only removes prefixes.
 
-Activations are (P, C, T, V). Three measured choices make it fast: 1x1 convolutions, the bulk of
-the arithmetic, are products of matrices; those that share an input are one; and a mean over time
-is taken before the 1x1 convolution that it commutes with.
+Activations are (P, C, T, V). Three measured choices make the network fast: 1x1 convolutions, which
+take most of the time, are products of matrices; convolutions of the same input are one product; and
+a mean over time comes before the 1x1 convolution that it commutes with.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from aclnet.models.blocks import InputNorm, Pointwise, make_down, make_residual
-from aclnet.models.classifier import Classifier, make_head
+from aclnet.models.classifier import PersonwiseClassifier, make_head
 from aclnet.models.stages import ten_stages
 from aclnet.models.temporal import MultiBranchTCN
 
@@ -31,13 +31,15 @@ SUBSETS = 8
 _ADD_COEFF_ENTRIES = 25
 
 
-class ACLNet(Classifier):
+class ACLNet(PersonwiseClassifier):
     """Classifier of skeleton sequences whose last topology feeds the contrastive losses.
 
     `feature`: "topology" takes the sample-specific part of the last block's adjacency (V*V wide;
     exactly 0 in an untrained network), "pooled" the activations before the classifier.
 
-    `persons`: which persons of a sample count, see `mean_over_persons`.
+    `persons`: persons of a sample that enter the mean, see `mean_over_persons`.
+
+    `presence`: the last channel marks the present joints, see `InputNorm`.
 
     `recompute`: training keeps only the inputs of the blocks for the backward pass, see
     `recomputed`.
@@ -54,13 +56,14 @@ class ACLNet(Classifier):
         base_channels: int = 96,
         feature: Feature = "topology",
         persons: Persons = "present",
+        presence: bool = False,
         recompute: bool = False,
     ) -> None:
         super().__init__()
         self.recompute = recompute
         self.feature = feature
         self.persons = persons
-        self.data_bn = InputNorm(num_joints, in_channels)
+        self.data_bn = InputNorm(num_joints, in_channels, presence=presence)
         self.gcn = nn.ModuleList(_blocks(num_joints, in_channels, base_channels))
         self.fc_cls = make_head(4 * base_channels, num_classes)
         self.feature_width = num_joints**2 if feature == "topology" else 4 * base_channels
@@ -68,7 +71,7 @@ class ACLNet(Classifier):
     def _per_track(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
         """(P, 4 * base_channels) pooled activations and (P, feature_width) features."""
         *blocks, last = cast("Iterable[Block]", self.gcn)
-        # the last block is the first to be differentiated: to compute it again saves nothing
+        # backward starts with the last block, so recomputing it saves no memory
         x = self._through(blocks, self.data_bn(tracks))
         if self.feature == "pooled":
             pooled = last(x).mean((2, 3))
@@ -95,7 +98,7 @@ class Block(nn.Module):
         self.residual = make_residual(in_channels, out_channels, stride) if residual else None
 
     def forward(self, x: Tensor, topology: Topology | None = None) -> Tensor:
-        """`topology` may be given where the caller has already computed it from `x`."""
+        """Pass `topology` if the caller has already computed it from `x`."""
         topology = self.gcn.topology(x) if topology is None else topology
         y: Tensor = self.tcn(self.gcn(x, topology))
         if self.residual is not None:
@@ -114,7 +117,7 @@ class Topology(NamedTuple):
     beta: Tensor
 
     def adjacency(self, A: Tensor) -> Tensor:
-        """(P, K, C, V, V): these parts on the learned topologies `A` (K, V, V)."""
+        """(P, K, C, V, V): these parts added to the learned topologies `A` (K, V, V)."""
         shared = torch.addcmul(A, self.beta, self.shared)
         return torch.addcmul(shared.unsqueeze(2), self.alpha, self.by_channel)
 
@@ -134,7 +137,7 @@ class GraphConv(nn.Module):
         super().__init__()
         mid = SUBSETS * (out_channels // SUBSETS)
         self.A = nn.Parameter(torch.randn(SUBSETS, num_joints, num_joints) * 0.02 + 0.04)
-        # released checkpoints hold K entries of which the first alone is used
+        # released checkpoints hold K entries, but only the first is used
         self.alpha = nn.Parameter(torch.zeros(SUBSETS))
         self.beta = nn.Parameter(torch.zeros(SUBSETS))
         self.pre = nn.Sequential(Pointwise(in_channels, mid), nn.BatchNorm2d(mid))
@@ -146,7 +149,8 @@ class GraphConv(nn.Module):
 
     def topology(self, x: Tensor) -> Topology:
         """The parts of the adjacency that depend on `x` (P, C, T, V)."""
-        # the mean over time commutes with the 1x1 convolutions, and costs T times less before them
+        # the mean over time commutes with the 1x1 convolutions; before them, these cost T times
+        # less
         still = x.sum(2, keepdim=True) / x.shape[2]
         x1 = self.conv1(still).squeeze(2).unflatten(1, (SUBSETS, -1))
         x2 = self.conv2(still).squeeze(2).unflatten(1, (SUBSETS, -1))
@@ -174,8 +178,9 @@ class TemporalConv(MultiBranchTCN):
 
     def forward(self, x: Tensor) -> Tensor:
         V = self.num_joints
-        # sum and scale, not mean: the gradient then spreads over the joints without a copy
-        x = torch.cat([x, x.sum(-1, keepdim=True) / V], -1)
+        # Sum and scale, not mean: the gradient then spreads over the joints without a copy. Without
+        # `dtype`, CUDA's autocast would sum in float32 and make all of `x` float32.
+        x = torch.cat([x, x.sum(-1, keepdim=True, dtype=x.dtype) / V], -1)
         y = self._branches(x)
         joints, extra = torch.split(y.flatten(0, 2), [V, 1], -1)
         mixed = torch.addmm(joints, extra, self.add_coeff[None, :V])

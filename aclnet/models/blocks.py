@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Output(NamedTuple):
-    """What the network says of B samples."""
+    """Output of the network for B samples."""
 
     logits: Tensor
-    """(B, num_classes)"""
+    """(B, num_classes) scores before the softmax."""
     feature: Tensor
     """(B, feature_width): input of the contrastive losses."""
     pooled: Tensor
@@ -29,15 +29,28 @@ class Output(NamedTuple):
 class InputNorm(nn.BatchNorm1d):
     """Batch normalisation of each coordinate of each joint: (P, T, V, C) to (P, C, T, V).
 
-    With several `slots` each person of a sample is normalised apart, by the order in which persons
-    are listed. Tracks then come in groups of that many.
+    With several `slots`, each person of a sample is normalised separately, by position in the list
+    of persons. Tracks then come in groups of this size.
+
+    With `presence`, the last channel of the input is 1 if a joint is present, and 0 otherwise.
+    It is not normalised, because its variance is 0 if no joint is missing in training. In the
+    output, the coordinates of missing joints are 0, and the last channel is 1 for missing joints.
     """
 
-    def __init__(self, num_joints: int, in_channels: int, slots: int = 1) -> None:
-        super().__init__(slots * num_joints * in_channels)
+    def __init__(
+        self, num_joints: int, in_channels: int, slots: int = 1, *, presence: bool = False
+    ) -> None:
+        super().__init__(slots * num_joints * (in_channels - presence))
         self.slots = slots
+        self.presence = presence
 
     def forward(self, tracks: Tensor) -> Tensor:
+        if not self.presence:
+            return self._normalised(tracks)
+        there = tracks[..., -1:].permute(0, 3, 1, 2)
+        return torch.cat([self._normalised(tracks[..., :-1]) * there, 1 - there], dim=1)
+
+    def _normalised(self, tracks: Tensor) -> Tensor:
         P, T, V, C = tracks.shape
         x = tracks.reshape(P // self.slots, self.slots, T, V, C).transpose(1, 2)
         x = super().forward(x.reshape(-1, self.num_features)).view(x.shape)
@@ -45,7 +58,7 @@ class InputNorm(nn.BatchNorm1d):
 
 
 class Pointwise(nn.Conv2d):
-    """1x1 convolution, with the parameters of one, as a product of matrices."""
+    """1x1 convolution as a product of matrices, with the parameters of a convolution."""
 
     bias: Tensor
 
@@ -59,13 +72,18 @@ class Pointwise(nn.Conv2d):
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """(P, C', T, V): `weight` (C', C, 1, 1) applied to every place of `x` (P, C, T, V)."""
     P, _, T, V = x.shape
-    # the bias apart: as the product's addend it would be spread out to the whole output before
+    device = x.device.type
+    if device != "meta" and torch.is_autocast_enabled(device):
+        # autocast would cast the weight after its expansion, that is P copies
+        weight = weight.to(torch.get_autocast_dtype(device))
+    # the bias is added separately: as addend of the product, it would first be expanded to the
+    # output
     y = torch.bmm(weight.flatten(1).expand(P, -1, -1), x.flatten(2)).add_(bias[:, None])
     return y.view(P, -1, T, V)
 
 
 def fused(convs: Sequence[Pointwise], x: Tensor) -> tuple[Tensor, ...]:
-    """Outputs of several convolutions of the same `x`, computed as one; views of one array."""
+    """Outputs of several convolutions of the same `x`, computed together; views of one array."""
     weight = torch.cat([conv.weight for conv in convs])
     bias = torch.cat([conv.bias for conv in convs])
     return torch.split(pointwise(x, weight, bias), [len(conv.bias) for conv in convs], 1)
@@ -88,21 +106,21 @@ class StridedResidual(nn.Module):
 
 
 def make_residual(in_channels: int, out_channels: int, stride: int) -> nn.Module:
-    """`x` itself where its shape stays, else a `StridedResidual`."""
+    """`x` itself if its shape stays the same, else a `StridedResidual`."""
     if in_channels == out_channels and stride == 1:
         return nn.Identity()
     return StridedResidual(in_channels, out_channels, stride)
 
 
 def make_down(in_channels: int, out_channels: int) -> nn.Module:
-    """The residual inside of a graph convolution: `x` itself where the width stays."""
+    """The residual inside a graph convolution: `x` itself if the width stays the same."""
     if in_channels == out_channels:
         return nn.Identity()
     return nn.Sequential(Pointwise(in_channels, out_channels), nn.BatchNorm2d(out_channels))
 
 
 def recomputed(block: nn.Module, x: Tensor) -> Tensor:
-    """`block(x)`, of which only `x` is kept for the backward pass, which computes the rest again.
+    """`block(x)`; the backward pass keeps only `x` and computes the rest again.
 
     Chen et al., "Training deep nets with sublinear memory cost" (2016). Outputs, gradients and
     statistics of batch norms are the same, bit for bit; nothing in the block may be random.
@@ -126,9 +144,10 @@ def _recompute_contexts(
 
 @contextmanager
 def _spare_statistics(block: nn.Module) -> Iterator[None]:
-    """Batch norms update copies of their running statistics, which are then thrown away.
+    """Batch norms update copies of their running statistics, which are then discarded.
 
-    They must be there: a checkpoint wants as many tensors saved as the first time.
+    The updates are necessary: a checkpoint expects the same number of saved tensors as the first
+    time.
     """
     norms = [m for m in block.modules() if isinstance(m, nn.BatchNorm2d)]
     kept = [dict(norm.named_buffers()) for norm in norms]

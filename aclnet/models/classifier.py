@@ -1,9 +1,9 @@
-"""Base class of all networks: tracks of persons go in, an `Output` comes out."""
+"""Base classes of all networks: tracks of persons go in, an `Output` comes out."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,27 +18,49 @@ if TYPE_CHECKING:
 
 
 class Classifier(nn.Module, ABC):
-    """A network that classifies skeleton sequences.
+    """A network that classifies skeleton sequences."""
+
+    foldable: ClassVar[bool] = True
+    """True if `fold_batch_norms` applies to it."""
+    num_classes: int
+    """Width of `Output.logits`."""
+    feature_width: int
+    """Width of `Output.feature`."""
+    pooled_width: int
+    """Width of `Output.pooled`."""
+    persons: Persons
+    """Persons of a sample that enter the mean, see `mean_over_persons`."""
+
+    @abstractmethod
+    def forward(self, tracks: Tensor, owner: Tensor, num_samples: int) -> Output:
+        """Scores of B = `num_samples` samples from all their persons' tracks.
+
+        `tracks` (P, T, V, C) float32 and `owner` (P,) int64 are as in `mean_over_persons`. The call
+        never waits for the device.
+        """
+
+
+class PersonwiseClassifier(Classifier):
+    """A network that processes each person separately, and averages over the persons of a sample.
 
     Subclasses set the attributes below and define `_per_track`.
     """
 
     data_bn: InputNorm
     fc_cls: nn.Linear
-    """The last layer: its sizes are the width of `Output.pooled` and the number of classes."""
-    feature_width: int
-    """Width of `Output.feature`."""
-    persons: Persons
-    """Persons of a sample that count, see `mean_over_persons`."""
+    """The last layer."""
     recompute: bool
     """Training keeps only the inputs of blocks for the backward pass, see `recomputed`."""
 
-    def forward(self, tracks: Tensor, owner: Tensor, num_samples: int) -> Output:
-        """Scores of B = `num_samples` samples from all their persons' tracks.
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        return self.fc_cls.out_features
 
-        `tracks` (P, T, V, C) float32 and `owner` (P,) int64 as those of `mean_over_persons`. Never
-        waits for the device.
-        """
+    @property
+    def pooled_width(self) -> int:  # type: ignore[override]
+        return self.fc_cls.in_features
+
+    def forward(self, tracks: Tensor, owner: Tensor, num_samples: int) -> Output:
         pooled, feature = mean_over_persons(
             self._per_track,
             tracks,

@@ -16,7 +16,7 @@ from aclnet.models.stages import TenStages, fan_out
 from aclnet.models.temporal import MultiScaleTCN
 
 _ALMOST_ZERO = 1e-6
-"""Initial scale: a new graph convolution lets its residual pass alone."""
+"""Initial scale: at first, a new graph convolution passes only its residual."""
 
 
 class Refinement(nn.Module):

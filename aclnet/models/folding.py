@@ -10,27 +10,34 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from aclnet.models.classifier import Classifier
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-Model = TypeVar("Model", bound=nn.Module)
+Model = TypeVar("Model", bound=Classifier)
 
 
-def fold_batch_norms(model: Model) -> Model:
+def fold_batch_norms(model: Model, *, fast_pooling: bool = True) -> Model:
     """A copy for inference that computes the same, to rounding, with fewer passes over its data.
 
-    In evaluation mode a batch normalisation is a fixed scale and shift, which the convolution
-    before it can do. Those of the input and behind the mixing of joints have none before them and
-    stay. Pooling over time gets a faster form. `model` itself is left alone; the copy cannot be
-    trained.
+    In evaluation mode, a batch normalisation is a fixed scale and shift, which the convolution
+    before it can apply. The batch normalisations of the input and after the mixing of joints have
+    no convolution before them and stay. `model` is not changed; the copy cannot be trained.
 
-    Folded are neighbours in a `Sequential`, and the pairs that a module names in its `FOLDS`.
+    With `fast_pooling`, pooling over time gets a faster form. It is off for `torch.export`, which
+    can trace this form only for even numbers of frames.
+
+    The folded pairs are neighbours in a `Sequential`, and the pairs that a module names in its
+    `FOLDS`. A model that is not `foldable` is only copied.
     """
     folded = copy.deepcopy(model).eval()
+    if not model.foldable:
+        return folded
     for module in list(folded.modules()):
         for conv, norm in _pairs(module):
             _fold(module, conv, norm)
-        if isinstance(module, nn.Sequential):
+        if fast_pooling and isinstance(module, nn.Sequential):
             _speed_up_pooling(module)
     return folded
 
@@ -58,7 +65,7 @@ def _speed_up_pooling(layers: nn.Sequential) -> None:
 class _MaxOverTime(nn.Module):
     """The greatest of three neighbouring frames, many times faster than `MaxPool2d`.
 
-    That one remembers for the gradient where it was.
+    `MaxPool2d` also stores the positions for the gradient.
     """
 
     def __init__(self, stride: int) -> None:

@@ -27,8 +27,8 @@ def spatial(layout: Layout) -> Tensor:
 def stgcn_spatial(layout: Layout) -> Tensor:
     """(3, V, V) float32: the partition of ST-GCN (Yan et al., AAAI 2018) as PYSKL computes it.
 
-    Each joint itself; neighbours that are not farther from the centre than it; other neighbours.
-    Only distances of 0 and 1 are measured. All farther joints are taken to be equally far.
+    The parts are each joint itself, neighbours that are not farther from the centre, and other
+    neighbours. Only distances of 0 and 1 are measured; all farther joints count as equally far.
     """
     neighbours = _adjacency(layout)
     mean = _normalised(neighbours + np.eye(layout.num_joints))
@@ -59,7 +59,7 @@ def disentangled(layout: Layout, scales: int, frames: int = 1) -> Tensor:
 
 
 def _links(layout: Layout) -> NDArray[np.float64]:
-    """(V, V): 1 from each joint to those that hang on it."""
+    """(V, V): 1 from each joint to its children."""
     links = np.zeros((layout.num_joints, layout.num_joints))
     for child, parent in layout.inward:
         links[parent, child] = 1

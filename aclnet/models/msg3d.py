@@ -66,7 +66,7 @@ class WholeWindow(nn.Conv3d):
 
 
 class WindowConv(nn.Module):
-    """Graph convolution over windows of frames, each of which becomes one frame (section 3.3)."""
+    """Graph convolution over windows of frames; each window becomes one frame (section 3.3)."""
 
     FOLDS = (("out_conv", "out_bn"),)
 
@@ -92,14 +92,14 @@ class WindowConv(nn.Module):
         return z
 
     def _windows(self, x: Tensor) -> Tensor:
-        """(P, C, T', frames * V): the frames around each that stays, zeros beyond the ends."""
+        """(P, C, T', frames * V): frames around each remaining frame, zeros beyond the ends."""
         around = self.frames // 2
         padded = functional.pad(x, (0, 0, around, around))
         return padded.unfold(2, self.frames, self.stride).transpose(3, 4).flatten(3)
 
 
 class Stage(nn.Module):
-    """A branch of single frames and one of windows, added, and a convolution over time."""
+    """The sum of two branches, single frames and windows, then a convolution over time."""
 
     def __init__(
         self,
@@ -147,6 +147,7 @@ class MSG3D(Baseline):
         in_channels: int = 3,
         base_channels: int = 96,
         persons: Persons = "padded",
+        presence: bool = False,
         recompute: bool = False,
         window_scales: int = WINDOW_SCALES,
     ) -> None:
@@ -157,6 +158,7 @@ class MSG3D(Baseline):
             in_channels=in_channels,
             base_channels=base_channels,
             persons=persons,
+            presence=presence,
             recompute=recompute,
         )
 

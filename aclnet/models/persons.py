@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from aclnet.models.choices import Persons
 
     PerTrack = Callable[[Tensor], tuple[Tensor, ...]]
-    """Features (P, n), several of them, from tracks (P, T, V, C)."""
+    """Several features (P, n) from tracks (P, T, V, C)."""
 
 PADDED_PERSONS = 2
 
@@ -27,18 +27,22 @@ def mean_over_persons(
     *,
     interacting: bool,
 ) -> tuple[Tensor, ...]:
-    """Features (B, n) of B = `num_samples` samples, means of those of their persons' tracks.
+    """Features (B, n) of B = `num_samples` samples: the means over the tracks of their persons.
 
-    `tracks` (P, T, V, C) float32; `owner` (P,) int64, sorted: the sample, 0 to B - 1, that each
-    track belongs to. `persons`: "present" takes only persons who are there. "padded" computes what
-    released code does, where every sample has two persons and an absent one is zeros: it counts in
-    the mean and, in training, in batch statistics; tracks after a sample's second are ignored.
-    `interacting`: what a track gives depends on others, be it by batch statistics or by its place
-    in the sample; `per_track` then gets the absent persons of each sample as well.
+    Args:
+        per_track: computes the features of tracks.
+        tracks: (P, T, V, C) float32.
+        owner: (P,) int64, sorted: the sample, 0 to B - 1, of each track.
+        num_samples: B.
+        persons: "present" takes only present persons. "padded" follows the released code: every
+            sample has two persons, and an absent person is zeros. Absent persons then enter the
+            mean and, in training, the batch statistics; further tracks of a sample are ignored.
+        interacting: whether the features of a track depend on other tracks, through batch
+            statistics or the place in the sample. `per_track` then also gets absent persons.
     """
     if persons == "present":
         return _mean_of_present(per_track, tracks, owner, num_samples)
-    # pairs are as cheap where nearly all persons are there, which the shape tells without waiting
+    # pairs cost the same if nearly all persons are present, which the shape shows without waiting
     pairs = interacting or len(tracks) >= PADDED_PERSONS * num_samples - 1
     mean = _mean_of_pairs if pairs else _mean_with_constant
     return mean(per_track, tracks, owner, num_samples)
@@ -54,19 +58,28 @@ def _mean_of_present(
 def _mean_of_pairs(
     per_track: PerTrack, tracks: Tensor, owner: Tensor, B: int
 ) -> tuple[Tensor, ...]:
-    """Every sample as two tracks, zeros where there is none."""
-    rank = _rank_in_sample(owner)
-    # tracks that are not wanted go to one extra row: a mask would have to wait for its count
-    slot = torch.where(rank < PADDED_PERSONS, owner * PADDED_PERSONS + rank, B * PADDED_PERSONS)
-    padded = tracks.new_zeros(B * PADDED_PERSONS + 1, *tracks.shape[1:])
-    found = per_track(padded.index_copy_(0, slot, tracks)[:-1])
+    """Every sample as two tracks."""
+    found = per_track(pairs_of(tracks, owner, B)[0])
     return tuple(value.view(B, PADDED_PERSONS, -1).mean(1) for value in found)
+
+
+def pairs_of(tracks: Tensor, owner: Tensor, num_samples: int) -> tuple[Tensor, Tensor]:
+    """Tracks (2 B, T, V, C), two of each of B = `num_samples` samples, and their owners (2 B,).
+
+    Absent persons are zeros; tracks after the second one of a sample are left out.
+    """
+    rank = _rank_in_sample(owner)
+    rows = num_samples * PADDED_PERSONS
+    # unused tracks go to an extra row, because a mask would wait for its count
+    slot = torch.where(rank < PADDED_PERSONS, owner * PADDED_PERSONS + rank, rows)
+    padded = tracks.new_zeros(rows + 1, *tracks.shape[1:]).index_copy_(0, slot, tracks)
+    return padded[:-1], torch.arange(rows, device=owner.device) // PADDED_PERSONS
 
 
 def _mean_with_constant(
     per_track: PerTrack, tracks: Tensor, owner: Tensor, B: int
 ) -> tuple[Tensor, ...]:
-    """As `_mean_of_pairs` where tracks do not interact: one zero track serves all samples."""
+    """Same as `_mean_of_pairs`, for tracks that do not interact: samples share one zero track."""
     used = _rank_in_sample(owner) < PADDED_PERSONS
     present = owner.new_zeros(B).index_add_(0, owner, used.long())
     absent = (PADDED_PERSONS - present)[:, None]
@@ -78,7 +91,7 @@ def _mean_with_constant(
 
 
 def _rank_in_sample(owner: Tensor) -> Tensor:
-    """(P,) int64: how many tracks of the same sample stand before each; `owner` is sorted."""
+    """(P,) int64: number of earlier tracks of the same sample; `owner` is sorted."""
     return torch.arange(len(owner), device=owner.device) - torch.searchsorted(owner, owner)
 
 

@@ -15,11 +15,11 @@ from aclnet.models.stgcnpp import STGCNPlusPlus
 
 if TYPE_CHECKING:
     from aclnet.datasets.spec.layouts import Layout
-    from aclnet.models.choices import Feature, ModelName, Persons
+    from aclnet.models.choices import Feature, Persons
     from aclnet.models.classifier import Classifier
     from aclnet.models.stages import TenStages
 
-BASELINES: dict[ModelName, type[TenStages | MSG3D]] = {
+BASELINES: dict[str, type[TenStages | MSG3D]] = {
     "stgcn": STGCN,
     "stgcnpp": STGCNPlusPlus,
     "agcn": AGCN,
@@ -30,7 +30,7 @@ BASELINES: dict[ModelName, type[TenStages | MSG3D]] = {
 
 
 def make_model(
-    name: ModelName,
+    name: str,
     layout: Layout,
     *,
     num_classes: int,
@@ -38,12 +38,13 @@ def make_model(
     base_channels: int,
     persons: Persons,
     feature: Feature = "pooled",
+    presence: bool = False,
     recompute: bool = False,
     window_scales: int = WINDOW_SCALES,
 ) -> Classifier:
     """A network with initial weights.
 
-    `feature` is a choice of the network `aclnet` alone, `window_scales` of `msg3d`.
+    `feature` has an effect only for `aclnet`, and `window_scales` only for `msg3d`.
     """
     if name == "aclnet":
         return ACLNet(
@@ -53,6 +54,7 @@ def make_model(
             base_channels=base_channels,
             feature=feature,
             persons=persons,
+            presence=presence,
             recompute=recompute,
         )
     make = partial(MSG3D, window_scales=window_scales) if name == "msg3d" else BASELINES[name]
@@ -62,5 +64,6 @@ def make_model(
         in_channels=in_channels,
         base_channels=base_channels,
         persons=persons,
+        presence=presence,
         recompute=recompute,
     )

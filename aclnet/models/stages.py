@@ -1,6 +1,6 @@
 """Stages of networks, and the baselines: normalised input, stages, mean over frames and joints.
 
-Each baseline is what PYSKL computes (commit 3f6795f), whose numbers the goldens hold.
+Each baseline computes the same as PYSKL (commit 3f6795f); the goldens hold PYSKL's numbers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 from torch import Tensor, nn
 
 from aclnet.models.blocks import InputNorm, make_residual
-from aclnet.models.classifier import Classifier, make_head
+from aclnet.models.classifier import PersonwiseClassifier, make_head
 from aclnet.models.persons import PADDED_PERSONS
 
 if TYPE_CHECKING:
@@ -34,21 +34,22 @@ def ten_stages(in_channels: int, base_channels: int) -> Iterator[tuple[int, int,
         width = out
 
 
-class Baseline(Classifier):
+class Baseline(PersonwiseClassifier):
     """A published network, whose pooled activations feed the contrastive losses.
 
     Args of subclasses:
         layout: joints and bones, which the graphs are derived from.
         base_channels: width of the first stage.
-        persons: "padded" as published; "present" counts only who is there. Networks that normalise
-            the input of each person apart can do so only with padding.
-        recompute: see `Classifier`.
+        persons: "padded" as published; "present" takes only present persons. Networks that
+            normalise the input of each person separately can do so only with padding.
+        presence: the last channel marks the present joints, see `InputNorm`.
+        recompute: see `PersonwiseClassifier`.
 
     Initial weights come from torch's global generator.
     """
 
     norm_by_person: ClassVar[bool] = True
-    """Does each of two persons have an input normalisation of its own?"""
+    """True if each of two persons has its own input normalisation."""
 
     def __init__(
         self,
@@ -59,12 +60,14 @@ class Baseline(Classifier):
         in_channels: int,
         base_channels: int,
         persons: Persons,
+        presence: bool,
         recompute: bool,
     ) -> None:
         super().__init__()
         apart = self.norm_by_person and persons == "padded"
         self.persons, self.recompute = persons, recompute
-        self.data_bn = InputNorm(num_joints, in_channels, PADDED_PERSONS if apart else 1)
+        slots = PADDED_PERSONS if apart else 1
+        self.data_bn = InputNorm(num_joints, in_channels, slots, presence=presence)
         self.gcn = nn.ModuleList(stages)
         self.fc_cls = make_head(4 * base_channels, num_classes)
         self.feature_width = 4 * base_channels
@@ -94,7 +97,7 @@ class MakeTemporal(Protocol):
 
 
 class TenStages(Baseline):
-    """A network of ten stages of one kind, which subclasses choose the parts of."""
+    """A network of ten equal stages; subclasses choose the parts of a stage."""
 
     graph: ClassVar[MakeGraph]
     spatial: ClassVar[MakeSpatial]
@@ -108,6 +111,7 @@ class TenStages(Baseline):
         in_channels: int = 3,
         base_channels: int = 64,
         persons: Persons = "padded",
+        presence: bool = False,
         recompute: bool = False,
     ) -> None:
         super().__init__(
@@ -117,6 +121,7 @@ class TenStages(Baseline):
             in_channels=in_channels,
             base_channels=base_channels,
             persons=persons,
+            presence=presence,
             recompute=recompute,
         )
 
@@ -137,12 +142,12 @@ class Stage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = cast("Tensor", self.tcn(self.gcn(x)))
-        # not in place: where `tcn` ends with a ReLU, its output is needed for the gradient
+        # not in place: if `tcn` ends with a ReLU, the gradient needs its output
         return y.relu() if self.residual is None else (y + self.residual(x)).relu_()
 
 
 def fan_out(module: nn.Module) -> nn.Module:
-    """The module, with the weights of its 2-D convolutions drawn anew and biases of 0.
+    """The module, with new random weights of its 2-D convolutions and biases of 0.
 
     He et al., "Delving deep into rectifiers" (ICCV 2015), by the number of outputs.
     """

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from aclnet.models.blocks import Pointwise, fused, make_residual
 
@@ -49,7 +50,7 @@ class MultiBranchTCN(nn.Module):
             _branch(channels, width, TimeConv(width, stride, dilation, norm=False))
             for dilation, width in zip(DILATIONS, (first, narrow, narrow, narrow), strict=True)
         ]
-        # in this order a seed gives the initial weights that it always gave
+        # this order keeps the initial weights of each seed
         bare = Pointwise(channels, narrow)
         pool = _branch(channels, narrow, _max_over_time(stride))
         self.branches = nn.ModuleList([*convs, pool, bare])
@@ -69,7 +70,7 @@ class MultiBranchTCN(nn.Module):
 class MultiScaleTCN(nn.Module):
     """Branches over time, each with its own batch normalisation, and a residual.
 
-    The MS-TCN of MS-G3D (Liu et al., CVPR 2020, section 4.2), which CTR-GCN takes over.
+    This is the MS-TCN of MS-G3D (Liu et al., CVPR 2020, section 4.2), which CTR-GCN uses too.
     """
 
     def __init__(
@@ -104,10 +105,10 @@ class MultiScaleTCN(nn.Module):
 
 
 def through_branches(branches: Sequence[nn.Module], x: Tensor, stride: int) -> Tensor:
-    """Outputs of branches side by side. Each begins with a `Pointwise`; the last only drops frames.
+    """Concatenated outputs of branches. Each begins with a `Pointwise`; the last only drops frames.
 
-    The first convolutions, all of `x`, are computed as one; the last one's only for the frames that
-    stay.
+    The first convolutions, all of `x`, are computed together; that of the last branch only for the
+    frames that stay.
     """
     pairs = [_split(branch) for branch in branches]
     heads, tails = [head for head, _ in pairs], [tail for _, tail in pairs]
@@ -115,13 +116,13 @@ def through_branches(branches: Sequence[nn.Module], x: Tensor, stride: int) -> T
         parts = fused(heads, x)
     else:
         parts = (*fused(heads[:-1], x), heads[-1](x[:, :, ::stride]))
-    # batch normalisation is several times slower on what is not contiguous
+    # batch normalisation is several times slower if the input is not contiguous
     outs = [tail(h.contiguous()) if tail else h for tail, h in zip(tails, parts, strict=True)]
     return torch.cat(outs, 1)
 
 
 def _split(branch: nn.Module) -> tuple[Pointwise, nn.Sequential | None]:
-    """The first convolution of a branch, and what follows it."""
+    """The first convolution of a branch, and the layers after it."""
     if isinstance(branch, nn.Sequential):
         return cast("Pointwise", branch[0]), cast("nn.Sequential", branch[1:])
     return cast("Pointwise", branch), None
@@ -133,5 +134,31 @@ def _branch(channels: int, width: int, *last: nn.Module) -> nn.Sequential:
     )
 
 
-def _max_over_time(stride: int) -> nn.MaxPool2d:
-    return nn.MaxPool2d((3, 1), stride=(stride, 1), padding=(1, 0))
+def _max_over_time(stride: int) -> MaxOverTime:
+    return MaxOverTime((3, 1), stride=(stride, 1), padding=(1, 0))
+
+
+class MaxOverTime(nn.MaxPool2d):
+    """The greatest of three neighbouring frames.
+
+    CUDA sums the gradient of `MaxPool2d` in an order that differs each time. With deterministic
+    algorithms of torch, another form with the same results is used.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+            return max_of_three(x, cast("tuple[int, int]", self.stride)[0])
+        pooled: Tensor = super().forward(x)
+        return pooled
+
+
+def max_of_three(x: Tensor, stride: int) -> Tensor:
+    """(P, C, T', V): the greatest of each frame, the one before and the one after it.
+
+    The gradient goes to the first of equal frames, as that of `MaxPool2d` does.
+    """
+    kept = (x.shape[2] - 1) // stride + 1
+    padded = functional.pad(x, (0, 0, 1, 1), value=-torch.inf)
+    before, here, after = (padded[:, :, start::stride][:, :, :kept] for start in range(3))
+    later = torch.where(here >= after, here, after)
+    return torch.where((before >= here) & (before >= after), before, later)

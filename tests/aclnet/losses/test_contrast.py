@@ -203,7 +203,7 @@ def test_two_classes():
 
 
 def test_no_family_no_inter_loss():
-    """A class that is never confused: nothing to be told apart from, and no NaN."""
+    """A class that is never confused: it has no family, and the loss is not NaN."""
     contrast = warm(make(families={"min_count": 1000}))
     losses, gradient = step(contrast, random_batch(99))
     assert losses.inter == 0

@@ -149,7 +149,7 @@ def test_no_anchor_no_loss(case):
 @pytest.mark.parametrize("same", [slice(0, 3), slice(0, 4), slice(None)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_equal_embeddings_have_a_gradient(same, dtype):
-    """Of a class, of a positive and a negative, of all: distances of 0."""
+    """Distances of 0: inside a class, between a positive and a negative, and between all."""
     contrast = make(same_sequence="keep").to(dtype)
     feature, *rest = batch(1)
     feature[same] = feature[0].clone()

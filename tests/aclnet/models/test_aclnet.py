@@ -133,6 +133,7 @@ def test_padded_evaluation_is_padding_in_full(owner):
         torch.testing.assert_close(actual, expected)
 
 
+@pytest.mark.slow
 def test_padded_training_ignores_a_third_person():
     model = moved_model(persons="padded").train()
     tracks, owner = tracks_of([0, 0, 0, 1])

@@ -105,6 +105,7 @@ def test_only_training_with_gradients_computes_again(samples, monkeypatch):
         model.train()(*samples)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_it_and_ends_the_same(
     quick_run, train_quickly, assert_same_run, stop_at, tmp_path
 ):
