@@ -1,6 +1,6 @@
 """Words that settings of runs are chosen from.
 
-A module of its own without further imports: the command line reads it whenever it starts.
+The module is separate and has no further imports, because the command line reads it at each start.
 """
 
 from __future__ import annotations
@@ -8,9 +8,23 @@ from __future__ import annotations
 from typing import Literal
 
 Select = Literal["last", "val", "test"]
-"""Which weights are the result: the last, or the best on held-out training data or on test."""
-Embedding = Literal["pooled", "contrastive", "both"]
-"""What stands for a sequence: activations before the classifier, the unit vector that the
-contrastive losses compare, or both joined, as unit vectors."""
+"""Weights of the result: the last, or the best on held-out training data or on the test split."""
+Motion = Literal["pooled", "contrastive", "both"]
+"""Vector of a sequence from the network: activations before the classifier, the unit vector that
+the contrastive losses compare, or both joined, as unit vectors."""
+Embedding = Literal[Motion, "shape", "shape+pooled", "shape+contrastive", "shape+both"]
+"""Embedding of a sequence: the network's vector, the shape of the body, or both joined, as unit
+vectors."""
 Metric = Literal["cosine", "euclidean"]
 """Metric that compares embeddings."""
+
+
+def uses_shape(embedding: Embedding) -> bool:
+    """Returns whether an embedding includes the shape of the body."""
+    return embedding.startswith("shape")
+
+
+def motion_of(embedding: Embedding) -> Motion | None:
+    """The network's part of an embedding; None if it is the shape of the body alone."""
+    found = embedding.removeprefix("shape").removeprefix("+")
+    return found or None  # type: ignore[return-value]

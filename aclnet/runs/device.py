@@ -13,18 +13,29 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _CPU = "DefaultCPUAllocator"
-"""Names the allocator in the RuntimeError that torch raises where the CPU's memory ends."""
+"""Name of the allocator in the RuntimeError that torch raises when CPU memory runs out."""
 
 
 def resolve_accelerator(accelerator: str) -> str:
-    """`auto` is CUDA where there is one, else the CPU; other names stay."""
-    if accelerator != "auto":
-        return accelerator
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """CUDA for `gpu`, and for `auto` if there is a device, else the CPU; others are unchanged.
+
+    Raises AclnetError for `mps`, which lacks a type of number that is needed.
+    """
+    if accelerator == "mps":
+        raise AclnetError(
+            "--accelerator mps: Apple's GPUs have no float64, which the augmentation and the sums "
+            "of an epoch need; use --accelerator cpu"
+        )
+    if accelerator == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cuda" if accelerator == "gpu" else accelerator
 
 
 def choose_device(accelerator: str) -> torch.device:
-    """The device of an accelerator's name, or of `auto`. AclnetError on one that is not there."""
+    """The device of an accelerator's name, or of `auto`.
+
+    Raises AclnetError if it does not exist.
+    """
     name = resolve_accelerator(accelerator)
     try:
         device = torch.device(name)
@@ -37,11 +48,11 @@ def choose_device(accelerator: str) -> torch.device:
 
 @contextmanager
 def enough_memory(remedy: str) -> Iterator[None]:
-    """Inside, too little memory of the device is an AclnetError that tells `remedy`."""
+    """Raises AclnetError with `remedy` if the device has too little memory in the block."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         known = isinstance(error, torch.OutOfMemoryError | MemoryError)
         if not known and _CPU not in str(error):
             raise
-        raise AclnetError(f"the memory of the device does not suffice; {remedy}") from None
+        raise AclnetError(f"the device does not have enough memory; {remedy}") from None

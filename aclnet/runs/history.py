@@ -1,10 +1,10 @@
 """History of a run: values of every epoch in a small Zarr group beside the checkpoints.
 
-`confusion/train` and `confusion/eval` (epochs, C, C) int64 counts, true class by predicted class,
--1 where an epoch was not trained or evaluated; `affinity` (epochs, C, C) float32, `family`
-(epochs, C, C) bool, `temperature` (epochs, C) float32: those in force after the epoch, NaN or False
-before it was trained; `prototype` (C, 256) float32: the last ones. A run that selects no weights
-has one evaluation, that of the test split, in its last epoch.
+`confusion/train` and `confusion/eval` (epochs, C, C) are int64 counts, true class by predicted
+class, -1 if an epoch was not trained or evaluated. `affinity` (epochs, C, C) float32, `family`
+(epochs, C, C) bool and `temperature` (epochs, C) float32 are the values after the epoch, NaN or
+False before it was trained. `prototype` (C, 256) float32 are the last prototypes. A run that
+selects no weights has one evaluation, that of the test split, in its last epoch.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ KINDS: dict[str, tuple[tuple[str, ...], str, float]] = {
     "family": (("class", "other_class"), "bool", False),
     "temperature": (("class",), "float32", np.nan),
 }
-"""Arrays of a row an epoch: names of a row's axes, each as long as there are classes, dtype, and
+"""Arrays with a row per epoch: names of a row's axes, each as long as there are classes, dtype, and
 the value before it is written."""
 
 
 _NOT_EVERY_EPOCH = "confusion/eval"
-# Histories without this attribute left out the chunks of rows that hold the fill value alone. Only
-# a row of `family` can: the others are never written so.
+# Histories without this attribute lack the chunks of rows that hold only the fill value. Only rows
+# of `family` can be such rows.
 _WHOLE = "every_row_has_a_chunk"
 
 
 class History:
-    """The history of a run at `path`; rows are written once an epoch and read at will.
+    """The history of a run at `path`; rows are written once per epoch and can be read at any time.
 
-    What is damaged is never read as data: AclnetError where metadata or a chunk cannot be read, and
-    where the chunk of an epoch that was trained is missing.
+    Damaged files are never read as data. Raises AclnetError if metadata or a chunk cannot be read,
+    and if the chunk of a trained epoch is missing.
 
-    `check` is called after an array was read: it may know more of the files.
+    `check` is called after an array was read, for further checks of the files.
     """
 
     def __init__(self, path: Path, check: Callable[[], None] | None = None) -> None:
         self.path, self._check = path, check
 
     def create(self, epochs: int, class_names: list[str]) -> None:
-        """Empty arrays for a run of `epochs`; nothing where they are there already."""
+        """Creates empty arrays for a run of `epochs`; does nothing if they exist."""
         if (self.path / zarr_io.METADATA).is_file():
             return
         classes = len(class_names)
@@ -104,7 +104,7 @@ class History:
             zarr_io.create_column(self.path, "prototype", prototypes, ("class", "feature"))
 
     def _check_chunks(self, name: str, array: Any) -> None:  # noqa: ANN401 - zarr's own type
-        """AclnetError where a chunk is missing: zarr would read its rows as fill."""
+        """Raises AclnetError if a chunk is missing, because zarr would read its rows as fill."""
         if name == _NOT_EVERY_EPOCH or (name == "family" and not self._is_whole()):
             return
         for row in range(self.trained if name in KINDS else 1):
@@ -122,9 +122,9 @@ class History:
             raise self._unreadable("", error) from None
 
     def _open(self, name: str, mode: str = "r") -> Any:  # noqa: ANN401 - zarr's own type
-        """An array whose rows are those of `KINDS`, each in one chunk."""
+        """An array with the rows of `KINDS`, each in one chunk."""
         if not self.path.is_dir():
-            raise AclnetError(f"{self.path} holds no {name}: no epoch was trained yet")
+            raise AclnetError(f"{self.path} has no {name}: no epoch has been trained yet")
         try:
             array = zarr_io.open_array(self.path, name, mode)
         except zarr_io.DECODE_ERRORS as error:

@@ -17,34 +17,42 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
 
+import numpy as np
 import pandas as pd
 import torch
 
 from aclnet.datasets.formats import atomic, locks
 from aclnet.datasets.formats.atomic import write_json
+from aclnet.datasets.opening import open_store
 from aclnet.datasets.spec import AclnetError, shown
 from aclnet.datasets.spec.records import parse_record
 from aclnet.datasets.store import manifest, zarr_io
-from aclnet.datasets.store.store import Store
+from aclnet.datasets.store.paths import ObjectPath, store_path
+from aclnet.datasets.store.places import digest_of
 from aclnet.runs.config import Config, validate
 from aclnet.runs.history import History
 from aclnet.runs.inputs import channels
+from aclnet.runs.preparation import preparation_of
 from aclnet.runs.record import FORMAT, RunRecord, StoreRecord, environment, record_digest
 from aclnet.runs.splits import Fold
 from aclnet.runs.writing import naming, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from numpy.typing import NDArray
+
     from aclnet.datasets.spec.layouts import Layout
-    from aclnet.runs.record import SplitRecord
+    from aclnet.datasets.store.paths import StorePath
+    from aclnet.datasets.store.store import Store
+    from aclnet.runs.record import CodeRecord, SplitRecord
     from aclnet.runs.splits import Splits
 
 _RECORD, _CONFIG, _SPLIT, _LOCK = "run.json", "config.toml", "split.csv", "lock"
-_HISTORY = "history.zarr"
+_HISTORY, _SHAPE = "history.zarr", "shape.npz"
 _RESTORE = "restore it from a copy, or train again with --fresh"
-# what torch.load raises on files that are cut off, not checkpoints, or hold other objects
+# exceptions of torch.load on files that are cut off, not checkpoints, or hold other objects
 _DAMAGED = (
     *(RuntimeError, EOFError, OSError, ValueError, KeyError, UnpicklingError),
     *(BadZipFile, zlib.error),
@@ -54,12 +62,13 @@ _DAMAGED = (
 class Run:
     """The folder of a run.
 
-    `run.json` says what it was trained on; `config.toml` how; `split.csv` is its own copy of a
-    `--split` file; `checkpoints/last.pt` and `best.pt` hold the weights and all state,
-    `metrics.csv` a row an epoch, `history.zarr` confusions and families, `scores/*.npz` the scores
-    of splits by sample id, `tb/` TensorBoard's events; `lock` is held by the process that trains.
+    `run.json` has the data it was trained on; `config.toml` the settings; `split.csv` is its own
+    copy of a `--split` file. `checkpoints/last.pt` and `best.pt` hold the weights and all state,
+    `metrics.csv` a row per epoch, `history.zarr` confusions and families, `scores/*.npz` the scores
+    of splits by sample id, `shape.npz` the map of body shape. The training process holds `lock`.
+    docs/tracking.md lists all files.
 
-    AclnetError where there is no run at `path`, or a damaged one.
+    Raises AclnetError if there is no run at `path`, or a damaged one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,7 +79,7 @@ class Run:
             settings = tomllib.loads(config.decode())
         except OSError as error:
             raise AclnetError(
-                f"{path} is no run of aclnet: {error.filename} cannot be read ({error.strerror})"
+                f"{path} is not a run of aclnet: {error.filename} cannot be read ({error.strerror})"
             ) from None
         except (ValueError, RecursionError) as error:
             raise AclnetError(
@@ -80,24 +89,33 @@ class Run:
             raise AclnetError(f"{path}: written by another version of aclnet; train it again")
         written = values.pop("sha256", None)
         if written is not None and written != record_digest(values):
-            raise AclnetError(f"{path / _RECORD} is not what was written; {_RESTORE}")
+            raise AclnetError(f"{path / _RECORD} differs from what was written; {_RESTORE}")
         self.record = parse_record(RunRecord, values, str(path / _RECORD), "train it again")
         written = self.record.config_sha256
         if written is not None and written != hashlib.sha256(config).hexdigest():
             raise AclnetError(
-                f"{path / _CONFIG} was changed after the training began, and the weights are of "
-                f"the settings of then; {_RESTORE}"
+                f"{path / _CONFIG} was changed after the training began, so it does not describe "
+                f"the weights; {_RESTORE}"
             )
+        self.own_model: str | None = None
+        """The run's network if it is code of the user; the user names it, not the run."""
         self._compared: set[str] = set()
         self.config: Config = validate(settings, str(path / _CONFIG))
 
     @classmethod
     def create(
-        cls, path: Path, name: str, config: Config, store: Store, splits: Splits, init: str | None
+        cls,
+        path: Path,
+        name: str,
+        config: Config,
+        store: Store,
+        splits: Splits,
+        init: str | None,
+        code: Sequence[CodeRecord] = (),
     ) -> Run:
-        """A new run's folder, or the one that is there already (for resuming).
+        """The folder of a new run, or the existing one (for resuming).
 
-        AclnetError where the folder cannot be written.
+        Raises AclnetError if the folder cannot be written.
         """
         if is_run(path):
             return cls(path)
@@ -106,15 +124,17 @@ class Run:
             config,
             RunRecord(
                 name=name,
-                store=StoreRecord(path=str(store.path.resolve()), digest=store.digest),
+                store=StoreRecord.of(store),
                 dataset=store.name,
                 layout=store.layout,
                 channels=channels(store, config.data),
                 normalisation=store.attributes.normalisation,
+                preparation=preparation_of(store, splits.train),
                 class_names=splits.classes,
                 score_names=None if splits.gallery is None else store.class_names,
                 split=splits.identity,
                 init_from=init,
+                code=tuple(code),
                 environment=environment(),
             ),
             splits.file,
@@ -124,7 +144,7 @@ class Run:
     def begin(
         cls, path: Path, config: Config, record: RunRecord, split_file: Path | None = None
     ) -> Run:
-        """A new run's folder. AclnetError where it cannot be written."""
+        """A new run's folder; raises AclnetError if it cannot be written."""
         try:
             path.mkdir(parents=True, exist_ok=True)
             text = config.to_toml().encode()
@@ -149,7 +169,7 @@ class Run:
 
     @property
     def score_names(self) -> list[str]:
-        """Of the columns of its test scores: its classes or, by a gallery, all of the store's."""
+        """Names of the columns of its test scores: its classes or, with a gallery, the store's."""
         return list(self.record.score_names or self.record.class_names)
 
     @property
@@ -162,12 +182,12 @@ class Run:
 
     @property
     def test_split(self) -> str:
-        """What it is tested on, as `xsub/test`."""
+        """The split that it is tested on, for example `xsub/test`."""
         return f"{self.protocol}/{self.record.split.side or 'test'}"
 
     @property
     def imported(self) -> bool:
-        """Was it not trained here, but made of a checkpoint?"""
+        """True if it was made from a checkpoint instead of being trained here."""
         return self.record.store is None
 
     @property
@@ -176,19 +196,19 @@ class Run:
 
     @property
     def result(self) -> dict[str, Any]:
-        """Figures of a finished run; AclnetError where it is not finished."""
+        """Figures of a finished run; raises AclnetError if it is not finished."""
         if self.record.result is None:
-            raise AclnetError(f"{self.path} is not finished; `aclnet train` goes on with it")
+            raise AclnetError(f"{self.path} is not finished; `aclnet train` resumes it")
         return self.record.result
 
     @property
     def split_file(self) -> Path | None:
-        """The run's own copy of the `--split` file, None where a protocol of the store decided."""
+        """The run's own copy of the `--split` file, None if it used a protocol of the store."""
         return self.path / _SPLIT if self.record.split.sha256 else None
 
     @property
     def fold(self) -> Fold | None:
-        """The fold of a training side that was tested, None where there is none."""
+        """The tested fold of the training side, None if there is none."""
         numbers = self.record.split.fold
         return Fold(*numbers) if numbers else None
 
@@ -197,23 +217,23 @@ class Run:
         return History(self.path / _HISTORY, partial(self._compare, _HISTORY))
 
     def scores(self, split: str) -> Path:
-        """Where the scores of a split are."""
+        """File of the scores of a split."""
         return self.path / "scores" / f"{split}.npz"
 
     @property
     def test_scores(self) -> Path:
-        """Where those of the run's own test split are."""
+        """File of the scores of the run's own test split."""
         return self.scores(self.test_split.replace("/", "-"))
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Inside, no other process may train the run: AclnetError in that one."""
+        """Keeps other processes from training the run; raises AclnetError in them."""
         with _claimed(self.path):
             yield
 
     def finish(self, result: dict[str, Any]) -> None:
         """Marks the run as finished with its result."""
-        names = (_HISTORY, *(f"checkpoints/{name}.pt" for name in ("last", "best")))
+        names = (_HISTORY, _SHAPE, *(f"checkpoints/{name}.pt" for name in ("last", "best")))
         files = {name: _digest(self.path / name) for name in names if (self.path / name).exists()}
         changes = {"finished": True, "result": result, "files": files}
         record = self.record.model_copy(update=changes)
@@ -225,18 +245,18 @@ class Run:
         return self.path / "checkpoints" / f"{name}.pt"
 
     def save(self, name: str, state: dict[str, Any]) -> None:
-        """Writes a checkpoint so that after a crash there is the old one or the new one."""
-        # torch writes to memory: its own writing turns a full disk into a RuntimeError
+        """Writes a checkpoint so that after a crash the old or the new one exists."""
+        # Torch writes to memory, because it turns a full disk into a RuntimeError.
         content = BytesIO()
         torch.save(state, content)
         with writing(self.checkpoint(name)) as temporary:
             temporary.write_bytes(content.getbuffer())
 
     def load(self, name: str) -> dict[str, Any] | None:
-        """A checkpoint on the CPU, None where there is none.
+        """A checkpoint on the CPU, None if there is none.
 
-        AclnetError where a finished run has lost it, and where it is damaged or holds anything
-        but tensors and plain values.
+        Raises AclnetError if a finished run has lost it, or if it is damaged or holds anything but
+        tensors and plain values.
         """
         path = self.checkpoint(name)
         if not path.is_file():
@@ -247,26 +267,50 @@ class Run:
             _check_zip(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
         except _DAMAGED:
-            # torch's own message proposes to load such a file without restrictions
+            # Torch's own message suggests loading such a file without restrictions.
             raise AclnetError(
-                f"{path} was not loaded: it is damaged, or holds other objects than tensors and "
+                f"{path} was not loaded: it is damaged, or it holds objects other than tensors and "
                 "plain values; train again with --fresh"
             ) from None
         self._compare(f"checkpoints/{name}.pt")
         return state  # type: ignore[no-any-return]
 
+    def save_shape(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Writes the arrays of the map of body shape (`aclnet.retrieval.body_shape`)."""
+        content = BytesIO()
+        np.savez(content, **arrays)  # type: ignore[arg-type]
+        with writing(self.path / _SHAPE) as temporary:
+            temporary.write_bytes(content.getbuffer())
+
+    def load_shape(self) -> dict[str, NDArray[Any]] | None:
+        """Returns the arrays that `save_shape` wrote, or None if there are none.
+
+        Raises AclnetError if a finished run has lost it, or if it is damaged.
+        """
+        path = self.path / _SHAPE
+        if not path.is_file():
+            if _SHAPE in (self.record.files or {}):
+                raise AclnetError(f"{path} is missing; {_RESTORE}")
+            return None
+        self._compare(_SHAPE)
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return dict(file)
+        except (OSError, ValueError, EOFError, BadZipFile, zlib.error):
+            raise AclnetError(f"{path} is damaged; {_RESTORE}") from None
+
     def _compare(self, name: str) -> None:
-        """AclnetError where a file or folder of a finished run is not what it was at the end."""
+        """Raises AclnetError if a file or folder of a finished run has changed since its end."""
         written = (self.record.files or {}).get(name) if self.finished else None
         if written is None or name in self._compared:
             return
         if _digest(self.path / name) != written:
-            raise AclnetError(f"{self.path / name} is not what was written; {_RESTORE}")
+            raise AclnetError(f"{self.path / name} differs from what was written; {_RESTORE}")
         self._compared.add(name)
 
     @contextmanager
     def fitting(self, name: str) -> Iterator[None]:
-        """Inside, a state that does not fit is an AclnetError that names the checkpoint."""
+        """Raises AclnetError, which names the checkpoint, for a state that does not fit."""
         try:
             yield
         except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
@@ -276,7 +320,7 @@ class Run:
             ) from None
 
     def is_of(self, store: Store) -> bool:
-        """Is it a store that the run could have been trained on? An imported run, on any."""
+        """True if the run fits a store: an imported run fits any store."""
         return self.record.store is None or self.record.store.digest == store.digest
 
     @property
@@ -284,19 +328,19 @@ class Run:
         """Name of the checkpoint that is the run's result."""
         if self.config.select == "last" or self.imported:
             return "last"
-        # a finished run has a best one, be it lost
+        # A finished run has a `best` checkpoint, even if the file is lost.
         return "best" if self.finished or self.checkpoint("best").is_file() else "last"
 
     def network_state(self) -> dict[str, torch.Tensor]:
-        """All weights that are the run's result, or the last where it goes on, by their names."""
+        """All weights, by their names, of the result, or the last ones if the run is unfinished."""
         state = self.load(self.selected)
         if state is None:
-            raise AclnetError(f"{self.path} has no checkpoint yet; `aclnet train` goes on with it")
+            raise AclnetError(f"{self.path} has no checkpoint yet; `aclnet train` resumes it")
         with self.fitting(self.selected):
             return dict(state["network"])
 
     def weights(self, part: str = "model.") -> dict[str, torch.Tensor]:
-        """Those of a part of the network, without its prefix; the default is the classifier."""
+        """Weights of a part of the network, without its prefix; the default is the classifier."""
         network = self.network_state()
         return {n.removeprefix(part): w for n, w in network.items() if n.startswith(part)}
 
@@ -307,7 +351,7 @@ class Run:
                 table.to_csv(temporary, index=False)
 
     def load_tables(self, scores: Path) -> dict[str, pd.DataFrame]:
-        """The tables beside scores, by name. AclnetError where one is damaged."""
+        """The tables beside scores, by name; raises AclnetError if one is damaged."""
         files = sorted(scores.parent.glob(f"{scores.stem}.*.csv"))
         return {file.name.split(".")[-2]: _load_table(file) for file in files}
 
@@ -317,24 +361,35 @@ class Run:
             pd.DataFrame(rows).to_csv(temporary, index=False)
 
     def open_store(self) -> Store:
-        """The store the run was trained on, found again by its digest where it was moved.
+        """The store the run was trained on, found by its digest if it was moved.
 
-        Looked at are the recorded path, the folder of the run's store, and three levels below the
-        working folder.
+        The search covers the recorded path, the folder of the run's store, and three levels below
+        the working folder.
         """
         if self.record.store is None:
-            raise AclnetError(f"{self.path} was imported, not trained here: name a --store")
-        wanted = self.record.store.digest
-        recorded = Path(self.record.store.path)
-        below = (Path().glob(f"{'*/' * depth}*.zarr") for depth in range(3))
-        beside = self.path.resolve().parent.parent.glob("*.zarr")
-        for path in (recorded, *sorted(beside), *(p for paths in below for p in sorted(paths))):
-            if store_digest(path) == wanted:
-                return Store(path)
+            raise AclnetError(f"{self.path} was imported and has no store: give --store")
+        record = self.record.store
+        return open_store(*(self._find(one) for one in record.members or (record,)))
+
+    def _find(self, record: StoreRecord) -> StorePath:
+        """The place of a store of the run; raises AclnetError if it is not found."""
+        recorded = store_path(record.path)
+        for path in self._places_of_store(recorded):
+            if store_digest(path) == record.digest:
+                return path
         raise AclnetError(
-            f"the store of {self.path} (digest {wanted[:12]}) is neither at {recorded} nor below "
-            f"{Path.cwd()}; name it with --store"
+            f"the store of {self.path} (digest {record.digest[:12]}) is neither at {recorded} nor "
+            f"below {Path.cwd()}; give its path with --store"
         )
+
+    def _places_of_store(self, recorded: StorePath) -> Iterator[StorePath]:
+        if isinstance(recorded, Path):
+            yield recorded
+        yield from sorted(self.path.resolve().parent.parent.glob("*.zarr"))
+        for depth in range(3):
+            yield from sorted(Path().glob(f"{'*/' * depth}*.zarr"))
+        if not isinstance(recorded, Path):  # the last, because a copy here needs no network
+            yield recorded
 
 
 def _write_record(path: Path, record: RunRecord) -> None:
@@ -348,7 +403,7 @@ def _load_table(file: Path) -> pd.DataFrame:
         return pd.read_csv(file, dtype=names).fillna(dict.fromkeys(names, ""))
     except (OSError, ValueError) as error:  # pandas' own exceptions are kinds of ValueError
         raise AclnetError(
-            f"{file} is no table ({shown(error, 300)}); `aclnet evaluate` makes it again"
+            f"{file} is not a table ({shown(error, 300)}); `aclnet evaluate` makes it again"
         ) from None
 
 
@@ -362,7 +417,7 @@ def _digest(path: Path) -> str:
 
 
 def _check_zip(path: Path) -> None:
-    """BadZipFile where an entry has other bytes than were written: torch does not look."""
+    """Raises BadZipFile if an entry's bytes have changed, which torch does not check."""
     with ZipFile(path) as file:
         damaged = file.testzip()
     if damaged:
@@ -370,12 +425,12 @@ def _check_zip(path: Path) -> None:
 
 
 def is_run(path: Path) -> bool:
-    """Is there a run, finished or not, at `path`?"""
+    """True if there is a run, finished or not, at `path`."""
     return (path / _RECORD).is_file()
 
 
 def is_finished(path: Path) -> bool:
-    """Is the run at `path` finished, and the one that the folder is named after?"""
+    """True if the run at `path` is finished, and has the name of its folder."""
     try:
         run = Run(path)
     except AclnetError:
@@ -384,53 +439,70 @@ def is_finished(path: Path) -> bool:
 
 
 def delete_run(path: Path) -> None:
-    """Deletes a run's folder. AclnetError where another process trains it."""
+    """Deletes a run's folder; raises AclnetError if another process trains it."""
     with _claimed(path):
         atomic.remove(path)
 
 
 def _claimed(path: Path) -> AbstractContextManager[None]:
-    """Held while a process trains or deletes the run at `path`, damaged or not."""
+    """The lock of a process that trains or deletes the run at `path`, damaged or not."""
     return locks.held(path / _LOCK, f"{path} is being trained")
 
 
 def check_out(path: Path) -> None:
-    """AclnetError where `path` is neither a run, nor free for a new one."""
+    """Raises AclnetError if `path` is neither a run, nor free for a new one."""
     if not path.exists() or is_run(path):
         return
-    begun = {_CONFIG, _SPLIT}  # of a run that was killed before it had its record
+    begun = {_CONFIG, _SPLIT}  # files of a run that crashed before it had its record
     others = [f for f in path.iterdir() if f.name not in begun] if path.is_dir() else [path]
     if not all(other.suffix == atomic.SUFFIX for other in others):
         raise AclnetError(
-            f"{path} is there already and is no run of aclnet; choose another --out, or empty it"
+            f"{path} already exists and is not a run of aclnet; choose another --out, or empty "
+            "the folder"
         )
 
 
-def store_digest(path: Path) -> str | None:
-    """Identity of the store at `path`, None where there is none."""
-    file = path / manifest.NAME
+def store_digest(path: StorePath) -> str | None:
+    """Identity of the store at `path`, None if there is none.
+
+    Raises AclnetError if an object store cannot be reached.
+    """
     try:
-        return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else None
+        return digest_of(path)
     except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:  # the path is out of a damaged record
+        if error.errno == errno.ENAMETOOLONG:  # the path comes from a damaged record
             return None
         raise
 
 
-def run_name(config: Config, store: Store, split: SplitRecord, init: str | None) -> str:
-    """recipe-modality-seed-hash: the same for the same configuration and data."""
+def run_name(
+    config: Config,
+    store: Store,
+    split: SplitRecord,
+    init: str | None,
+    code: Sequence[CodeRecord] = (),
+) -> str:
+    """recipe-network-modality-seed-hash: the same for the same configuration, data and code.
+
+    The network is left out if it is `aclnet`, or if the recipe has the same name.
+    """
     identity = [config.digest(), store.digest, split.model_dump(mode="json"), init]
+    identity += [c.sha256 for c in code]
     short = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    return f"{config.recipe}-{config.data.modality}-s{config.seed}-{short}"
+    network = config.model.label
+    words = [config.recipe, *([] if network in ("aclnet", config.recipe) else [network])]
+    return "-".join([*words, config.data.modality, f"s{config.seed}", short])
 
 
 def run_folder(store: Store, name: str, out: Path | None) -> Path:
-    """`--out`, else below `runs_folder`."""
+    """`--out`, or a folder below `runs_folder`."""
     return out or runs_folder(store) / name
 
 
 def runs_folder(store: Store) -> Path:
-    """Where a store's runs are: beside it, or ./runs where that cannot be written."""
+    """Folder of a store's runs: beside it, or ./runs if that is distant or cannot be written."""
+    if isinstance(store.path, ObjectPath):
+        return Path("runs")
     path = store.path if store.path.name else store.path.resolve()
     beside = path.with_name(path.name + ".runs")
     parent = beside if beside.exists() else beside.parent

@@ -1,9 +1,9 @@
-"""Scores of a split with the ids they belong to, and what is computed from them."""
+"""Scores of a split with their ids, and figures computed from them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -14,24 +14,25 @@ from aclnet.datasets.spec import AclnetError, DamageError, first_of
 from aclnet.runs.writing import writing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
 
+T = TypeVar("T")
 MAX_BYTES = 2**30
 """Largest array in a score file: 600,000 samples of 400 classes in float32 take less."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What a network says of N samples, at least one for the figures below, sorted by id."""
+    """Scores of N samples by a network, sorted by id; the figures below need at least one."""
 
     ids: NDArray[np.str_]
-    """(N,)."""
+    """(N,) ids."""
     scores: NDArray[np.float32]
-    """(N, classes) probabilities or, of probes, similarities to a gallery; finite."""
+    """(N, classes) probabilities or, for probes, similarities to a gallery; finite."""
     labels: NDArray[np.int64]
     """(N,) true classes."""
 
@@ -39,38 +40,28 @@ class Scores:
     def sorted(
         cls, ids: NDArray[np.str_], scores: NDArray[np.float32], labels: NDArray[np.int64]
     ) -> Self:
-        """From any order."""
+        """Scores in order of ids, from any order."""
         order = np.argsort(ids)
         return cls(ids[order], scores[order], labels[order])
 
-    def gather(self, world: int) -> Scores:
-        """The samples of all processes, on each of them."""
-        if world == 1:
-            return self
-        from torch import distributed
-
-        parts: list[Scores] = [self] * world
-        distributed.all_gather_object(parts, self)
-        return Scores.join(parts)
-
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self:
-        """The samples of several, none of them in two."""
+        """The samples of several scores, no sample twice."""
         joined = (
             np.concatenate([getattr(p, f) for p in parts]) for f in ("ids", "scores", "labels")
         )
         return cls.sorted(*joined)
 
     def save(self, path: Path) -> None:
-        """Writes `ids`, `scores`, `labels` to an npz, whole or not at all."""
+        """Writes `ids`, `scores`, `labels` to an npz atomically."""
         with writing(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, ids=self.ids, scores=self.scores, labels=self.labels)
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Reads what `save` wrote. AclnetError where nothing is there, or something damaged."""
+        """Scores that `save` wrote; raises AclnetError if they are missing or damaged."""
         if not path.is_file():
-            raise AclnetError(f"{path}: no scores there; `aclnet evaluate` makes them")
+            raise AclnetError(f"{path}: there are no scores; `aclnet evaluate` writes them")
         names = ("ids", "scores", "labels")
         try:
             stored = load_npz(path, names, MAX_BYTES, text=("ids",))
@@ -85,12 +76,31 @@ class Scores:
                 raise DamageError("a score is not finite")
         except (DamageError, KeyError) as damage:
             raise AclnetError(
-                f"{path} is damaged ({damage}); `aclnet evaluate` makes it again"
+                f"{path} is damaged ({damage}); `aclnet evaluate` writes it again"
             ) from None
         return cls(ids, scores, labels)
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def frame(self, names: Sequence[str], kind: str = "p") -> pd.DataFrame:
+        """A row per sample: `id`, names of the class `label` and the `prediction`, and the scores.
+
+        The column of a class is called `p(walk)`, or by another `kind` of scores.
+        """
+        if len(names) != self.scores.shape[1]:
+            raise AclnetError(
+                f"{self.scores.shape[1]} classes have scores, but {len(names)} have a name"
+            )
+        known = np.array(names, dtype=object)
+        about = {
+            "id": self.ids,
+            "label": known[self.labels],
+            "prediction": known[self.predictions],
+        }
+        columns = [f"{kind}({name})" for name in names]
+        scores = pd.DataFrame(self.scores, columns=columns)
+        return pd.concat([pd.DataFrame(about), scores], axis=1)
 
     @property
     def predictions(self) -> NDArray[np.int64]:
@@ -113,7 +123,7 @@ class Scores:
 
     @property
     def mean_class(self) -> float:
-        """Mean over the classes that occur of each one's accuracy (recall)."""
+        """Mean of the accuracies (recalls) of the classes that occur."""
         confusion = self.confusion()
         sizes = confusion.sum(axis=1)
         return float((confusion.diagonal()[sizes > 0] / sizes[sizes > 0]).mean())
@@ -137,9 +147,9 @@ class Scores:
         return flat.reshape(classes, classes).astype(np.int64)
 
     def per_class(self, names: list[str]) -> pd.DataFrame:
-        """A row a class: `class`, `samples`, `accuracy`, `taken_for` most often, and `times`.
+        """A row per class: `class`, `samples`, `accuracy`, commonest error `taken_for`, `times`.
 
-        Without samples the accuracy is NaN; `taken_for` is empty where nothing went wrong.
+        Without samples the accuracy is NaN; `taken_for` is empty if there was no error.
         """
         confusion = self.confusion()
         sizes = confusion.sum(axis=1)
@@ -169,8 +179,13 @@ class Scores:
         return float(low), float(high)
 
 
+def snake_case(figures: Mapping[str, T]) -> dict[str, T]:
+    """Figures under names in snake_case, for JSON: `mAP` becomes `map`."""
+    return {name.lower(): figure for name, figure in figures.items()}
+
+
 def mcnemar(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[int, int, float]:
-    """Exact McNemar test of two paired lists of right and wrong.
+    """Exact McNemar test of two paired lists of right and wrong answers.
 
     Returns how often only `a` and only `b` was right, and the two-sided p-value.
     """
@@ -181,7 +196,7 @@ def mcnemar(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[int, int, float
 
 
 def check_same_ids(a: NDArray[np.str_], b: NDArray[np.str_], what: str) -> None:
-    """AclnetError that names ids, of `what`, that only one of two lists without repetition has."""
+    """Raises AclnetError that names ids that only one of two lists has; what: for the message."""
     first, second = set(a.tolist()), set(b.tolist())
     differing = [
         f"{len(only)} in the {side} only ({first_of(sorted(only), 3)})"
@@ -189,11 +204,11 @@ def check_same_ids(a: NDArray[np.str_], b: NDArray[np.str_], what: str) -> None:
         if only
     ]
     if differing:
-        raise AclnetError(f"{what} are of different samples: {'; '.join(differing)}")
+        raise AclnetError(f"{what} have different samples: {'; '.join(differing)}")
 
 
 def check_same_samples(a: Scores, b: Scores, what: str) -> None:
-    """AclnetError that names samples, of `what`, where two are not of the same ids and labels."""
+    """Raises AclnetError that names samples whose ids or labels differ; what: for the message."""
     check_same_ids(a.ids, b.ids, what)
     differing = np.flatnonzero(a.labels != b.labels)
     if len(differing):

@@ -1,4 +1,4 @@
-"""Which samples a run trains on, selects its weights on and is tested on."""
+"""The samples that a run trains on, selects its weights on and is tested on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aclnet.runs.config import Config
 
 _HELD_OUT = 0.15
-"""Share of the training samples that validation takes, at least."""
+"""Smallest share of the training samples for validation."""
 _SIDES = ("train", "val", "test", "gallery", "probe")
 
 
@@ -35,29 +35,34 @@ class Splits:
 
     protocol: str
     classes: list[str]
-    """Names of those that take part."""
+    """Names of the classes that take part."""
     train: NDArray[np.bool_]
     val: NDArray[np.bool_] | None
-    """None where nothing is held out."""
+    """Validation samples; None if nothing is held out."""
     test: NDArray[np.bool_]
     identity: SplitRecord
     file: Path | None = None
-    """The CSV file that they come from."""
+    """CSV file of the sides, if any."""
     gallery: NDArray[np.bool_] | None = None
-    """Known samples, to the nearest of which those of `test` are compared, see
-    `aclnet.retrieval.recognition`; None where the classifier is tested."""
+    """Known samples, with which those of `test` are compared, see `aclnet.retrieval.recognition`;
+    None if the classifier is tested."""
 
     def class_of(self, store: Store) -> NDArray[np.int64]:
         """(labels,) class of the network for each label of the store, -1 for those without."""
         place = {name: number for number, name in enumerate(self.classes)}
         return np.array([place.get(name, -1) for name in store.class_names], np.int64)
 
+    def class_sizes(self, store: Store) -> tuple[int, ...]:
+        """Training samples of each class of the network."""
+        classes = self.class_of(store)[store.column("label")[self.train]]
+        return tuple(np.bincount(classes, minlength=len(self.classes)).tolist())
+
 
 class Fold(NamedTuple):
-    """One of several parts of a training side, to be tested on when the others train."""
+    """One of several parts of a training side; it is tested while the others train."""
 
     number: int
-    """From 1."""
+    """Number of the fold, from 1."""
     of: int
 
     def __str__(self) -> str:
@@ -65,21 +70,22 @@ class Fold(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `2/4`. AclnetError on anything else."""
+        """A fold from `2/4`; raises AclnetError for any other text."""
         try:
             number, of = map(int, text.split("/"))
         except ValueError:
             number, of = 0, 0
         if not 1 <= number <= of:
-            raise AclnetError(f"fold {text!r}: write it as 2/4, the second of four")
+            raise AclnetError(f"fold {text!r}: write it as 2/4 for the second of four folds")
         return cls(number, of)
 
 
 def choose_splits(
     store: Store, config: Config, split_file: Path | None = None, fold: Fold | None = None
 ) -> Splits:
-    """The samples of a run: of a CSV file, of a fold of the protocol's training side, or of the
-    protocol. AclnetError where nothing would train, select or be tested, or no tested class trains.
+    """The samples of a run: those of a CSV file, of a fold, or of a protocol of the store.
+
+    Raises AclnetError if no sample would train, select or be tested, or no tested class trains.
     """
     people = config.task != "action"
     needs_validation = "val" in (config.select, config.loss.families.source)
@@ -101,7 +107,7 @@ def choose_splits(
 
 
 def doubtful_classes(store: Store, splits: Splits) -> tuple[str, ...]:
-    """Sentences on tested classes that do not train, where a classifier is tested."""
+    """Sentences about tested classes that do not train, if a classifier is tested."""
     if splits.gallery is not None:
         return ()
     masks = {
@@ -114,13 +120,13 @@ def doubtful_classes(store: Store, splits: Splits) -> tuple[str, ...]:
 def protocol_splits(
     store: Store, protocol: str, *, hold_out: bool, seed: int, people: bool = False
 ) -> Splits:
-    """The sides of one of the store's protocols, its first where `protocol` is empty.
+    """The sides of one of the store's protocols, its first if `protocol` is empty.
 
-    `hold_out` takes validation data from training: whole subjects where the store knows them, so
-    that the validation is as hard as the test, else recordings, class by class; where `people` are
-    recognised, all of some of them. Which ones follows from `seed`. What is tested is the probes,
-    by the gallery, where `people` are recognised and where there is no test side. AclnetError
-    where a side is empty.
+    `hold_out` takes validation data from the training side. If the store knows subjects, they are
+    whole subjects, so that the validation is as hard as the test; else they are recordings, class
+    by class. With `people`, they are all recordings of some people. The choice depends on `seed`.
+    With `people`, or without a test side, the probes are tested against the gallery. Raises
+    AclnetError if a side is empty.
     """
     protocol = protocol or store.default_protocol
     has = {side for side in ("test", "probe") if f"{protocol}/{side}" in store.splits}
@@ -138,7 +144,7 @@ def protocol_splits(
 def gallery_of(store: Store, split: str) -> NDArray[np.bool_] | None:
     """Mask of the known samples of a protocol's `probe` side; None for any other side.
 
-    AclnetError where there are none.
+    Raises AclnetError if there are none.
     """
     protocol, _, side = split.rpartition("/")
     if side != "probe":
@@ -146,7 +152,7 @@ def gallery_of(store: Store, split: str) -> NDArray[np.bool_] | None:
     gallery = store.mask(f"{protocol}/gallery")
     if not gallery.any():
         raise AclnetError(
-            f"{store.path}: {split} is compared with {protocol}/gallery, which has no sample; "
+            f"{store.path}: {split} is compared with {protocol}/gallery, which has no samples; "
             "prepare more recordings, or choose another --protocol or --split"
         )
     return gallery
@@ -155,24 +161,25 @@ def gallery_of(store: Store, split: str) -> NDArray[np.bool_] | None:
 def fold_splits(
     store: Store, protocol: str, fold: Fold, *, hold_out: bool, seed: int, people: bool = False
 ) -> Splits:
-    """A fold of the training side of a protocol; the protocol's test side takes no part.
+    """A fold of the training side of a protocol, whose test side is not used.
 
-    The subjects, in order of their numbers, are dealt out to the folds in turn, whatever the seed;
-    those of this fold are tested, the others train. As many folds as subjects leave one out each.
-    `hold_out` as in `protocol_splits`. AclnetError where subjects are unknown, or too few.
+    The subjects, in order of their numbers, are assigned to the folds in turn, independent of the
+    seed. The subjects of this fold are tested, the others train. With as many folds as subjects,
+    each fold leaves one out. `hold_out` is as in `protocol_splits`. Raises AclnetError if subjects
+    are unknown, or too few.
     """
     protocol = protocol or store.default_protocol
     side, subjects = store.mask(f"{protocol}/train"), store.column("subject")
     known = np.unique(subjects[side])
     if (known < 0).any():
         raise AclnetError(
-            f"{store.path}: folds are made of subjects, and training samples of {protocol} have "
-            "none; give folds of your own with --split FILE.csv (columns id and split)"
+            f"{store.path}: folds divide the subjects, but the training samples of {protocol} have "
+            "no subjects; give your own split with --split FILE.csv (columns id and split)"
         )
     if not 2 <= fold.of <= len(known):
         raise AclnetError(
             f"{store.path}: the training side of {protocol} has {len(known)} subjects, which "
-            f"cannot be {fold.of} folds; two folds are the fewest, one a subject the most"
+            f"cannot make {fold.of} folds; give from 2 folds to one per subject"
         )
     tested = known[fold.number - 1 :: fold.of]
     test = side & np.isin(subjects, tested)
@@ -185,12 +192,14 @@ def fold_splits(
 def file_splits(store: Store, path: Path) -> Splits:
     """Sides from a CSV file with columns `id` and `split` (train, val, test, gallery or probe).
 
-    A sample of two sides names both, as `train+gallery`; samples that the file does not name take
-    no part. AclnetError with the line of an unknown or repeated id or an unknown side, where no
-    line says train, and where what is tested is not one thing.
+    A sample of two sides names both, as `train+gallery`; samples that the file does not name are
+    not used. Raises AclnetError with the line of an unknown or repeated id or an unknown side, if
+    no line is train, or if the tested side is not either test, or probe with gallery.
     """
-    if not path.stem.isprintable():  # bytes that are no text, too
-        raise AclnetError(f"{path}: its name has characters that no run can be named by; rename it")
+    if not path.stem.isprintable():  # also bytes that are not text
+        raise AclnetError(
+            f"{path}: the name of a run cannot contain the characters of this name; rename the file"
+        )
     original = store.column("variant") == 0
     ids = store.column("id")
     row_of = dict(zip(ids[original].tolist(), np.flatnonzero(original).tolist(), strict=True))
@@ -206,7 +215,7 @@ def file_splits(store: Store, path: Path) -> Splits:
             )
         if sample in named:
             raise AclnetError(
-                f"{path}:{line}: {shown(sample)!r} stands in line {named[sample]} already"
+                f"{path}:{line}: {shown(sample)!r} is already in line {named[sample]}"
             )
         named[sample] = line
         for side in sides.split("+"):
@@ -217,11 +226,11 @@ def file_splits(store: Store, path: Path) -> Splits:
             masks[side][row_of[sample]] = True
     there = {side for side, mask in masks.items() if mask.any()}
     if "train" not in there:
-        raise AclnetError(f"{path}: no line says train")
+        raise AclnetError(f"{path}: no row has the split train")
     if {"test", "probe"} <= there or ("probe" in there) != ("gallery" in there):
         raise AclnetError(
-            f"{path}: lines say {', '.join(sorted(there))}; what is tested is either test, or "
-            "probe with the gallery that it is compared with"
+            f"{path}: the rows have the splits {', '.join(sorted(there))}; use either test, or "
+            "probe together with gallery"
         )
     side = "probe" if "probe" in there else "test"
     masks["train"] |= ~original & np.isin(store.column("original"), ids[masks["train"]])
@@ -248,35 +257,35 @@ def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
             table = csv.DictReader(stream, skipinitialspace=True)
             missing = {"id", "split"} - set(table.fieldnames or ())
             if missing:
-                raise AclnetError(f"{path}:1: no column {' and '.join(sorted(missing))}")
+                raise AclnetError(f"{path}:1: there is no column {' and '.join(sorted(missing))}")
             for row in table:
                 yield table.line_num, (row["id"] or "").strip(), (row["split"] or "").strip()
     except OSError as error:
         raise AclnetError(f"{path} cannot be read: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
-        raise AclnetError(f"{path} is no CSV file in UTF-8: {error}") from None
+        raise AclnetError(f"{path} is not a CSV file in UTF-8: {error}") from None
 
 
 def _refuse_one_class(store: Store, splits: Splits) -> None:
-    """AclnetError where nothing could be told apart, and any network would be right always."""
+    """Raises AclnetError for a single class, which any network always predicts correctly."""
     trained = np.unique(store.column("label")[splits.train])
     if len(trained) == 1:
         raise AclnetError(
             f"{splits.file or store.path}: all training samples of {splits.protocol} are of one "
-            f"class ({store.class_names[trained[0]]}); a network needs at least two, so add "
-            "recordings of another class"
+            f"class ({store.class_names[trained[0]]}); a network needs at least two classes, so "
+            "add recordings of another class"
         )
 
 
 def _check_classes(store: Store, splits: Splits) -> None:
-    """AclnetError where a classifier can only fail: people are recognised who never trained."""
+    """Raises AclnetError if a classifier must fail because tested people do not train."""
     labels = store.column("label")
     if splits.test.any() and not np.isin(labels[splits.test], labels[splits.train]).any():
         raise AclnetError(
             f"{splits.file or store.path}: {splits.protocol} tests classes that no training sample "
-            "has, which is meant for tests by retrieval (whom of a gallery does a probe show?): "
-            "--set task=gait or task=reid tests so. Else give sides of your own with --split "
-            "FILE.csv (columns id and split), whose test samples are of classes that train as well"
+            "has. If this test identifies people by retrieval, use --set task=gait or task=reid. "
+            "Otherwise give your own split with --split FILE.csv (columns id and split), in which "
+            "every tested class has training samples"
         )
 
 
@@ -292,13 +301,16 @@ def _empty_side(store: Store, protocol: str, tested: str) -> str:
     remedy = f"choose --protocol {' or '.join(usable)}" if usable else "prepare more recordings"
     return (
         f"{store.path}: protocol {protocol} has {size(protocol, 'train')} training and "
-        f"{size(protocol, tested)} {tested} samples, and both are needed; {remedy}, or give sides "
-        "of your own with --split FILE.csv (columns id and split)"
+        f"{size(protocol, tested)} {tested} samples, but both are needed; {remedy}, or give your "
+        "own split with --split FILE.csv (columns id and split)"
     )
 
 
 def _of_people(store: Store, splits: Splits) -> Splits:
-    """People are the classes: those who train. What has no gallery is compared with itself."""
+    """Splits whose classes are the training people.
+
+    Without a gallery, tested people are compared with each other.
+    """
     names = store.class_names
     classes = [names[label] for label in np.unique(store.column("label")[splits.train])]
     gallery = splits.test if splits.gallery is None else splits.gallery
@@ -306,7 +318,7 @@ def _of_people(store: Store, splits: Splits) -> Splits:
 
 
 def _hold_out(store: Store, splits: Splits, seed: int, *, people: bool) -> Splits:
-    """Takes validation data from training."""
+    """The splits with validation data taken from training."""
     by = store.column("label" if people else "subject")
     known = np.unique(by[splits.train & (by >= 0)])
     if len(known) > 1:
@@ -324,7 +336,7 @@ def _hold_out(store: Store, splits: Splits, seed: int, *, people: bool) -> Split
 def _some(
     by: NDArray[np.int64], train: NDArray[np.bool_], known: NDArray[np.int64], seed: int
 ) -> NDArray[np.int64]:
-    """Groups, sorted, that make up the share to be held out of the training samples."""
+    """Groups, sorted, that make up the share to hold out of the training samples."""
     order = keyed_random.generator(seed, len(known)).permutation(known)
     share = np.array([(train & (by == s)).sum() for s in order]) / train.sum()
     count = int(np.searchsorted(np.cumsum(share), _HELD_OUT)) + 1
@@ -341,7 +353,7 @@ def _some_of_each_class(store: Store, train: NDArray[np.bool_], seed: int) -> ND
     recordings = table[train].drop_duplicates("original")
     keys = keyed_random.fold(keyed_random.sample_keys(recordings["original"]), seed)
     order = recordings.assign(draw=keyed_random.uniform(keys, 0)).groupby("label")["draw"]
-    # a class of one recording keeps it for training
+    # a class with one recording keeps it for training
     held_out = order.rank(method="first") <= (_HELD_OUT * order.transform("size")).round()
     return np.asarray(table["original"].isin(recordings["original"][held_out]))
 
@@ -349,8 +361,8 @@ def _some_of_each_class(store: Store, train: NDArray[np.bool_], seed: int) -> ND
 def selection(config: Config, splits: Splits) -> NDArray[np.bool_] | None:
     """The samples that are scored after every epoch, if any.
 
-    They select the weights, or tell confusions where `loss.families.source` is "val". AclnetError
-    where there are none to do so.
+    They select the weights, or count confusions if `loss.families.source` is "val". Raises
+    AclnetError if there are none.
     """
     if config.select == "test":
         if not splits.test.any():
@@ -361,7 +373,11 @@ def selection(config: Config, splits: Splits) -> NDArray[np.bool_] | None:
     if splits.val is None or not splits.val.any():
         what = "--select val" if config.select == "val" else "loss.families.source=val"
         raise AclnetError(
-            f"{what} needs validation samples, and {splits.file or splits.protocol} has none"
-            + ("; let some lines say val" if splits.file else ": too few to hold some out")
+            f"{what} needs validation samples, but {splits.file or splits.protocol} has none"
+            + (
+                "; set the split of some rows to val"
+                if splits.file
+                else ": too few to hold some out"
+            )
         )
     return splits.val

@@ -1,4 +1,4 @@
-"""Writing the files of a run: a disk that is full is a message, and what was there before stays."""
+"""Writing of a run's files: a full disk gives a message and leaves the old files."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Inside, what cannot be written is an AclnetError that names `path`."""
+    """Raises AclnetError that names `path` if writing in the block fails."""
     try:
         yield
     except OSError as error:
         raise AclnetError(
-            f"{path} cannot be written ({error.strerror or error}); make room on the disk, or "
-            "check who may write there, and run the same command again"
+            f"{path} cannot be written ({error.strerror or error}); free space on the disk, or "
+            "check the permissions, and run the same command again"
         ) from None
 
 

@@ -1,7 +1,7 @@
-"""Several runs by one command: one after the other, or some at once in processes of their own.
+"""Several runs by one command: one after the other, or several at once in separate processes.
 
-Runs that are finished are passed over and runs that were stopped go on, so that the same command
-again goes on with the set, wherever it was stopped.
+Finished runs are skipped and interrupted runs resume, so the same command, run again, resumes the
+set.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from aclnet.datasets.opening import open_store
 from aclnet.datasets.spec import AclnetError
-from aclnet.datasets.store.store import Store
 from aclnet.runs.run import is_finished, runs_folder
-from aclnet.training.launch import TrainingRequest, make_fabric, plan_run, train
+from aclnet.training.launch import TrainingRequest, make_fabric, plan_run, train_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,13 +30,15 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from aclnet.datasets.store.paths import StorePath
+    from aclnet.datasets.store.store import Store
     from aclnet.runs.config import Config
     from aclnet.training.trainer import TrainingMonitor
 
     Watch = Callable[[str, "Job"], AbstractContextManager[TrainingMonitor]]
-    """Entered with a run's place in the set, as `2/6`, when its turn comes; left when it ends."""
+    """Entered with a run's place in the set, for example `2/6`, at its start; left at its end."""
 
-FAILED = "failed (the reason is named at the end)"
+FAILED = "failed (the reason is shown at the end)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,9 @@ class Job:
     """One run of a set."""
 
     title: str
-    """What tells it from the others of the set."""
-    store: Path
+    """Name that distinguishes it from the others of the set."""
+    stores: tuple[StorePath, ...]
+    """Paths of the stores to train on, as `open_store` takes them."""
     request: TrainingRequest
     path: Path
     """The run's folder, which has the run's name."""
@@ -54,14 +57,19 @@ class Job:
     def config(self) -> Config:
         return self.request.config
 
+    @property
+    def data(self) -> str:
+        """The stores to train on, in words."""
+        return " + ".join(map(str, self.stores))
+
 
 def plan_job(title: str, store: Store, request: TrainingRequest, out: Path | None) -> Job:
-    """A run of a set, in the folder `out` or, where None, beside the store, by the run's name.
+    """A run of a set, named after its settings, in the folder `out`; None: beside the store.
 
-    AclnetError where it could not be trained.
+    Raises AclnetError if it cannot be trained.
     """
     path = (out or runs_folder(store)) / plan_run(store, request).name
-    return Job(title, store.path, request, path)
+    return Job(title, store.paths, request, path)
 
 
 class Failure(NamedTuple):
@@ -70,15 +78,19 @@ class Failure(NamedTuple):
     job: Job
     message: str
 
+    def as_dict(self) -> dict[str, str]:
+        """The run's folder and the reason, for JSON."""
+        return {"run": str(self.job.path), "message": self.message}
+
 
 def train_jobs(
     jobs: Sequence[Job], watch: Watch, *, at_once: int = 1, accelerator: str = "auto"
 ) -> list[Failure]:
-    """Trains what is not finished of a set, each run on one device, and says what failed.
+    """Trains the unfinished runs of a set, each on one device, and returns the failures.
 
-    More than one `at_once` are processes that share the threads of this one and take CUDA devices
-    in turn. They end with this process, however it ends. AclnetError on an accelerator that is not
-    there.
+    With `at_once` above 1, the runs are processes that share the threads of this process and take
+    CUDA devices in turn. They end with this process in any case. Raises AclnetError if the
+    accelerator does not exist.
     """
     numbered = [(f"{number}/{len(jobs)}", job) for number, job in enumerate(jobs, start=1)]
     waiting = deque(
@@ -86,14 +98,14 @@ def train_jobs(
     )
     at_once = min(at_once, len(waiting))
     if waiting:
-        make_fabric(waiting[0][1].config, accelerator, "1")  # what this machine lacks is said once
+        make_fabric(waiting[0][1].config, accelerator, "1")  # report a missing device once
     if at_once <= 1:
         return _one_by_one(waiting, watch, accelerator)
     return _SideBySide(waiting, watch, at_once, accelerator).run()
 
 
 def failed(failures: Sequence[Failure], total: int) -> AclnetError:
-    """What to raise in the end where runs of a set failed: which, and why."""
+    """Error that names the failed runs of a set and their reasons."""
     reasons = "".join(f"\n{job.title}: {message}" for job, message in failures)
     return AclnetError(f"{len(failures)} of {total} runs failed{reasons}")
 
@@ -110,21 +122,21 @@ def _one_by_one(waiting: deque[tuple[str, Job]], watch: Watch, accelerator: str)
 
 
 def _train(job: Job, monitor: TrainingMonitor, accelerator: str, devices: str) -> str | None:
-    """Trains one run; what went wrong, if anything: the other runs of the set go on."""
+    """Trains one run; returns its failure, if any, so that the other runs continue."""
     try:
         fabric = make_fabric(job.config, accelerator, devices)
         fabric.launch()
-        train(fabric, Store(job.store), job.request, monitor, job.path)
+        train_run(fabric, open_store(*job.stores), job.request, monitor, job.path)
     except (AclnetError, OSError) as error:
         return str(error)
-    except Exception:  # our own fault, which keeps its traceback
+    except Exception:  # a defect of aclnet, which keeps its traceback
         return traceback.format_exc()
     return None
 
 
 @dataclass(slots=True)
 class _Running:
-    """A run that is trained in a process of its own."""
+    """A run that is trained in a separate process."""
 
     job: Job
     slot: int
@@ -134,7 +146,7 @@ class _Running:
 
 
 class _SideBySide:
-    """So many runs at once, the next one whenever one has ended."""
+    """Trains this number of runs at once; when a run ends, the next one starts."""
 
     def __init__(
         self, waiting: deque[tuple[str, Job]], watch: Watch, at_once: int, accelerator: str
@@ -169,11 +181,11 @@ class _SideBySide:
         arguments = (job, writer, self.accelerator, _device(self.accelerator, slot), self.threads)
         process = context.Process(target=_work, args=arguments)
         process.start()
-        writer.close()  # the process has the other end, and alone decides when it closes
+        writer.close()  # only the process, which has the other end, decides when it closes
         self.running[reader] = _Running(job, slot, process, monitor, shown)
 
     def _listen(self, connection: Connection) -> None:
-        """Passes on what a process says."""
+        """Forwards the messages of a process."""
         one = self.running[connection]
         try:
             said, *values = connection.recv()
@@ -200,22 +212,22 @@ def _device(accelerator: str, slot: int) -> str:
 
 
 def _work(job: Job, writer: Connection, accelerator: str, devices: str, threads: int) -> None:
-    """What a process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started it ends it
+    """Main function of a process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends this one
     torch.set_num_threads(threads)
     talk = Talk(writer)
-    with suppress(KeyboardInterrupt):  # whoever sent the signal knows
+    with suppress(KeyboardInterrupt):  # the sender of the signal knows about it
         talk.say("end", _train(job, talk, accelerator, devices))
 
 
 class Talk:
-    """A monitor that is told to the process that started this one."""
+    """A monitor that sends its events to the parent process."""
 
     def __init__(self, writer: Connection) -> None:
         self.writer = writer
 
     def say(self, *words: Any) -> None:  # noqa: ANN401 - whatever the monitor is told
-        """SystemExit where nobody listens any more: a killed command trains no further."""
+        """Raises SystemExit if the parent is gone, so that a killed command stops the training."""
         try:
             self.writer.send(words)
         except BrokenPipeError:

@@ -2,135 +2,400 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import warnings
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
-from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.discovery import newest_store
+from aclnet.datasets.opening import open_store
+from aclnet.datasets.spec import AclnetError, AclnetWarning
+from aclnet.datasets.store.store import Store
+from aclnet.datasets.store.stream import default_lanes
+from aclnet.retrieval.body_shape import has_shape
 from aclnet.retrieval.ranking import equal_error_threshold
 from aclnet.retrieval.recognition import chance
+from aclnet.runs.choices import uses_shape
+from aclnet.runs.config import build_config
 from aclnet.runs.device import resolve_accelerator
-from aclnet.runs.network import HEAD, load_model
+from aclnet.runs.network import is_head, load_model, users_code
+from aclnet.runs.processes import naming_lost_process, on_first, together
+from aclnet.runs.recipes import follows_rule, recipe_for
 from aclnet.runs.run import Run, check_out, delete_run, is_run, run_folder, run_name
-from aclnet.runs.splits import choose_splits, doubtful_classes
+from aclnet.runs.small_sets import SmallSet
+from aclnet.runs.splits import Fold, choose_splits, doubtful_classes
+from aclnet.tracking.outcome import outcome_of
+from aclnet.tracking.trackers import Trackers
+from aclnet.training.launcher import find_launcher
 from aclnet.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator, Sequence
 
     from lightning_fabric import Fabric
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from aclnet.datasets.store.store import Store
+    from aclnet.pipelines.choices import Modality
+    from aclnet.runs.choices import Select
     from aclnet.runs.config import Config
+    from aclnet.runs.record import CodeRecord
     from aclnet.runs.scores import Scores
-    from aclnet.runs.splits import Fold, Splits
+    from aclnet.runs.splits import Splits
+    from aclnet.training.launcher import Launcher
     from aclnet.training.trainer import TrainingMonitor
 
+FEW_SAMPLES = 4
+"""Number of samples below which batch statistics give a remark."""
 
-def make_fabric(config: Config, accelerator: str = "auto", devices: str = "auto") -> Fabric:
-    """Where training runs: processes, devices and precision.
 
-    `auto` is all CUDA devices where there are any, else one process on the CPU. AclnetError on
-    what this machine does not have.
+def make_fabric(
+    config: Config, accelerator: str = "auto", devices: str = "auto", nodes: int | None = None
+) -> Fabric:
+    """Place of the training: processes, devices, precision and arithmetic.
+
+    `auto` is as many devices as torchrun or srun started processes on a node; without them it is
+    all CUDA devices where there are any, else one process on the CPU. `nodes` is the number of
+    machines; None: as many as torchrun or srun use, else this one.
+
+    Raises AclnetError if this machine lacks the devices, or if devices, nodes and the launcher do
+    not fit together.
     """
     from lightning_fabric import Fabric
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
 
+    from aclnet.training.precision import fabric_plugins, set_arithmetic
+
+    optim = config.optim
     accelerator = resolve_accelerator(accelerator)
-    if accelerator == "cpu" and config.optim.precision == "16-mixed":
+    if accelerator == "cpu" and optim.precision == "16-mixed":
         raise AclnetError("optim.precision=16-mixed needs a GPU; on a CPU use bf16-mixed")
+    launcher = find_launcher()
     count: int | str = int(devices) if devices.isdigit() else devices
-    if accelerator == "cpu" and devices == "auto":
-        count = 1
+    if devices == "auto" and (launcher or accelerator == "cpu"):
+        count = launcher.per_node if launcher else 1
+    nodes = _nodes(nodes, count, launcher)
+    set_arithmetic(optim, accelerator)
     try:
-        return Fabric(accelerator=accelerator, devices=count, precision=config.optim.precision)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise AclnetError(f"--accelerator {accelerator} --devices {devices}: {error}") from None
+        return Fabric(
+            accelerator=accelerator,
+            devices=count,
+            num_nodes=nodes,
+            plugins=fabric_plugins(optim, accelerator, launcher),
+        )
+    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
+        reason = " ".join(str(error).split())
+        raise AclnetError(f"--accelerator {accelerator} --devices {devices}: {reason}") from None
+
+
+def _nodes(nodes: int | None, devices: int | str, launcher: Launcher | None) -> int:
+    """The number of nodes. Raises AclnetError if the launcher started other processes."""
+    if launcher is None:
+        if nodes is not None and nodes > 1:
+            raise AclnetError(
+                f"--nodes {nodes}: start the command with torchrun or srun, which start processes "
+                "on all nodes (docs/gpu.md)"
+            )
+        return 1
+    if nodes not in (None, launcher.nodes) or devices not in (launcher.per_node, "auto"):
+        raise AclnetError(
+            f"{launcher.name} started {launcher.world} processes, {launcher.per_node} on each of "
+            f"{launcher.nodes} nodes, which differs from --nodes {nodes or launcher.nodes} "
+            f"--devices {devices}; leave both options out, or start one process for each device"
+        )
+    return launcher.nodes
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRequest:
-    """What is asked of a training."""
+    """Settings of a training."""
 
     config: Config
     split_file: Path | None = None
-    """A CSV file that says who trains and who is tested, instead of the protocol."""
+    """A CSV file with the sides of the samples, instead of the protocol."""
     fold: Fold | None = None
     """A fold of the protocol's training side to test on; the rest trains."""
     init_from: Path | None = None
     """The run whose weights it starts from."""
     fresh: bool = False
-    """Replace a run that is there instead of resuming it."""
+    """Replace an existing run instead of resuming it."""
+    reason: str = ""
+    """Settings that follow from the store, with the reason, in a sentence; empty if there are
+    none."""
+    trackers: tuple[str, ...] = ()
+    """Trackers by name (docs/tracking.md)."""
+
+    @classmethod
+    def of(
+        cls,
+        store: Store,
+        *,
+        recipe: str | None = None,
+        protocol: str | None = None,
+        modality: str | None = None,
+        model: str | None = None,
+        seed: int | None = None,
+        select: str | None = None,
+        split_file: Path | None = None,
+        fold: str | None = None,
+        init_from: Path | None = None,
+        settings: Iterable[str] = (),
+        fresh: bool = False,
+        trackers: Iterable[str] = (),
+    ) -> Self:
+        """Request from the arguments of `train`. Raises AclnetError if they do not fit together."""
+        if split_file and (protocol or fold):
+            raise AclnetError(
+                "--split, --protocol and --fold all choose the training samples: give one of them"
+            )
+        named = recipe_for(store, recipe, "" if split_file else protocol)
+        first = [f"data.protocol={protocol}"] if protocol else []
+        last = {"model.name": model, "data.modality": modality}
+        chosen = [*first, *settings, *(f"{key}={value}" for key, value in last.items() if value)]
+        config = build_config(named, chosen, seed=seed, select=select)
+        part, reason = Fold.parse(fold) if fold else None, ""
+        if follows_rule(named):
+            small = SmallSet.of(store, choose_splits(store, config, split_file, part))
+            derived = small.settings(config.optim.batch_size)
+            own = [f"{key}={value}" for key, value in derived.items()]
+            config = build_config(named, [*own, *chosen], seed=seed, select=select)
+            reason = small.describe(config.optim.batch_size)
+        return cls(config, split_file, part, init_from, fresh, reason, tuple(trackers))
 
 
 class Plan(NamedTuple):
-    """What a run will be."""
+    """Plan of a run."""
 
     name: str
     splits: Splits
     origin: str | None
     """Name of the run whose weights it starts from."""
+    code: tuple[CodeRecord, ...]
+    """Network and loss of the user."""
+    config: Config
+    """The configuration that was asked for, with the number of lanes."""
 
 
 def plan_run(store: Store, request: TrainingRequest) -> Plan:
-    """What `train` makes of the same arguments, without writing anything; AclnetError as there."""
+    """The run that `train_run` would make, without writing it; raises the same errors."""
     splits = choose_splits(store, request.config, request.split_file, request.fold)
+    embedding = request.config.retrieval.embedding
+    if uses_shape(embedding) and not has_shape(store):
+        raise AclnetError(
+            f"retrieval.embedding={embedding} needs joints in metres, but those of {store.path} "
+            "are in pixels, where lengths depend on the view; use pooled"
+        )
     origin = Run(request.init_from).record.name if request.init_from else None
-    return Plan(run_name(request.config, store, splits.identity, origin), splits, origin)
+    config = _with_lanes(request.config, store, splits)
+    code = users_code(config)
+    name = run_name(config, store, splits.identity, origin, code)
+    return Plan(name, splits, origin, code, config)
+
+
+def _with_lanes(config: Config, store: Store, splits: Splits) -> Config:
+    """The configuration with the number of lanes that its order of samples has.
+
+    One lane is left unset, so that the names of such runs do not change.
+    """
+    data = config.data
+    if data.lanes is not None or data.per_class is not None:
+        return config
+    lanes = default_lanes(store, splits.train, config.optim.batch_size, data.window)
+    chosen = {"data": data.model_copy(update={"lanes": lanes})}
+    return config.model_copy(update=chosen) if lanes > 1 else config
 
 
 def train(
+    store: str | Path | Store | Sequence[str | Path] | None = None,
+    *,
+    recipe: str | None = None,
+    protocol: str | None = None,
+    modality: Modality | None = None,
+    model: str | None = None,
+    seed: int | None = None,
+    select: Select | None = None,
+    split_file: str | Path | None = None,
+    fold: str | None = None,
+    init_from: str | Path | None = None,
+    settings: Iterable[str] = (),
+    out: str | Path | None = None,
+    fresh: bool = False,
+    trackers: Iterable[str] = (),
+    accelerator: str = "auto",
+    devices: str = "auto",
+    nodes: int | None = None,
+    monitor: TrainingMonitor | None = None,
+) -> Run:
+    """Trains on a store and scores the test split, as `aclnet train`; an interrupted run resumes.
+
+    Args:
+        store: the store to train on; several paths are joined (docs/sets.md). None: the newest
+            store below the working folder.
+        recipe: name of a recipe, or a TOML file; None: that of the store's dataset.
+        protocol: protocol of the store; None: its first.
+        modality: input modality; None: the recipe's.
+        model: network by name, or your own as `package.module:function`; None: the recipe's.
+        seed: seed for the initial weights, sample order and augmentation; None: the recipe's.
+        select: weights to keep: the last, or the best on validation or test samples.
+        split_file: CSV file with the columns id and split, instead of a protocol.
+        fold: for example 2/4: test on a fold of the training subjects, train on the rest.
+        init_from: run whose weights to start from.
+        settings: further settings, for example `["optim.epochs=30"]`.
+        out: folder of the run; None: beside the store.
+        fresh: delete an existing run and train again.
+        trackers: `tensorboard`, `wandb`, `mlflow`, or your own as `package.module:function`.
+        accelerator: device to compute on: `cpu`, `cuda`, ...
+        devices: number of devices on each node.
+        nodes: number of machines; None: as many as torchrun or srun use.
+        monitor: receives the progress of the training; None: each remark is an AclnetWarning.
+
+    Returns:
+        The finished run; `run.result` has its figures.
+
+    Raises:
+        AclnetError: settings and data do not fit together, or a file cannot be read or written.
+    """
+    opened = store if isinstance(store, Store) else _open(store)
+    request = TrainingRequest.of(
+        opened,
+        recipe=recipe,
+        protocol=protocol,
+        modality=modality,
+        model=model,
+        seed=seed,
+        select=select,
+        split_file=Path(split_file) if split_file else None,
+        fold=fold,
+        init_from=Path(init_from) if init_from else None,
+        settings=settings,
+        fresh=fresh,
+        trackers=trackers,
+    )
+    fabric = make_fabric(request.config, accelerator, devices, nodes)
+    fabric.launch()
+    return train_run(fabric, opened, request, monitor or _Warnings(), Path(out) if out else None)
+
+
+def _open(store: str | Path | Sequence[str | Path] | None) -> Store:
+    if store is None:
+        return open_store(newest_store(Path()))
+    return open_store(store) if isinstance(store, str | PurePath) else open_store(*store)
+
+
+class _Warnings:
+    """A monitor that turns remarks into warnings and ignores other events."""
+
+    def remark(self, text: str) -> None:
+        warnings.warn(text, AclnetWarning, stacklevel=2)
+
+    def step(self, *_: object) -> None: ...
+
+    def epoch(self, _: dict[str, float]) -> None: ...
+
+
+def train_run(
     fabric: Fabric,
     store: Store,
     request: TrainingRequest,
     monitor: TrainingMonitor,
     out: Path | None = None,
 ) -> Run:
-    """Trains a run and scores its test split; a run that was stopped goes on.
+    """Trains a run and scores its test split; an interrupted run resumes.
 
-    `fabric` is launched. A finished run is returned as it is. AclnetError where `out` holds
-    something else, where another process trains the run, and on whatever does not fit; nothing is
-    written or deleted before it is known that the training can start.
+    `fabric` must be launched. A finished run is returned unchanged. Raises AclnetError if `out`
+    holds something else, if another process trains the run, or if settings and data do not fit.
+    Nothing is written or deleted before these checks.
     """
-    config = request.config
-    name, splits, origin = plan_run(store, request)
+    trackers = Trackers(request.trackers, monitor.remark)
+    with together():
+        plan = plan_run(store, request)
+    splits, config = plan.splits, plan.config
     _check_world(config, fabric.world_size)
-    path = run_folder(store, name, out)
-    check_out(path)
-    if is_run(path) and not request.fresh:
-        run = _opened(path, name)
-        if run.finished:
-            monitor.remark("was finished before; --fresh trains it again")
-            return run
-    for doubt in doubtful_classes(store, splits):
+    path = on_first(lambda: run_folder(store, plan.name, out))
+    run = on_first(lambda: _finished(path, plan.name, request))
+    if run is not None:
+        monitor.remark("is finished already; --fresh trains it again")
+        return run
+    for doubt in (*store.remarks, *doubtful_classes(store, splits)):
         monitor.remark(doubt)
-    initial = _initial(request.init_from, store, splits, monitor) if request.init_from else None
+    initial = None
+    if request.init_from:
+        with together():
+            initial = _initial(request.init_from, config, store, splits, monitor)
     trainer = Trainer(fabric, config, store, splits, monitor, initial)
-    fabric.barrier()  # every process has looked before the first one writes
-    if fabric.is_global_zero:
-        if request.fresh and is_run(path):
-            delete_run(path)
-        Run.create(path, name, config, store, splits, origin)
-    fabric.barrier()
-    run = _opened(path, name)
+    small = _samples_of_statistics(config, fabric.world_size)
+    if small < FEW_SAMPLES:
+        monitor.remark(
+            f"batch normalisation in each process and accumulated part sees only {small} samples; "
+            "a larger optim.batch_size makes its statistics steadier"
+        )
+    lanes, world = config.data.lanes or 1, fabric.world_size
+    if lanes > 1 and lanes % world:
+        monitor.remark(
+            f"{lanes} lanes do not divide among {world} processes, so that some processes decode "
+            f"the same shards; data.lanes={world} gives each process shards of its own"
+        )
+    run = on_first(lambda: _begun(path, plan, store, request))
     if config.select == "test" and config.loss.families.source == "val":
-        monitor.remark("validation is on the test set: families come from its confusions")
-    with run.claimed() if fabric.is_global_zero else nullcontext():
-        trainer.fit(run)
-        _finish(trainer)
+        monitor.remark(
+            "the validation samples are the test set: the families come from its confusions"
+        )
+    with ExitStack() as held:
+        with together():
+            if fabric.is_global_zero:
+                held.enter_context(run.claimed())
+        with naming_lost_process(), _ending_children(fabric), trackers:
+            trainer.fit(run, trackers)
+            _finish(trainer, trackers)
     return run
 
 
-def _opened(path: Path, name: str) -> Run:
-    """The run at `path`. AclnetError where it is not the one that was asked for."""
+@contextmanager
+def _ending_children(fabric: Fabric) -> Iterator[None]:
+    """Ends the processes that Fabric started for `--devices` if this one, the first, fails.
+
+    They may wait for it in a collective, where they react to no other signal.
+    """
+    try:
+        yield
+    except Exception:
+        for process in getattr(fabric.strategy.launcher, "procs", ()):
+            process.kill()
+        raise
+
+
+def _finished(path: Path, name: str, request: TrainingRequest) -> Run | None:
+    """The run at `path` if it is finished and should stay.
+
+    Raises AclnetError if something else is at `path`.
+    """
+    check_out(path)
+    if request.fresh or not is_run(path):
+        return None
+    run = _opened(path, name, request.config)
+    return run if run.finished else None
+
+
+def _begun(path: Path, plan: Plan, store: Store, request: TrainingRequest) -> Run:
+    """The run at `path`, which is created if it does not exist."""
+    config = plan.config
+    if request.fresh and is_run(path):
+        delete_run(path)
+    Run.create(path, plan.name, config, store, plan.splits, plan.origin, plan.code)
+    return _opened(path, plan.name, config)
+
+
+def _opened(path: Path, name: str, config: Config) -> Run:
+    """The run at `path`; raises AclnetError if it is not the requested run."""
     run = Run(path)
+    run.own_model = config.model.name
     if run.record.name != name:
         raise AclnetError(
-            f"{path} is run {run.record.name}, of another configuration, split or store; "
-            "choose another --out, or replace it with --fresh"
+            f"{path} is run {run.record.name}, which has another configuration, split or store; "
+            "choose another --out, or replace the run with --fresh"
         )
     return run
 
@@ -139,28 +404,35 @@ def _check_world(config: Config, world: int) -> None:
     batch, accumulate = config.optim.batch_size, config.optim.accumulate
     if batch % (world * accumulate):
         raise AclnetError(
-            f"optim.batch_size={batch} does not divide into {world} processes times "
+            f"optim.batch_size={batch} cannot be divided by {world} processes times "
             f"optim.accumulate={accumulate}"
         )
 
 
+def _samples_of_statistics(config: Config, world: int) -> int:
+    """Samples that a batch normalisation sees at once."""
+    return config.optim.batch_size // (world * config.optim.accumulate)
+
+
 def _initial(
-    init_from: Path, store: Store, splits: Splits, monitor: TrainingMonitor
+    init_from: Path, config: Config, store: Store, splits: Splits, monitor: TrainingMonitor
 ) -> dict[str, Tensor]:
     """Weights to start from."""
     run = Run(init_from)
+    run.own_model = config.model.name
     weights = load_model(run, store).state_dict()
     if run.class_names == splits.classes:
         return weights
-    monitor.remark(f"starts from {run.name} with a new head: the classes are others")
-    return {name: w for name, w in weights.items() if not name.startswith(HEAD)}
+    monitor.remark(f"starts from {run.name} with a new head, because the classes differ")
+    return {name: w for name, w in weights.items() if not is_head(name)}
 
 
-def _finish(trainer: Trainer) -> None:
-    """Scores the test split with the weights that are the run's result."""
+def _finish(trainer: Trainer, trackers: Trackers) -> None:
+    """Scores the test split with the final weights of the run, and informs the trackers."""
     run, config, history = trainer.run, trainer.config, trainer.run.history
-    if run.selected != "last":
-        trainer.network.module.load_state_dict(run.network_state())
+    selected = on_first(lambda: None if run.selected == "last" else run.network_state())
+    if selected is not None:
+        trainer.network.module.load_state_dict(selected)
     result: dict[str, Any] = {"select": config.select}
     if trainer.splits.test.any():
         gallery = trainer.splits.gallery
@@ -169,17 +441,20 @@ def _finish(trainer: Trainer) -> None:
             if gallery is None
             else _recognise(trainer, gallery, result)
         )
-        result |= scores.result() | {"clips": config.data.clips}
-        if trainer.fabric.is_global_zero:
-            scores.save(run.test_scores)
-            if trainer.select_on is None and gallery is None:
-                history.write(config.optim.epochs - 1, {"confusion/eval": scores.confusion()})
+        with together():
+            if scores is not None and trainer.fabric.is_global_zero:
+                result |= scores.result() | {"clips": config.data.clips}
+                scores.save(run.test_scores)
+                if trainer.select_on is None and gallery is None:
+                    history.write(config.optim.epochs - 1, {"confusion/eval": scores.confusion()})
     if config.task != "action" and trainer.splits.val is not None:
         result["unknown"] = _threshold(trainer, trainer.splits.val)
-    if trainer.fabric.is_global_zero:
-        history.write_prototypes(trainer.contrast.prototypes.cpu().numpy())
-        run.finish(result)
-    trainer.fabric.barrier()
+    with together():
+        if trainer.fabric.is_global_zero:
+            history.write_prototypes(trainer.contrast.prototypes.cpu().numpy())
+            run.finish(result)
+            outcome = outcome_of(run, trainer.store, trainer.splits.test, trainer.embedder)
+            trackers.log_outcome(outcome)
 
 
 def _recognise(trainer: Trainer, gallery: NDArray[np.bool_], result: dict[str, Any]) -> Scores:
@@ -188,15 +463,16 @@ def _recognise(trainer: Trainer, gallery: NDArray[np.bool_], result: dict[str, A
     result["chance"] = chance(trainer.store, gallery)
     if trainer.config.task != "action":
         result |= found.result()
-        if trainer.fabric.is_global_zero:
-            trainer.run.save_tables(trainer.run.test_scores, found.tables())
+        with together():
+            if trainer.fabric.is_global_zero:
+                trainer.run.save_tables(trainer.run.test_scores, found.tables())
     return found.scores(len(trainer.store.class_names))
 
 
 def _threshold(trainer: Trainer, val: NDArray[np.bool_]) -> dict[str, float] | None:
-    """How far the nearest may be to be the same person, chosen on people who were held out.
+    """Distance threshold for the same person, chosen on people who were held out.
 
-    None where nobody of them is there twice.
+    None if none of them occurs twice.
     """
     found = trainer.recogniser(val, val, trainer.config.data.clips)()
     error = equal_error_threshold(found.sequences()[0], trainer.config.retrieval.metric)

@@ -1,4 +1,4 @@
-"""Running figures of an epoch, kept on the device and looked at seldom."""
+"""Running figures of an epoch, which stay on the device and are read rarely."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _SUMS = ("loss", "cross_entropy", "inter", "intra", "triplet", "accuracy", "in_f
 
 
 class _Seen(NamedTuple):
-    """What is kept of a part of a batch of b samples until its losses are looked at."""
+    """Values of a part of a batch of b samples, kept until its losses are checked."""
 
     finite: Tensor
-    """(b,) bool: is the loss finite?"""
+    """(b,) bool: the loss is finite."""
     usable: Tensor
-    """(b,) bool: is the input?"""
+    """(b,) bool: the input is finite."""
     samples: NDArray[np.int64]
 
 
@@ -47,7 +47,7 @@ class EpochMeter:
         self._unchecked: list[_Seen] = []
 
     def timed(self, stream: Stream) -> Iterator[Batch]:
-        """The batches of an epoch, timing what waits for them."""
+        """The batches of an epoch; measures the time spent waiting for them."""
         batches = iter(stream)
         while True:
             asked = time.perf_counter()
@@ -64,6 +64,7 @@ class EpochMeter:
         self,
         inputs: Inputs,
         logits: Tensor,
+        classification: Tensor,
         cross_entropy: Tensor,
         losses: ContrastLosses,
         samples: NDArray[np.int64],
@@ -71,8 +72,9 @@ class EpochMeter:
     ) -> None:
         """Counts a part of a global batch; never waits for the device.
 
-        `cross_entropy` (b,) is that of each of its samples, `samples` (b,) their rows in the
-        store; `losses` are its parts of the contrastive losses, which add up to the batch's.
+        `classification` (b,) is the loss of each sample of the part, without `losses`, the shares
+        of the part in the contrastive losses of the batch. `cross_entropy` (b,) is the same, except
+        with a loss of the user. `samples` (b,) are the rows of the samples in the store.
         """
         predictions = logits.argmax(1)
         cells = inputs.label * self.classes + predictions
@@ -80,7 +82,7 @@ class EpochMeter:
         terms = (losses.total, losses.inter, losses.intra, losses.triplet)
         total, inter, intra, triplet = (term.detach() for term in terms)
         figures = (
-            cross_entropy.sum() + total * global_batch,
+            classification.sum() + total * global_batch,
             cross_entropy.sum(),
             inter * global_batch,
             intra * global_batch,
@@ -91,19 +93,21 @@ class EpochMeter:
         self.sums += torch.stack([figure.to(self.sums) for figure in figures])
         broken = (~inputs.tracks.isfinite()).flatten(1).any(1)
         usable = torch.zeros_like(inputs.label).index_add_(0, inputs.owner, broken.long()) == 0
-        self._unchecked.append(_Seen((cross_entropy + total).isfinite(), usable, samples))
+        self._unchecked.append(_Seen((classification + total).isfinite(), usable, samples))
 
     def check(self, store: Store, fabric: Fabric) -> None:
-        """AclnetError on every process where a loss since the last check was not finite on one.
+        """Raises AclnetError on every process if a loss since the last check was not finite on one.
 
-        It names samples of the first such step: those whose input is not finite, else all whose
-        loss is not. To be called in the same steps on all processes; waits for the device.
+        The message names samples of the first such step: those with an input that is not finite,
+        or else all with a loss that is not finite. Call it in the same steps on all processes; it
+        waits for the device.
         """
         problem = self._problem(store)
         met = torch.tensor(float(problem is not None), device=self.sums.device)
         if float(fabric.all_reduce(met, reduce_op="sum")):  # type: ignore[arg-type]
             raise AclnetError(
-                problem or "the loss is not finite on another process, which says why"
+                problem
+                or "the loss is not finite on another process; see its output for the reason"
             )
 
     def _problem(self, store: Store) -> str | None:
@@ -115,18 +119,19 @@ class EpochMeter:
         if unusable:
             return (
                 f"{store.path}: the loss is not finite, because the input of {first_of(unusable)} "
-                "is not; leave such samples out with --split, or prepare them again. "
-                "The last checkpoint is from before"
+                "is not finite; leave such samples out with --split, or prepare them again. The "
+                "last checkpoint was saved before this step"
             )
         strange = store.column("id")[first.samples[~first.finite.cpu().numpy()]].tolist()
         return (
-            f"the loss is not finite for {first_of(strange)}, though their input is; lower "
-            "optim.lr, or set optim.precision=32-true. The last checkpoint is from before"
+            f"the loss is not finite for {first_of(strange)}, though their input is finite; lower "
+            "optim.lr, or set optim.precision=32-true. The last checkpoint was saved before this "
+            "step"
         )
 
     @property
     def rate(self) -> float:
-        """Sequences a second on this process."""
+        """Sequences per second on this process."""
         return self.seen / self.seconds if self.seconds else 0.0
 
     @property
@@ -135,7 +140,7 @@ class EpochMeter:
         return self.waited / self.seconds if self.seconds else 0.0
 
     def reduce(self, fabric: Fabric) -> tuple[Tensor, Tensor]:
-        """Sums and confusion of all processes, on each of them; what is kept here stays."""
+        """Sums and confusion of all processes, on each of them; the own sums do not change."""
         sums, confusion = (
             fabric.all_reduce(value.clone(), reduce_op="sum")
             for value in (self.sums, self.confusion)
@@ -143,7 +148,7 @@ class EpochMeter:
         return sums, confusion  # type: ignore[return-value]
 
     def reset(self) -> None:
-        """Forgets everything: an epoch begins."""
+        """Resets all figures at the begin of an epoch."""
         self.sums.zero_()
         self.confusion.zero_()
         self.seconds = self.waited = 0.0
@@ -151,12 +156,12 @@ class EpochMeter:
         self._unchecked = []
 
     def state_dict(self, fabric: Fabric) -> dict[str, Any]:
-        """The sums of all processes so far, for a checkpoint; time is not remembered."""
+        """The sums of all processes so far, for a checkpoint, without times."""
         sums, confusion = self.reduce(fabric)
         return {"sums": sums, "confusion": confusion}
 
     def load_state_dict(self, state: dict[str, Any], fabric: Fabric) -> None:
-        """Goes on from `state_dict`, on one process for all."""
+        """Restores the sums of `state_dict`, on one process for all."""
         self.reset()
         if fabric.is_global_zero:
             self.sums.copy_(state["sums"])

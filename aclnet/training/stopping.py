@@ -26,7 +26,7 @@ class StopRequest:
         """Number of the signal; 0 before one arrives."""
 
     def ask(self, number: int, _: FrameType | None = None) -> None:
-        """Answers a signal: the first one is remembered, the next one stops at once."""
+        """Handles a signal: the first one is recorded, the second one stops at once."""
         if self.number:
             raise Stopped(number)
         self.number = number
@@ -34,10 +34,10 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Inside, signals that would end the process only make a request.
+    """Inside this block, signals that would end the process only make a request.
 
-    Signals that are ignored stay ignored. In other threads than the main one nothing changes:
-    Python answers signals in that one alone.
+    Ignored signals stay ignored. Outside the main thread nothing changes, because Python handles
+    signals only in the main thread.
     """
     request = StopRequest()
     before = {}

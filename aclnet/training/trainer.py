@@ -1,8 +1,9 @@
 """The thin trainer: batches in, optimizer steps, one checkpoint that holds all state.
 
-Nothing in a step waits for the device. Nothing is random but the initial weights: order and
-augmentation are functions of (seed, epoch, sample), so a run that was killed and continued ends
-with the same weights, bit for bit on a CPU.
+No operation of a step waits for the device. No result depends on earlier random numbers: order and
+augmentation are functions of (seed, epoch, sample), all else that is random is a function of (seed,
+epoch, step). A run that crashed and resumed therefore ends with the same weights, bit for bit on a
+CPU.
 """
 
 from __future__ import annotations
@@ -17,18 +18,24 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from aclnet.datasets.spec import AclnetError, Stopped
+from aclnet.datasets.store import keyed_random
 from aclnet.datasets.store.plan import Share
-from aclnet.evaluation.scorer import score
+from aclnet.evaluation.scorer import probabilities, scores_of
 from aclnet.models.blocks import Output
-from aclnet.retrieval.embedder import Embedder
+from aclnet.retrieval.body_shape import BodyShape
+from aclnet.retrieval.embedder import Embedder, fit_shape
 from aclnet.retrieval.recognition import Recogniser
+from aclnet.runs.choices import uses_shape
 from aclnet.runs.device import enough_memory
 from aclnet.runs.inference import Pass
 from aclnet.runs.inputs import Inputs, MakeInputs, clip_to_train
 from aclnet.runs.network import build_network, parameter_groups, start_from
+from aclnet.runs.processes import gather_on_first, on_first, together
 from aclnet.runs.record import computing
+from aclnet.runs.settings import by_name
 from aclnet.runs.splits import selection
-from aclnet.runs.writing import naming
+from aclnet.tracking import TrackedRun
+from aclnet.tracking.trackers import Trackers
 from aclnet.training.meters import EpochMeter, figures
 from aclnet.training.stopping import stop_requests
 
@@ -37,7 +44,6 @@ if TYPE_CHECKING:
 
     from lightning_fabric import Fabric
     from numpy.typing import NDArray
-    from torch.utils.tensorboard.writer import SummaryWriter
 
     from aclnet.datasets.store.store import Store
     from aclnet.datasets.store.stream import Stream
@@ -51,42 +57,44 @@ if TYPE_CHECKING:
 SAVE_EVERY = 600.0
 """Seconds between checkpoints inside an epoch."""
 CHECK_EVERY = 25
-"""Steps between looks at the losses, and at the clock: each look waits for the device."""
+"""Steps between checks of the losses and of the clock; each check waits for the device."""
 
 
 class TrainingMonitor(Protocol):
-    """Told how training goes on, on every process."""
+    """Receives the progress of the training, on every process."""
 
     def remark(self, text: str) -> None:
-        """Once for each thing that was decided: resumed, a new head, finished before."""
+        """Called for each remark: resumed, a new head, finished before."""
 
     def step(self, epoch: int, step: int, steps: int, rate: float, waiting: float) -> None:
-        """After each step: epoch from 0, steps done, sequences/s, share of time without data."""
+        """Called after each step: epoch from 0, finished steps, sequences/s, share of data wait."""
 
     def epoch(self, row: dict[str, float]) -> None:
-        """After each epoch, with its row of metrics.csv."""
+        """Called after each epoch, with its row of metrics.csv."""
 
 
 class _Validation(NamedTuple):
-    """What held-out samples say after an epoch."""
+    """Results of the held-out samples after an epoch."""
 
     columns: dict[str, float]
-    """Of metrics.csv."""
+    """Columns of metrics.csv."""
     figure: float
-    """What selects the weights, the more the better."""
+    """Figure that selects the weights; higher is better."""
     confusion: dict[str, NDArray[np.int64]]
-    """For history.zarr, where classes are told apart."""
+    """Confusion matrices for history.zarr, on the first process; empty if people are recognised."""
 
 
 class Trainer:
-    """Trains one run to its end; `fit` goes on from the run's last checkpoint.
+    """Trains one run to its end; `fit` resumes from the run's last checkpoint.
 
-    `initial` holds weights to start from, see `start_from`. What cannot be trained is an
-    AclnetError here, before the run has a folder.
+    `initial` holds weights to start from, see `start_from`. If the training is not possible,
+    AclnetError is raised here, before the run has a folder.
     """
 
     run: Run
     """The run, once `fit` has begun."""
+    trackers: Trackers
+    """Its trackers, once `fit` has begun."""
 
     def __init__(
         self,
@@ -99,18 +107,22 @@ class Trainer:
     ) -> None:
         self.fabric, self.config, self.store, self.splits = fabric, config, store, splits
         self.monitor = monitor
-        self.share = Share(fabric.global_rank, fabric.world_size)
+        nodes = getattr(fabric.strategy, "num_nodes", 1)
+        self.share = Share(fabric.global_rank, fabric.world_size, nodes)
         self.classes = len(splits.classes)
         torch.manual_seed(config.seed)
         network = build_network(config, store, splits)
         if initial is not None:
             start_from(network.model, initial)
-        self.contrast = network.contrast
+        self.contrast, self.own_loss = network.contrast, network.loss
         self.raw_optimizer = torch.optim.SGD(
             parameter_groups(network),
             lr=config.optim.scaled_lr,
             momentum=config.optim.momentum,
             nesterov=config.optim.momentum > 0,
+            # One kernel for each weight instead of several takes a sixth of the time on a CPU.
+            # Without it, the scaler of float16 would also wait for the device before each step.
+            fused=True,
         )
         self.network, self.optimizer = fabric.setup(network, self.raw_optimizer)
         self.select_on = selection(config, splits)
@@ -125,48 +137,61 @@ class Trainer:
         self.rows: list[dict[str, float]] = []
         self.best = -1.0
 
-    def fit(self, run: Run) -> None:
-        """Trains until the last epoch is done.
+    def fit(self, run: Run, trackers: Trackers | None = None) -> None:
+        """Trains until the last epoch is done, and informs the trackers about each epoch.
 
-        A signal that asks the process to stop is answered by a checkpoint after the step, and
-        Stopped; a second one by Stopped alone. AclnetError on a loss that is not finite, and on a
-        checkpoint that does not fit.
+        After a signal to stop, the step is finished, a checkpoint is written, and Stopped is
+        raised. A second signal raises Stopped at once. Raises AclnetError for a loss that is not
+        finite, and for a checkpoint that does not fit.
         """
-        self.run = run
+        self.run, self.trackers = run, trackers or Trackers()
         self._resume()
-        if self.fabric.is_global_zero:
-            self.run.history.create(self.config.optim.epochs, self.splits.classes)
-        with self._event_log() as log, stop_requests() as request:
+        self.shape = None if self.config.task == "action" else on_first(self._body_shape)
+        with stop_requests() as request:
+            # Zarr writes in a separate thread, which must finish before the process handles a
+            # signal.
+            with together():
+                if self.fabric.is_global_zero:
+                    self.run.history.create(self.config.optim.epochs, self.splits.classes)
+                    self.trackers.begin(self._tracked())
             while self.stream.epoch < self.config.optim.epochs:
-                self._epoch(log, request)
+                self._epoch(request)
 
     @property
     def model(self) -> Classifier:
-        """The bare classifier."""
+        """The classifier without wrappers."""
         return self.network.module.model  # type: ignore[no-any-return]
 
-    def evaluate(self, mask: NDArray[np.bool_], clips: int) -> Scores:
-        """Scores of a split, the same on every process: by the weights that a checkpoint holds."""
+    def evaluate(self, mask: NDArray[np.bool_], clips: int) -> Scores | None:
+        """Scores of a split by the weights that a checkpoint holds.
+
+        Each process computes its share. The first process gets all scores, the others None.
+        """
         self._share_statistics()
-        own = score(
-            self.model,
-            self.store,
-            mask,
-            self.config.data,
-            self.fabric.device,
-            clips=clips,
-            how=Pass(share=self.share),
-        )
-        return own.gather(self.share.world)
+        with together():
+            own = probabilities(
+                self.model,
+                self.store,
+                mask,
+                self.config.data,
+                self.fabric.device,
+                clips=clips,
+                how=Pass(share=self.share),
+            )
+        parts = gather_on_first(own)
+        with together():
+            if parts is None:
+                return None
+            rows, scores = map(np.concatenate, zip(*parts, strict=True))
+            return scores_of(self.store, rows, scores)
 
     def recogniser(
         self, probe: NDArray[np.bool_], gallery: NDArray[np.bool_], clips: int
     ) -> Recogniser:
-        """Compares probes with a gallery, the same on every process, by the weights of now."""
+        """Compares probes with a gallery by the current weights, the same on every process."""
         self._share_statistics()
-        projection = self.network.module.contrast.intra_projection
         return Recogniser(
-            Embedder(self.model, projection, self.config, self.fabric.device),
+            self.embedder(),
             self.store,
             probe,
             gallery,
@@ -175,8 +200,23 @@ class Trainer:
             share=self.share,
         )
 
+    def embedder(self) -> Embedder:
+        """Makes embeddings with the current weights."""
+        projection = self.network.module.contrast.intra_projection
+        shape = self.shape if uses_shape(self.config.retrieval.embedding) else None
+        return Embedder(self.model, projection, self.config, self.fabric.device, shape)
+
+    def _body_shape(self) -> BodyShape | None:
+        """The body shape of the training people; the run keeps it for later comparisons."""
+        if self.run.load_shape() is not None:
+            return BodyShape.of_run(self.run)
+        shape = fit_shape(self.store, self.splits.train, self.config, self.fabric.device)
+        if shape is not None:
+            shape.save(self.run)
+        return shape
+
     def _share_statistics(self) -> None:
-        """Each process has batch statistics of its own, and those of the first one are saved."""
+        """Each process has its own batch statistics; those of the first process are saved."""
         if self.fabric.world_size > 1:
             for buffer in self.model.buffers():
                 torch.distributed.broadcast(buffer, 0)
@@ -192,6 +232,8 @@ class Trainer:
             balance=self.config.data.balance,
             per_class=self.config.data.per_class,
             window=self.config.data.window,
+            lanes=self.config.data.lanes,
+            cache=self.config.data.cache_bytes,
             share=self.share,
         )
 
@@ -199,21 +241,23 @@ class Trainer:
         """(C,) float32 in inverse proportion to the class sizes; a sample's mean weight is 1."""
         if not self.config.optim.class_weights:
             return None
-        classes = self.class_of[self.store.column("label")[self.splits.train]]
-        sizes = np.bincount(classes, minlength=self.classes)
+        sizes = np.array(self.splits.class_sizes(self.store))
         weights = sizes.sum() / (np.count_nonzero(sizes) * np.maximum(sizes, 1))
         return torch.tensor(weights, dtype=torch.float32, device=self.fabric.device)
 
-    def _epoch(self, log: SummaryWriter | None, request: StopRequest) -> None:
+    def _epoch(self, request: StopRequest) -> None:
         epoch, steps = self.stream.epoch, self._steps()
         self.network.train()
         self.contrast.begin_epoch(epoch + 1, self.config.optim.epochs)
         saved = time.monotonic()
         for batch in self.meter.timed(self.stream):
             step = self.stream.step
-            self._set_lr((epoch + (step - 1) / steps) / self.config.optim.epochs)
+            progress = (epoch + (step - 1) / steps) / self.config.optim.epochs
+            self._set_lr(progress)
+            # a network of the user may be random; the shipped networks are not
+            torch.manual_seed(_seed_of(self.config.seed, epoch, step, self.share.rank))
             with enough_memory("lower optim.batch_size, or raise optim.accumulate"):
-                self._step(self.make(batch), batch.sample)
+                self._step(self.make(batch, progress), batch.sample)
             self.monitor.step(epoch, step, steps, self.meter.rate, self.meter.waiting)
             look = step == steps or step % CHECK_EVERY == 0
             if look or (request.number and self.fabric.world_size == 1):
@@ -223,33 +267,34 @@ class Trainer:
                     self._save("last")
                     saved = time.monotonic()
                     self._stop(stop, f"step {step} of epoch {epoch + 1}")
-        self._finish_epoch(epoch, log)
+        self._finish_epoch(epoch)
         self._stop(self._agree(due=False, stop=request.number)[1], f"epoch {epoch + 1}")
 
     def _steps(self) -> int:
-        """Steps of the epoch. AclnetError where its only batch is too small to be cut."""
+        """Number of steps; raises AclnetError if the only batch is too small to cut."""
         plan = self.stream.plan(self.stream.epoch)
         parts = self.fabric.world_size * self.config.optim.accumulate
-        if len(plan.order) < plan.batch and parts > 1:
+        if len(plan) < plan.batch and parts > 1:
             raise AclnetError(
-                f"an epoch draws {len(plan.order)} samples, less than one batch of {plan.batch}, "
-                f"which {parts} processes or accumulated parts cannot share: lower optim.batch_size"
+                f"an epoch has {len(plan)} samples, fewer than one batch of {plan.batch}, "
+                f"and {parts} processes or accumulated parts cannot share them: lower "
+                "optim.batch_size"
             )
         return plan.steps
 
     def _check_finite(self) -> None:
-        """AclnetError where a loss since the last check, or a weight now, is not finite."""
+        """Raises AclnetError if a loss since the last check, or a weight now, is not finite."""
         self.meter.check(self.store, self.fabric)
         finite = [parameter.isfinite().all() for parameter in self.network.parameters()]
         if not torch.stack(finite).all():
             raise AclnetError(
                 f"the weights are not finite after step {self.stream.step} of epoch "
-                f"{self.stream.epoch + 1}; lower optim.lr, or set optim.precision=32-true. "
-                "The last checkpoint is from before"
+                f"{self.stream.epoch + 1}; lower optim.lr, or set optim.precision=32-true. The "
+                "last checkpoint was saved before this step"
             )
 
     def _agree(self, due: bool, stop: int) -> tuple[bool, int]:
-        """Tells if the first process wants a checkpoint now, and a signal that any process got."""
+        """Returns whether the first process wants a checkpoint now, and a signal of any process."""
         if self.fabric.world_size == 1:
             return due, stop
         told = torch.tensor([due, stop], device=self.fabric.device)
@@ -257,13 +302,13 @@ class Trainer:
         return bool(all_told[0, 0]), int(all_told[:, 1].max())
 
     def _stop(self, number: int, where: str) -> None:
-        """Raises Stopped if a signal asked for it; all is saved."""
+        """Raises Stopped if a signal asked for it, after all state was saved."""
         if number:
             self.monitor.remark(f"saved after {where}")
             raise Stopped(number)
 
     def _step(self, inputs: Inputs, samples: NDArray[np.int64]) -> None:
-        """One optimizer step over the global batch, in parts where memory asks for it."""
+        """One optimizer step over the global batch, in parts if `optim.accumulate` is above 1."""
         parts = inputs.micro_batches(self.config.optim.accumulate)
         if len(parts) > 1:
             self._observe(self._look_ahead(parts), inputs)
@@ -292,12 +337,16 @@ class Trainer:
             label_smoothing=self.config.optim.label_smoothing,
             reduction="none",
         )
+        classification = cross_entropy
+        if self.own_loss is not None:
+            classification = self.own_loss(output, part.label).expand_as(cross_entropy)
         # the contrastive losses of all parts add up to the batch's; DDP takes the mean of ranks
         world = self.fabric.world_size
-        self.fabric.backward(cross_entropy.sum() / local + losses.total * world)
+        self.fabric.backward(classification.sum() / local + losses.total * world)
         self.meter.add(
             part,
             output.logits,
+            classification.detach(),
             cross_entropy.detach(),
             losses,
             samples[start : start + len(part)],
@@ -306,7 +355,7 @@ class Trainer:
 
     @torch.no_grad()
     def _look_ahead(self, parts: list[Inputs]) -> Output:
-        """What the network says of all parts: the contrastive losses of one need all others."""
+        """Outputs for all parts: the contrastive losses of one part need all others."""
         with _frozen_statistics(self.model):
             outputs = [self.network(part.tracks, part.owner, len(part)) for part in parts]
         return Output(*(torch.cat(values) for values in zip(*outputs, strict=True)))
@@ -323,13 +372,13 @@ class Trainer:
             group["lr"] = self.config.optim.lr_at(progress)
 
     def _set_weight_decay(self) -> None:
-        """A projection decays only in steps in which its term is active: it would only shrink."""
+        """Projections decay only while their term is active; otherwise they would only shrink."""
         active = {"inter": self.contrast.inter_active, "intra": self.contrast.projects_intra}
         for group in self.optimizer.param_groups:
             group["weight_decay"] = self.config.optim.weight_decay * active.get(group["name"], True)
 
-    def _finish_epoch(self, epoch: int, log: SummaryWriter | None) -> None:
-        """What comes of an epoch: held-out scores, families, history, metrics, checkpoints."""
+    def _finish_epoch(self, epoch: int) -> None:
+        """Finishes an epoch: held-out scores, families, history, metrics, checkpoints."""
         sums, confusion = self.meter.reduce(self.fabric)
         row = {
             "epoch": epoch + 1,
@@ -348,17 +397,18 @@ class Trainer:
             better, self.best = held_out.figure > self.best, max(held_out.figure, self.best)
         self.contrast.end_epoch()
         self.rows.append(row)
-        self._record(epoch, history, log)
+        with together():
+            self._record(epoch, history)
         self.meter.reset()
-        # the best before the last, which remembers how good the best one was
+        # Save `best` before `last`: `last` records the best score.
         for name in ("best", "last") if better else ("last",):
             self._save(name)
         self.monitor.epoch(row)
 
     def _validate(self, mask: NDArray[np.bool_]) -> _Validation:
-        """What the samples that select say.
+        """Results of the samples that select the weights.
 
-        Of people, each is looked for among the others; of the test side, in the gallery.
+        A person is searched among the other samples, or in the gallery if the test side selects.
         """
         gallery = self.splits.gallery if mask is self.splits.test else None
         if self.config.task != "action" or gallery is not None:
@@ -368,20 +418,17 @@ class Trainer:
             columns = {"eval_rank1": found["rank1"], "eval_mAP": found["mAP"]}
             return _Validation(columns, float(np.nan_to_num(found["mAP"])), {})
         scores = self.evaluate(mask, clips=1)
-        self._count_validation(scores)
-        confusion = {"confusion/eval": scores.confusion()}
-        return _Validation({"eval_accuracy": scores.top1}, scores.top1, confusion)
-
-    def _count_validation(self, scores: Scores) -> None:
+        accuracy = on_first(lambda: scores.top1 if scores else 0.0)
         if self.config.loss.families.source == "val":
-            pair = (torch.from_numpy(v) for v in (scores.predictions, scores.labels))
-            self.contrast.count(*(values.to(self.fabric.device) for values in pair))
+            pair = on_first(lambda: (scores.predictions, scores.labels) if scores else ())
+            values = (torch.from_numpy(value).to(self.fabric.device) for value in pair)
+            self.contrast.count(*values)
+        confusion = {"confusion/eval": scores.confusion()} if scores else {}
+        return _Validation({"eval_accuracy": accuracy}, accuracy, confusion)
 
-    def _record(
-        self, epoch: int, history: dict[str, NDArray[Any]], log: SummaryWriter | None
-    ) -> None:
-        """Writes the epoch to history.zarr, metrics.csv and TensorBoard's log."""
-        if log is None:
+    def _record(self, epoch: int, history: dict[str, NDArray[Any]]) -> None:
+        """Writes the epoch to history.zarr and metrics.csv, and informs the trackers."""
+        if not self.fabric.is_global_zero:
             return
         families = self.contrast.families
         self.run.history.write(
@@ -394,45 +441,43 @@ class Trainer:
             },
         )
         self.run.write_metrics(self.rows)
-        with naming(self.run.path / "tb"):
-            for name, value in self.rows[-1].items():
-                log.add_scalar(name, value, epoch + 1)
-            log.flush()
+        self.trackers.log_epoch(self.rows[-1])
 
-    @contextmanager
-    def _event_log(self) -> Iterator[SummaryWriter | None]:
-        """TensorBoard's log, on the first process; None on the others."""
-        if not self.fabric.is_global_zero:
-            yield None
-            return
-        from torch.utils.tensorboard.writer import SummaryWriter
-
-        # purge_step: epochs that a killed run had written already are drawn once
-        folder = str(self.run.path / "tb")
-        with SummaryWriter(folder, purge_step=self.stream.epoch + 1) as log:
-            yield log
+    def _tracked(self) -> TrackedRun:
+        """The run in the form for trackers."""
+        record = self.run.record
+        facts = {"dataset": record.dataset, "test_split": self.run.test_split}
+        return TrackedRun(
+            record.name,
+            self.run.path,
+            by_name(self.config.model_dump(mode="json")),
+            {**facts, "folder": str(self.run.path.resolve()), **record.environment},
+            self.run.class_names,
+            self.config.optim.epochs,
+            self.stream.epoch,
+        )
 
     def _save(self, name: str) -> None:
         """Writes all state."""
         meter = self.meter.state_dict(self.fabric)
-        if self.fabric.is_global_zero:
-            self.run.save(
-                name,
-                {
-                    "network": self.network.module.state_dict(),
-                    "optimizer": self.raw_optimizer.state_dict(),
-                    "precision": self.fabric.strategy.precision.state_dict(),
-                    "stream": self.stream.state_dict(),
-                    "meter": meter,
-                    "rows": self.rows,
-                    "best": self.best,
-                    "computing": self._computing(),
-                },
-            )
-        self.fabric.barrier()
+        with together():
+            if self.fabric.is_global_zero:
+                self.run.save(
+                    name,
+                    {
+                        "network": self.network.module.state_dict(),
+                        "optimizer": self.raw_optimizer.state_dict(),
+                        "precision": self.fabric.strategy.precision.state_dict(),
+                        "stream": self.stream.state_dict(),
+                        "meter": meter,
+                        "rows": self.rows,
+                        "best": self.best,
+                        "computing": self._computing(),
+                    },
+                )
 
     def _resume(self) -> None:
-        state = self.run.load("last")
+        state = on_first(lambda: self.run.load("last"))
         if state is None:
             return
         with self.run.fitting("last"):
@@ -444,7 +489,7 @@ class Trainer:
             self.rows, self.best = state["rows"], state["best"]
         done, epochs = self.stream.epoch, self.config.optim.epochs
         where = f"after step {self.stream.step} of epoch {done + 1}" if self.stream.step else ""
-        self.monitor.remark(f"goes on {where or f'after epoch {done}'} of {epochs}")
+        self.monitor.remark(f"resumes {where or f'after epoch {done}'} of {epochs}")
         self._compare_computing(state.get("computing", {}))
 
     def _computing(self) -> dict[str, str]:
@@ -457,14 +502,19 @@ class Trainer:
         if names:
             changed = "; ".join(f"{name} {before[name]}, now {now[name]}" for name in names)
             self.monitor.remark(
-                "the weights will not be those of a run without a break: it was trained with "
-                f"{changed}"
+                "the weights will differ from those of an uninterrupted run: the run was trained "
+                f"with {changed}"
             )
+
+
+def _seed_of(*words: int) -> int:
+    """Seed of torch's generator in a step, which then does not depend on the steps before."""
+    return int(keyed_random.generator(*words).integers(1 << 62))
 
 
 @contextmanager
 def _frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Batch norms use the batch's statistics and leave the running ones as they are."""
+    """Batch norms use the batch's statistics and do not change the running ones."""
     norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:
         norm.track_running_stats = False

@@ -1,4 +1,4 @@
-"""What a run remembers of every epoch."""
+"""Values that a run stores for every epoch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def history(tmp_path) -> History:
 
 
 def rows_of(epoch: int) -> dict[str, np.ndarray]:
-    """What an epoch leaves in a history of three classes."""
+    """Values of an epoch in a history of three classes."""
     rng = np.random.default_rng(epoch)
     return {
         "confusion/train": rng.integers(9, size=(3, 3)),
@@ -85,6 +85,7 @@ def test_a_history_that_left_out_chunks_of_fill(history):
         history.read_all("affinity")
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_is_read_as_data(history):
     """In metadata and in a chunk: an error that names the history, or the same data."""
     for epoch in range(2):
@@ -125,7 +126,7 @@ def test_plain_zarr_opens_it(history):
 
 
 def test_nothing_was_trained_yet(tmp_path):
-    with pytest.raises(AclnetError, match=r"history\.zarr holds no temperature: no epoch"):
+    with pytest.raises(AclnetError, match=r"history\.zarr has no temperature: no epoch"):
         History(tmp_path / "history.zarr").read_all("temperature")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -9,9 +12,12 @@ import torch
 from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store.keyed_random import sample_keys
 from aclnet.datasets.store.store import Store
+from aclnet.pipelines.choices import Missing
 from aclnet.pipelines.inputs.augment import AugmentSpec
+from aclnet.pipelines.inputs.corruptions.frames import CentredFrames
+from aclnet.pipelines.inputs.corruptions.joints import Drop
+from aclnet.pipelines.inputs.corruptions.persons import LostPersons
 from aclnet.pipelines.inputs.features import make_features
-from aclnet.pipelines.inputs.occlusion import Drop
 from aclnet.pipelines.inputs.sampling import ClipSampling, UniformSampling
 from aclnet.pipelines.steps.normalise import denormalise
 from aclnet.runs.config import DataConfig, build_config
@@ -28,6 +34,11 @@ def of(modality: str, **data) -> DataConfig:
 
 def batches(store, sampling, **options):
     return list(store.stream("xsub/train", batch_size=5, sampling=sampling, **options))
+
+
+def in_a_row(n_frames, keys):
+    """The first frames of each sequence."""
+    return np.tile(np.arange(FRAMES), (len(keys), 1))
 
 
 def naive_feature(joints: np.ndarray, layout, modality: str) -> np.ndarray:
@@ -76,15 +87,12 @@ def test_first_track_of_each_sample(store):
 def test_augmentation_is_the_same_for_frames_and_those_that_follow(store):
     """Motion is the difference of augmented frames, each with its own noise."""
 
-    def consecutive(n_frames, keys):
-        return np.tile(np.arange(FRAMES), (len(keys), 1))
-
     spec = AugmentSpec(rotate=0.5, mirror=0.5, scale=0.2, jitter=0.05, limb_mask=0.5)
     joints, motions = (
         [
             make(batch).tracks
             for make in [MakeInputs(store, of(modality), CPU, spec=spec)]
-            for batch in batches(store, consecutive, motion=make.motion)
+            for batch in batches(store, in_a_row, motion=make.motion)
         ]
         for modality in ("j", "jm")
     )
@@ -93,19 +101,62 @@ def test_augmentation_is_the_same_for_frames_and_those_that_follow(store):
         assert x.diff(dim=1).abs().max() > 0.05
 
 
+@pytest.mark.parametrize("modality", ["j", "b", "k", "jm", "bm", "km"])
+def test_one_channel_more_tells_what_is_there(modality, store):
+    """A joint with its coordinates, a bone with both its joints, a motion with both its frames."""
+    spec = AugmentSpec(joint_mask=1.0, time_mask=1.0)
+    joints = MakeInputs(store, of("j"), CPU, spec=spec)
+    make = MakeInputs(store, of(modality, presence=True), CPU, spec=spec)
+    assert channels(store, of(modality, presence=True)) == 4
+    layout = store.layout
+    partner = {"j": range(25), "b": layout.bone_parent, "k": layout.kbone_partner}[modality[0]]
+    told = set()
+    for batch in batches(store, in_a_row, motion=True):
+        given = batch if make.motion else replace(batch, following=None)
+        there = (joints(given).tracks != 0).any(-1).numpy()[:, :-1]
+        after = (joints(given).tracks != 0).any(-1).numpy()[:, 1:]
+        found = make(given).tracks[:, :-1, :, 3].numpy()
+        for v in range(25):
+            expected = there[..., v] & there[..., partner[v]]
+            if modality.endswith("m"):
+                expected = expected & after[..., v] & after[..., partner[v]]
+            assert (found[..., v] == expected).all()
+            told |= set(expected.flatten().tolist())
+    assert told == {True, False}
+
+
+@pytest.mark.parametrize("missing", get_args(Missing))
+def test_a_dropped_joint_is_told_as_missing_whatever_stands_for_it(missing, store):
+    drop = Drop.of("hands", store.layout, missing)
+    make = MakeInputs(store, of("j", presence=True), CPU, corruption=drop)
+    clean = MakeInputs(store, of("j", presence=True), CPU)
+    hands = list(store.layout.parts["hands"])
+    for batch in batches(store, UniformSampling(FRAMES)):
+        told, before = make(batch).tracks[..., 3], clean(batch).tracks[..., 3]
+        assert before[..., hands].any()
+        before[..., hands] = 0
+        assert torch.equal(told, before)
+
+
+def test_masks_are_rare_at_the_beginning_of_the_ramp(store):
+    spec = AugmentSpec(limb_mask=1.0, ramp=1.0)
+    make, plain = MakeInputs(store, of("j"), CPU, spec=spec), MakeInputs(store, of("j"), CPU)
+    (batch, *_) = batches(store, UniformSampling(FRAMES))
+    assert torch.equal(make(batch, 0.0).tracks, plain(batch).tracks)
+    assert not torch.equal(make(batch, 1.0).tracks, plain(batch).tracks)
+
+
 def test_keys_are_those_of_the_recording(store):
     class WithPieces:
         """The store, but that samples are pieces and variants of two recordings."""
 
-        layout, coordinates, has_score = store.layout, 3, False
-
-        def column(self, name):
-            if name == "original":
-                return np.array(["one", "two"])[np.arange(len(store)) % 2]
-            return store.column(name)
+        layout, coordinates, has_score, column = store.layout, 3, False, store.column
+        recording_keys = sample_keys(np.array(["one", "two"])[np.arange(len(store)) % 2])
 
     make = MakeInputs(WithPieces(), of("j"), CPU)
     (first, *_) = batches(store, UniformSampling(FRAMES))
+    originals = sample_keys(store.column("original"))
+    np.testing.assert_array_equal(store.recording_keys, originals)
     one, two = sample_keys(["one", "two"]).tolist()
     assert make(first).key.tolist() == [(one, two)[s % 2] for s in first.sample.tolist()]
 
@@ -140,8 +191,58 @@ def test_missing_joints_against_masks_on_raw_joints(missing, modality, store):
         np.testing.assert_allclose(make(batch).tracks.numpy(), np.stack(rows), atol=2e-5)
 
 
+@pytest.mark.parametrize("modality", ["j", "bm", "km"])
+@pytest.mark.parametrize("missing", ["centre", "feature", "hold"])
+def test_missing_frames_against_changes_of_whole_recordings(missing, modality, store):
+    """The clip has all frames, so that `hold` finds the last one seen.
+
+    A motion whose end is missing is missing too.
+    """
+
+    def every_frame(n_frames, keys):
+        return np.tile(np.arange(40), (len(keys), 1)) % n_frames[:, None]
+
+    corruption = CentredFrames(60, missing=missing)  # frames 20 to 80
+    make = MakeInputs(store, DataConfig(modality=modality, frames=40), CPU, corruption=corruption)
+    changed = 0
+    for batch in batches(store, every_frame, motion=make.motion, shuffle=False):
+        rows = []
+        for sample in batch.sample.tolist():
+            sequence = store.sequence(sample)
+            n = sequence.keypoint.shape[1]
+            gone = np.arange(n) >= 20
+            for person, there in zip(sequence.keypoint, sequence.present, strict=True):
+                joints = person.copy()
+                if missing == "centre":
+                    joints[gone] = 0
+                if missing == "hold":
+                    last = joints[np.flatnonzero(there[:20])[-1]] if there[:20].any() else 0
+                    joints[gone & there] = last
+                feature = naive_feature(joints, store.layout, modality)
+                if missing == "feature":
+                    ends = gone & there
+                    if modality.endswith("m"):
+                        ends[:-1] |= ends[1:].copy()
+                    feature[ends] = 0
+                rows.append(feature[np.arange(40) % n])
+                changed += not np.array_equal(joints, person) or missing == "feature"
+        np.testing.assert_allclose(make(batch).tracks.numpy(), np.stack(rows), atol=2e-6)
+    assert changed > 10
+
+
+def test_a_lost_person_is_as_if_it_had_never_been_there(store):
+    make = MakeInputs(store, of("jm"), CPU, corruption=LostPersons())
+    plain = MakeInputs(store, of("jm"), CPU)
+    for batch in batches(store, ClipSampling(FRAMES, 2), motion=True, shuffle=False):
+        found, all_persons = make(batch), plain(batch)
+        first = np.flatnonzero(np.diff(all_persons.owner.numpy(), prepend=-1))
+        assert torch.equal(found.tracks, all_persons.tracks[first])
+        assert found.owner.tolist() == list(range(2 * len(batch)))
+        assert found.first_track.tolist() == list(range(len(batch) + 1))
+
+
 def test_some_persons_are_absent_for_some_frames(store):
-    """What the test above needs to be about presence too."""
+    """Preconditions of the test above, so that it tests presence too."""
     absent = [not store.sequence(i).present.all() for i in range(len(store))]
     assert any(absent)
 
@@ -232,9 +333,9 @@ def test_motion_is_timed_where_frames_of_ones_own_may_be_missing():
 # Pixels
 
 
-def pixel_batches(store, clips=2):
+def pixel_batches(store, clips=2, **options):
     sampling = ClipSampling(FRAMES, clips, "spread")
-    return list(store.stream("own/train", batch_size=3, sampling=sampling, score=True))
+    return list(store.stream("own/train", batch_size=3, sampling=sampling, score=True, **options))
 
 
 @pytest.mark.parametrize("modality", ["j", "b", "k", "jm", "bm", "km"])
@@ -279,16 +380,39 @@ def test_mirror_images_of_pixels_without_a_width_are_refused(pixel_store):
     class WithoutWidth:
         layout, coordinates, has_score = pixel_store.layout, 2, True
         attributes, path = pixel_store.attributes, pixel_store.path
+        recording_keys = pixel_store.recording_keys
 
         def column(self, name):
-            return np.zeros(9) if name == "width" else pixel_store.column(name)
+            return np.zeros(len(pixel_store)) if name == "width" else pixel_store.column(name)
 
     MakeInputs(WithoutWidth(), of("j"), CPU)
     with pytest.raises(AclnetError, match=r"need the width of the image.*retrieval\.flip=false"):
         MakeInputs(WithoutWidth(), of("j"), CPU, flipped=True)
+    with pytest.raises(AclnetError, match=r"width and height .*set data\.image_scale=false"):
+        MakeInputs(WithoutWidth(), of("j", image_scale=True), CPU)
 
 
-@pytest.mark.parametrize("missing", ["centre", "camera", "feature"])
+def test_joints_in_space_have_no_image_to_be_scaled_to(store):
+    plain, scaled = (MakeInputs(store, of("j", image_scale=on), CPU) for on in (False, True))
+    for batch in store.stream("xsub/test", batch_size=3, sampling=ClipSampling(FRAMES, 1)):
+        assert torch.equal(plain(batch).tracks, scaled(batch).tracks)
+
+
+def test_of_the_last_frame_all_of_a_motion_is_zero(pixel_store):
+    """The mean of two confidences too, in layouts where motions carry it."""
+    make = MakeInputs(pixel_store, of("jm"), CPU)
+    make.layout = pixel_store.layout.model_copy(update={"name": "coco"})
+    lasts = 0
+    for batch in pixel_batches(pixel_store, motion=True):
+        tracks = make(batch).tracks.unflatten(0, (2, -1)).transpose(0, 1).flatten(1, 2)
+        is_last = torch.from_numpy(batch.frame == (batch.n_frames - 1)[batch.owner, None])
+        assert (tracks[is_last] == 0).all()
+        assert (tracks[~is_last][..., 2] != 0).any()
+        lasts += is_last.sum().item()
+    assert lasts > 0
+
+
+@pytest.mark.parametrize("missing", get_args(Missing))
 def test_a_missing_joint_has_no_confidence(missing, pixel_store):
     drop = Drop.of("hands", pixel_store.layout, missing)
     make = MakeInputs(pixel_store, of("j"), CPU, corruption=drop)

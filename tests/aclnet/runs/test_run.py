@@ -130,7 +130,7 @@ def test_what_out_may_be(copied_run, tmp_path):
             path.mkdir()
             path /= "thesis.tex"
         path.touch()
-        with pytest.raises(AclnetError, match="is no run of aclnet"):
+        with pytest.raises(AclnetError, match="is not a run of aclnet"):
             check_out(tmp_path / name)
 
 
@@ -142,7 +142,7 @@ def test_a_folder_that_cannot_be_made(quick, store, tmp_path):
 
 
 def test_what_is_no_run(tmp_path, copied_run):
-    with pytest.raises(AclnetError, match=r"is no run of aclnet: .*run\.json cannot be read"):
+    with pytest.raises(AclnetError, match=r"is not a run of aclnet: .*run\.json cannot be read"):
         Run(tmp_path)
     assert not is_run(tmp_path)
     for text, message in (
@@ -185,7 +185,7 @@ def test_a_record_that_was_changed(copied_run):
     for old, new in (("drink water", "drink later"), ('"channels": 3', '"channels": 2')):
         assert old in text
         file.write_text(text.replace(old, new))
-        with pytest.raises(AclnetError, match=r"run\.json is not what was written.*--fresh"):
+        with pytest.raises(AclnetError, match=r"run\.json differs from what was written.*--fresh"):
             Run(copied_run.path)
 
 
@@ -196,15 +196,17 @@ def of_before(copied_run, change_record) -> Run:
     return Run(copied_run.path)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_run(copied_run):
     """Sound, fitting, and not this run's."""
     state = copied_run.load("last")
     state["network"]["model.fc_cls.bias"] += 1
     copied_run.save("last", state)
-    with pytest.raises(AclnetError, match=r"last\.pt is not what was written.*--fresh"):
+    with pytest.raises(AclnetError, match=r"last\.pt differs from what was written.*--fresh"):
         load_model(Run(copied_run.path))
 
 
+@pytest.mark.slow
 def test_a_flipped_bit_of_a_checkpoint(of_before):
     """In the middle of the weights, where torch does not look."""
     path = of_before.checkpoint("last")
@@ -324,7 +326,7 @@ def test_a_run_without_a_checkpoint(copied_run, change_record):
         load_model(copied_run)
     change_record(copied_run.path, finished=False)
     copied_run = Run(copied_run.path)
-    with pytest.raises(AclnetError, match="has no checkpoint yet; `aclnet train` goes on"):
+    with pytest.raises(AclnetError, match="has no checkpoint yet; `aclnet train` resumes it"):
         load_model(copied_run)
 
 

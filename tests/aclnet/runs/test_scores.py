@@ -23,6 +23,7 @@ def random_scores(seed: int, samples: int, classes: int, occurring: int) -> Scor
     return Scores.sorted(ids, raw / raw.sum(1, keepdims=True), labels)
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 1 << 30),
     samples=st.integers(1, 60),
@@ -105,7 +106,7 @@ def test_a_file_gives_back_what_was_written(tmp_path):
 
 def test_damaged_files(tmp_path):
     path = tmp_path / "scores.npz"
-    with pytest.raises(AclnetError, match="no scores there; `aclnet evaluate` makes them"):
+    with pytest.raises(AclnetError, match="there are no scores; `aclnet evaluate` writes them"):
         Scores.load(path)
     random_scores(1, 20, 7, 5).save(path)
     whole = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Who trains, who validates, who is tested."""
+"""Samples for training, validation and test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aclnet.runs.splits import (
 
 
 class FakeStore:
-    """What splits ask of a store."""
+    """The parts of a store that splits use."""
 
     def __init__(self, columns: dict[str, list], sides: dict[str, list[bool]]) -> None:
         self.columns = {name: np.array(values) for name, values in columns.items()}
@@ -178,7 +178,7 @@ def test_variants_go_with_their_originals_to_a_fold(anonymous):
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_folds_that_subjects_do_not_make(count, store):
-    with pytest.raises(AclnetError, match=rf"has 4 subjects, which cannot be {count} folds"):
+    with pytest.raises(AclnetError, match=rf"has 4 subjects, which cannot make {count} folds"):
         fold_splits(store, "xsub", Fold(1, count), hold_out=False, seed=0)
 
 
@@ -225,7 +225,7 @@ def test_probes_without_a_test_side_are_tested_by_their_gallery(quick):
 
 
 def test_folds_without_subjects(anonymous):
-    with pytest.raises(AclnetError, match=r"folds are made of subjects.*--split FILE\.csv"):
+    with pytest.raises(AclnetError, match=r"folds divide the subjects.*--split FILE\.csv"):
         folds_of(anonymous, "own", 2)
 
 
@@ -264,15 +264,15 @@ def test_variants_follow_their_recordings_into_training(anonymous, tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["id,side", "{0},train"], r":1: no column split"),
-        (["a,b", "{0},train"], r":1: no column id and split"),
-        ([], r":1: no column"),
+        (["id,side", "{0},train"], r":1: there is no column split"),
+        (["a,b", "{0},train"], r":1: there is no column id and split"),
+        ([], r":1: there is no column"),
         (["id,split", "{0},train", "", "nobody,test"], r":4: .*has no sample 'nobody'"),
         (["id,split", "{0},train", "n" * 9999 + ",test"], r"no sample 'n{{100}}\.\.\.'"),
         (["id,split", "{0},train", "{1},dev"], r":3: split 'dev' is none of train, val, test"),
         (["id,split", "{0},train", "{1}"], r":3: split '' is none of"),
-        (["id,split", "{0},train", "{0},test"], r":3: '{0}' stands in line 2 already"),
-        (["id,split", "{0},test"], "no line says train"),
+        (["id,split", "{0},train", "{0},test"], r":3: '{0}' is already in line 2"),
+        (["id,split", "{0},test"], "no row has the split train"),
     ],
 )
 def test_bad_files_name_the_line(lines, message, store, tmp_path):
@@ -286,7 +286,7 @@ def test_bad_files_name_the_line(lines, message, store, tmp_path):
 @pytest.mark.parametrize("name", [b"\xff", b"a\x1b[2J", b"a\nb"])
 def test_a_file_whose_name_no_run_can_have(tmp_path, store, name):
     path = tmp_path / os.fsdecode(name + b".csv")
-    with pytest.raises(AclnetError, match="its name has characters that no run"):
+    with pytest.raises(AclnetError, match="the name of a run cannot contain the characters"):
         file_splits(store, path)
 
 
@@ -294,7 +294,7 @@ def test_files_that_cannot_be_read(store, tmp_path):
     with pytest.raises(AclnetError, match=r"gone\.csv cannot be read: No such file"):
         file_splits(store, tmp_path / "gone.csv")
     (tmp_path / "binary.csv").write_bytes(b"id,split\n\xff\xfe,train\n")
-    with pytest.raises(AclnetError, match=r"binary\.csv is no CSV file"):
+    with pytest.raises(AclnetError, match=r"binary\.csv is not a CSV file"):
         file_splits(store, tmp_path / "binary.csv")
 
 
@@ -323,7 +323,7 @@ def test_what_is_scored_after_every_epoch(settings, select, held_out, scored, st
 @pytest.mark.parametrize(
     ("settings", "select", "message"),
     [
-        ((), "val", r"--select val needs validation samples.*let some lines say val"),
+        ((), "val", r"--select val needs validation samples.*set the split of some rows to val"),
         ((), "test", r"--select test: .*f\.csv has no test sample"),
         (("loss.families.source=val",), "last", r"loss\.families\.source=val needs validation"),
     ],
@@ -441,11 +441,11 @@ def test_a_sample_of_a_file_may_be_on_two_sides(quick, tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["a0,train", "b0,probe"], r"lines say probe, train; what is tested is either test, or"),
-        (["a0,train", "b0,gallery"], "lines say gallery, train; what is tested is either"),
+        (["a0,train", "b0,probe"], r"the rows have the splits probe, train; use either test, or"),
+        (["a0,train", "b0,gallery"], "the rows have the splits gallery, train; use either"),
         (
             ["a0,train", "b0,test", "c0,probe", "c1,gallery"],
-            "lines say gallery, probe, test, train; what is tested is either",
+            "the rows have the splits gallery, probe, test, train; use either",
         ),
         (["a0,train+galery"], r":2: split 'galery' is none of train, val, test, gallery, probe"),
         (["a0,train+"], r":2: split '' is none of"),

@@ -16,6 +16,7 @@ def run(train_quickly, tmp_path_factory):
     return train_quickly(tmp_path_factory.mktemp("identities") / "run", *SETTINGS)
 
 
+@pytest.mark.slow
 def test_the_triplet_term_is_part_of_the_loss(run):
     rows = pd.read_csv(run.path / "metrics.csv")
     assert (rows["triplet"] > 0).all()
@@ -27,6 +28,7 @@ def test_without_it_there_is_none(quick_run):
     assert (pd.read_csv(quick_run.path / "metrics.csv")["triplet"] == 0).all()
 
 
+@pytest.mark.slow
 def test_stopped_and_continued_it_ends_the_same(
     run, train_quickly, assert_same_run, stop_at, tmp_path
 ):
@@ -35,6 +37,7 @@ def test_stopped_and_continued_it_ends_the_same(
     assert_same_run(train_quickly(tmp_path / "run", *SETTINGS), run)
 
 
+@pytest.mark.slow
 def test_batches_are_of_classes_and_clips_of_frames_in_a_row(train_quickly, tmp_path, monkeypatch):
     gather, seen = Stream._gather, {True: [], False: []}
 

@@ -56,13 +56,14 @@ def plan(store, quick, tmp_path):
     return do
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_does_not_stop_the_others(plan, watch):
     jobs = plan("j", "b", "k", settings=("optim.epochs=1",))
     jobs[1].path.mkdir(parents=True)
     (jobs[1].path / "thesis.tex").touch()
     (failure,) = train_jobs(jobs, watch, accelerator="cpu")
     assert failure.job is jobs[1]
-    assert "is no run of aclnet; choose another --out" in failure.message
+    assert "is not a run of aclnet; choose another --out" in failure.message
     assert watch.turns == ["1/3 j", "2/3 b", "3/3 k"]
     assert any("failed" in remark for remark in watch.progress["b"].remarks)
     for job in (jobs[0], jobs[2]):
@@ -85,7 +86,7 @@ def test_our_own_fault_keeps_its_traceback(plan, watch, monkeypatch):
     def fail(*_, **__):
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(aclnet.training.jobs, "train", fail)
+    monkeypatch.setattr(aclnet.training.jobs, "train_run", fail)
     failures = train_jobs(plan("j", "b"), watch, accelerator="cpu")
     assert [failure.job.title for failure in failures] == ["j", "b"]
     assert failures[0].message.startswith("Traceback")
@@ -95,7 +96,7 @@ def test_our_own_fault_keeps_its_traceback(plan, watch, monkeypatch):
 def test_fresh_trains_again(plan, watch, monkeypatch):
     trained = []
     monkeypatch.setattr(
-        aclnet.training.jobs, "train", lambda _, store, request, *__: trained.append(request)
+        aclnet.training.jobs, "train_run", lambda _, store, request, *__: trained.append(request)
     )
     monkeypatch.setattr(aclnet.training.jobs, "is_finished", lambda _: True)
     train_jobs(plan("j"), watch, accelerator="cpu")
@@ -107,6 +108,7 @@ def test_fresh_trains_again(plan, watch, monkeypatch):
     assert trained[0].fold == Fold(1, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("one_thread")
 def test_a_set_that_was_killed_goes_on_and_ends_like_one_that_was_not(
     plan, recorder, watch, train_quickly, assert_same_run, tmp_path
@@ -126,7 +128,7 @@ def test_a_set_that_was_killed_goes_on_and_ends_like_one_that_was_not(
     assert not any(is_finished(job.path) for job in jobs)
     assert train_jobs(jobs, watch, accelerator="cpu") == []
     remarks = [remark for progress in watch.progress.values() for remark in progress.remarks]
-    assert "goes on after epoch 1 of 2" in remarks
+    assert "resumes after epoch 1 of 2" in remarks
     for job in jobs:
         whole = train_quickly(tmp_path / job.title, f"data.modality={job.title}", *short)
         assert_same_run(Run(job.path), whole)

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.store import stream
 from aclnet.datasets.store.store import Store
 from aclnet.evaluation.scorer import Scorer
 from aclnet.runs.network import load_model
 from aclnet.runs.run import Run
 from aclnet.runs.scores import Scores
 from aclnet.runs.splits import Fold
-from aclnet.training.launch import make_fabric
+from aclnet.training.launch import TrainingRequest, make_fabric, plan_run
 
 
 def test_out_that_holds_another_run(train_quickly, quick_run, recorder):
@@ -26,6 +27,7 @@ def test_out_that_holds_another_run(train_quickly, quick_run, recorder):
     assert recorder.rows == []
 
 
+@pytest.mark.slow
 def test_fresh_replaces_a_run_and_nothing_else(train_quickly, recorder, tmp_path):
     first = train_quickly(tmp_path / "run", "optim.epochs=1", fresh=True)
     again = train_quickly(tmp_path / "run", "optim.epochs=1", fresh=True, progress=recorder)
@@ -36,7 +38,7 @@ def test_fresh_replaces_a_run_and_nothing_else(train_quickly, recorder, tmp_path
     assert len(pd.read_csv(other.path / "metrics.csv")) == 2
     content = {file: file.read_bytes() for file in other.path.rglob("*") if file.is_file()}
     refused = ("optim.batch_size=32", "optim.accumulate=2")
-    with pytest.raises(AclnetError, match="less than one batch"):
+    with pytest.raises(AclnetError, match="fewer than one batch"):
         train_quickly(tmp_path / "run", *refused, fresh=True)
     with other.claimed(), pytest.raises(AclnetError, match="is being trained by another process"):
         train_quickly(tmp_path / "run", "optim.epochs=2", fresh=True)
@@ -46,7 +48,7 @@ def test_fresh_replaces_a_run_and_nothing_else(train_quickly, recorder, tmp_path
     thesis = tmp_path / "thesis"
     thesis.mkdir()
     (thesis / "chapter1.tex").write_text("precious")
-    with pytest.raises(AclnetError, match="is no run of aclnet"):
+    with pytest.raises(AclnetError, match="is not a run of aclnet"):
         train_quickly(thesis, fresh=True)
     assert (thesis / "chapter1.tex").read_text() == "precious"
 
@@ -59,8 +61,8 @@ def test_nothing_is_left_behind_by_settings_that_cannot_work(store, quick, train
         (("data.protocol=xview",), {}, "0 training"),
         ((), {"select": "val", "split_file": only_train}, "needs validation"),
         (("data.protocol=nobody",), {}, "no split"),
-        (("data.per_class=2", "optim.batch_size=16"), {}, "holds 8 classes, and this split has 6"),
-        (("optim.batch_size=32", "optim.accumulate=2"), {}, "less than one batch of 32"),
+        (("data.per_class=2", "optim.batch_size=16"), {}, "holds 8 classes, but this split has 6"),
+        (("optim.batch_size=32", "optim.accumulate=2"), {}, "fewer than one batch of 32"),
     ]
     for settings, options, message in attempts:
         with pytest.raises(AclnetError, match=message):
@@ -68,6 +70,7 @@ def test_nothing_is_left_behind_by_settings_that_cannot_work(store, quick, train
         assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_tested_classes_that_do_not_train_are_told(store, train_quickly, recorder, tmp_path):
     labels, ids = store.column("label"), store.column("id")
     trains = store.mask("xsub/train") & (labels != labels[store.mask("xsub/test")][0])
@@ -80,6 +83,7 @@ def test_tested_classes_that_do_not_train_are_told(store, train_quickly, recorde
     assert remark.endswith(store.class_names[labels[store.mask("xsub/test")][0]])
 
 
+@pytest.mark.slow
 def test_a_file_without_test_samples_trains_and_scores_nothing(store, train_quickly, tmp_path):
     ids = store.column("id")[store.mask("xsub/train")]
     file = tmp_path / "mine.csv"
@@ -105,6 +109,7 @@ def test_held_out_subjects_are_never_trained_on(store, train_quickly, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_fold_is_tested_and_found_again(store, train_quickly, tmp_path):
     run = train_quickly(tmp_path / "run", "optim.epochs=1", fold=Fold(2, 4))
     subject = sorted(set(store.column("subject")[store.mask("xsub/train")].tolist()))[1]
@@ -127,10 +132,13 @@ def test_a_fold_is_tested_and_found_again(store, train_quickly, tmp_path):
         Scorer(run, Fewer(store.path, rename_a_subject))
 
 
+@pytest.mark.slow
 def test_families_of_the_test_set_are_remarked_upon(train_quickly, recorder, tmp_path):
     settings = ("optim.epochs=1", "loss.families.source=val")
     train_quickly(tmp_path / "run", *settings, select="test", progress=recorder)
-    assert recorder.remarks == ["validation is on the test set: families come from its confusions"]
+    assert recorder.remarks == [
+        "the validation samples are the test set: the families come from its confusions"
+    ]
 
 
 class Fewer(Store):
@@ -141,6 +149,7 @@ class Fewer(Store):
         change(self)
 
 
+@pytest.mark.slow
 def test_fine_tuning_starts_from_the_weights_of_another_run(
     train_quickly, quick_run, recorder, tmp_path
 ):
@@ -159,6 +168,7 @@ def test_fine_tuning_starts_from_the_weights_of_another_run(
     assert run.record.init_from == quick_run.record.name
 
 
+@pytest.mark.slow
 def test_fine_tuning_with_other_classes_gets_a_new_head(
     store, train_quickly, quick_run, recorder, tmp_path
 ):
@@ -179,7 +189,7 @@ def test_fine_tuning_with_other_classes_gets_a_new_head(
     assert torch.equal(before["gcn.3.gcn.A"], after["gcn.3.gcn.A"])
     assert not torch.equal(before["fc_cls.weight"], after["fc_cls.weight"])
     assert (after["fc_cls.bias"].abs() < 1e-6).all(), "initial"
-    assert recorder.remarks == ["starts from quick with a new head: the classes are others"]
+    assert recorder.remarks == ["starts from quick with a new head, because the classes differ"]
 
 
 def test_fine_tuning_on_another_layout_or_size_is_refused(
@@ -230,16 +240,33 @@ def test_half_precision_needs_a_gpu(quick):
 
 
 def test_a_batch_that_does_not_divide_into_the_processes(store, quick, recorder, tmp_path):
-    from aclnet.training.launch import TrainingRequest, train
+    from aclnet.training.launch import train_run
 
     class Three:
         world_size, is_global_zero = 3, True
 
-    with pytest.raises(AclnetError, match="batch_size=8 does not divide into 3 processes"):
-        train(Three(), store, TrainingRequest(quick()), recorder, tmp_path / "run")
+    with pytest.raises(AclnetError, match="batch_size=8 cannot be divided by 3 processes"):
+        train_run(Three(), store, TrainingRequest(quick()), recorder, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
+def test_the_number_of_lanes_is_part_of_a_run_if_there_are_several(store, quick, monkeypatch):
+    """Runs of one lane keep the names that they had before there were lanes."""
+
+    def planned(*settings):
+        return plan_run(store, TrainingRequest(quick("data.window=2", *settings)))
+
+    one = planned()
+    assert one.config.data.lanes is None
+    monkeypatch.setattr(stream, "_SHARDS_PER_LANE", 1)
+    two = planned()
+    assert two.config.data.lanes == 2
+    assert two.name == planned("data.lanes=2").name != one.name
+    assert planned("data.lanes=1").name == one.name
+    assert planned("data.per_class=1").config.data.lanes is None
+
+
+@pytest.mark.slow
 def test_load_model_gives_the_weights_that_were_selected(quick_run):
     model = load_model(quick_run)
     assert not model.training
@@ -249,6 +276,7 @@ def test_load_model_gives_the_weights_that_were_selected(quick_run):
     assert Run(quick_run.path).selected == "last"
 
 
+@pytest.mark.slow
 def test_a_protocol_of_fewer_classes_trains_a_network_of_them(
     made_up_store, prepare_raw, train_quickly, assert_alike, tmp_path
 ):

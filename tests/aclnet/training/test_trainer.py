@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -19,7 +20,9 @@ import aclnet.training.meters
 import aclnet.training.trainer
 from aclnet.cli.main import main
 from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.store import zarr_io
 from aclnet.datasets.store.stream import Stream
+from aclnet.pipelines.inputs.augment import AugmentSpec
 from aclnet.runs.network import parameter_groups, start_from
 from aclnet.runs.run import Run
 from aclnet.runs.scores import Scores
@@ -79,7 +82,14 @@ def activate(network) -> None:
 # --- interruptions ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stops", [[{"epochs": 1}], [{"steps": 2}], [{"steps": 4}, {"steps": 1}]])
+@pytest.mark.parametrize(
+    "stops",
+    [
+        pytest.param([{"epochs": 1}], marks=pytest.mark.slow),
+        pytest.param([{"steps": 2}], marks=pytest.mark.slow),
+        [{"steps": 4}, {"steps": 1}],
+    ],
+)
 def test_stopped_and_continued_ends_like_an_uninterrupted_run(
     stops, quick_run, train_quickly, assert_same_run, stop_at, save_every_step, tmp_path
 ):
@@ -89,10 +99,14 @@ def test_stopped_and_continued_ends_like_an_uninterrupted_run(
     assert_same_run(train_quickly(tmp_path / "run"), quick_run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
-        ("data.modality=bm", "optim.accumulate=2", "augment.limb_mask=0.5", "settings=official"),
+        (
+            *("data.modality=bm", "optim.accumulate=2", "settings=official", "data.presence=true"),
+            *("augment.limb_mask=0.5", "augment.time_mask=0.5", "augment.ramp=0.8"),
+        ),
         *(
             pytest.param(settings, marks=pytest.mark.slow)
             for settings in (
@@ -114,6 +128,7 @@ def test_continuing_does_not_depend_on_the_settings(
     assert best[0]["stream"] == best[1]["stream"]
 
 
+@pytest.mark.slow
 def test_continuing_says_where_it_stands(
     train_quickly, recorder, stop_at, save_every_step, tmp_path
 ):
@@ -121,11 +136,11 @@ def test_continuing_says_where_it_stands(
         with pytest.raises(stop_at.Stopped):
             train_quickly(tmp_path / "run", progress=stop_at(**stop))
     train_quickly(tmp_path / "run", progress=recorder)
-    assert recorder.remarks == ["goes on after step 2 of epoch 2 of 3"]
+    assert recorder.remarks == ["resumes after step 2 of epoch 2 of 3"]
     assert recorder.steps[0] == (1, 3, 3)
     again = train_quickly(tmp_path / "run", progress=recorder)
     assert again.finished
-    assert recorder.remarks[1:] == ["was finished before; --fresh trains it again"]
+    assert recorder.remarks[1:] == ["is finished already; --fresh trains it again"]
     assert len(recorder.rows) == 2, "nothing is trained again"
 
 
@@ -162,6 +177,7 @@ def command(store, quick, tmp_path) -> list[str]:
     return ["train", str(store.path), "--recipe", str(recipe), "--out", str(tmp_path / "run")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kills",
     [
@@ -171,7 +187,10 @@ def command(store, quick, tmp_path) -> list[str]:
             ("often", f"{SHOWN}.epoch", "", 1),
             ("seldom", "pathlib:Path.replace", "last.pt", 1),
         ],
-        [("often", f"{SHOWN}.step", "", 2), ("often", f"{SHOWN}.step", "", 4)],
+        pytest.param(
+            [("often", f"{SHOWN}.step", "", 2), ("often", f"{SHOWN}.step", "", 4)],
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["epochs", "steps"],
 )
@@ -187,6 +206,28 @@ def test_killed_and_continued_ends_like_an_uninterrupted_run(
             process.kill()
             assert said == b"here\n", process.stderr.read().decode()
         assert process.returncode == -signal.SIGKILL
+    main(command)
+    assert_same_run(Run(tmp_path / "run"), quick_run)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+def test_a_signal_waits_until_the_history_is_made(
+    command, quick_run, assert_same_run, tmp_path, monkeypatch
+):
+    create_group = zarr_io.create_group
+
+    def create_after_signal(*args):
+        os.kill(os.getpid(), signal.SIGTERM)
+        create_group(*args)
+
+    monkeypatch.setattr(zarr_io, "create_group", create_after_signal)
+    with pytest.raises(SystemExit) as stopped:
+        main(command)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert Run(tmp_path / "run").history.trained == 0
+    assert Run(tmp_path / "run").load("last") is not None
+    monkeypatch.undo()
     main(command)
     assert_same_run(Run(tmp_path / "run"), quick_run)
 
@@ -306,6 +347,7 @@ def test_figures_of_an_epoch_are_means_over_its_samples(quick_run):
 # --- rates and decay -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_learning_rate_of_every_step(make_trainer, fit, monkeypatch):
     trainer = make_trainer("optim.warmup_epochs=1", "optim.epochs=4", "optim.base_batch=32")
     seen = []
@@ -333,6 +375,7 @@ def test_optimizer_is_sgd_with_nesterov_momentum(momentum, nesterov, make_traine
     assert {(g["momentum"], g["nesterov"]) for g in groups} == {(momentum, nesterov)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("triplet", [0, 1])
 def test_projections_decay_only_in_steps_in_which_their_term_is_active(
     triplet, make_trainer, fit, monkeypatch
@@ -372,6 +415,7 @@ def test_groups_hold_every_parameter_once(make_trainer):
 # --- which weights ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_those_of_the_best_epoch(train_quickly, tmp_path, monkeypatch):
     """Accuracies are given, so that the best epoch is the second; of equals, the earlier wins."""
     accuracies = iter([0.25, 0.75, 0.75])
@@ -399,6 +443,7 @@ def test_the_best_weights_are_those_of_the_best_epoch(train_quickly, tmp_path, m
     assert (run.history.read_all("confusion/eval").sum(axis=(1, 2)) == 12).all()
 
 
+@pytest.mark.slow
 def test_families_of_validation_count_it_alone(train_quickly, tmp_path):
     run = train_quickly(tmp_path / "run", "loss.families.source=val", "loss.families.decay=1")
     counts = run.load("last")["network"]["contrast.counter.counts"].numpy()
@@ -424,13 +469,18 @@ def test_a_fresh_head_keeps_its_initial_weights(make_trainer):
     start_from(model, weights)
     assert torch.equal(model.fc_cls.weight, weights["fc_cls.weight"])
     del weights["data_bn.weight"]
-    with pytest.raises(AclnetError, match=r"data_bn\.weight is absent there and \(75,\) here"):
+    with pytest.raises(
+        AclnetError,
+        match=r"data_bn\.weight is absent in the file, and \(75,\) "
+        r"here",
+    ):
         start_from(model, weights)
 
 
 # --- losses that are not finite --------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_sample_that_is_not_finite_is_named(
     store, train_quickly, quick_run, assert_same_run, tmp_path, monkeypatch
 ):
@@ -459,13 +509,15 @@ def test_a_sample_that_is_not_finite_is_named(
     assert_same_run(train_quickly(tmp_path / "run"), quick_run)
 
 
+@pytest.mark.slow
 def test_weights_that_run_away_are_not_saved(train_quickly, tmp_path):
     with pytest.raises(AclnetError, match=r"not finite.*lower optim\.lr") as error:
         train_quickly(tmp_path / "run", "optim.lr=1e30")
-    assert "The last checkpoint is from before" in str(error.value)
+    assert "The last checkpoint was saved before this step" in str(error.value)
     assert Run(tmp_path / "run").load("last") is None
 
 
+@pytest.mark.slow
 def test_nothing_that_is_not_finite_is_saved_inside_an_epoch(
     train_quickly, tmp_path, save_every_step
 ):
@@ -479,6 +531,7 @@ def test_nothing_that_is_not_finite_is_saved_inside_an_epoch(
 # --- precision, records ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_in_bfloat16(train_quickly, tmp_path, monkeypatch):
     slowly = "optim.lr=0.01"  # at higher rates rounding decides where a network goes
     exact_run = train_quickly(tmp_path / "exact", slowly)
@@ -496,30 +549,7 @@ def test_mixed_precision_trains_in_bfloat16(train_quickly, tmp_path, monkeypatch
     assert dtypes == {torch.float32}
 
 
-def test_events_for_tensorboard(quick_run, train_quickly, stop_at, tmp_path, monkeypatch):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    save = Run.save
-
-    def stop(run, name, state) -> None:
-        """After an epoch was written down, before its checkpoint."""
-        if state["stream"]["epoch"] == 2:
-            raise stop_at.Stopped
-        save(run, name, state)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Run, "save", stop)
-        with pytest.raises(stop_at.Stopped):
-            train_quickly(tmp_path / "run")
-    train_quickly(tmp_path / "run")
-    for run in (quick_run, Run(tmp_path / "run")):
-        events = EventAccumulator(str(run.path / "tb")).Reload()
-        rows = pd.read_csv(run.path / "metrics.csv")
-        for name in ("loss", "accuracy", "waiting"):
-            assert [e.step for e in events.Scalars(name)] == [1, 2, 3]
-            np.testing.assert_allclose([e.value for e in events.Scalars(name)], rows[name], 1e-6)
-
-
+@pytest.mark.slow
 def test_resuming_with_other_threads_is_remarked_upon(train_quickly, recorder, stop_at, tmp_path):
     with pytest.raises(stop_at.Stopped):
         train_quickly(tmp_path / "run", progress=stop_at(epochs=1))
@@ -528,8 +558,9 @@ def test_resuming_with_other_threads_is_remarked_upon(train_quickly, recorder, s
     with pytest.raises(stop_at.Stopped):
         train_quickly(tmp_path / "run", progress=_StopAndRemember(recorder, stop_at.Stopped))
     assert recorder.remarks == [
-        "goes on after epoch 1 of 3",
-        "the weights will not be those of a run without a break: it was trained with threads "
+        "resumes after epoch 1 of 3",
+        "the weights will differ from those of an uninterrupted run: the run was trained with "
+        "threads "
         f"{threads}, now {threads + 1}",
     ]
     torch.set_num_threads(threads)
@@ -540,7 +571,7 @@ def test_resuming_with_other_threads_is_remarked_upon(train_quickly, recorder, s
     recorder.remarks.clear()
     with pytest.raises(stop_at.Stopped):
         train_quickly(tmp_path / "run", progress=_StopAndRemember(recorder, stop_at.Stopped))
-    assert recorder.remarks == ["goes on after epoch 1 of 3"]
+    assert recorder.remarks == ["resumes after epoch 1 of 3"]
 
 
 class _StopAndRemember:
@@ -554,10 +585,20 @@ class _StopAndRemember:
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(make_trainer):
-    with pytest.raises(AclnetError, match=r"24 samples, less than one batch of 32.*batch_size"):
+    with pytest.raises(AclnetError, match=r"24 samples, fewer than one batch of 32.*batch_size"):
         make_trainer("optim.batch_size=32", "optim.accumulate=2", "loss.memory_rows=32")
 
 
+def test_masks_follow_the_progress_of_the_training(train_quickly, monkeypatch, tmp_path):
+    told = []
+    at = AugmentSpec.at
+    monkeypatch.setattr(AugmentSpec, "at", lambda spec, p: told.append(p) or at(spec, p))
+    train_quickly(tmp_path / "run", "augment.limb_mask=0.5", "augment.ramp=0.5")
+    training = told[: 3 * 3]  # the scores of the test side come after it
+    np.testing.assert_allclose(training, np.arange(9) / 9)
+
+
+@pytest.mark.slow
 def test_an_epoch_smaller_than_a_batch_is_one_step(train_quickly, recorder, tmp_path):
     run = train_quickly(
         tmp_path / "run", "optim.batch_size=32", "loss.memory_rows=32", progress=recorder
@@ -576,7 +617,7 @@ import aclnet.training.trainer
 from lightning_fabric import Fabric
 from aclnet.runs.config import build_config
 from aclnet.datasets.store.store import Store
-from aclnet.training.launch import TrainingRequest, train
+from aclnet.training.launch import TrainingRequest, train_run
 from aclnet.training.trainer import Trainer
 
 class Progress:
@@ -595,10 +636,10 @@ def work(fabric, store, recipe, out):
     torch.set_num_threads(1)
     made = []
     fit = Trainer.fit
-    Trainer.fit = lambda self, run: (made.append(self), fit(self, run))
+    Trainer.fit = lambda self, *rest: (made.append(self), fit(self, *rest))
     def run(name, stop=0):
         request = TrainingRequest(build_config(recipe))
-        train(fabric, Store(store), request, Progress(stop), Path(out) / name)
+        train_run(fabric, Store(store), request, Progress(stop), Path(out) / name)
     run("whole")
     aclnet.training.trainer.CHECK_EVERY, aclnet.training.trainer.SAVE_EVERY = 1, -1.0
     try:
