@@ -1,7 +1,7 @@
-"""Fusion of the scores of several networks by sample id, and what it gains.
+"""Fusion of the scores of several networks by sample id, and the gain in accuracy.
 
-An ensemble of modalities (joints and bones, say) and one of seeds, the same stream trained again,
-are different claims: whatever is made here says which it is.
+An ensemble of modalities (for example joints and bones) and an ensemble of seeds (the same stream
+trained again) support different claims, so every ensemble here has its kind in its name.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from aclnet.datasets.opening import open_store
 from aclnet.datasets.spec import AclnetError, first_of
-from aclnet.datasets.store.store import Store
 from aclnet.exchange.score_files import ScoreFile, read_order, read_scores
 from aclnet.pipelines.inputs.features import MODALITIES
 from aclnet.runs.run import Run
@@ -46,9 +46,9 @@ class Member:
     name: str
     scores: Scores
     modality: str | None = None
-    """None where nobody said."""
+    """None: unknown."""
     run: Run | None = None
-    """None where the scores come from a file."""
+    """The run; None if the scores come from a file."""
     are_logits: bool = False
 
     @property
@@ -58,22 +58,22 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """How much each of some members counts."""
+    """Weights of some members."""
 
     kind: Literal["standard", "equal", "given", "searched"]
     weights: tuple[float, ...]
-    """One a member, not negative; 0 takes no part."""
+    """One weight per member, not negative; a member with weight 0 has no effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Weights that were found, and their log loss on the samples they were found on."""
+    """Weights that a search chose, and their log loss on the samples of the search."""
 
     weights: tuple[float, ...]
     samples: int
     log_loss: float
     log_loss_equal: float
-    """Of equal weights."""
+    """The result with equal weights."""
 
 
 def open_members(
@@ -84,11 +84,12 @@ def open_members(
 ) -> list[Member]:
     """Runs and `[MODALITY=]FILE`s with the scores of one set of samples.
 
-    A run's are those of its test split. `order` is that of files without ids (`read_order`). Files
-    without labels take those of the store `labels`, or of another member. summed: what the scores
-    shall be; if it is None, logits where all members have them, else probabilities.
+    The scores of a run are those of its test split. `order` is the order of files without ids
+    (`read_order`). Files without labels get the labels of the store `labels` or of another member;
+    `test_N` of CTR-GCN's files is row N of the arrays that this store was prepared from. `summed`
+    is the kind of the scores; None: logits if all members have them, else probabilities.
 
-    AclnetError where there are not two or more that fit together (`check_members`).
+    Raises AclnetError unless there are at least two members that fit together (`check_members`).
     """
     split = [_modality_and_path(argument) for argument in arguments]
     paths = [path for _, path in split]
@@ -99,10 +100,12 @@ def open_members(
     opened: list[tuple[Run | None, Scores | ScoreFile]] = []
     for modality, path in split:
         if not path.is_dir():
-            opened.append((None, read_scores(path, rows)))
+            opened.append((None, read_scores(path, rows, labels)))
             continue
         if modality:
-            raise AclnetError(f"{modality}={path} is a run, and knows its modality: give {path}")
+            raise AclnetError(
+                f"{modality}={path} is a run, which records its modality: give {path}"
+            )
         run = Run(path)
         opened.append((run, Scores.load(run.test_scores)))
     names = _short(resolved)
@@ -118,7 +121,7 @@ def open_members(
 
 
 def check_members(members: Sequence[Member]) -> None:
-    """AclnetError where two are not of the same samples, with the same labels and classes."""
+    """Raises AclnetError if two members differ in samples, labels or classes."""
     first, *others = members
     for other in others:
         both = f"{first.name} and {other.name}"
@@ -131,11 +134,11 @@ def check_members(members: Sequence[Member]) -> None:
     runs = [member for member in members if member.run]
     for one in runs[1:]:
         if member_class_names([one]) != member_class_names(runs[:1]):
-            raise AclnetError(f"{runs[0].name} and {one.name} were trained on other classes")
+            raise AclnetError(f"{runs[0].name} and {one.name} were trained on different classes")
 
 
 def member_class_names(members: Sequence[Member]) -> list[str]:
-    """Of the first run; where all members are files, numbers from 0."""
+    """Class names of the first run; numbers from 0 if all members are files."""
     for member in members:
         if member.run:
             return member.run.score_names
@@ -143,30 +146,31 @@ def member_class_names(members: Sequence[Member]) -> list[str]:
 
 
 def validation_members(members: Sequence[Member]) -> list[Member]:
-    """The members with the scores of what all of them held out of their training.
+    """The members with the scores of the samples that all of them held out of training.
 
-    AclnetError where one has none, or they held out different samples.
+    Raises AclnetError if a member has no such scores, or if they held out different samples.
     """
     found = []
     for member in members:
         if member.run is None:
             raise AclnetError(
-                f"{member.name} is a file, and only runs have scores of validation samples; "
-                "give --weights"
+                f"{member.name} is a file, and only runs have scores of validation samples; use "
+                "--weights"
             )
         file = member.run.scores(f"{member.run.protocol}-val")
         if not file.is_file():
             raise AclnetError(
-                f"{file} is not there: `aclnet evaluate {member.run.path} --split val` makes it, "
-                "where the run held samples out (--select val)"
+                f"{file} does not exist: if the run held samples out (--select val), `aclnet "
+                f"evaluate {member.run.path} --split val` writes it"
             )
         found.append(replace(member, scores=Scores.load(file)))
     try:
         check_members(found)
     except AclnetError as error:
         raise AclnetError(
-            f"weights are searched on samples that every member held out: train them with one "
-            f"seed, or with one --split file that says val. Of those held out, {error}"
+            "the weights are chosen on samples that every member held out of training: train all "
+            "members with one seed, or with one --split file that has val rows. Held-out samples: "
+            f"{error}"
         ) from None
     return found
 
@@ -174,7 +178,7 @@ def validation_members(members: Sequence[Member]) -> list[Member]:
 def search_on_validation(members: Sequence[Member]) -> Search:
     """The weights of `search_weights` for the samples that all members held out.
 
-    AclnetError as `validation_members`. The members' own scores are not looked at.
+    Raises AclnetError like `validation_members`. The members' own scores are not used.
     """
     held_out = validation_members(members)
     weights = search_weights(held_out)
@@ -186,8 +190,8 @@ def search_on_validation(members: Sequence[Member]) -> Search:
 def search_weights(members: Sequence[Member]) -> tuple[float, ...]:
     """The weights, in hundredths, that make the log loss of the fused scores smallest.
 
-    That is the likelihood of a mixture of known distributions, which has one maximum; it is found
-    by expectation maximisation: Dempster, Laird and Rubin, JRSS B 39 (1977), section 4.3.
+    This is the likelihood of a mixture of known distributions, which has one maximum. Expectation
+    maximisation finds it: Dempster, Laird and Rubin, JRSS B 39 (1977), section 4.3.
     """
     check_members(members)
     true = np.stack([_of_true_class(member.scores) for member in members], axis=1)
@@ -201,7 +205,7 @@ def search_weights(members: Sequence[Member]) -> tuple[float, ...]:
 
 
 def log_loss(scores: Scores) -> float:
-    """Mean of -log of the true class's probability, which is taken for at least 1e-12."""
+    """Mean of -log of the true class's probability, which is at least 1e-12."""
     return float(-np.log(_of_true_class(scores)).mean())
 
 
@@ -213,13 +217,13 @@ def _of_true_class(scores: Scores) -> NDArray[np.float64]:
 def fuse(members: Sequence[Member], weights: Sequence[float]) -> Scores:
     """The weighted mean of the members' scores, sample by sample.
 
-    AclnetError where the weights are not one a member, not negative and not all 0, and as
-    `check_members`.
+    Raises AclnetError unless there is one weight per member, none is negative and not all are 0;
+    and like `check_members`.
     """
     if len(weights) != len(members):
         raise AclnetError(f"{len(weights)} weights for {len(members)} members")
     if min(weights) < 0 or not 0 < sum(weights) < np.inf:
-        raise AclnetError("weights must not be negative, and not all of them 0")
+        raise AclnetError("weights must not be negative, and at least one must be positive")
     check_members(members)
     pairs = zip(weights, members, strict=True)
     total = sum(weight * member.scores.scores.astype(np.float64) for weight, member in pairs)
@@ -228,11 +232,11 @@ def fuse(members: Sequence[Member], weights: Sequence[float]) -> Scores:
 
 
 def standard_ensembles(members: Sequence[Member]) -> list[Ensemble]:
-    """What the members' modalities make up, and last the ensemble of all of them.
+    """The ensembles of the members' modalities; the last one has all members.
 
-    First the seeds of each stream, equally weighted; then the standard ensembles, in which the
-    seeds of a stream share its weight. All members are equal where no standard ensemble has them
-    all.
+    First come the seeds of each stream, equally weighted; then the standard ensembles, in which the
+    seeds of a stream share its weight. If no standard ensemble has all members, all members get
+    equal weights.
     """
     counts = Counter(member.modality for member in members if member.modality)
     found = [
@@ -253,7 +257,7 @@ def standard_ensembles(members: Sequence[Member]) -> list[Ensemble]:
 
 
 def ensemble_name(members: Sequence[Member], ensemble: Ensemble) -> str:
-    """As `modalities j, b`, or `3 seeds of j`, or both: `2 seeds of j + 2 seeds of b`."""
+    """Name such as `modalities j, b`, `3 seeds of j`, or both: `2 seeds of j + 2 seeds of b`."""
     chosen = [m for m, weight in zip(members, ensemble.weights, strict=True) if weight]
     streams = list(dict.fromkeys(member.modality for member in chosen))
     if len(streams) == len(chosen) > 1 and None not in streams:
@@ -327,7 +331,7 @@ def _modality_and_path(argument: str) -> tuple[str | None, Path]:
 
 
 def _short(paths: Sequence[Path]) -> list[str]:
-    """What tells paths apart: all of them without the folder that they share."""
+    """The paths without their common folder."""
     shared = Path(os.path.commonpath(paths))
     folder = shared.parent if shared in paths else shared
     return [str(path.relative_to(folder)) for path in paths]
@@ -336,7 +340,7 @@ def _short(paths: Sequence[Path]) -> list[str]:
 def _alike(
     names: Sequence[str], found: Sequence[Scores | ScoreFile], summed: Summed | None
 ) -> list[Scores | ScoreFile]:
-    """All as logits or all as probabilities: these two cannot be summed with each other."""
+    """All scores as logits or all as probabilities, because the two cannot be summed together."""
     logits = [isinstance(one, ScoreFile) and one.are_logits for one in found]
     if summed == "probabilities":
         return [one.probabilities() if isinstance(one, ScoreFile) else one for one in found]
@@ -345,22 +349,21 @@ def _alike(
     other = names[logits.index(False)]
     has = f"; {names[logits.index(True)]} has logits" if any(logits) else ""
     raise AclnetError(
-        f"{other} has probabilities{has}: give --sum probabilities, which takes the softmax of "
-        "logits"
+        f"{other} has probabilities{has}: use --sum probabilities, which converts logits by softmax"
     )
 
 
 def _with_labels(
     names: Sequence[str], found: Sequence[Scores | ScoreFile], store: Path | None
 ) -> list[Scores]:
-    """All with labels: those without take those of a store, or the first ones there are."""
+    """All scores with labels: missing ones come from a store, or from the first labelled member."""
     if store is not None:
         found = [_labelled(name, one, store) for name, one in zip(names, found, strict=True)]
     pairs = list(zip(names, found, strict=True))
     known = [(name, one.ids, one.labels) for name, one in pairs if one.labels is not None]
     if not known:
         raise AclnetError(
-            "no member knows the true classes: give --labels STORE, or --order "
+            "no member has the true classes: give --labels STORE, or --order "
             "ANNOTATIONS.pkl:SPLIT, or add a member with `labels`"
         )
     source, ids, labels = known[0]
@@ -376,7 +379,7 @@ def _labelled(name: str, found: Scores | ScoreFile, path: Path) -> Scores | Scor
     """Fills in missing labels from a store, by sample id."""
     if found.labels is not None:
         return found
-    store = Store(path)
+    store = open_store(path)
     known = dict(zip(store.column("id").tolist(), store.column("label").tolist(), strict=True))
     lost = [sample for sample in found.ids.tolist() if sample not in known]
     if lost:

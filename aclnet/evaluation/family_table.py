@@ -22,20 +22,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FamilyMember:
-    """A class of another one's family."""
+    """A member of a class's family."""
 
     name: str
     confusions: float
-    """How often either was taken for the other, as counted when the families were built."""
+    """Number of confusions of the two classes, as counted when the families were built."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One class and those it is contrasted with."""
+    """A class and the classes that it is contrasted with."""
 
     name: str
     members: list[FamilyMember]
-    """Most often confused first."""
+    """Members of the family, the most often confused first."""
     temperature: float
 
 
@@ -44,23 +44,23 @@ class FamilyTable:
     """Families that follow from confusions."""
 
     origin: str
-    """Where the confusions come from, in words: "after epoch 12", "of scores xsub-test"."""
+    """Source of the confusions, in words: "after epoch 12", "of scores xsub-test"."""
     epoch: int | None
-    """From 1; None where it is no epoch's."""
+    """Epoch from 1; None if the families are not those of an epoch."""
     families: list[Family]
-    """Of all C classes, in their order."""
+    """Names of all C classes, in their order."""
     affinity: NDArray[np.float32]
-    """(C, C), symmetric: the greater of both ways."""
+    """(C, C) affinities, symmetric: the greater of both directions."""
     order: NDArray[np.int64]
-    """Classes that occur, so that those of great affinity stand together."""
+    """Classes that occur, in an order that places classes of high affinity side by side."""
 
     @property
     def occurring(self) -> list[Family]:
-        """Families of the classes that occur, those that belong together side by side."""
+        """Families of the classes that occur, with related classes side by side."""
         return [self.families[c] for c in self.order]
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: the classes that occur."""
+        """The classes that occur, as plain values for JSON."""
         return {
             "origin": self.origin,
             "epoch": self.epoch,
@@ -68,7 +68,9 @@ class FamilyTable:
                 {
                     "class": family.name,
                     "temperature": family.temperature,
-                    "family": {m.name: m.confusions for m in family.members},
+                    "family": [
+                        {"class": m.name, "confusions": m.confusions} for m in family.members
+                    ],
                 }
                 for family in self.occurring
             ],
@@ -78,7 +80,7 @@ class FamilyTable:
 def family_table(run: Run, epoch: int | None = None) -> FamilyTable:
     """The families after an epoch (from 1), by default the last that was trained.
 
-    AclnetError where the run has not come that far.
+    Raises AclnetError if the run has not trained this epoch.
     """
     trained = run.history.trained
     epoch = epoch or trained
@@ -97,16 +99,33 @@ def family_table(run: Run, epoch: int | None = None) -> FamilyTable:
     )
 
 
+def families_of(run: Run) -> dict[str, tuple[str, ...]]:
+    """Names of each class's family, the most often confused first.
+
+    The families are those after the last epoch or, for an imported run, those of its test scores;
+    empty if there are none.
+    """
+    if run.history.path.is_dir() and run.history.trained:
+        table = family_table(run)
+    elif run.test_scores.is_file():
+        table = families_of_scores(run)
+    else:
+        return {}
+    return {family.name: tuple(m.name for m in family.members) for family in table.families}
+
+
 def families_of_scores(run: Run, name: str | None = None) -> FamilyTable:
     """The families that the confusions in a run's scores make, by the default rules.
 
-    `name` is that of a file in the run's `scores`; None: the test split's. For runs that were not
-    trained here, and to see what a network confuses on data it has not seen.
+    `name` is the name of a file in the run's `scores`; None: the test split's. This is for imported
+    runs, and shows the confusions of a network on new data.
     """
     path = run.scores(name) if name else run.test_scores
     counts, names = Scores.load(path).confusion(), run.score_names
     if len(counts) != len(names):
-        raise AclnetError(f"{path} has {len(counts)} classes, and the run's tests {len(names)}")
+        raise AclnetError(
+            f"{path} has {len(counts)} classes, and the tests of the run have {len(names)}"
+        )
     samples = counts.sum(axis=1)
     occurs = np.flatnonzero(counts.any(axis=0) | counts.any(axis=1))
     np.fill_diagonal(counts, 0)
@@ -152,9 +171,9 @@ def _table(
 def counted_confusions(run: Run, epoch: int) -> NDArray[np.float64]:
     """(C, C) confusions that the families after `epoch` (from 1) were built from.
 
-    As `aclnet.losses.families.ConfusionCounter` counts them, older epochs decayed. In the official
-    mode without the reverse ones of other samples, and with all of the last epoch, whose first step
-    built the families.
+    They are counted like in `aclnet.losses.families.ConfusionCounter`, with decay of older epochs.
+    In the official mode, they lack the reverse confusions of other samples, and include the whole
+    last epoch, although its first step built the families.
     """
     settings = run.config.loss.families
     decay = settings.decay if settings.mode == "default" else 1.0
@@ -181,11 +200,18 @@ def _members(
 
 
 def _order(affinity: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Of some classes, the leaves of an average-linkage tree over the lack of affinity."""
+    """The given classes in the order of the leaves of an average-linkage tree of their affinity."""
     if len(classes) < 3:
         return classes
-    among = affinity[np.ix_(classes, classes)]
-    distance = among.max() - among
+    return np.asarray(classes[leaves_list(affinity_tree(affinity[np.ix_(classes, classes)]))])
+
+
+def affinity_tree(affinity: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Average-linkage tree of C classes, at least 2, as scipy writes it.
+
+    `affinity` is (C, C) and symmetric; the distance of two classes is the greatest affinity minus
+    their affinity.
+    """
+    distance = affinity.max() - affinity
     np.fill_diagonal(distance, 0)
-    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
-    return np.asarray(classes[leaves_list(tree)])
+    return np.asarray(linkage(squareform(distance, checks=False), "average", optimal_ordering=True))

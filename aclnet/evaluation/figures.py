@@ -6,6 +6,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
     from aclnet.evaluation.family_table import FamilyTable
 
 _NAMED = 120
-"""More classes than this are not named on the axes."""
+"""Largest number of classes that have names on the axes."""
 _COUNTED = 30
-"""Up to so many classes there is room for a number in every cell."""
+"""Largest number of classes that leaves room for a number in every cell."""
 _LONG = 28
-"""Characters of a name beyond which it is cut."""
+"""Largest number of characters of a name; longer names are cut."""
 _INCHES = {"class": 0.3, "letter": 0.075, "bar": 0.55}
 
 
@@ -35,7 +36,7 @@ def draw_confusion(confusion: NDArray[np.int64], names: list[str], path: Path) -
     counts = confusion[np.ix_(occurs, occurs)]
     sizes = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, sizes, out=np.zeros(counts.shape), where=sizes > 0)
-    figure, axes = _matrix(shares, [names[c] for c in occurs], "share of the true class", 1.0)
+    figure, axes = matrix_figure(shares, [names[c] for c in occurs], "share of the true class", 1.0)
     axes.set(xlabel="predicted", ylabel="true")
     if len(occurs) <= _COUNTED:
         _write_cells(axes, shares, counts.astype(str))
@@ -47,7 +48,7 @@ def draw_affinity(table: FamilyTable, path: Path) -> Path:
     affinity = table.affinity[np.ix_(table.order, table.order)]
     names = [family.name for family in table.occurring]
     top = max(1.0, float(affinity.max(initial=0)))
-    figure, axes = _matrix(affinity, names, "affinity (0: not confused)", top)
+    figure, axes = matrix_figure(affinity, names, "affinity (0: not confused)", top)
     axes.set_title(f"Affinity {table.origin}", loc="left")
     if len(names) <= _COUNTED:
         text = np.char.mod("%.1f", affinity)
@@ -56,30 +57,65 @@ def draw_affinity(table: FamilyTable, path: Path) -> Path:
 
 
 def draw_bench(rows: pd.DataFrame, title: str, path: Path, measure: str = "top-1 accuracy") -> Path:
-    """The measure with its interval for each row of the table of an occlusion bench."""
-    figure = Figure(figsize=(7, 1.3 + _INCHES["bar"] * len(rows)), layout="constrained")
+    """Writes `bench_figure`."""
+    return _save(bench_figure(rows, title, measure), path)
+
+
+def bench_figure(rows: pd.DataFrame, title: str, measure: str = "top-1 accuracy") -> Figure:
+    """The measure with its interval under each protocol, for each run of an occlusion bench.
+
+    `rows` are those of `aclnet.evaluation.robustness.table`.
+    """
+    protocols = list(dict.fromkeys(rows["protocol"]))
+    runs = list(dict.fromkeys(rows["run"]))
+    height = 1.3 + _INCHES["bar"] * len(protocols) * (0.4 + 0.2 * len(runs))
+    figure = Figure(figsize=(7, min(height, 24)), layout="constrained")
     axes = figure.subplots()
-    top1, low, high = (100 * rows[name].to_numpy() for name in ("top1", "low", "high"))
-    colours = ["tab:gray"] + ["tab:blue"] * (len(rows) - 1)
-    axes.barh(rows["corruption"], top1, color=colours, height=0.6)
-    axes.errorbar(
-        top1, np.arange(len(rows)), xerr=[top1 - low, high - top1], fmt="none", color="k", capsize=3
-    )
-    for place, (share, end) in enumerate(zip(top1, high, strict=True)):
-        axes.text(end + 1, place, f"{share:.1f}", va="center")
-    axes.invert_yaxis()
+    for number, run in enumerate(runs):
+        own = rows[rows["run"] == run]
+        middle, low, high = (
+            100 * own[name].to_numpy() for name in ("accuracy", "accuracy_low", "accuracy_high")
+        )
+        shift = 0.6 * ((number + 0.5) / len(runs) - 0.5)
+        places = own["protocol"].map(protocols.index).to_numpy() + shift
+        ends = np.maximum([middle - low, high - middle], 0)
+        axes.errorbar(middle, places, xerr=ends, fmt="o", markersize=4, capsize=2, label=run)
+    axes.set_yticks(range(len(protocols)), protocols)
+    axes.set_ylim(len(protocols) - 0.5, -0.5)
+    axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set(xlim=(0, 108), xticks=range(0, 101, 20), xlabel=f"{measure}, % (95 % interval)")
+    axes.set(xlim=(0, 100), xticks=range(0, 101, 20), xlabel=f"{measure}, % (95 % interval)")
     axes.set_title(title, loc="left")
+    if len(runs) > 1:
+        figure.legend(loc="outside lower center")
+    return figure
+
+
+def draw_conditions(accuracies: pd.DataFrame, title: str, path: Path) -> Path:
+    """Heat map of accuracies in %: one line per condition, one column per network.
+
+    `accuracies` has the column `protocol`, then a column of shares for each network.
+    """
+    names = list(accuracies.columns[1:])
+    shares = accuracies[names].to_numpy(dtype=np.float64)
+    longest = max(map(len, accuracies["protocol"])) * _INCHES["letter"]
+    size = (longest + 0.75 * len(names) + 1.5, 0.26 * len(shares) + 2.2)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
+    axes.set_yticks(range(len(shares)), accuracies["protocol"])
+    axes.set_title(f"Top-1 accuracy in %, {title}", loc="left")
+    _write_cells(axes, shares, np.char.mod("%.0f", 100 * shares))
     return _save(figure, path)
 
 
 def draw_sensitivity(results: pd.DataFrame, keys: list[str], title: str, path: Path) -> Path:
-    """Top-1 by each key of a grid: a point a result, and the mean at each value.
+    """Top-1 by each key of a grid: one point per result, and the mean at each value.
 
-    `results` has a row a setting and seed: a column of text a key, and `top1`. A panel shows one
-    key, whatever the others are. Numbers stand in order, evenly, their means joined by a line;
-    other values stand as they were given.
+    `results` has a row per setting and seed, with a column of text for each key, and `top1`. Each
+    panel shows one key, for all values of the others. Numbers are in order with equal distances,
+    and a line joins their means; other values stay in the given order.
     """
     values = {key: _in_order(results[key]) for key in keys}
     widths = [1.5 + max(len(v) for v in values[key]) * len(values[key]) * 0.1 for key in keys]
@@ -100,7 +136,7 @@ def draw_sensitivity(results: pd.DataFrame, keys: list[str], title: str, path: P
 
 
 def _in_order(values: pd.Series[str]) -> list[str]:
-    """Those that occur: numbers by size, others as they come."""
+    """The values that occur: numbers by size, other values in the order of occurrence."""
     occurring = list(dict.fromkeys(values))
     return sorted(occurring, key=float) if _numeric(occurring) else occurring
 
@@ -112,14 +148,20 @@ def _numeric(values: list[str]) -> bool:
         return False
 
 
-def _matrix(values: NDArray[Any], names: list[str], label: str, top: float) -> tuple[Figure, Axes]:
-    """A square heat map from 0 to `top`, a row and a column a class."""
+def matrix_figure(
+    values: NDArray[Any], names: list[str], label: str, top: float, power: float = 1.0
+) -> tuple[Figure, Axes]:
+    """A square heat map from 0 to `top`, with a row and a column for each class.
+
+    Colours follow the values raised to `power`: a power below 1 makes small values visible.
+    """
     short = [name if len(name) <= _LONG else f"{name[: _LONG - 3].rstrip()}..." for name in names]
     margin = 1.5 + _INCHES["letter"] * max(map(len, short), default=0)
     size = float(np.clip(_INCHES["class"] * len(names), 2, 24))
     figure = Figure(figsize=(size + margin + 0.8, size + margin), layout="constrained")
     axes = figure.subplots()
-    image = axes.imshow(values, cmap="Blues", vmin=0, vmax=top, interpolation="nearest")
+    norm = PowerNorm(power, vmin=0, vmax=top)
+    image = axes.imshow(values, cmap="Blues", norm=norm, interpolation="nearest")
     figure.colorbar(image, label=label, shrink=0.6)
     if len(names) <= _NAMED:
         axes.set_xticks(range(len(names)), short, rotation=90)
@@ -128,7 +170,7 @@ def _matrix(values: NDArray[Any], names: list[str], label: str, top: float) -> t
 
 
 def _write_cells(axes: Axes, shares: NDArray[Any], text: NDArray[np.str_]) -> None:
-    """Writes into the cells that are not empty, light on dark ones."""
+    """Writes numbers into the cells that are not empty, in light colour on dark cells."""
     for row, column in np.argwhere(shares > 0):
         colour = "white" if shares[row, column] > 0.5 else "black"
         axes.text(column, row, text[row, column], ha="center", va="center", color=colour, size=7)

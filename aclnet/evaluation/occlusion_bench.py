@@ -1,137 +1,183 @@
-"""Occlusion bench: the accuracy that a network loses when its test input is corrupted."""
+"""Occlusion bench: runs on one split, clean and under protocols of corruption."""
 
 from __future__ import annotations
 
-from math import sqrt
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
 
-from aclnet.datasets.spec import silent
-from aclnet.evaluation.scorer import Scorer
-from aclnet.runs.inference import Pass
+from aclnet.datasets.spec import AclnetError, silent
+from aclnet.evaluation.outcomes import Maker, check_alike
+from aclnet.evaluation.robustness import (
+    Result,
+    corruption_error,
+    curves,
+    per_class,
+    per_family,
+    table,
+)
+from aclnet.pipelines.inputs.protocols import SUITES, open_protocol
+from aclnet.pipelines.steps.normalise import is_sizeless
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from aclnet.datasets.spec import Progress
     from aclnet.datasets.store.store import Store
-    from aclnet.pipelines.inputs.occlusion import Corruption
-    from aclnet.runs.run import Run
-    from aclnet.runs.scores import Scores
+    from aclnet.evaluation.outcomes import Outcome
+    from aclnet.evaluation.scorer import Scorer
+    from aclnet.pipelines.choices import Missing, Suite
+    from aclnet.pipelines.inputs.corruptions.corruption import Corruption
+    from aclnet.pipelines.inputs.protocols import Protocol
+
+_NEAREST = 0.1
+"""Least distance in metres from a camera at the origin; nearer joints mean another origin."""
 
 
-CLEAN = "nothing (clean)"
-_DRAWS = 2000
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Results of a bench, as fractions of 1."""
+
+    rows: pd.DataFrame
+    """`aclnet.evaluation.robustness.table` of all runs."""
+    curves: pd.DataFrame
+    """`aclnet.evaluation.robustness.curves` of all runs."""
+    classes: pd.DataFrame
+    """`aclnet.evaluation.robustness.per_class` of all runs."""
+    families: pd.DataFrame
+    """`aclnet.evaluation.robustness.per_family` of all runs that know motion families."""
+    errors: pd.DataFrame
+    """A row for each run except the reference: `run`, `mce`, `mce_low`, `mce_high`, see
+    `aclnet.evaluation.robustness.corruption_error`; empty without a reference."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Lists of rows for JSON; None stands for a missing number."""
+        frames = {field.name: getattr(self, field.name).astype(object) for field in fields(self)}
+        return {n: f.where(f.notna(), None).to_dict("records") for n, f in frames.items()}
 
 
-def occlusion_bench(
-    run: Run,
+def choose_protocols(
     store: Store,
-    corruptions: Sequence[Corruption],
-    split: str | None = None,
+    mask: NDArray[np.bool_],
     *,
-    clips: int | None = None,
-    accelerator: str = "auto",
-    progress: Progress = silent,
-) -> tuple[str, pd.DataFrame]:
-    """Scores a split clean and with each corruption; arguments as those of `Scorer`.
+    suite: Suite | None = None,
+    drops: Iterable[str] = (),
+    missing: Missing = "centre",
+    seed: int = 0,
+) -> tuple[list[Protocol], dict[str, str]]:
+    """The protocols of a suite and further ones by name, for the samples of a store in `mask`.
 
-    Returns the name of what was scored and a row a corruption, the first one clean: `corruption`,
-    `samples`, `clips`, `top1` with its interval `low`, `high`, and `lost` against clean with its
-    interval `lost_low`, `lost_high`; shares, not %. Of actions, `top1` is the accuracy, and the
-    intervals are Wilson's and that of paired samples (`paired_difference`). Of people it is the
-    rank-1 of sequences by their protocol, in a clean gallery, and the intervals are those of
-    `people_drawn_again`.
+    Returns the protocols, and the reasons, by name, why others of the suite are not possible.
+    Raises AclnetError if one of `drops` is unknown or not possible, or if no protocol of the suite
+    is.
     """
-    scorer = Scorer(run, store, split, clips=clips, accelerator=accelerator)
-    measure = _accuracies if run.config.task == "action" else _shares_found
-    rows = measure(scorer, [None, *corruptions], progress)
-    return scorer.name, pd.DataFrame(rows).assign(clips=scorer.clips)
-
-
-def _accuracies(
-    scorer: Scorer, corruptions: Sequence[Corruption | None], progress: Progress
-) -> list[dict[str, float | str]]:
-    rows = []
-    clean: Scores | None = None
-    for corruption in corruptions:
-        name = CLEAN if corruption is None else corruption.name
-        scores = scorer.score(Pass(corruption, progress=progress, stage=name))
-        lost = (0.0, 0.0, 0.0)
-        if clean is not None:
-            lost = paired_difference(clean.correct, scores.correct)
-        clean = clean or scores
-        rows.append(_row(name, len(scores), (scores.top1, *scores.interval()), lost))
-    return rows
-
-
-def _shares_found(
-    scorer: Scorer, corruptions: Sequence[Corruption | None], progress: Progress
-) -> list[dict[str, float | str]]:
-    rows = []
-    clean: NDArray[np.float64] | None = None
-    for corruption in corruptions:
-        name = CLEAN if corruption is None else corruption.name
-        found = scorer.recognise(Pass(corruption, progress=progress, stage=name))
-        people, shares = found.found()
-        lost = (0.0, 0.0, 0.0)
-        if clean is not None:
-            lost = people_drawn_again(people, clean - shares)
-        clean = shares if clean is None else clean
-        rows.append(_row(name, len(shares), people_drawn_again(people, shares), lost))
-    return rows
-
-
-def people_drawn_again(
-    people: NDArray[np.int64], values: NDArray[np.float64], level: float = 0.95
-) -> tuple[float, float, float]:
-    """Mean of `values` (N,) and its interval over other people, of whom `people` (N,) are a draw.
-
-    Percentiles of the bootstrap that draws whole people, as sequences of one are no independent
-    samples: Davison and Hinkley, "Bootstrap methods and their application" (1997), section 3.8.
-    Where all people agree the interval has no width, and says too little. NaN without any.
-    """
-    _, code = np.unique(people, return_inverse=True)
-    sums, sizes = np.bincount(code, values), np.bincount(code)
-    if not len(sizes):
-        return float("nan"), float("nan"), float("nan")
-    drawn = np.random.default_rng(0).multinomial(
-        len(sizes), np.full(len(sizes), 1 / len(sizes)), size=_DRAWS
-    )
-    low, high = np.quantile(drawn @ sums / (drawn @ sizes), [(1 - level) / 2, (1 + level) / 2])
-    return float(values.mean()), float(low), float(high)
-
-
-def paired_difference(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], level: float = 0.95
-) -> tuple[float, float, float]:
-    """Accuracy of `first` less that of `second` on the same samples (N,), and its interval.
-
-    Wald's interval for matched pairs with half a count added to each of the four cells, which
-    keeps its coverage in small samples: Agresti and Min, "Simple improved confidence intervals for
-    comparing matched proportions", Statistics in Medicine 24 (2005).
-    """
-    n = len(first) + 2
-    only_first, only_second = (first & ~second).sum() + 0.5, (~first & second).sum() + 0.5
-    centre = (only_first - only_second) / n
-    variance = (only_first + only_second - (only_first - only_second) ** 2 / n) / n**2
-    reach = norm.ppf((1 + level) / 2) * sqrt(variance)
-    plain = float(first.mean() - second.mean())
-    return plain, max(-1.0, float(centre - reach)), min(1.0, float(centre + reach))
-
-
-def _row(
-    name: str, samples: int, top1: tuple[float, float, float], lost: tuple[float, float, float]
-) -> dict[str, float | str]:
-    """A row of the table, of figures with the ends of their intervals."""
-    columns = ("top1", "low", "high", "lost", "lost_low", "lost_high")
-    return {
-        "corruption": name,
-        "samples": samples,
-        **dict(zip(columns, (*top1, *lost), strict=True)),
+    protocols = {
+        name: possible_protocol(name, store, mask, missing, seed) for name in dict.fromkeys(drops)
     }
+    left_out: dict[str, str] = {}
+    for name in SUITES[suite] if suite else ():
+        try:
+            protocols[name] = possible_protocol(name, store, mask, missing, seed)
+        except AclnetError as error:
+            left_out[name] = str(error)
+    if not protocols:
+        raise AclnetError(f"{store.path}: no protocol of suite {suite} is possible")
+    return list(protocols.values()), left_out
+
+
+def run_bench(
+    scorers: Sequence[Scorer],
+    protocols: Sequence[Protocol],
+    *,
+    reference: int | None = None,
+    progress: Progress = silent,
+) -> Bench:
+    """Scores runs clean and under each protocol, or reads the outcomes that they keep.
+
+    Args:
+        scorers: runs, each with the samples to score.
+        protocols: corruptions of the samples.
+        reference: number of the run, from 0, that the others are compared with.
+        progress: receives the number of finished samples, by protocol.
+
+    Raises:
+        AclnetError: outcomes that cannot be compared, because the runs were tested on other
+            samples or in another way.
+    """
+    results = [
+        Result.of(name, protocols, outcomes)
+        for name, outcomes in _comparable_outcomes(scorers, protocols, progress)
+    ]
+    against = None if reference is None else results[reference]
+    pairs = list(zip(scorers, results, strict=True))
+    tables = {
+        "rows": [table(result, against) for result in results],
+        "curves": [curves(result) for result in results],
+        "classes": [per_class(result, scorer.class_names) for scorer, result in pairs],
+        "families": [
+            per_family(result, family, scorer.class_names)
+            for scorer, result in pairs
+            for family in _families(scorer)
+        ],
+    }
+    errors = [
+        (result.name, *corruption_error(result, against))
+        for result in results
+        if against is not None and result is not against
+    ]
+    return Bench(
+        **{n: pd.concat(t, ignore_index=True) if t else pd.DataFrame() for n, t in tables.items()},
+        errors=pd.DataFrame(errors, columns=["run", "mce", "mce_low", "mce_high"]),
+    )
+
+
+def _comparable_outcomes(
+    scorers: Sequence[Scorer], protocols: Sequence[Protocol], progress: Progress
+) -> Iterator[tuple[str, list[Outcome]]]:
+    """Name and outcomes of each run; raises AclnetError if their conditions differ."""
+    names = [scorer.run.name for scorer in scorers]
+    if len(set(names)) < len(names):
+        names = [str(scorer.run.path) for scorer in scorers]
+    first: list[Outcome] = []
+    for scorer, name in zip(scorers, names, strict=True):
+        make, outcomes = Maker(scorer), []
+        for number, protocol in enumerate((None, *protocols)):
+            outcomes.append(make(protocol, progress))
+            if first:
+                check_alike((names[0], first[number]), (name, outcomes[number]))
+        first = first or outcomes
+        yield name, outcomes
+
+
+def possible_protocol(
+    name: str, store: Store, mask: NDArray[np.bool_], missing: Missing, seed: int
+) -> Protocol:
+    """A protocol by name; raises AclnetError if it is unknown or impossible for these samples."""
+    protocol = open_protocol(name, store.layout, missing, seed)
+    _check_need(protocol.corruption, store, mask)
+    return protocol
+
+
+def _check_need(corruption: Corruption, store: Store, mask: NDArray[np.bool_]) -> None:
+    normalised = store.attributes.normalisation
+    in_space = store.coordinates == 3 and not is_sizeless(normalised)
+    if corruption.need == "metres" and not in_space:
+        raise AclnetError(f"{store.path}: joints in metres are needed")
+    if corruption.need == "camera" and not (
+        in_space and (np.abs(store.column("centre")[mask][:, 2]) > _NEAREST).all()
+    ):
+        raise AclnetError(f"{store.path}: the place of the camera is not known")
+    if corruption.need == "two persons" and store.column("n_persons")[mask].max() < 2:
+        raise AclnetError(f"{store.path}: no sequence has two persons")
+
+
+def _families(scorer: Scorer) -> list[NDArray[np.bool_]]:
+    """The final motion families of a run of actions, if it was trained with families."""
+    run = scorer.run
+    if run.config.task != "action" or scorer.gallery is not None or run.imported:
+        return []
+    return [run.history.read("family", run.history.trained - 1)]

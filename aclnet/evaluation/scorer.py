@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aclnet.datasets.spec import AclnetError, first_of
-from aclnet.models.folding import fold_batch_norms
 from aclnet.retrieval.embedder import Embedder
 from aclnet.retrieval.recognition import Recogniser, chance
 from aclnet.runs.device import choose_device
@@ -19,10 +18,8 @@ from aclnet.runs.splits import choose_splits, gallery_of
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from aclnet.datasets.store.store import Store
-    from aclnet.models.blocks import Output
     from aclnet.models.classifier import Classifier
     from aclnet.retrieval.recognition import Recognition
     from aclnet.runs.config import DataConfig, RetrievalConfig
@@ -42,37 +39,56 @@ def score(
 ) -> Scores:
     """Mean over a sample's clips of the softmax, for every original (variant 0) of a split.
 
-    `clips` is `data.clips` where None. `model` is left as it is, a folded copy scores. AclnetError
-    that names samples whose scores are not finite.
+    If `clips` is None, it is `data.clips`. A folded copy of `model` computes the scores; `model` is
+    not changed. Raises AclnetError, with the ids, if scores are not finite.
     """
-    folded = fold_batch_norms(model)
-    inference = Inference(folded, _probabilities, model.fc_cls.out_features, data, device)
+    return scores_of(store, *probabilities(model, store, mask, data, device, clips=clips, how=how))
+
+
+def probabilities(
+    model: Classifier,
+    store: Store,
+    mask: NDArray[np.bool_],
+    data: DataConfig,
+    device: torch.device,
+    *,
+    clips: int | None = None,
+    how: Pass = PLAIN,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Rows (N,) of a split, or of a process's share of it, and their scores (N, C) as by `score`.
+
+    Arguments and errors are those of `score`.
+    """
+    inference = Inference.of_classes(model, data, device)
     rows, found = inference.mean_over_clips(store, mask, clips=clips or data.clips, how=how)
-    ids, labels = store.column("id")[rows], store.column("label")[rows].astype(np.int64)
-    scores = found.numpy()
-    strange = ids[~np.isfinite(scores).all(axis=1)].tolist()
-    if strange:
+    scores: NDArray[np.float32] = found.numpy()
+    strange = rows[~np.isfinite(scores).all(axis=1)]
+    if len(strange):
         raise AclnetError(
             f"{store.path}: the scores of {len(strange)} samples are not finite, first "
-            f"{first_of(strange)}; their input is not, or the weights are not"
+            f"{first_of(store.column('id')[strange].tolist())}; their input "
+            "or the weights are not finite"
         )
-    return Scores.sorted(ids, scores, labels)
+    return rows, scores
 
 
-def _probabilities(output: Output) -> Tensor:
-    return output.logits.float().softmax(1)
+def scores_of(store: Store, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> Scores:
+    """The scores (N, C) of rows (N,) of a store, with their ids and labels."""
+    labels = store.column("label")[rows].astype(np.int64)
+    return Scores.sorted(store.column("id")[rows], scores, labels)
 
 
 class Scorer:
-    """A run's network before a split of a store, to be scored as often as wanted.
+    """Scores a split of a store with the network of a run, any number of times.
 
-    `split` is a `protocol/side` of the store, or `val`: what the run held out of its training;
-    None: what the run is tested on. A side called `probe` is compared with the `gallery` of its
-    protocol, and of a run that recognises people any other side with itself: the run need not know
-    their classes. `retrieval` replaces the run's own settings of that comparison. AclnetError
-    where it is given and nothing is compared, where the store has another layout, normalisation
-    or, for a classifier, other classes than the run (it may have more, none of which is in the
-    split), or where the split is empty.
+    `split` is a `protocol/side` of the store, or `val` for the samples that the run held out of
+    training; None: the run's test split. A side called `probe` is compared with the `gallery` of
+    its protocol. A run that recognises people compares any other side with itself; the people need
+    not be classes of the run. `retrieval` replaces the run's own settings of the comparison.
+
+    Raises AclnetError if `retrieval` is given and nothing is compared, if the split is empty, or if
+    the store has another layout, another normalisation or, for a classifier, other classes than the
+    run. The store may have further classes if no sample of the split has them.
     """
 
     def __init__(
@@ -95,8 +111,8 @@ class Scorer:
         if self.gallery is None:
             if self.config.retrieval != run.config.retrieval:
                 raise AclnetError(
-                    f"{self.split} tests the classifier: the embedding, its metric and mirror "
-                    "images are of tests by retrieval"
+                    f"{self.split} tests the classifier: --embedding, --metric and --flip are for "
+                    "tests by retrieval"
                 )
             self.model = load_model(run, store).to(self.device)
             self._check_classes()
@@ -116,23 +132,23 @@ class Scorer:
         beyond = self.mask & (store.column("label") >= len(known))
         if beyond.any():
             raise AclnetError(
-                f"{store.path}: {beyond.sum()} samples of {self.split} are of classes that run "
-                f"{run.name} does not know; it knows the first {len(known)}"
+                f"{store.path}: {beyond.sum()} samples of {self.split} have classes that run "
+                f"{run.name} does not have; the run has the first {len(known)}"
             )
 
     @property
     def class_names(self) -> list[str]:
-        """Of the columns of scores."""
+        """Class names of the columns of scores."""
         return self.run.class_names if self.gallery is None else self.store.class_names
 
     def result(self, scores: Scores) -> dict[str, float]:
-        """The accuracies of scores of the split and, with a gallery, that of guessing."""
+        """The accuracies of scores of the split and, with a gallery, the accuracy of guessing."""
         known = {} if self.gallery is None else {"chance": chance(self.store, self.gallery)}
         return scores.result() | known
 
     @property
     def name(self) -> str:
-        """Of files about these scores: split, and what else than the run's own was chosen."""
+        """Name for files of these scores: the split, and all choices that differ from the run's."""
         other_store = not self.run.is_of(self.store)
         other_clips = self.clips != self.run.config.data.clips
         own, used = self.run.config.retrieval, self.config.retrieval
@@ -164,6 +180,23 @@ class Scorer:
             raise ValueError(f"{self.split} has no gallery")
         return self.recogniser(how)
 
+    def matches(
+        self, ids: NDArray[np.str_], people: NDArray[np.int64], how: Pass = PLAIN
+    ) -> NDArray[np.str_]:
+        """`Recognition.matches` of some probes; only they and the gallery's `people` are embedded.
+
+        AclnetError for a probe that the split does not have; ValueError without a gallery.
+        """
+        if self.recogniser is None or self.gallery is None:
+            raise ValueError(f"{self.split} has no gallery")
+        column = self.store.column
+        strange = np.setdiff1d(ids, column("id")[self.mask]).tolist()
+        if strange:
+            raise AclnetError(f"{self.store.path}: {self.split} has no {first_of(strange)}")
+        probes = self.mask & np.isin(column("id"), ids)
+        gallery = self.gallery & np.isin(column("label"), people)
+        return self.recogniser.of(probes, gallery)(how).matches(ids, people)
+
 
 def _classes(names: list[str]) -> str:
     return f"{len(names)}: {first_of(names, 2)}"
@@ -172,7 +205,7 @@ def _classes(names: list[str]) -> str:
 def _split(
     run: Run, store: Store, split: str | None
 ) -> tuple[str, NDArray[np.bool_], NDArray[np.bool_] | None]:
-    """Name, as `xsub/test`, mask and gallery of a split; `val` is what the run held out."""
+    """Name such as `xsub/test`, mask and gallery of a split; `val`: the held-out samples."""
     people = run.config.task != "action"
     if split == "val":
         mask = _held_out(run, store)
@@ -192,15 +225,15 @@ def _split(
 
 
 def _run_splits(run: Run, store: Store) -> Splits:
-    """The samples a run trains, selects and is tested on, found again in a store.
+    """The samples of a store that a run uses for training, selection and test.
 
-    AclnetError where a fold would be of other subjects there.
+    Raises AclnetError if a fold would have other subjects in this store.
     """
     splits = choose_splits(store, run.config, run.split_file, run.fold)
     if run.fold and splits.identity != run.record.split:
         raise AclnetError(
-            f"{store.path} has other subjects than the run's store, so that {run.protocol} is "
-            "another fold there; name a side with --split"
+            f"{store.path} has other subjects than the run's store, so {run.protocol} is a "
+            "different fold there; choose a split with --split"
         )
     return splits
 
@@ -208,14 +241,14 @@ def _run_splits(run: Run, store: Store) -> Splits:
 def _held_out(run: Run, store: Store) -> NDArray[np.bool_]:
     """Mask of the samples that a run held out of its training.
 
-    AclnetError where there are none, or where `store` is not the run's own: with other samples in
-    it, others would have been held out.
+    Raises AclnetError if there are none, or if `store` is not the run's own: with other samples,
+    other ones would have been held out.
     """
     val = _run_splits(run, store).val
     if val is None:
         raise AclnetError(
-            f"{run.path} held nothing out of its training: train with --select val, or let some "
-            "lines of a --split file say val"
+            f"{run.path} held no samples out of training: train with --select val, or with a "
+            "--split file that has val rows"
         )
     if not run.split_file and not run.is_of(store):
         raise AclnetError(f"{run.path} held out samples of its own store, not of {store.path}")

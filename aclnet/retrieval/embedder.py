@@ -13,7 +13,9 @@ from torch.nn import functional
 from aclnet.datasets.store.plan import WHOLE
 from aclnet.models.folding import fold_batch_norms
 from aclnet.pipelines.inputs.sampling import WindowSampling, num_windows
+from aclnet.retrieval.body_shape import BodyShape, find_pairs, has_shape, measure
 from aclnet.retrieval.ranking import Embeddings
+from aclnet.runs.choices import motion_of, uses_shape
 from aclnet.runs.inference import PLAIN, Inference, Pass
 from aclnet.runs.network import load_model, load_projection
 
@@ -30,40 +32,51 @@ if TYPE_CHECKING:
     from aclnet.runs.run import Run
 
 _WINDOWS_AT_ONCE = 8
-"""Of a sequence, in one pass over the store: a sequence with fewer is filled up in the last one."""
+"""Windows per sequence in one pass over the store; sequences with fewer are padded in the last."""
 
 
 class Embedder:
     """Makes the embeddings that a configuration asks for (`config.retrieval`).
 
-    `projection` is that of the contrastive embedding; `pooled` needs none. The network is left as
-    it is, a folded copy works.
+    `projection` is that of the contrastive embedding; `pooled` needs none. `shape` is for the
+    embeddings with the shape of the body. The network is not changed; a folded copy works too.
     """
 
     @classmethod
     def of_run(cls, run: Run, store: Store, config: Config, device: torch.device) -> Self:
-        """By the network that a run resulted in; `config` is the run's, perhaps but for
-        `retrieval`. AclnetError where the store's sequences are not what it was trained on, and
-        where the embedding is one that the run has not trained.
+        """An embedder with a run's network; `config` is the run's, except perhaps `retrieval`.
+
+        Raises AclnetError if the store's sequences differ from the run's training data, or if the
+        run has not trained the embedding, or has no body shape.
         """
         model = load_model(run, store).to(device)
         projection = load_projection(run, config.retrieval)
-        return cls(model, projection and projection.to(device), config, device)
+        shape = BodyShape.of_run(run) if uses_shape(config.retrieval.embedding) else None
+        return cls(model, projection and projection.to(device), config, device, shape)
 
     def __init__(
-        self, model: Classifier, projection: nn.Linear | None, config: Config, device: torch.device
+        self,
+        model: Classifier,
+        projection: nn.Linear | None,
+        config: Config,
+        device: torch.device,
+        shape: BodyShape | None = None,
     ) -> None:
         self.frames, self.clips = config.data.frames, config.data.clips
         self._by_window = config.task == "reid"
-        wanted, pooled = config.retrieval.embedding, model.fc_cls.in_features
+        motion = motion_of(config.retrieval.embedding)
         contrastive = 0 if projection is None else projection.out_features
+        widths = {"pooled": model.pooled_width, "contrastive": contrastive}
+        widths["both"] = sum(widths.values())
+        value = partial(_VALUES[motion], projection) if motion else None
         self._inference = Inference(
             fold_batch_norms(model),
-            partial(_VALUES[wanted], projection),
-            {"pooled": pooled, "contrastive": contrastive, "both": pooled + contrastive}[wanted],
+            partial(_unit, value) if value and shape else value,
+            (widths[motion] if motion else 0) + (shape.width if shape else 0),
             config.data,
             device,
             flip=config.retrieval.flip,
+            of_joints=partial(_unit_shape, shape) if shape else None,
         )
 
     def __call__(
@@ -74,7 +87,7 @@ class Embedder:
         clips: int | None = None,
         how: Pass = PLAIN,
     ) -> Embeddings:
-        """What the task compares: of re-identification `windows`, else `sequences`."""
+        """The embeddings that the task compares: `windows` for `reid`, else `sequences`."""
         make = self.windows if self._by_window else partial(self.sequences, clips=clips)
         return make(store, mask, how=how)
 
@@ -86,9 +99,10 @@ class Embedder:
         clips: int | None = None,
         how: Pass = PLAIN,
     ) -> Embeddings:
-        """One of each original (variant 0) of a split, by id: the mean over its clips.
+        """One embedding per original (variant 0) of a split, by id: the mean over its clips.
 
-        `clips` is that of the configuration where None. AclnetError that names what is not finite.
+        clips: None for the configuration's number. Raises AclnetError that names an embedding that
+        is not finite.
         """
         rows, vectors = self._inference.mean_over_clips(
             store, mask, clips=clips or self.clips, how=how
@@ -96,38 +110,68 @@ class Embedder:
         return _embeddings(store, rows, vectors.numpy())
 
     def windows(self, store: Store, mask: NDArray[np.bool_], *, how: Pass = PLAIN) -> Embeddings:
-        """One of each window (`WindowSampling`) of the originals of a split.
+        """One embedding per window (`WindowSampling`) of the originals of a split.
 
-        By id, the windows of a sequence in their order; arguments as those of `sequences`.
+        Sorted by id, the windows of a sequence in their order; arguments as those of `sequences`.
         """
-        lengths = store.column("n_frames").astype(np.int64)
-        # shared out by recording: the stream would share out each pass anew
-        own = np.zeros(len(store), np.bool_)
-        own[
-            np.flatnonzero(mask & (store.column("variant") == 0))[how.share.rank :: how.share.world]
-        ] = True
-        count = np.where(own, num_windows(lengths, self.frames), 0)
-        none = np.empty(0, np.int64)
-        rows, number, vectors = [none], [none], [torch.empty(0, self._inference.width)]
-        all_of_it = replace(how, share=WHOLE)  # of what is this process's own
-        done = 0
-        for first in range(0, int(count.max(initial=0)), _WINDOWS_AT_ONCE):
-            at_once = min(_WINDOWS_AT_ONCE, int(count.max()) - first)
-            for samples, values in self._inference.each_batch(
-                store,
-                count > first,
-                WindowSampling(self.frames, first, at_once),
-                at_once,
-                all_of_it,
-            ):
-                window, place = np.nonzero(first + np.arange(at_once)[:, None] < count[samples])
-                rows.append(samples[place])
-                number.append(first + window)
-                vectors.append(values[window, place].cpu())
-                done += len(window)
-                how.progress(how.stage, done, int(count.sum()))
-        order = np.lexsort([np.concatenate(number), np.concatenate(rows)])
-        return _embeddings(store, np.concatenate(rows)[order], torch.cat(vectors).numpy()[order])
+        rows, vectors = window_values(self._inference, store, mask, how)
+        return _embeddings(store, rows, vectors)
+
+
+def window_values(
+    inference: Inference, store: Store, mask: NDArray[np.bool_], how: Pass = PLAIN
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Rows (W,) of the originals of a split, one for each of their windows, and (W, D) values."""
+    frames = inference.data.frames
+    lengths = store.column("n_frames").astype(np.int64)
+    lengths = lengths if how.kept is None else how.kept.count(lengths)
+    # Divide by recording: the stream would divide each pass differently.
+    originals = np.flatnonzero(mask & (store.column("variant") == 0))
+    own = np.zeros(len(store), np.bool_)
+    own[np.array_split(originals, how.share.world)[how.share.rank]] = True
+    count = np.where(own, num_windows(lengths, frames), 0)
+    none = np.empty(0, np.int64)
+    rows, number = [none], [none]
+    vectors = [torch.empty(0, inference.width, device=inference.device)]
+    all_of_it = replace(how, share=WHOLE)  # all rows of this process
+    done = 0
+    for first in range(0, int(count.max(initial=0)), _WINDOWS_AT_ONCE):
+        at_once = min(_WINDOWS_AT_ONCE, int(count.max()) - first)
+        for samples, values in inference.each_batch(
+            store,
+            count > first,
+            WindowSampling(frames, first, at_once),
+            at_once,
+            all_of_it,
+        ):
+            window, place = np.nonzero(first + np.arange(at_once)[:, None] < count[samples])
+            rows.append(samples[place])
+            number.append(first + window)
+            vectors.append(values[window, place])
+            done += len(window)
+            how.progress(how.stage, done, int(count.sum()))
+    order = np.lexsort([np.concatenate(number), np.concatenate(rows)])
+    found = torch.cat(vectors).cpu().numpy()
+    return np.concatenate(rows)[order], found[order]
+
+
+def fit_shape(
+    store: Store, train: NDArray[np.bool_], config: Config, device: torch.device
+) -> BodyShape | None:
+    """The body shape of the training people, fitted on the windows of their recordings.
+
+    None for joints in an image, and for fewer than two people.
+    """
+    train = train & (store.column("variant") == 0)
+    if not has_shape(store) or len(np.unique(store.column("label")[train])) < 2:
+        return None
+    pairs = find_pairs(store, train)
+    data = config.data.model_copy(update={"modality": "j"})  # motion needs more frames
+    lengths = Inference(
+        None, None, len(pairs), data, device, of_joints=partial(measure, pairs=pairs)
+    )
+    rows, values = window_values(lengths, store, train)
+    return BodyShape.fit(pairs, values, store.column("label")[rows].astype(np.int64))
 
 
 def _pooled(_: nn.Linear | None, output: Output) -> Tensor:
@@ -143,6 +187,14 @@ def _both(projection: nn.Linear, output: Output) -> Tensor:
     return torch.cat([unit, _contrastive(projection, output)], 1)
 
 
+def _unit(value: Callable[[Output], Tensor], output: Output) -> Tensor:
+    return functional.normalize(value(output).float(), dim=1)
+
+
+def _unit_shape(shape: BodyShape, joints: Tensor, there: Tensor) -> Tensor:
+    return functional.normalize(shape.embedding(measure(joints, there, shape.pairs)), dim=1)
+
+
 _VALUES: dict[str, Callable[..., Tensor]] = {
     "pooled": _pooled,
     "contrastive": _contrastive,
@@ -151,7 +203,7 @@ _VALUES: dict[str, Callable[..., Tensor]] = {
 
 
 def _embeddings(store: Store, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> Embeddings:
-    """By id; rows of one sample keep their order."""
+    """Embeddings sorted by id; rows of one sample keep their order."""
     order = np.argsort(store.column("id")[rows], kind="stable")
     rows = rows[order]
     return Embeddings(

@@ -1,7 +1,7 @@
 """CASIA-B's protocol of gait recognition, for any conditions and views.
 
-Yu, Tan and Tan (ICPR 2006), as published code counts: a probe is looked for in each view of the
-gallery by itself, and the views other than its own count.
+Yu, Tan and Tan (ICPR 2006), counted like published code: a probe is compared with each view of the
+gallery separately, and only views other than its own count.
 """
 
 from __future__ import annotations
@@ -25,24 +25,25 @@ _MEASURES = ("rank1", "rank5", "mAP", "mINP")
 
 @dataclass(frozen=True, slots=True)
 class GaitResult:
-    """Measures as shares of 1."""
+    """Measures as fractions of 1."""
 
     cells: pd.DataFrame
-    """A row a condition, probe view and gallery view: `condition`, `probe_view`, `gallery_view`,
+    """A row per condition, probe view and gallery view: `condition`, `probe_view`, `gallery_view`,
     `rank1`, `rank5`, `mAP`, `mINP` of the probes that have a match in that view of the gallery,
-    `probes` counts them, `without_match` the others. The measures are NaN where nobody is there."""
+    `probes` (their number) and `without_match` (the number of the others). The measures are NaN
+    without probes."""
     conditions: pd.DataFrame
-    """A row a condition, by name. `rank1`, `rank5`, `mAP`, `mINP`: mean over the probe views of the
-    mean over the gallery views other than the probe's; what is NaN does not count, and where only
-    identical views are there, so is the mean. `rank1_all_views`: the same with identical views.
-    `rank1_theirs`: as some code prints it (GaitGraph's figure over all conditions): it puts 0 for
-    identical views and divides by the number of all, so that of 11 views 10/11 is the best there
-    is; probes without a match are mistakes."""
+    """A row per condition, by name. `rank1`, `rank5`, `mAP`, `mINP`: mean over the probe views of
+    the mean over the gallery views other than the probe's. NaN values are left out; the mean is NaN
+    if there are only identical views. `rank1_all_views`: the same with identical views.
+    `rank1_theirs`: the figure that some code prints (GaitGraph's over all conditions). It counts 0
+    for identical views and divides by the number of all views, so that the best value for 11 views
+    is 10/11; probes without a match are mistakes."""
     mean: dict[str, float]
-    """The same of all conditions: the mean of those that have one."""
+    """Mean of each column of `conditions` over the conditions that have a value."""
 
     def by_view(self) -> pd.DataFrame:
-        """rank-1: a row a condition, a column a probe view; mean over the other gallery views."""
+        """rank-1 by condition (rows) and probe view (columns); mean over other gallery views."""
         others = self.cells[~_identical(self.cells)]
         means = others.groupby(["condition", "probe_view"])["rank1"].mean()
         views = np.unique(self.cells["probe_view"])
@@ -50,7 +51,7 @@ class GaitResult:
 
 
 def evaluate_gait(probe: Embeddings, gallery: Embeddings, metric: Metric) -> GaitResult:
-    """Every row of both counts as a recording (see `sequence_level`)."""
+    """The protocol's measures; every row of both sides is a recording (see `sequence_level`)."""
     cells = _cells(probe, gallery, metric)
     rows = {name: _condition(part) for name, part in cells.groupby("condition")}
     columns = [*_MEASURES, "rank1_all_views", "rank1_theirs"]
@@ -62,20 +63,46 @@ def evaluate_gait(probe: Embeddings, gallery: Embeddings, metric: Metric) -> Gai
     )
 
 
-def share_found(probe: Embeddings, gallery: Embeddings, metric: Metric) -> NDArray[np.float64]:
-    """(Q,) share of gallery views, other than the probe's, in which its nearest is the same person.
+def parts_of_rank_one(
+    probe: Embeddings, gallery: Embeddings, metric: Metric
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Parts of the probes in the protocol's rank-1.
 
-    Views without a match do not count; NaN where no view does. The mean over the probes of a
-    condition is its rank-1 of `evaluate_gait` where every view has equally many.
+    Returns:
+        (Q,) share of the gallery's views, other than the probe's, in which the nearest sequence is
+        the same person; NaN if no view has a match.
+        (Q,) weight of each probe, 0 if no view has a match. The weights sum to 1, and the
+        weighted sum of the first is `rank1` in the `mean` of `evaluate_gait`.
     """
-    right, counted = np.zeros(len(probe)), np.zeros(len(probe))
-    for view in np.unique(gallery.camera).tolist():
-        first = rank(probe, gallery[gallery.camera == view], metric).first
-        other = (first > 0) & ((probe.camera != view) | (probe.camera == UNKNOWN_VIEW))
-        right += other & (first == 1)
-        counted += other
-    share = np.divide(right, counted, out=np.full(len(probe), np.nan), where=counted > 0)
-    return np.asarray(share)
+    pairs = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "right": rank(probe, gallery[gallery.camera == view], metric).first,
+                    "condition": probe.condition,
+                    "probe_view": probe.camera,
+                    "gallery_view": view,
+                }
+            )
+            for view in np.unique(gallery.camera).tolist()
+        ]
+        or [pd.DataFrame(columns=["right", "condition", "probe_view", "gallery_view"])]
+    )
+    pairs = pairs[(pairs["right"] > 0) & ~_identical(pairs)]
+    condition, cell = ["condition"], ["condition", "probe_view", "gallery_view"]
+    weight = 1.0 / (
+        pairs.groupby(cell)["right"].transform("size")
+        * pairs.groupby(cell[:2])["gallery_view"].transform("nunique")
+        * pairs.groupby(condition)["probe_view"].transform("nunique")
+        * pairs["condition"].nunique()
+    )
+    weights, found = np.zeros((2, len(probe)))
+    np.add.at(weights, pairs.index, weight)
+    np.add.at(found, pairs.index, weight * (pairs["right"] == 1))
+    share: NDArray[np.float64] = np.divide(
+        found, weights, out=np.full(len(probe), np.nan), where=weights > 0
+    )
+    return share, weights
 
 
 def _cells(probe: Embeddings, gallery: Embeddings, metric: Metric) -> pd.DataFrame:
@@ -106,11 +133,11 @@ def _condition(cells: pd.DataFrame) -> list[float]:
 
 
 def _identical(cells: pd.DataFrame) -> pd.Series:
-    """Mask of the cells whose both views are known, and the same."""
+    """Mask of the cells whose two views are known and equal."""
     known = cells["probe_view"] != UNKNOWN_VIEW
     return known & (cells["probe_view"] == cells["gallery_view"])
 
 
 def _mean_over_views(cells: pd.DataFrame, values: pd.Series) -> float:
-    """Mean over probe views of the mean over gallery views, of what is there."""
+    """Mean over probe views of the mean over gallery views, without missing values."""
     return float(values.groupby(cells["probe_view"]).mean().mean())

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from math import inf, nan
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from aclnet.datasets.opening import open_store
 from aclnet.datasets.spec import AclnetError, silent
-from aclnet.datasets.store import manifest
+from aclnet.datasets.store.paths import store_path
+from aclnet.datasets.store.places import is_store
 from aclnet.datasets.store.store import Store
 from aclnet.retrieval.embedder import Embedder
 from aclnet.retrieval.ranking import distance_rows, sequence_level
@@ -41,22 +42,22 @@ def identify(
     accelerator: str = "auto",
     progress: Progress = silent,
 ) -> pd.DataFrame:
-    """The people of a gallery that are nearest to each probe, by the embedding of a run.
+    """The people of a gallery who are nearest to each probe, by the embedding of a run.
 
     Args:
-        gallery: whom the probes may be; `side` of it, as `gait/gallery`, or all originals.
-        probes: ids of sequences of the gallery, which are compared with all others of it, and
-            stores, of which every original is a probe.
-        threshold: who is further is unknown; None: `threshold_of` the run, which may be none.
-        top: how many people a probe is told.
+        gallery: known people; its `side`, for example `gait/gallery`, or all originals.
+        probes: ids of sequences of the gallery, which are compared with all other sequences, and
+            stores, whose originals are all probes.
+        threshold: distance above which a probe is unknown; None: `threshold_of` the run, if any.
+        top: number of people to list for each probe.
 
     Returns:
-        `top` rows a probe, the nearest first, fewer where there are fewer people (and one where
-        there is nobody else): `store` and `probe`, `answer` (`UNKNOWN`, or the name of the
+        `top` rows per probe, the nearest first; fewer if there are fewer people, and one if there
+        is no other person. Columns: `store` and `probe`, `answer` (`UNKNOWN`, or the name of the
         nearest), `place` from 1, `person`, `distance`, and `recording`, that person's nearest.
 
-    AclnetError on an id that the gallery does not have, an empty side, and a store that is not
-    what the run was trained on.
+    Raises AclnetError for an id that the gallery does not have, an empty side, and a store that
+    differs from the run's training data.
     """
     threshold = threshold_of(run) if threshold is None else threshold
     embedder = Embedder.of_run(run, gallery, run.config, choose_device(accelerator))
@@ -92,7 +93,7 @@ def identify(
 
 
 def threshold_of(run: Run) -> float | None:
-    """The distance that a run chose on people whom it held out; None where it held out none."""
+    """The distance that a run chose on held-out people; None if it held out nobody."""
     chosen = (run.record.result or {}).get("unknown")
     return float(chosen["threshold"]) if chosen else None
 
@@ -101,21 +102,21 @@ def _known(gallery: Store, side: str | None) -> NDArray[np.bool_]:
     original = np.asarray(gallery.column("variant") == 0)
     known = original & gallery.mask(side) if side else original
     if not known.any():
-        raise AclnetError(f"{gallery.path}: {side} has no sample, so that nobody is known")
+        raise AclnetError(f"{gallery.path}: {side} has no sample, so no person is known")
     return known
 
 
 def _probes(
     run: Run, gallery: Store, probes: Sequence[str | Store]
 ) -> list[tuple[Store, NDArray[np.bool_]]]:
-    """Stores, and masks of what of them are probes."""
+    """Stores, and masks of their probes."""
     named = [probe for probe in probes if isinstance(probe, str)]
     ids, original = gallery.column("id"), gallery.column("variant") == 0
     for name in named:
         if name not in ids[original]:
             raise AclnetError(
-                f"{name} is neither a store nor the id of a sequence of {gallery.path}; "
-                "prepare recordings as the run's store was (aclnet prepare), and give that store"
+                f"{name} is neither a store nor the id of a sequence of {gallery.path}; prepare "
+                "the recordings like the run's store (aclnet prepare), and give the new store"
             )
     found = [(gallery, original & np.isin(ids, named))] if named else []
     for store in probes:
@@ -131,7 +132,7 @@ def _nearest(
     others: NDArray[np.bool_],
     top: int,
 ) -> dict[int, int]:
-    """Of `top` people, the nearest first: their number, and the row of their nearest recording."""
+    """The `top` nearest people, nearest first, each with the row of the nearest recording."""
     nearest: dict[int, int] = {}
     for place in np.argsort(distance, kind="stable").tolist():
         if others[place]:
@@ -142,7 +143,5 @@ def _nearest(
 
 
 def open_probes(probes: Sequence[str]) -> list[str | Store]:
-    """Stores where a path holds one, else ids."""
-    return [
-        Store(Path(probe)) if (Path(probe) / manifest.NAME).is_file() else probe for probe in probes
-    ]
+    """Stores for paths that hold one, else ids."""
+    return [open_store(probe) if is_store(store_path(probe)) else probe for probe in probes]

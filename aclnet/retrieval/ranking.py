@@ -1,6 +1,6 @@
 """Recognition of people by embeddings: distances, rankings, measures, and a threshold for unknowns.
 
-A probe is looked for in a gallery: whoever has the nearest embedding is taken for the same person.
+A probe is compared with a gallery; the person with the nearest embedding is the answer.
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ if TYPE_CHECKING:
     from aclnet.runs.choices import Metric
 
 UNKNOWN_VIEW = -1
-"""Camera of a recording that does not tell its view."""
+"""Camera of a recording whose view is unknown."""
+ABSENT: dict[Metric, float] = {"cosine": -1.0, "euclidean": 0.0}
+"""Similarity to an identity without a valid entry in the gallery."""
 _AT_ONCE = 1 << 22
-"""Distances of one block of probes: bounds its memory."""
+"""Distances of one block of probes, which bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Embeddings:
-    """What a network makes of N recordings or windows of them.
+    """Embeddings of N recordings or windows by a network.
 
-    AclnetError names the first that is not finite.
+    Raises AclnetError that names the first that is not finite.
     """
 
     ids: NDArray[np.str_]
@@ -39,20 +41,20 @@ class Embeddings:
     label: NDArray[np.int64]
     """(N,) identities."""
     condition: NDArray[np.str_]
-    """(N,)"""
+    """(N,) conditions."""
     camera: NDArray[np.int64]
-    """(N,) views, -1 where not known."""
+    """(N,) views, -1 if not known."""
 
     def __post_init__(self) -> None:
         strange = self.ids[~np.isfinite(self.vectors).all(axis=1)]
         if len(strange):
             raise AclnetError(
                 f"the embeddings of {len(strange)} samples are not finite, first {strange[0]}; "
-                "the network has diverged, train it again with a lower optim.lr"
+                "the network has diverged; train it again with a lower optim.lr"
             )
 
     def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Embeddings:
-        """Some of them, by a mask, numbers or a slice."""
+        """Some of the embeddings, by a mask, numbers or a slice."""
         return Embeddings(
             ids=self.ids[rows],
             vectors=self.vectors[rows],
@@ -65,9 +67,9 @@ class Embeddings:
         return len(self.ids)
 
     def gather(self, world: int) -> Embeddings:
-        """Those of all processes, on each of them, by id; windows keep their order.
+        """The embeddings of all processes, on each of them, by id; windows keep their order.
 
-        All windows of a recording are one process's.
+        All windows of a recording belong to one process.
         """
         if world == 1:
             return self
@@ -82,7 +84,7 @@ class Embeddings:
 
 
 def sequence_level(embeddings: Embeddings) -> Embeddings:
-    """One embedding a recording: the mean of its windows, in order of first appearance.
+    """One embedding per recording: the mean of its windows, in order of first appearance.
 
     Windows of a recording agree in label, condition and camera.
     """
@@ -95,15 +97,15 @@ def sequence_level(embeddings: Embeddings) -> Embeddings:
 
 
 class _Gallery:
-    """Vectors to which those of probes are compared.
+    """Vectors that probes are compared with.
 
-    Every distinct vector is compared once, in an order of its own. So equal vectors are at equal
-    distances to the last bit, and the order of the gallery changes nothing; a matrix product of all
-    promises neither.
+    Every distinct vector is compared once, in a fixed order. Equal vectors are therefore at exactly
+    equal distances, and the order of the gallery changes nothing; a matrix product over all vectors
+    guarantees neither.
     """
 
     def __init__(self, vectors: NDArray[np.float32], metric: Metric) -> None:
-        rows = np.ascontiguousarray(vectors + np.float32(0))  # -0 is 0
+        rows = np.ascontiguousarray(vectors + np.float32(0))  # -0 becomes 0
         as_bytes = rows.view(f"V{rows.shape[1] * rows.itemsize}").ravel()
         _, first, self._place = np.unique(as_bytes, return_index=True, return_inverse=True)
         self._metric = metric
@@ -111,7 +113,7 @@ class _Gallery:
         self._squares = (self._points**2).sum(axis=1)
 
     def distances(self, probe: NDArray[np.float32]) -> NDArray[np.float64]:
-        """(Q, G)"""
+        """(Q, G) distances."""
         points = _points(probe, self._metric)
         product = points @ self._points.T
         if self._metric == "cosine":
@@ -122,14 +124,14 @@ class _Gallery:
         return distances.take(self._place, axis=1)
 
     def rows(self, probe: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
-        """The distances (G,) of one probe after the other."""
+        """The distances (G,) of each probe in turn."""
         size = max(1, _AT_ONCE // max(1, len(self._place)))
         for start in range(0, len(probe), size):
             yield from self.distances(probe[start : start + size])
 
 
 def _points(vectors: NDArray[np.float32], metric: Metric) -> NDArray[np.float64]:
-    """In double precision: what cancels out of float32 then leaves 1e-8 of a vector's length."""
+    """Points in double precision: cancellation then leaves errors of 1e-8 of a vector's length."""
     points = vectors.astype(np.float64)
     if metric == "euclidean":
         return points
@@ -142,7 +144,7 @@ def distances(
 ) -> NDArray[np.float64]:
     """(Q, G) distances between vectors (Q, D) and (G, D), all of them at once.
 
-    Cosine: 1 - cosine, from 0 to 2; a vector of zeros is at 1 from everything.
+    Cosine: 1 - cosine, from 0 to 2; a vector of zeros has distance 1 from everything.
     """
     return _Gallery(gallery, metric).distances(probe)
 
@@ -150,7 +152,7 @@ def distances(
 def distance_rows(
     probe: Embeddings, gallery: Embeddings, metric: Metric
 ) -> Iterator[NDArray[np.float64]]:
-    """The distances (G,) of one probe after the other, in memory that does not grow with Q x G."""
+    """The distances (G,) of each probe in turn, in memory that does not grow with Q x G."""
     return _Gallery(gallery.vectors, metric).rows(probe.vectors)
 
 
@@ -164,26 +166,54 @@ def nearest_of_each(
 ) -> NDArray[np.float32]:
     """(Q, people) similarity of each probe to the nearest of each identity in a gallery.
 
-    Cosine, or 1 / (1 + distance) by the Euclidean metric; the least that it can be (-1, 0) of those
-    who are not there. What does not count is as in `rank`.
+    Cosine, or 1 / (1 + distance) for the Euclidean metric; identities without entries have the
+    lowest value, `ABSENT`. Ignored entries are those of `rank`.
     """
-    least = -1.0 if metric == "cosine" else 0.0
-    found = np.full((len(probe), people), least, np.float32)
+    found = np.full((len(probe), people), ABSENT[metric], np.float32)
     for row, (distance, _, wanted) in enumerate(_compare(probe, gallery, metric, other_views)):
         near = 1 - distance if metric == "cosine" else 1 / (1 + distance)
         np.maximum.at(found[row], gallery.label[wanted], near[wanted].astype(np.float32))
     return found
 
 
+def nearest_entries(
+    probe: Embeddings,
+    gallery: Embeddings,
+    metric: Metric,
+    people: NDArray[np.int64],
+    *,
+    other_views: bool = False,
+) -> NDArray[np.int64]:
+    """Rows of the gallery that are nearest to each probe, of K identities for each.
+
+    Args:
+        probe: Q probes.
+        gallery: entries to compare them with; ignored entries are those of `rank`.
+        metric: distance between embeddings.
+        people: (Q, K) identities.
+        other_views: see `rank`.
+
+    Returns:
+        (Q, K) rows; -1 for identities without entries that count.
+    """
+    found = np.full(people.shape, -1)
+    for row, (distance, _, wanted) in enumerate(_compare(probe, gallery, metric, other_views)):
+        for place, person in enumerate(people[row].tolist()):
+            entries = np.flatnonzero(wanted & (gallery.label == person))
+            if len(entries):
+                found[row, place] = entries[distance[entries].argmin()]
+    return found
+
+
 class _Compared(NamedTuple):
-    """One probe before a gallery."""
+    """One probe compared with a gallery."""
 
     distance: NDArray[np.float64]
-    """(G,)"""
+    """(G,) distances."""
     same: NDArray[np.bool_]
-    """(G,) of the same identity."""
+    """(G,) whether the identity is the same."""
     wanted: NDArray[np.bool_]
-    """(G,) what it may find."""
+    """(G,) whether the entry counts."""
 
     @property
     def matches(self) -> NDArray[np.float64]:
@@ -198,7 +228,7 @@ class _Compared(NamedTuple):
 def _compare(
     probe: Embeddings, gallery: Embeddings, metric: Metric, other_views: bool = False
 ) -> Iterator[_Compared]:
-    """Each probe and what it may find: nothing of its own recording."""
+    """Each probe with the entries that count: none of its own recording."""
     _, codes = np.unique(np.concatenate([probe.ids, gallery.ids]), return_inverse=True)
     own, recordings = codes[: len(probe)], codes[len(probe) :]
     for row, distance in enumerate(distance_rows(probe, gallery, metric)):
@@ -212,10 +242,10 @@ def _compare(
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """How each of Q probes finds its matches."""
+    """Ranks of the matches of Q probes."""
 
     first: NDArray[np.int64]
-    """(Q,) rank of the first match, from 1; 0 where the gallery has none."""
+    """(Q,) rank of the first match, from 1; 0 if the gallery has none."""
     ap: NDArray[np.float64]
     """(Q,) average precision: mean over the matches of k / (rank of the k-th); NaN without any."""
     inp: NDArray[np.float64]
@@ -225,10 +255,11 @@ class Ranking:
         return Ranking(self.first[rows], self.ap[rows], self.inp[rows])
 
     def summary(self) -> dict[str, float]:
-        """rank1, rank5, rank10, mAP and mINP, shares of 1, over the probes that have a match.
+        """rank1, rank5, rank10, mAP and mINP, as fractions of 1, over the probes that have a match.
 
-        `probes` counts these, `without_match` the others. Without any probe, any gallery or anyone
-        in both, the measures are NaN; where the gallery has one person only, they are 1.
+        `probes` is their number, `without_match` that of the others. The measures are NaN if there
+        are no probes, no gallery or no common person; they are 1 if the gallery has only one
+        person.
         """
         there = self.first > 0
         found = self.first[there]
@@ -246,10 +277,10 @@ def rank(
 ) -> Ranking:
     """Ranks of the matches of every probe in a gallery.
 
-    Neither match nor mistake is what has the probe's own id and, with `other_views`, what shows the
-    same person in the same view, where that is known. At equal distances matches rank behind all
-    others, in whatever order among themselves: the measures do not depend on it, nor on the order
-    of the gallery, and a network that makes all the same finds nobody.
+    Gallery entries with the probe's own id are ignored. With `other_views`, entries of the same
+    person in the same known view are ignored too. At equal distances, matches rank behind all
+    others, in any order among themselves: the measures do not depend on this order, nor on the
+    order of the gallery, and a network with equal embeddings for all sequences finds nobody.
 
     Inverse negative penalty: Ye et al., "Deep learning for person re-identification: a survey and
     outlook", TPAMI 44 (2022).
@@ -266,23 +297,23 @@ def rank(
 
 
 class EqualError(NamedTuple):
-    """Whom to take for unknown: a probe whose nearest is further than `threshold`."""
+    """Threshold for unknown people: a probe with a larger nearest distance is unknown."""
 
     threshold: float
     rejected: float
-    """Share of genuine probes beyond it."""
+    """Share of genuine probes beyond the threshold."""
     accepted: float
-    """Share of impostors within it."""
+    """Share of impostors within the threshold."""
 
 
 def equal_error_threshold(embeddings: Embeddings, metric: Metric) -> EqualError:
-    """The distance at which as many of the known are rejected as of the unknown accepted.
+    """The distance at which the shares of rejected known and accepted unknown people are equal.
 
-    Every recording is looked for among the others: to the nearest of the same identity it is
-    genuine, to the nearest of another an impostor. The rates change only at these distances. Of the
-    stretches from one to the next, that where the rates differ least is taken, the lower of two
-    equal ones, and the threshold is its middle (at the last distance of all, that distance). All
-    NaN where there are no genuine or no impostors.
+    Every recording is compared with the others: its distance to the nearest of the same identity is
+    genuine, to the nearest of another identity an impostor's. The rates change only at these
+    distances. The threshold is the middle of the interval between successive distances where the
+    rates differ least, the lower of two equal intervals (beyond the last distance, that distance).
+    All values are NaN if there are no genuine or no impostor distances.
     """
     nearest = [
         (compared.matches.min(initial=np.inf), compared.others.min(initial=np.inf))
@@ -294,7 +325,7 @@ def equal_error_threshold(embeddings: Embeddings, metric: Metric) -> EqualError:
     steps = np.unique(np.concatenate([genuine, impostor]))
     genuine_within = np.searchsorted(np.sort(genuine), steps, side="right")
     accepted = np.searchsorted(np.sort(impostor), steps, side="right")
-    # shares, times both numbers: whole, so that equal ones are equal
+    # differences of shares, times both numbers: whole numbers, so that equality is exact
     gap = (len(genuine) - genuine_within) * len(impostor) - accepted * len(genuine)
     best = int(np.abs(gap).argmin())
     threshold = float(steps[best : best + 2].mean())

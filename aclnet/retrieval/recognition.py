@@ -1,19 +1,20 @@
-"""Tests by retrieval: who of a gallery is nearest to each probe, and the protocol's tables."""
+"""Tests by retrieval: the nearest entries of a gallery to each probe, and the protocol's tables."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from aclnet.datasets.store.plan import WHOLE, Share
-from aclnet.retrieval.gait_protocol import evaluate_gait, share_found
-from aclnet.retrieval.ranking import nearest_of_each, rank, sequence_level
+from aclnet.retrieval.gait_protocol import evaluate_gait, parts_of_rank_one
+from aclnet.retrieval.ranking import nearest_entries, nearest_of_each, rank, sequence_level
 from aclnet.retrieval.reid_protocol import evaluate_reid, published
 from aclnet.runs.inference import PLAIN, Pass
+from aclnet.runs.processes import together
 from aclnet.runs.scores import Scores
 
 if TYPE_CHECKING:
@@ -27,14 +28,28 @@ if TYPE_CHECKING:
     from aclnet.runs.config import Config
 
 FIGURES = ("rank1", "rank5", "rank10", "mAP", "mINP")
-"""Metrics of retrieval, as shares of 1."""
+"""Metrics of retrieval, as fractions of 1."""
+
+
+class Found(NamedTuple):
+    """Results of Q probe sequences."""
+
+    ids: NDArray[np.str_]
+    """(Q,) ids."""
+    people: NDArray[np.int64]
+    """(Q,) identities."""
+    share: NDArray[np.float64]
+    """(Q,) 1 if found, else 0; for gait, the share of the gallery's other views with a correct
+    match."""
+    weight: NDArray[np.float64]
+    """(Q,) weights that sum to 1; the weighted mean of `share` is the protocol's rank-1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
     """Probes and the gallery that they are compared with.
 
-    Rows are windows where the task is `reid`, else sequences.
+    Rows are windows if the task is `reid`, else sequences.
     """
 
     task: Task
@@ -42,41 +57,60 @@ class Recognition:
     probe: Embeddings
     gallery: Embeddings
     short: int
-    """Sequences of both sides with fewer frames than a clip: they count like all others."""
+    """Number of sequences of both sides with fewer frames than a clip; they count like all
+    others."""
 
     def scores(self, people: int) -> Scores:
-        """Similarity of each sequence to the nearest one of each identity, of `people`.
+        """Similarity of each sequence to the nearest sequence of each of `people` identities.
 
-        The best of them is right where `ranking` has a match first.
+        The best of them is right if `ranking` has a match first.
         """
         probe, gallery = self.sequences()
         near = nearest_of_each(probe, gallery, self.metric, people, other_views=self.task == "gait")
         return Scores.sorted(probe.ids, near, probe.label)
 
+    def matches(self, ids: NDArray[np.str_], people: NDArray[np.int64]) -> NDArray[np.str_]:
+        """Ids of the sequences that are nearest to some of the probes.
+
+        Args:
+            ids: (Q,) ids of probes.
+            people: (Q, K) identities to search for each.
+
+        Returns:
+            (Q, K) ids from the gallery, empty for an identity without entries that count.
+        """
+        probe, gallery = self.sequences()
+        row = {id_: number for number, id_ in enumerate(probe.ids.tolist())}
+        found = nearest_entries(
+            probe[np.array([row[id_] for id_ in ids.tolist()], np.int64)],
+            gallery, self.metric, people, other_views=self.task == "gait",
+        )  # fmt: skip
+        return np.where(found < 0, "", gallery.ids[found])
+
     def ranking(self) -> tuple[Embeddings, Ranking]:
-        """Probe sequences and how each finds its matches: in views other than its own, of gait."""
+        """Probe sequences and the ranks of their matches; for gait, only in other views."""
         probe, gallery = self.sequences()
         return probe, rank(probe, gallery, self.metric, other_views=self.task == "gait")
 
-    def found(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """(Q,) identity of each probe sequence and how far it is found: 1 or 0, and of gait the
-        share of the gallery's other views in which it is. Those without any match are left out.
-        """
+    def found(self) -> Found:
+        """Result of each probe sequence; sequences without any match are left out."""
         probe, gallery = self.sequences()
         if self.task == "gait":
-            share = share_found(probe, gallery, self.metric)
+            share, weight = parts_of_rank_one(probe, gallery, self.metric)
         else:
             first = rank(probe, gallery, self.metric).first
             share = np.where(first > 0, first == 1, np.nan)
-        return probe.label[~np.isnan(share)], share[~np.isnan(share)]
+            weight = np.full(len(share), 1 / max(1, int((first > 0).sum())))
+        there = ~np.isnan(share)
+        return Found(probe.ids[there], probe.label[there], share[there], weight[there])
 
     def tables(self, *, as_published: bool = False) -> dict[str, pd.DataFrame]:
-        """The protocol's tables by name, figures as shares of 1.
+        """The protocol's tables by name, figures as fractions of 1.
 
-        Of gait: `conditions` and their `mean`, `views` of probes, and `cells`, of each two views
-        (`aclnet.retrieval.gait_protocol`). Of re-identification: `levels`, windows and sequences,
-        `conditions` of probes and gallery and, where it is to be told `as_published`, what the
-        `published` code gives (`aclnet.retrieval.reid_protocol`).
+        For gait: `conditions` and their `mean`, `views` of probes, and `cells` for each pair of
+        views (`aclnet.retrieval.gait_protocol`). For re-identification: `levels`, windows and
+        sequences, `conditions` of probes and gallery and, with `as_published`, the results of the
+        `published` code (`aclnet.retrieval.reid_protocol`).
         """
         if self.task == "gait":
             result = evaluate_gait(self.probe, self.gallery, self.metric)
@@ -99,9 +133,9 @@ class Recognition:
         return tables
 
     def result(self) -> dict[str, float | None]:
-        """The protocol's figures, for a record or JSON; of re-identification, of sequences.
+        """The protocol's figures, for a record or JSON; for re-identification, those of sequences.
 
-        None where there is nothing to measure.
+        None for figures without any probe to measure.
         """
         if self.task == "gait":
             found = evaluate_gait(self.probe, self.gallery, self.metric).mean
@@ -114,13 +148,13 @@ class Recognition:
         return {name: None if np.isnan(value) else value for name, value in figures.items()}
 
     def sequences(self) -> tuple[Embeddings, Embeddings]:
-        """Both sides, a row a sequence."""
+        """Both sides, a row per sequence."""
         if self.task == "reid":
             return sequence_level(self.probe), sequence_level(self.gallery)
         return self.probe, self.gallery
 
     def _conditions(self) -> pd.DataFrame:
-        """A row a condition of probes and one of the gallery."""
+        """A row for each pair of a condition of probes and one of the gallery."""
         probe, gallery = self.sequences()
         return pd.DataFrame(
             [
@@ -135,10 +169,10 @@ class Recognition:
 
 
 class Recogniser:
-    """Compares the probes of a split with its gallery, which is made once, as often as wanted.
+    """Compares the probes of a split with its gallery, whose embeddings are made only once.
 
-    Of re-identification all windows are taken, else `clips` of each sequence. Each process makes
-    its `share`, and gets all.
+    For re-identification all windows are used, else `clips` of each sequence. Each process embeds
+    its `share` and receives all.
     """
 
     def __init__(
@@ -157,13 +191,20 @@ class Recogniser:
         self._clips, self._share = clips, share
 
     def __call__(self, how: Pass = PLAIN) -> Recognition:
-        """The probes as `how` says, and the gallery, which is always clean."""
+        """The probes with the settings `how`, and the gallery, which is always clean."""
         gallery = self._known
         probe = gallery
         if how.corruption is not None or not np.array_equal(self._probe, self._gallery):
             probe = self._embed(self._probe, how)
         settings = self._config.retrieval
         return Recognition(self._config.task, settings.metric, probe, gallery, self._short())
+
+    def of(self, probe: NDArray[np.bool_], gallery: NDArray[np.bool_]) -> Recogniser:
+        """The same for other masks."""
+        return Recogniser(
+            self._embedder, self._store, probe, gallery, self._config,
+            clips=self._clips, share=self._share,
+        )  # fmt: skip
 
     def _short(self) -> int:
         taken = (self._probe | self._gallery) & (self._store.column("variant") == 0)
@@ -175,10 +216,11 @@ class Recogniser:
 
     def _embed(self, mask: NDArray[np.bool_], how: Pass) -> Embeddings:
         how = replace(how, share=self._share)
-        own = self._embedder(self._store, mask, clips=self._clips, how=how)
+        with together():
+            own = self._embedder(self._store, mask, clips=self._clips, how=how)
         return own.gather(self._share.world)
 
 
 def chance(store: Store, gallery: NDArray[np.bool_]) -> float:
-    """Share of samples that guessing among the gallery's classes gets right."""
+    """Expected share of correct answers when guessing among the gallery's classes."""
     return 1 / len(np.unique(store.column("label")[gallery]))

@@ -1,4 +1,4 @@
-"""Protocols of person re-identification: ours, and the published one with its defects."""
+"""Protocols of person re-identification: ours, and the published one with its errors."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _RANKS = (1, 5, 10)
 def evaluate_reid(
     probe: Embeddings, gallery: Embeddings, metric: Metric
 ) -> dict[str, dict[str, float]]:
-    """Summaries (see `Ranking`) at level `window` and, of their means, at level `sequence`.
+    """Summaries (see `Ranking`) at level `window` and, for means of windows, at level `sequence`.
 
-    Every row counts. Where both sides are the same, no recording finds itself: all windows with a
-    probe's id are left out of what it may find, so an array in which every window has an id of its
-    own leaves out that window alone.
+    Every row counts. If both sides are the same, a recording does not find itself: all windows with
+    the probe's id are ignored. In an array in which every window has its own id, only that window
+    is ignored.
     """
     by_level = {
         "window": (probe, gallery),
@@ -37,30 +37,30 @@ def evaluate_reid(
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What the published evaluation gives: for comparison with published figures alone."""
+    """Results of the published evaluation, only for comparison with published figures."""
 
     measures: dict[str, float]
-    """rank1, rank5, rank10 and mAP, shares of 1."""
+    """rank1, rank5, rank10 and mAP, as fractions of 1."""
     probes: int
     gallery: int
-    """Windows that are left of each side."""
+    """Number of remaining windows of each side."""
     reason: str = ""
-    """Why the measures are NaN; empty where they are not."""
+    """Reason why the measures are NaN; empty if they are not."""
 
 
 def published(probe: Embeddings, gallery: Embeddings) -> Published:
-    """The evaluation of Rao et al.'s code (SGELA, TranSG and others), its defects included.
+    """The evaluation of Rao et al.'s code (SGELA, TranSG and others), including its errors.
 
-    Windows, in the order that is given, by Euclidean distance. Batches of 256: what does not fill
-    the last one is left out, of both sides. Probes without a match are mistakes of rank-k and left
-    out of mAP. Average precision is scikit-learn's, of windows at equal distances as one step.
-    Where both sides are the same (equal ids in equal order), rank-k leaves out what is nearest,
-    whatever that is, and counts the others from 1; mAP leaves out nothing, so that every window
-    finds itself, and begins with the second probe. Windows at equal distances rank in the order of
-    the gallery, where the published sort leaves it open.
+    Windows are compared in the given order, by Euclidean distance, in batches of 256; both sides
+    lose the windows of an incomplete last batch. Probes without a match are mistakes of rank-k and
+    left out of mAP. Average precision is scikit-learn's, with windows at equal distances as one
+    step. If both sides are the same (equal ids in equal order), rank-k ignores the nearest window,
+    whatever it is, and counts the others from 1; mAP ignores nothing, so that every window finds
+    itself, and begins with the second probe. Windows at equal distances rank in the order of the
+    gallery; the published sort does not define their order.
 
-    The published code fails where a side fills no batch and where no probe has a match; here the
-    measures are NaN then, and `reason` says why.
+    The published code fails if a side fills no batch or if no probe has a match. The measures are
+    NaN then, and `reason` gives the cause.
     """
     same_side = np.array_equal(probe.ids, gallery.ids)
     probe, gallery = _whole_batches(probe), _whole_batches(gallery)
@@ -110,7 +110,7 @@ def _first_match(distance: NDArray[np.float64], same: NDArray[np.bool_]) -> int:
 
 
 def _average_precision(distance: NDArray[np.float64], same: NDArray[np.bool_]) -> float:
-    """scikit-learn's: mean over the matches of the precision among all that is no further."""
+    """scikit-learn's: mean over the matches of the precision at each match's distance."""
     if not same.any():
         return np.nan
     matches = np.sort(distance[same])

@@ -35,7 +35,7 @@ SIX = ("j", "b", "k", "jm", "bm", "km")
 
 
 def random_scores(seed: int, samples: int = 30, classes: int = 6, right: float = 1.0) -> Scores:
-    """Of the same samples and labels whatever the seed; the larger `right`, the better."""
+    """Scores of the same samples and labels for each seed; the larger `right`, the better."""
     rng = np.random.default_rng(seed)
     labels = np.arange(samples) % classes
     raw = rng.random((samples, classes))
@@ -145,6 +145,7 @@ def test_all_six_are_weighted_as_published():
     assert found == [(1, 1, 0, 0, 0, 0), (2, 2, 0, 1, 1, 0), (2, 2, 2, 1, 1, 1)]
 
 
+@pytest.mark.slow
 def test_an_ensemble_says_what_it_is_of(make_run):
     scores = random_scores(0)
     streams = (("j", 0), ("j", 1), ("j", 2), ("b", 0), ("b", 1), ("km", 1))
@@ -169,6 +170,7 @@ def test_an_ensemble_says_what_it_is_of(make_run):
     assert ensemble_name(files, Ensemble("given", (1, 0, 0, 0, 0))) == "j"
 
 
+@pytest.mark.slow
 def test_runs_of_one_seed_are_no_seeds(make_run):
     runs = [make_run(name, "j", 4, random_scores(0)) for name in ("one", "two")]
     members = open_members([str(run.path) for run in runs])
@@ -204,7 +206,7 @@ def test_sets_that_differ_are_refused():
     ids = members[0].scores.ids
     other = np.array([*ids[:-1], "stranger"])
     refused(
-        r"m0 and odd are of different samples: 1 in the first only \(s029\); "
+        r"m0 and odd have different samples: 1 in the first only \(s029\); "
         r"1 in the second only \(stranger\)",
         ids=other,
     )
@@ -217,7 +219,7 @@ def test_sets_that_differ_are_refused():
 def test_runs_of_other_classes_are_refused(make_run, change_record):
     runs = [make_run(name, "j", 0, random_scores(0, classes=60)) for name in ("one", "two")]
     change_record(runs[1].path, class_names=runs[1].class_names[::-1])
-    with pytest.raises(AclnetError, match="one and two were trained on other classes"):
+    with pytest.raises(AclnetError, match="one and two were trained on different classes"):
         open_members([str(run.path) for run in runs])
 
 
@@ -233,12 +235,12 @@ def test_members_that_cannot_be_opened(make_run, tmp_path):
         ([run], "two or more members, each given once"),
         ([run, file, f"{run}/../run"], "two or more members, each given once"),
         ([file, f"j={file}"], "two or more members, each given once"),
-        ([f"j={run}", file], "j=.*run is a run, and knows its modality"),
-        ([tmp_path, run], "is no run of aclnet"),
-        ([run, tmp_path / "short.npz"], r"run and short.npz are of different .* first only \(s029"),
-        ([file, tmp_path / "b.npz"], "no member knows the true classes"),
-        ([run, tmp_path / "gone.npz"], "gone.npz is not there"),
-        ([run, f"x={file}"], "x=.*a.npz is not there"),
+        ([f"j={run}", file], "j=.*run is a run, which records its modality"),
+        ([tmp_path, run], "is not a run of aclnet"),
+        ([run, tmp_path / "short.npz"], r"run and short.npz have different .* first only \(s029"),
+        ([file, tmp_path / "b.npz"], "no member has the true classes"),
+        ([run, tmp_path / "gone.npz"], "gone.npz does not exist"),
+        ([run, f"x={file}"], "x=.*a.npz does not exist"),
     ):
         with pytest.raises(AclnetError, match=message):
             open_members([str(argument) for argument in arguments])
@@ -311,8 +313,11 @@ def test_a_search_without_validation_scores_of_the_same_samples(make_run, tmp_pa
     bare = make_run("bare", "b", 0, test)
     other = make_run("other", "b", 1, test, random_scores(1, samples=21))
     for run, message in (
-        (bare.path, "xsub-val.npz is not there: `aclnet evaluate .*bare --split val` makes it"),
-        (other.path, r"one seed.*first and other are of different .*second only \(s020\)"),
+        (
+            bare.path,
+            "xsub-val.npz does not exist: .*`aclnet evaluate .*bare --split val` writes it",
+        ),
+        (other.path, r"one seed.*first and other have different .*second only \(s020\)"),
         (bare.test_scores, "xsub-test.npz is a file, and only runs have"),
     ):
         members = open_members([str(first.path), str(run)])

@@ -1,4 +1,4 @@
-"""What a figure shows, read from its axes."""
+"""The content of figures, read from their axes."""
 
 from __future__ import annotations
 

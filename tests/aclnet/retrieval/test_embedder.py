@@ -13,7 +13,7 @@ import torch
 from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store.plan import Share
 from aclnet.exchange.export_run import export_embeddings
-from aclnet.pipelines.inputs.occlusion import Drop
+from aclnet.pipelines.inputs.corruptions.joints import Drop
 from aclnet.pipelines.inputs.sampling import ConsecutiveClips
 from aclnet.retrieval import embedder as embedder_module
 from aclnet.retrieval.embedder import Embedder
@@ -90,7 +90,7 @@ def row_of(store, sample_id):
 
 
 def assert_facts(found, store):
-    """What is known of each row is what the store says of its recording."""
+    """The facts of each row are the facts of its recording in the store."""
     rows = [row_of(store, sample_id) for sample_id in found.ids]
     for name in ("label", "condition", "camera"):
         np.testing.assert_array_equal(getattr(found, name), store.column(name)[rows])
@@ -109,6 +109,7 @@ def assert_same(assert_alike):
     return check
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("embedding", "flip"),
     [("pooled", False), ("pooled", True), ("contrastive", False), ("both", True)],
@@ -129,6 +130,7 @@ def test_a_sequence_is_the_mean_of_its_clips(embedding, flip, gait_run, gait_sto
     assert len(np.unique(found.vectors.round(4), axis=0)) == len(found), "all look alike"
 
 
+@pytest.mark.slow
 def test_clips_are_those_of_the_configuration_or_as_many_as_are_asked_for(
     gait_run, gait_store, assert_same
 ):
@@ -143,6 +145,7 @@ def test_clips_are_those_of_the_configuration_or_as_many_as_are_asked_for(
         np.testing.assert_allclose(vector, naive(row, last // 2, 16), **OTHERWISE_COMPUTED)
 
 
+@pytest.mark.slow
 def test_contrastive_embeddings_of_a_clip_have_length_one(gait_run, gait_store):
     mask = gait_store.mask("gait/gallery") & (gait_store.column("camera") == 0)
     lengths = {}
@@ -154,13 +157,14 @@ def test_contrastive_embeddings_of_a_clip_have_length_one(gait_run, gait_store):
     np.testing.assert_allclose(lengths["both"], np.sqrt(2), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("frames", "at_once", "flip"), [(8, 2, False), (8, 5, True), (40, 8, False)]
 )
 def test_windows_follow_one_another(frames, at_once, flip, reid_run, reid_store, monkeypatch):
     """Sequences have 33 to 51 frames: 4 to 6 windows of 8, and one of 40, some of them too short.
 
-    What is left over after the last whole window is dropped.
+    Frames after the last whole window are dropped.
     """
     monkeypatch.setattr(embedder_module, "_WINDOWS_AT_ONCE", at_once)
     mask = reid_store.mask("a/probe")
@@ -177,6 +181,7 @@ def test_windows_follow_one_another(frames, at_once, flip, reid_run, reid_store,
     np.testing.assert_allclose(found.vectors, expected, **OTHERWISE_COMPUTED)
 
 
+@pytest.mark.slow
 def test_only_originals_have_embeddings(reid_run, reid_store):
     embedder, everything = embedder_of(reid_run, reid_store), np.ones(len(reid_store), bool)
     assert (reid_store.column("variant") > 0).sum() == 4
@@ -222,7 +227,7 @@ def test_a_corruption_reaches_sequences_and_windows(
         (reid_run, reid_store, "a/gallery"),
     ):
         embedder, mask = embedder_of(run, store), store.mask(split)
-        nothing = Drop("all", tuple(range(store.layout.num_joints)), "feature")
+        nothing = Drop(tuple(range(store.layout.num_joints)), missing="feature")
         found = embedder(store, mask, how=Pass(nothing))
         assert_alike(found.vectors, found.vectors[:1].repeat(len(found), 0))
         assert (np.ptp(embedder(store, mask).vectors, axis=0) > 0).any()
@@ -244,9 +249,10 @@ def test_progress_ends_with_all(gait_run, gait_store, reid_run, reid_store, monk
         assert told[-1] == (len(found), len(found))
 
 
+@pytest.mark.slow
 def test_a_run_that_trained_no_contrastive_term_has_no_contrastive_embedding(reid_run, reid_store):
     for embedding in ("contrastive", "both"):
-        with pytest.raises(AclnetError, match=r"no term of its loss trains one.*pooled"):
+        with pytest.raises(AclnetError, match=r"no term of its loss trains it.*pooled"):
             embedder_of(reid_run, reid_store, embedding=embedding)
 
 
@@ -269,6 +275,7 @@ def read(path):
         return arrays, json.loads(file.attrs["about"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "windows", "embedding"),
     [("gait", False, "both"), ("reid", False, None), ("reid", True, None)],
@@ -276,7 +283,7 @@ def read(path):
 def test_files_hold_what_the_embedder_makes(
     kind, windows, embedding, request, assert_alike, tmp_path
 ):
-    """Of an embedding that is asked for, or of the run's."""
+    """Tests of a requested embedding, or of the run's."""
     run, store = (request.getfixturevalue(f"{kind}_{what}") for what in ("run", "store"))
     embedder = embedder_of(run, store, embedding=embedding)
     make = embedder.sequences if kind == "gait" else embedder.windows
@@ -305,13 +312,14 @@ def test_files_hold_what_the_embedder_makes(
     assert sorted(tmp_path.iterdir()) == sorted(files)
 
 
+@pytest.mark.slow
 def test_files_that_are_refused(gait_run, gait_store, reid_run, reid_store, tmp_path):
     there = tmp_path / "there.npz"
     there.write_text("mine")
     for run, store, name, options, message in (
-        (gait_run, gait_store, "x.csv", {}, r"x\.csv: the ending tells the form, \.npz or \.h5"),
-        (gait_run, gait_store, "x", {}, "the ending tells the form"),
-        (gait_run, gait_store, "there.npz", {}, "is there already"),
+        (gait_run, gait_store, "x.csv", {}, r"x\.csv: the suffix must be \.npz or \.h5"),
+        (gait_run, gait_store, "x", {}, "the suffix must be"),
+        (gait_run, gait_store, "there.npz", {}, "already exists"),
         (reid_run, reid_store, "x.npz", {"embedding": "both"}, "has no contrastive embedding"),
         (gait_run, reid_store, "x.npz", {}, "was trained on layout coco"),
     ):
@@ -323,7 +331,7 @@ def test_files_that_are_refused(gait_run, gait_store, reid_run, reid_store, tmp_
 
 @pytest.mark.parametrize("missing", ["centre", "camera", "feature"])
 def test_with_the_mirror_image_the_same_limb_is_missing(missing, reid_run, reid_store):
-    """Of bones, so that features of neighbours tell what was dropped when."""
+    """A run on bones, so that features of neighbours show the dropped joints."""
     store, row = reid_store, int(np.flatnonzero(reid_store.mask("a/probe"))[0])
     mask = np.arange(len(store)) == row
     drop = Drop.of("left_arm", store.layout, missing)
@@ -338,6 +346,7 @@ def test_with_the_mirror_image_the_same_limb_is_missing(missing, reid_run, reid_
     torch.testing.assert_close(mirrored, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_windows_of_a_recording_stay_together_whatever_the_passes(
     reid_run, reid_store, assert_alike, monkeypatch
 ):

@@ -18,6 +18,7 @@ from aclnet.retrieval.ranking import (
     distance_rows,
     distances,
     equal_error_threshold,
+    nearest_entries,
     rank,
     sequence_level,
 )
@@ -105,7 +106,8 @@ def test_little_is_lost_where_much_cancels():
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 def test_equal_vectors_are_at_equal_distances(metric):
-    """Of many sizes: a matrix product may sum the same in another order at its edges."""
+    """Galleries of many sizes: a matrix product may sum equal values in another order at its
+    edges."""
     for seed in range(40):
         rng = np.random.default_rng(seed)
         probes, entries, dimensions = rng.integers((1, 20, 1), (12, 400, 300))
@@ -130,6 +132,27 @@ def test_blocks_change_nothing(monkeypatch):
         monkeypatch.setattr(ranking, "_AT_ONCE", at_once)
         rows = list(distance_rows(probe, gallery, "euclidean"))
         np.testing.assert_array_equal(rows, whole)
+
+
+@given(sides(), st.booleans(), st.integers(0, 1 << 30))
+def test_nearest_entries_are_those_of_a_loop(sides, other_views, seed):
+    probe, gallery = sides
+    people = np.random.default_rng(seed).integers(5, size=(len(probe), 2))
+    found = nearest_entries(probe, gallery, "euclidean", people, other_views=other_views)
+    for row in range(len(probe)):
+        for person, entry in zip(people[row].tolist(), found[row].tolist(), strict=True):
+            own_view = probe.label[row] == person and probe.camera[row] != -1
+            known = {
+                g: naive_distance(probe.vectors[row], gallery.vectors[g], "euclidean")
+                for g in range(len(gallery))
+                if gallery.label[g] == person
+                and gallery.ids[g] != probe.ids[row]
+                and not (other_views and own_view and gallery.camera[g] == probe.camera[row])
+            }
+            if known:
+                assert known[entry] == pytest.approx(min(known.values()))
+            else:
+                assert entry == -1
 
 
 @given(sides(), st.booleans())

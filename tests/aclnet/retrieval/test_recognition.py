@@ -12,7 +12,7 @@ import torch
 
 from aclnet.datasets.spec import AclnetError
 from aclnet.evaluation.scorer import Scorer
-from aclnet.pipelines.inputs.occlusion import Drop
+from aclnet.pipelines.inputs.corruptions.joints import Drop
 from aclnet.retrieval.embedder import Embedder
 from aclnet.retrieval.gait_protocol import evaluate_gait
 from aclnet.retrieval.identify import threshold_of
@@ -118,7 +118,7 @@ def test_the_published_way_of_counting_is_of_re_identification_alone():
 
 @pytest.mark.parametrize("windows", [1, 3])
 def test_who_is_found_in_re_identification(windows):
-    """Those of whom the gallery has nobody are left out."""
+    """Probes without a person in the gallery are left out."""
     found = recognition("reid", windows=windows, people=(5, 3))
     gallery = means_of_recordings(found.gallery)
     expected = []
@@ -126,15 +126,16 @@ def test_who_is_found_in_re_identification(windows):
         near = min((math.dist(vector, other), who) for other, who in gallery.values())
         if label in {who for _, who in gallery.values()}:
             expected.append((label, float(near[1] == label)))
-    people, share = found.found()
+    _, people, share, weight = found.found()
     assert list(zip(people.tolist(), share.tolist(), strict=True)) == expected
+    assert (weight * share).sum() == pytest.approx(found.result()["rank1"])
     assert len(expected) < len(means_of_recordings(found.probe))
     assert set(share.tolist()) == {0, 1}
 
 
 def test_who_is_found_by_gait_is_a_share_of_views():
     found = recognition("gait", people=(5, 3))
-    people, share = found.found()
+    _, people, share, weight = found.found()
     expected = []
     for p in range(9):
         hits = []
@@ -153,6 +154,7 @@ def test_who_is_found_by_gait_is_a_share_of_views():
             expected.append((int(found.probe.label[p]), sum(hits) / len(hits)))
     assert people.tolist() == [person for person, _ in expected]
     assert share.tolist() == pytest.approx([value for _, value in expected])
+    assert (weight * share).sum() == pytest.approx(found.result()["rank1"])
     assert 0 < len(expected) < 9
 
 
@@ -168,14 +170,13 @@ def test_what_there_is_nothing_to_measure_of_is_none():
     assert one_view["rank1_all_views"] is not None
     for figures in (result, one_view):
         json.dumps(figures, allow_nan=False)
-    people, share = strangers.found()
-    assert len(people) == len(share) == 0
+    assert [len(values) for values in strangers.found()] == [0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize(("task", "windows"), [("gait", 1), ("reid", 3)])
 def test_scores_are_of_the_nearest_sequence_of_each(task, windows, metric):
-    """Of gait, what shows the same person in the same view does not count."""
+    """For gait, sequences of the same person in the same view do not count."""
     found = recognition(task, metric=metric, windows=windows, people=(5, 3), views=(-1, 0, 90))
     probe, gallery = map(means_of_recordings, (found.probe, found.gallery))
     view = views_of(found.probe) | views_of(found.gallery)
@@ -211,7 +212,7 @@ def trained(request):
 
 @pytest.fixture(scope="module")
 def tested(trained):
-    """What is trained, what tests it, and what this finds of clean probes."""
+    """A trained run, its test, and the results for clean probes."""
     run, store = trained
     scorer = Scorer(run, store, accelerator="cpu")
     return run, store, scorer, scorer.recognise()
@@ -265,6 +266,7 @@ def test_confusions_are_of_the_people_who_train(gait_run):
     assert counts.sum(axis=(1, 2)).tolist() == [8, 8]
 
 
+@pytest.mark.slow
 def test_people_who_are_held_out_select_and_tell_whom_to_call_unknown(
     gait_run, gait_store, assert_alike
 ):
@@ -297,6 +299,7 @@ def test_without_anybody_held_out_there_is_no_threshold(reid_run):
     assert "eval_mAP" not in pd.read_csv(reid_run.path / "metrics.csv")
 
 
+@pytest.mark.slow
 def test_people_with_one_recording_each_select_nothing(train_quickly, reid_store, tmp_path):
     """Nobody who is held out can be found, so that no epoch is better than another."""
     settings = ("task=reid", "data.frames=8", "loss.terms=ce", "optim.epochs=2")
@@ -321,6 +324,7 @@ def own_run(train_quickly, reid_store, tmp_path_factory):
     return train_quickly(folder / "run", *settings, **options)
 
 
+@pytest.mark.slow
 def test_a_file_says_who_trains_and_who_is_known(own_run, reid_store):
     assert own_run.class_names == ["person2", "person4"]
     assert load_model(own_run).fc_cls.out_features == 2
@@ -332,12 +336,14 @@ def test_a_file_says_who_trains_and_who_is_known(own_run, reid_store):
     assert {name: own_run.result[name] for name in figures} == pytest.approx(figures)
 
 
+@pytest.mark.slow
 def test_the_test_may_select(own_run):
     """It is compared with its gallery then, and not with itself."""
     rows = pd.read_csv(own_run.path / "metrics.csv")
     assert rows["eval_mAP"].tolist() == pytest.approx([own_run.result["mAP"]])
 
 
+@pytest.mark.slow
 def test_a_side_without_gallery_is_compared_with_itself(gait_run, gait_store):
     scorer = Scorer(gait_run, gait_store, "gait/test", accelerator="cpu")
     found = scorer.recognise()
@@ -367,6 +373,7 @@ def test_the_gallery_is_never_corrupted(tested, assert_alike):
     assert not np.allclose(clean.probe.vectors, missing.probe.vectors)
 
 
+@pytest.mark.slow
 def test_probes_of_a_gallery_with_itself_are_corrupted_and_it_is_not(
     gait_run, gait_store, assert_alike
 ):
@@ -377,6 +384,7 @@ def test_probes_of_a_gallery_with_itself_are_corrupted_and_it_is_not(
     assert not np.allclose(missing.probe.vectors, missing.gallery.vectors)
 
 
+@pytest.mark.slow
 def test_how_probes_are_compared_can_be_changed(tested, assert_alike):
     run, store, _, plain = tested
     for changes, words in (
@@ -392,6 +400,7 @@ def test_how_probes_are_compared_can_be_changed(tested, assert_alike):
     assert_alike(found.probe.vectors, plain.probe.vectors)
 
 
+@pytest.mark.slow
 def test_sequences_shorter_than_a_clip_are_counted(reid_run, reid_store):
     sides = [reid_store.mask(f"a/{side}") for side in ("probe", "gallery")]
     config = reid_run.config.model_copy(
@@ -407,7 +416,7 @@ def test_sequences_shorter_than_a_clip_are_counted(reid_run, reid_store):
 
 def test_sides_that_cannot_be_tested(gait_run, gait_store, reid_run, reid_store):
     for run, store, split, message in (
-        (reid_run, reid_store, "val", "held nothing out of its training"),
+        (reid_run, reid_store, "val", "held no samples out of training"),
         (gait_run, gait_store, "gait/nobody", "has no split 'gait/nobody'"),
         (gait_run, reid_store, "a/probe", "was trained on layout coco"),
     ):

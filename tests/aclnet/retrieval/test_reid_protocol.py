@@ -30,7 +30,7 @@ def random_side(rng, n, name, people=5, values=6):
 
 
 def naive_published(probe, gallery, batch, same_side):
-    """Plain loops over whole batches; an exception where nothing is to be had."""
+    """Plain loops over whole batches; raises an exception if there is no result."""
     probe = probe[: len(probe) - len(probe) % batch]
     gallery = gallery[: len(gallery) - len(gallery) % batch]
     hits, precisions = {1: 0, 5: 0, 10: 0}, []
@@ -67,6 +67,7 @@ def test_the_published_figures_are_those_of_plain_loops(seed, probes, entries, s
         assert list(found.measures.values()) == pytest.approx(wanted)
 
 
+@pytest.mark.slow
 def test_batches_are_of_256():
     rng = np.random.default_rng(1)
     probe, gallery = random_side(rng, 300, "p"), random_side(rng, 513, "g")

@@ -1,0 +1,134 @@
+"""Evaluation of a run, and the files that it writes into the run: `aclnet.evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aclnet.datasets.discovery import newest_run
+from aclnet.datasets.opening import open_store
+from aclnet.datasets.spec import AclnetError, silent
+from aclnet.datasets.store.store import Store
+from aclnet.evaluation.figures import draw_confusion
+from aclnet.evaluation.scorer import Scorer
+from aclnet.runs.inference import Pass
+from aclnet.runs.network import name_own_model
+from aclnet.runs.run import Run
+from aclnet.runs.scores import snake_case
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from aclnet.datasets.spec import Progress
+    from aclnet.runs.choices import Embedding, Metric
+    from aclnet.runs.scores import Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Results of a run on a split."""
+
+    scorer: Scorer
+    """Scorer of the run on the split of the store."""
+    result: Mapping[str, float | None]
+    """Figures by name."""
+    scores: Scores
+    """Scores of each sample."""
+    tables: dict[str, pd.DataFrame]
+    """Tables by name: `per_class` for actions, those of the protocol for people."""
+    file: Path
+    """The file of scores in the run; tables and the confusion matrix are beside it."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The results as plain values for JSON."""
+        scorer = self.scorer
+        return {
+            "run": str(scorer.run.path),
+            "store": str(scorer.store.path),
+            "split": scorer.name,
+            "clips": scorer.clips,
+            **snake_case(self.result),
+            **{_NAMES.get(name, name): _rows(name, table) for name, table in self.tables.items()},
+        }
+
+
+_NAMES = {"per_class": "classes"}
+"""Tables that have another name in JSON."""
+
+
+def _rows(name: str, table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows for JSON, in which None stands for nothing; a row for each view and condition."""
+    if name == "views":
+        table = table.melt("probe_view", var_name="condition", value_name="rank1")
+    known = table.astype(object).where(table.notna() & (table != ""), None)
+    return [
+        {str(key).lower(): value for key, value in row.items()} for row in known.to_dict("records")
+    ]
+
+
+def evaluate(
+    run: str | Path | Run | None = None,
+    store: str | Path | Store | None = None,
+    split: str | None = None,
+    *,
+    model: str | None = None,
+    clips: int | None = None,
+    embedding: Embedding | None = None,
+    metric: Metric | None = None,
+    flip: bool | None = None,
+    published: bool = False,
+    bf16: bool = False,
+    accelerator: str = "auto",
+    progress: Progress = silent,
+) -> Evaluation:
+    """Tests a run on a split and writes scores and tables into the run, as `aclnet evaluate`.
+
+    Args:
+        run: the run to test; None: the newest run below the working folder.
+        store: another store of the same layout; None: the run's own.
+        split: for example `xsub/test`, or `val` for the samples held out of training; None: the
+            run's test split.
+        model: network of the run if it is your own, as `package.module:function`
+            (docs/networks.md).
+        clips: clips per sequence; None: the run's.
+        embedding: embedding that stands for a sequence; None: the run's.
+        metric: distance between embeddings; None: the run's.
+        flip: also embed the mirror image; None: the run's choice.
+        published: for re-identification, also compute the metrics as the published code does,
+            with its known errors.
+        bf16: compute the network in bfloat16 instead of float32 (docs/gpu.md).
+        accelerator: device to compute on: `cpu`, `cuda`, ...
+
+    Raises:
+        AclnetError: the run has no checkpoint, the store does not fit the run, or the split is
+            empty.
+    """
+    opened = run if isinstance(run, Run) else Run(Path(run or newest_run(Path())))
+    if model:
+        name_own_model(opened, model)
+    data = (
+        store if isinstance(store, Store) else open_store(store) if store else opened.open_store()
+    )
+    task = opened.config.task
+    if published and task != "reid":
+        raise AclnetError(f"--published is for re-identification; the task of this run is {task}")
+    retrieval = opened.config.retrieval.changed(embedding=embedding, metric=metric, flip=flip)
+    scorer = Scorer(opened, data, split, clips=clips, retrieval=retrieval, accelerator=accelerator)
+    file = opened.scores(f"{scorer.name}-bf16" if bf16 else scorer.name)
+    how = Pass(progress=progress, bf16=bf16)
+    if task != "action":
+        found = scorer.recognise(how)
+        scores = found.scores(len(scorer.class_names))
+        tables = found.tables(as_published=published)
+        result: dict[str, float | None] = {**scorer.result(scores), **found.result()}
+    else:
+        scores = scorer.score(how)
+        tables = {"per_class": scores.per_class(scorer.class_names)}
+        result = {**scorer.result(scores)}
+        draw_confusion(scores.confusion(), scorer.class_names, file.with_suffix(".confusion.png"))
+    scores.save(file)
+    opened.save_tables(file, tables)
+    return Evaluation(scorer, result, scores, tables, file)
