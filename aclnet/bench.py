@@ -35,47 +35,47 @@ _MIXED = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Rates in training sequences a second; what they are of is in `bench`."""
+    """Rates in training sequences per second; `bench` describes the measurements."""
 
     read: float
     read_mb: float
-    """Megabytes of decoded frames a second."""
+    """Megabytes of decoded frames per second."""
     first: float
     again: float
     made: float
     trained: float
     load: float
-    """Time that a batch takes in the stream over that in training; above 1 training waits."""
+    """Time of a batch in the stream divided by its time in training; above 1, training waits."""
     epoch: float
     """Seconds of a training epoch."""
     distance: float
     entropy: float
     shards: int
     window: int
-    """Shards that are shuffled together."""
+    """Number of shards that are shuffled together."""
 
     def advice(self) -> list[str]:
-        """What to change, the most useful first; empty where nothing is to be gained."""
+        """Settings to change, the most useful first; empty if no change helps."""
         found = []
         if self.load > _BUSY:
             found.append(
-                "the data are slower than the network: put the store on a faster disk, or train "
-                "fewer processes on this machine"
+                "the data is slower than the network: put the store on a faster disk, or train "
+                "with fewer processes on this machine"
             )
         else:
             found.append(
-                "the network is the limit, not the data: a GPU, a smaller model.size or fewer "
+                "the network is slower than the data: a GPU, a smaller model.size or fewer "
                 "data.frames make an epoch shorter"
             )
         if self.window < self.shards and self.entropy < _MIXED:
             found.append(
                 f"{self.window} of {self.shards} shards are shuffled together: a larger "
-                "data.window mixes better and takes more memory"
+                "data.window shuffles better and needs more memory"
             )
         return found
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """The measurements as plain values for JSON."""
         return asdict(self) | {"advice": self.advice()}
 
 
@@ -89,12 +89,11 @@ def bench(
 ) -> Speed:
     """Measures a store with a training configuration; each part takes about `seconds`.
 
-    Read: whole shards from the disk, or from what the system keeps of it, decoded. First and
-    again: batches of the stream while shards are decoded, and once they are kept. Made: the
-    network's input from batches on the device. Trained: whole optimizer steps without the losses'
-    state.
+    Read: decoding of whole shards from the disk or the system's cache. First and again: batches
+    of the stream while shards are decoded, and when they are in memory. Made: the network's input
+    from batches on the device. Trained: whole optimizer steps without the state of the losses.
 
-    AclnetError where nothing could be trained, as `choose_splits` has it.
+    Raises AclnetError if there is nothing to train, like `choose_splits`.
     """
     splits = choose_splits(store, config)
     make = MakeInputs(store, config.data, fabric.device, spec=config.augment)
@@ -107,6 +106,8 @@ def bench(
         score=make.score,
         balance=config.data.balance,
         window=config.data.window,
+        lanes=config.data.lanes,
+        cache=config.data.cache_bytes,
     )
     progress("read", 0, 4)
     read, read_mb = _read(store, splits.train, seconds)
@@ -135,7 +136,7 @@ def bench(
         made=made,
         trained=trained,
         load=trained / again,
-        epoch=len(plan.order) / trained,
+        epoch=len(plan) / trained,
         distance=distance,
         entropy=entropy,
         shards=len(np.unique(store.shard_of[splits.train])),
@@ -144,33 +145,33 @@ def bench(
 
 
 def shuffle_quality(plan: EpochPlan, shard_of: np.ndarray[Any, Any]) -> tuple[float, float]:
-    """How well an epoch is mixed: 1 and 1 is as by drawing from the whole at once.
+    """Measures of shuffling (distance, entropy); both are 1 for a uniform permutation.
 
-    Distance: how far samples are moved from the store's order, in the mean over what a uniform
-    permutation moves them (a third of the epoch). Entropy: of the shards in a batch, in the mean
-    over that of batches which are drawn from all shards alike.
+    Distance: the mean distance of samples from their place in the store, divided by that of a
+    uniform permutation (a third of the epoch). Entropy: the mean entropy of the shards in a batch,
+    divided by that of batches drawn equally from all shards.
     """
-    order = plan.order
+    order = plan.order[np.concatenate([plan.step(step) for step in range(plan.steps)])]
     rank = np.empty(len(order), np.int64)
     rank[np.argsort(order, kind="stable")] = np.arange(len(order))
     moved = np.abs(rank - np.arange(len(order))).mean()
-    best = _entropy(np.random.default_rng(0).permutation(order), plan, shard_of)
-    mixed = _entropy(order, plan, shard_of) / best if best else 1.0
+    best = _entropy(np.random.default_rng(0).permutation(order), plan.batch, shard_of)
+    mixed = _entropy(order, plan.batch, shard_of) / best if best else 1.0
     return float(moved / max(len(order) / 3, 1)), mixed
 
 
-def _entropy(order: np.ndarray[Any, Any], plan: EpochPlan, shard_of: np.ndarray[Any, Any]) -> float:
-    """Of the shards in a batch, mean over the epoch's, in nats."""
+def _entropy(order: np.ndarray[Any, Any], batch: int, shard_of: np.ndarray[Any, Any]) -> float:
+    """Entropy of the shards in a batch, mean over the batches of the epoch, in nats."""
     found = []
-    for step in range(plan.steps):
-        counts = np.unique(shard_of[order[plan.step(step)]], return_counts=True)[1]
+    for start in range(0, len(order), batch):
+        counts = np.unique(shard_of[order[start : start + batch]], return_counts=True)[1]
         share = counts / counts.sum()
         found.append(float(-(share * np.log(share)).sum()))
     return float(np.mean(found))
 
 
 def _read(store: Store, mask: np.ndarray[Any, Any], seconds: float) -> tuple[float, float]:
-    """Training sequences and megabytes a second of whole shards, read anew."""
+    """Rates of reading whole shards again: training sequences and megabytes per second."""
     begun, samples, size = time.perf_counter(), 0, 0
     for shard in np.unique(store.shard_of[mask]).tolist():
         keypoint, present = store.read_shard(shard, score=store.has_score)
@@ -183,7 +184,7 @@ def _read(store: Store, mask: np.ndarray[Any, Any], seconds: float) -> tuple[flo
 
 
 def _rate(stream: Stream, consume: Callable[[Any], int], seconds: float) -> float:
-    """Sequences a second, for about so many seconds or an epoch, whichever ends later."""
+    """Sequences per second, measured for this time or one epoch, whichever is longer."""
     begun, done = time.perf_counter(), 0
     while time.perf_counter() - begun < seconds:
         for batch in _until(stream, begun + seconds):
@@ -192,7 +193,7 @@ def _rate(stream: Stream, consume: Callable[[Any], int], seconds: float) -> floa
 
 
 def _until(stream: Stream, end: float) -> Iterator[Any]:
-    """The batches of an epoch, none any more from `end` on."""
+    """The batches of an epoch, until the time `end`."""
     for batch in stream:
         yield batch
         if time.perf_counter() > end:

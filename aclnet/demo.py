@@ -1,7 +1,7 @@
-"""The whole chain on made-up people: raw files, store, training, families, occlusion bench.
+"""The whole chain on synthetic people: raw files, store, training, families, occlusion bench.
 
-Three steps, so that whoever calls them can show each one's progress: `make_store`, `train_on`,
-`measure`. What is there already is not made again.
+There are three steps, so that the caller can show the progress of each: `make_store`, `train_on`
+and `measure`. Files that already exist are not made again.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth.motion import FAMILIES
 from aclnet.datasets.synth.ntu import sample_names, write_skeletons
 from aclnet.evaluation.family_table import family_table
-from aclnet.evaluation.occlusion_bench import occlusion_bench
-from aclnet.pipelines.inputs.occlusion import Drop
+from aclnet.evaluation.occlusion_bench import choose_protocols, run_bench
+from aclnet.evaluation.scorer import Scorer
 from aclnet.pipelines.prepare.executor import open_executor
 from aclnet.pipelines.prepare.options import PrepareOptions
 from aclnet.pipelines.prepare.stages import prepare
 from aclnet.runs.config import build_config
 from aclnet.runs.scores import Scores
-from aclnet.training.launch import TrainingRequest, make_fabric, train
+from aclnet.training.launch import TrainingRequest, make_fabric, train_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from aclnet.datasets.spec import Progress
     from aclnet.evaluation.family_table import FamilyTable
+    from aclnet.evaluation.occlusion_bench import Bench
     from aclnet.pipelines.prepare.stages import Report
     from aclnet.runs.run import Run
     from aclnet.training.trainer import TrainingMonitor
 
-DROPS = ("hands", "legs")
+DROPS = ("hands", "legs", "trunk")
 DAMAGE = 0.01
-"""Share of the raw files that is spoilt, to show what becomes of such."""
+"""Share of the raw files that is damaged, to show the treatment of damaged files."""
 _PEOPLE = "people.json"
 
 
@@ -60,15 +60,14 @@ class People:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a trained run makes of its test split."""
+    """Results of a trained run on its test split."""
 
     scores: Scores
-    """Of the clean test split."""
+    """Scores of the clean test split."""
     families: FamilyTable
-    occlusion: pd.DataFrame
-    """The table of `occlusion_bench`."""
+    occlusion: Bench
     average_precision: float
-    """Of the affinities, as a ranking of class pairs, against the planted families."""
+    """Average precision of the affinities, as a ranking of class pairs, for planted families."""
     chance: float
     """Average precision of a random ranking: the share of pairs inside a family."""
 
@@ -78,7 +77,7 @@ def make_store(
 ) -> tuple[Report, Store]:
     """Raw files in `folder`/raw and their store, `folder`/ntu60.zarr.
 
-    AclnetError where the folder holds other people.
+    Raises AclnetError if the folder holds other people.
     """
     people = people or People()
     raw, out = folder / "raw", folder / "ntu60.zarr"
@@ -112,23 +111,24 @@ def train_on(
     config = build_config("demo", settings, seed=seed)
     fabric = make_fabric(config, devices="1")
     fabric.launch()
-    return train(fabric, store, TrainingRequest(config), monitor)
+    return train_run(fabric, store, TrainingRequest(config), monitor)
 
 
 def measure(run: Run, store: Store, progress: Progress) -> Findings:
     """Families, and accuracy clean and with parts missing."""
-    corruptions = [Drop.of(drop, store.layout) for drop in DROPS]
-    name, occlusion = occlusion_bench(run, store, corruptions, progress=progress)
+    scorer = Scorer(run, store)
+    protocols, _ = choose_protocols(store, scorer.mask, drops=DROPS)
+    occlusion = run_bench([scorer], protocols, progress=progress)
     families = family_table(run)
     found, chance = compare_with_planted(families.affinity)
-    return Findings(Scores.load(run.scores(name)), families, occlusion, found, chance)
+    return Findings(Scores.load(run.scores(scorer.name)), families, occlusion, found, chance)
 
 
 def compare_with_planted(affinity: NDArray[np.float32]) -> tuple[float, float]:
     """Average precision of affinities (60, 60) over pairs of planted classes, and chance.
 
-    A pair counts as found right where both classes are of one planted family; ties are ranked as
-    one. Chance is the share of such pairs.
+    A pair is correct if both classes are in one planted family; tied pairs share one rank. Chance
+    is the share of such pairs.
     """
     family_of = {a - 1: name for name, actions in FAMILIES.items() for a in actions}
     pairs = list(combinations(sorted(family_of), 2))
@@ -140,7 +140,7 @@ def compare_with_planted(affinity: NDArray[np.float32]) -> tuple[float, float]:
 
 
 def _claim(folder: Path, people: People) -> None:
-    """Writes down who is made up in a folder. AclnetError where it is somebody else."""
+    """Records the people of a folder. Raises AclnetError if the folder has other people."""
     file = folder / _PEOPLE
     if not file.is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -151,4 +151,6 @@ def _claim(folder: Path, people: People) -> None:
     except DamageError as damage:
         raise AclnetError(f"{file} is damaged ({damage}); choose another folder") from None
     if found != asdict(people):
-        raise AclnetError(f"{folder} holds other people ({file}); choose another folder")
+        raise AclnetError(
+            f"{folder} holds recordings of other people ({file}); choose another folder"
+        )

@@ -1,4 +1,4 @@
-"""A run's network, or its embeddings of a store, as a file."""
+"""A run's network, its scores, or its embeddings of a store, as a file."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy as np
 
 from aclnet.datasets.discovery import newest_run, newest_store
 from aclnet.datasets.exports.forms import STORE_FORMS
-from aclnet.datasets.spec import AclnetError, silent
-from aclnet.datasets.store import manifest
-from aclnet.datasets.store.store import Store
+from aclnet.datasets.opening import open_store
+from aclnet.datasets.spec import AclnetError, any_of, silent
+from aclnet.datasets.store.places import is_store
+from aclnet.exchange.deployed import write_onnx, write_torch_export
 from aclnet.exchange.export_store import new_file
 from aclnet.exchange.official import write_official
 from aclnet.retrieval.embedder import Embedder
@@ -22,20 +23,23 @@ from aclnet.retrieval.ranking import sequence_level
 from aclnet.runs.device import choose_device
 from aclnet.runs.inference import Pass
 from aclnet.runs.run import Run
+from aclnet.runs.scores import Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
     from aclnet.datasets.spec import Progress
+    from aclnet.datasets.store.paths import StorePath
+    from aclnet.datasets.store.store import Store
 
 
 def export(run: Run, to: str, out: Path) -> None:
     """Writes the network that a run resulted in to `out`, in one of `RUN_FORMS`.
 
-    AclnetError where `out` is there already or cannot be written, and where the network is none
-    that the format can hold.
+    Raises AclnetError if `out` exists or cannot be written, or if the format cannot hold the
+    network.
     """
     _, write = RUN_FORMS[to]
     with new_file(out) as temporary:
@@ -52,16 +56,16 @@ def export_embeddings(
     accelerator: str = "auto",
     progress: Progress = silent,
 ) -> int:
-    """Writes what a run makes of the originals of a store to `out`; returns how many vectors.
+    """Writes a run's embeddings of a store's originals to `out`; returns their number.
 
-    `vector` (N, D) float32, `id` (N,) and what the store says of each: `label` (N,) int64 with
-    their names, `class_name`; `condition`, `camera`. A row a sequence, the mean of its clips or, of
-    re-identification, of its windows; or a row a window. `about` is JSON: run, store, embedding.
-    `embedding` is the run's where None. AclnetError where the file is there already or has another
-    ending than `EMBEDDINGS`, and where the store is not what the run was trained on.
+    The file has `vector` (N, D) float32, `id` (N,) and the store's facts: `label` (N,) int64 with
+    their names, `class_name`; `condition`, `camera`. A row is a sequence, the mean of its clips or,
+    for re-identification, of its windows; with `windows` a row is a window. `about` is JSON: run,
+    store, embedding. `embedding` None is the run's. Raises AclnetError if the file exists or its
+    suffix is not in `EMBEDDINGS`, or if the store differs from the run's training data.
     """
     if out.suffix.lower() not in EMBEDDINGS:
-        raise AclnetError(f"--out {out}: the ending tells the form, {' or '.join(EMBEDDINGS)}")
+        raise AclnetError(f"--out {out}: the suffix must be {' or '.join(EMBEDDINGS)}")
     retrieval = run.config.retrieval.changed(embedding=embedding)
     config = run.config.model_copy(update={"retrieval": retrieval})
     embedder = Embedder.of_run(run, store, config, choose_device(accelerator))
@@ -90,6 +94,21 @@ def export_embeddings(
     return len(found)
 
 
+def export_scores(run: Run, out: Path, scores: str | None = None) -> int:
+    """Writes scores of a run to `out` as CSV (`Scores.frame`); returns the number of samples.
+
+    `scores` is the name of a file in the run's folder scores/, by default that of the test split.
+    Scores by a gallery are similarities, not probabilities, and their columns say so. Raises
+    AclnetError if there are no such scores, or if `out` exists or cannot be written.
+    """
+    found = Scores.load(run.scores(scores) if scores else run.test_scores)
+    kind = "similarity" if run.config.task != "action" or run.record.score_names else "p"
+    table = found.frame(run.score_names, kind)
+    with new_file(out) as temporary:
+        table.to_csv(temporary, index=False)
+    return len(found)
+
+
 def _write_arrays(path: Path, ending: str, arrays: dict[str, NDArray[Any]], about: str) -> None:
     if ending == ".npz":
         with path.open("wb") as file:
@@ -106,49 +125,51 @@ def _write_arrays(path: Path, ending: str, arrays: dict[str, NDArray[Any]], abou
             )
 
 
-def default_file(run: Run, to: str) -> Path:
-    """Where an export goes that was told no place: into the run."""
+def default_file(run: Run, to: str, scores: str | None = None) -> Path:
+    """Default file of an export, in the run's folder; that of scores is beside them."""
+    if to == "csv":
+        return (run.scores(scores) if scores else run.test_scores).with_suffix(".csv")
     ending = EMBEDDINGS[0] if to == "embeddings" else RUN_FORMS[to][0]
     return run.path / f"{run.name}{ending}"
 
 
-def opened(path: Path | None, to: str, protocol: str | None = None) -> Store | Run:
-    """The store or run at `path`, or the newest below this folder of what can become `to`.
+def opened(path: StorePath | None, to: str, protocol: str | None = None) -> Store | Run:
+    """The store or run at `path`, or the newest below this folder that can be exported to `to`.
 
-    AclnetError where there is none, one of the other kind, or a `protocol` for a run.
+    Raises AclnetError if there is none, if it is of the other kind, or if a run gets a `protocol`.
     """
     if to in STORE_FORMS:
-        if path is not None and (path / "run.json").is_file():
+        if isinstance(path, Path) and (path / "run.json").is_file():
             raise AclnetError(
-                f"{path} is a run; it becomes {_any_of([*RUN_FORMS, 'embeddings'])}, not {to}"
+                f"{path} is a run; it can be exported to {any_of([*RUN_FORMS, *_OTHERS])}, not to "
+                f"{to}"
             )
-        return Store(path or newest_store(Path()))
-    if path is not None and (path / manifest.NAME).is_file():
-        raise AclnetError(f"{path} is a store; it becomes {_any_of(STORE_FORMS)}, not {to}")
+        return open_store(path or newest_store(Path()))
+    if path is not None and is_store(path):
+        raise AclnetError(
+            f"{path} is a store; it can be exported to {any_of(STORE_FORMS)}, not to {to}"
+        )
     if protocol is not None:
-        raise AclnetError("--protocol is for stores that become npz; a run has one already")
-    return Run(path or newest_run(Path()))
-
-
-def _any_of(names: Iterable[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} or {last}"
+        raise AclnetError(
+            "--protocol is for the export of a store to npz; a run has its own protocol"
+        )
+    return Run(newest_run(Path()) if path is None else Path(path))
 
 
 def _official(run: Run, path: Path) -> None:
     if run.config.model.name != "aclnet":
         raise AclnetError(
-            f"{run.path} is of the network {run.config.model.name}, which the released code does "
-            "not have; it can be exported --to safetensors"
+            f"{run.path} has the network {run.config.model.name}, which the released code does "
+            "not have; export it with --to safetensors"
         )
     if run.config.model.feature != "topology":
         raise AclnetError(
-            f"{run.path} contrasts the feature {run.config.model.feature}; the released code knows "
-            "topology alone. Its classifier can be exported --to safetensors"
+            f"{run.path} contrasts the feature {run.config.model.feature}; the released code has "
+            "only topology. Export the classifier with --to safetensors"
         )
     state = run.load(run.selected)
     if state is None:
-        raise AclnetError(f"{run.path} has no checkpoint yet; `aclnet train` goes on with it")
+        raise AclnetError(f"{run.path} has no checkpoint yet; `aclnet train` resumes it")
     write_official(path, state["network"], {**_about(run), "CLASSES": run.class_names})
 
 
@@ -162,6 +183,14 @@ def _safetensors(run: Run, path: Path) -> None:
     about = {**_about(run), "class_names": json.dumps(run.class_names)}
     about["config"] = run.config.to_toml()
     save_file(run.weights(), path, {name: str(value) for name, value in about.items()})
+
+
+def _torch_export(run: Run, path: Path) -> None:
+    write_torch_export(run, path, _about(run))
+
+
+def _onnx(run: Run, path: Path) -> None:
+    write_onnx(run, path, _about(run))
 
 
 def _about(run: Run) -> dict[str, Any]:
@@ -182,8 +211,13 @@ def _about(run: Run) -> dict[str, Any]:
 RUN_FORMS: dict[str, tuple[str, Callable[[Run, Path], None]]] = {
     "official": (".pth", _official),
     "safetensors": (".safetensors", _safetensors),
+    "onnx": (".onnx", _onnx),
+    "torch-export": (".pt2", _torch_export),
 }
-"""By name: the ending of its files, and what writes one. `official` is what the released code
-loads, with the projections of the contrastive terms; `safetensors` holds the classifier."""
+"""File name ending and writer of each form. `official` is the form of the released code, with the
+projections of the contrastive terms; `safetensors` holds the classifier; `onnx` and `torch-export`
+the graph of `aclnet.exchange.deployed`."""
+_OTHERS = ("csv", "embeddings")
+"""Further forms, which do not hold the network."""
 EMBEDDINGS = (".npz", ".h5", ".hdf5")
-"""Endings of files of embeddings, the default one first."""
+"""Suffixes of files of embeddings, the default one first."""

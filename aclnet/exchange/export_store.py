@@ -1,13 +1,14 @@
-"""A store as a file for other training code, which `aclnet prepare` takes back.
+"""Export of a store to a file for other training code, which `aclnet prepare` can read.
 
-Sequences are written as the store holds them, normalised, in float32: half precision, customary in
-PYSKL's pickles, is exact to 2 mm at three metres, and would come back as other numbers.
+Sequences are written as in the store, normalised, in float32. Half precision, usual in PYSKL's
+pickles, is exact to 2 mm at three metres, and would change the numbers.
 """
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,26 +25,25 @@ from aclnet.pipelines.steps.convert import CONVERSIONS, convert
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from aclnet.datasets.spec import SkeletonSequence
     from aclnet.datasets.store.store import Store
 
 
 def export_store(store: Store, to: str, out: Path, protocol: str | None = None) -> list[str]:
-    """Writes a store to `out` in one of `STORE_FORMS`; returns what the form has no place for.
+    """Writes a store to `out` in one of `STORE_FORMS`; returns descriptions of lost content.
 
     `protocol` is for `npz`, which holds one (the store's first by default). Memory is bounded by a
-    shard and the longest recording, but for `pyskl`, which every reader loads as a whole too.
+    shard and the longest recording, except for `pyskl`, which every reader loads as a whole too.
 
-    AclnetError where `out` is there already, cannot be written or has another ending than the form,
-    by which `prepare` knows it again, and where the form cannot hold the store.
+    Raises AclnetError if `out` exists, cannot be written or does not have the suffix of the form,
+    by which `prepare` recognises it, or if the form cannot hold the store.
     """
     if protocol is not None and to != "npz":
         raise AclnetError(f"--protocol is for npz; {to} holds all protocols of a store")
     if out.suffix.lower() not in STORE_FORMS[to]:
         raise AclnetError(
-            f"--out {out}: prepare knows this form again by its ending; call it "
+            f"--out {out}: `prepare` recognises this form by its suffix; call the file "
             f"{out.with_suffix(STORE_FORMS[to][0]).name}"
         )
     with new_file(out) as temporary:
@@ -53,8 +53,9 @@ def export_store(store: Store, to: str, out: Path, protocol: str | None = None) 
 
 
 def default_file(store: Store, to: str, protocol: str | None = None) -> Path:
-    """Where an export goes that was told no place: beside the store."""
-    path = store.path if store.path.suffix else store.path.resolve()  # . and .. are no names
+    """Default file of an export, beside the store, or in the working folder."""
+    path = Path(store.path.name) if store.distant else Path(store.path)
+    path = path if path.suffix else path.resolve()  # . and .. are not names
     name = path.name.removesuffix(".zarr")
     if to == "npz":
         name = f"{name}-{protocol or store.default_protocol}"
@@ -63,12 +64,12 @@ def default_file(store: Store, to: str, protocol: str | None = None) -> Path:
 
 @contextmanager
 def new_file(out: Path) -> Iterator[Path]:
-    """A temporary path that is renamed to `out` at the end, where all went well.
+    """A temporary path that is renamed to `out` at the end, if all went well.
 
-    AclnetError where `out` is there already or cannot be written.
+    Raises AclnetError if `out` exists or cannot be written.
     """
     if out.exists():
-        raise AclnetError(f"{out} is there already; choose another --out")
+        raise AclnetError(f"{out} already exists; choose another --out")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with replacing(out) as temporary:
@@ -84,9 +85,9 @@ def _write_pyskl(store: Store, path: Path) -> list[str]:
 
 
 def _file_layout(store: Store, sequences: list[SkeletonSequence]) -> str:
-    """Layout whose joints are the first of the store's and give the others, exactly; or "".
+    """Layout whose joints are the first of the store's and determine the others exactly; or "".
 
-    Other code knows COCO's 17 joints; of the 20 of `coco_new` the last three are made from them.
+    Other code knows COCO's 17 joints; the last three of `coco_new`'s 20 are made from them.
     """
     target = store.layout
     for source, name in CONVERSIONS:

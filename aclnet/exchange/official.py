@@ -1,8 +1,8 @@
-"""Checkpoints of the released code and of PYSKL's zoo, to runs and back.
+"""Import and export of checkpoints of the released code and of PYSKL's zoo.
 
-They are what mmcv saves: `{"meta": {...}, "state_dict": {...}}`. The networks are the same but for
-names: `backbone.*` and `cls_head.fc_cls.*` are the classifier's, `cls_head.inter_loss.cl_fc.*` and
-`cls_head.intra_loss.cl_fc.*` the projections of the contrastive terms, which only ACLNet has.
+mmcv saves them as `{"meta": {...}, "state_dict": {...}}`. The networks differ only in names:
+`backbone.*` and `cls_head.fc_cls.*` belong to the classifier, `cls_head.inter_loss.cl_fc.*` and
+`cls_head.intra_loss.cl_fc.*` to the projections of the contrastive terms, which only ACLNet has.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from aclnet.datasets.spec import DatasetSpec
+    from aclnet.datasets.spec.layouts import Layout
     from aclnet.models.choices import ModelName
     from aclnet.runs.config import Config
 
@@ -44,9 +45,11 @@ _PROJECTIONS = {
     "contrast.inter_projection.": "cls_head.inter_loss.cl_fc.",
     "contrast.intra_projection.": "cls_head.intra_loss.cl_fc.",
 }
-"""Prefixes of `aclnet.runs.network.Network`, and those there."""
+"""Prefixes of `aclnet.runs.network.Network`, and their counterparts in the released code."""
 _MAX_JOINTS, _MAX_WIDTH = 1000, 2**17
-"""Joints of a checkpoint, and its channels or classes: a file can announce more than it holds."""
+"""Limits of a checkpoint's joints, and of its channels or classes."""
+_ZOO_LAYOUTS = {25: ("nturgb+d", 3), 17: ("coco", 2), 18: ("openpose", 2)}
+"""Layouts of PYSKL's networks by their number of joints, and the coordinates of a joint."""
 _MIN_BASE = 8
 """Width of the first block of the smallest network, as in `aclnet.runs.config.ModelConfig`."""
 
@@ -63,11 +66,11 @@ class _Sizes(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Official:
-    """A released network under our names."""
+    """A released network with aclnet's names."""
 
     model: ModelName
     weights: dict[str, Tensor]
-    """`model.*`, and `contrast.*` where the file has the projections."""
+    """Weights `model.*`, and `contrast.*` if the file has the projections."""
     num_joints: int
     in_channels: int
     base_channels: int
@@ -75,15 +78,15 @@ class Official:
     window_scales: int
     """Number of window scales; only MS-G3D has them."""
     sha256: str
-    """Of the file."""
+    """sha256 of the file."""
 
 
 def read_official(path: Path) -> Official:
     """Reads a checkpoint; widths and classes come from its tensors, and every key is used.
 
-    AclnetError where it cannot be read, holds anything but tensors, plain values and numpy
-    scalars (nothing in it is run), or is of another network: keys that are missing, unknown or
-    of another shape are named.
+    Raises AclnetError if it cannot be read, if it holds anything but tensors, plain values and
+    numpy scalars (no code in it is run), or if it is of another network. The message names the keys
+    that are missing, unknown or of another shape.
     """
     state = _load(path)
     model = which_network(state) or "aclnet"
@@ -96,9 +99,9 @@ def read_official(path: Path) -> Official:
 
 
 def write_official(path: Path, network: Mapping[str, Tensor], meta: dict[str, Any]) -> None:
-    """Writes the weights of a `Network` (its `state_dict`) as the released code saves them.
+    """Writes the weights of a `Network` (its `state_dict`) in the form of the released code.
 
-    Of the contrastive losses only the projections are written: the released code does not save
+    From the contrastive losses only the projections are written: the released code does not save
     their other state.
     """
     written = ("model.", *_PROJECTIONS)
@@ -119,42 +122,35 @@ def import_official(
     classes: Sequence[str] | None = None,
     out: Path | None = None,
 ) -> Run:
-    """Makes a finished run of a released checkpoint, with the released code's settings.
+    """Makes a finished run from a released checkpoint, with the released code's settings.
 
     Args:
-        dataset: as `aclnet prepare` knows it; its recipe tells what the network is fed with.
-        modality: what it was trained on, which a checkpoint does not say.
-        protocol: which split it was trained on; None: the dataset's first.
-        classes: names, where they are not the first ones of the dataset.
+        dataset: name as in `aclnet prepare`. Its recipe gives the input of a released ACLNet; for
+            PYSKL's networks the recipe is `pyskl`.
+        modality: modality that it was trained on, which a checkpoint does not contain.
+        protocol: protocol that it was trained on; None: the dataset's first.
+        classes: names, if they are not the first of the dataset.
         out: the run's folder; None: below ./runs.
 
-    AclnetError as of `read_official`, where the network does not fit the dataset's layout, and
-    where `out` is there already.
+    Raises AclnetError as `read_official` does, if the network does not fit the dataset's layout,
+    and if `out` exists.
     """
     official, spec = read_official(path), get_dataset(dataset)
     protocol = protocol or next((p.name for p in spec.protocols), OWN)
     of_zoo = official.model != "aclnet"
-    if of_zoo and spec.dimensions == 2:
-        raise AclnetError(
-            f"{path} is of PYSKL's {official.model}, which it tests with 2-D joints scaled to the "
-            "picture; stores have no such joints. Only its networks of 3-D joints can be imported"
-        )
-    config = _config(official, spec, modality, protocol)
-    layout = get_layout(spec.layout)
-    if official.num_joints != layout.num_joints:
-        raise AclnetError(
-            f"{path} is a network of {official.num_joints} joints, and {spec.title} has layout "
-            f"{layout.name} with {layout.num_joints}; choose another --dataset"
-        )
+    layout, dimensions = _joints(path, official, spec)
+    config = _config(official, spec.name, dimensions, modality, protocol)
     names = list(classes or spec.class_names[: official.num_classes])
     if len(names) != official.num_classes:
         raise AclnetError(
-            f"{path} tells {official.num_classes} classes apart, and {len(names)} are named by "
-            f"{'--classes' if classes else spec.title}; name them with --classes FILE, a line each"
+            f"{path} has {official.num_classes} classes, but "
+            f"{'--classes' if classes else spec.title} names {len(names)}; give the names with "
+            "--classes FILE, one per line"
         )
-    out = out or Path("runs") / f"{config.recipe}-{modality}-{official.sha256[:8]}"
+    name = official.model if of_zoo else config.recipe
+    out = out or Path("runs") / f"{name}-{modality}-{official.sha256[:8]}"
     if out.exists():
-        raise AclnetError(f"{out} is there already; choose another --out, or delete it")
+        raise AclnetError(f"{out} already exists; choose another --out, or delete it")
     run = Run.begin(
         out,
         config,
@@ -164,7 +160,7 @@ def import_official(
             dataset=spec.name,
             layout=layout,
             channels=official.in_channels,
-            normalisation=normalisation_name(layout, align=of_zoo, coordinates=spec.dimensions),
+            normalisation=normalisation_name(layout, align=of_zoo, coordinates=dimensions),
             class_names=names,
             split=SplitRecord(protocol=protocol),
             init_from=None,
@@ -177,26 +173,40 @@ def import_official(
     return run
 
 
-def _config(official: Official, spec: DatasetSpec, modality: str, protocol: str) -> Config:
-    recipe = default_recipe(spec.name, protocol)
+def _joints(path: Path, official: Official, spec: DatasetSpec) -> tuple[Layout, int]:
+    """Layout of the network's joints, and the coordinates of a joint."""
+    layout = get_layout(spec.layout)
+    if official.num_joints == layout.num_joints:
+        return layout, spec.dimensions
+    if official.model != "aclnet" and official.num_joints in _ZOO_LAYOUTS:
+        name, dimensions = _ZOO_LAYOUTS[official.num_joints]
+        return get_layout(name), dimensions
+    raise AclnetError(
+        f"{path} is a network for {official.num_joints} joints, but {spec.title} has layout "
+        f"{layout.name} with {layout.num_joints} joints; choose another --dataset"
+    )
+
+
+def _config(
+    official: Official, dataset: str, dimensions: int, modality: str, protocol: str
+) -> Config:
+    of_zoo = official.model != "aclnet"
+    recipe = "pyskl" if of_zoo else default_recipe(dataset, protocol)
     if recipe == "default":
         raise AclnetError(
-            f"there is no recipe of {spec.name} for protocol {protocol}, which would tell what the "
-            "network is fed with; name another --protocol"
+            f"there is no recipe of {dataset} for protocol {protocol}, so the input of the network "
+            "is not known; give another --protocol"
         )
     presets = {width: name for name, width in preset_widths(official.model).items()}
     settings = [
-        "settings=official",
+        *([] if of_zoo else ["settings=official"]),
         f"model.name={official.model}",
         f"model.window_scales={official.window_scales}",
         f"model.size={presets.get(official.base_channels, official.base_channels)}",
         f"data.modality={modality}",
         f"data.protocol={protocol}",
     ]
-    if official.model != "aclnet":
-        # PYSKL's test: clips of short sequences are spread over them with 3-D joints as well
-        settings += ["data.short_clips=spread", "loss.terms=ce"]
-    if spec.dimensions == 2:
+    if dimensions == 2:
         settings.append(f"data.score={str(official.in_channels == 3).lower()}")
     return build_config(recipe, settings)
 
@@ -204,20 +214,22 @@ def _config(official: Official, spec: DatasetSpec, modality: str, protocol: str)
 def _load(path: Path) -> Mapping[str, Tensor]:
     try:
         with torch.serialization.safe_globals(numpy_scalars()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of other pickles, which are refused anyway
+            # warnings about other pickles, which are refused anyway
+            warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise AclnetError(f"{path} cannot be read: {error.strerror or error}") from None
-    except Exception:  # bytes that are no checkpoint make torch's unpickler raise about anything
-        # torch's own message proposes to load such a file without restrictions
+    # if the bytes are not a checkpoint, torch's unpickler raises many kinds of exceptions
+    except Exception:
+        # Torch's own message suggests loading such a file without restrictions.
         raise AclnetError(
-            f"{path} was not loaded: it is damaged, or holds other objects than tensors, plain "
-            "values and numpy scalars, which are not run; get it from its authors"
+            f"{path} was not loaded: it is damaged, or it holds objects other than tensors, plain "
+            "values and numpy scalars, which could run code; get the file from its authors"
         ) from None
     state = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(map(_is_weight, state, state.values())):
         raise AclnetError(
-            f"{path} is no checkpoint of mmcv: it has no `state_dict` of names and tensors"
+            f"{path} is not a checkpoint of mmcv: it has no `state_dict` of names and tensors"
         )
     return state
 
@@ -234,7 +246,7 @@ def _sizes(path: Path, model: ModelName, state: Mapping[str, Tensor]) -> _Sizes:
             raise AclnetError(f"{path}: {name} is missing")
         found = state[name].shape
         if len(found) != dimensions:
-            raise AclnetError(f"{path}: {name} is {tuple(found)}, {dimensions} axes wanted")
+            raise AclnetError(f"{path}: {name} is {tuple(found)}; {dimensions} axes are expected")
         return found
 
     scales = WINDOW_SCALES
@@ -249,8 +261,8 @@ def _sizes(path: Path, model: ModelName, state: Mapping[str, Tensor]) -> _Sizes:
     known = model == "aclnet" or (layouts_of(V) and 1 <= scales <= MAX_WINDOW_SCALES)
     if not some or not known or inputs % joints or width % 4 or width < 4 * _MIN_BASE:
         raise AclnetError(
-            f"{path}: {inputs} inputs of {V} joints, a head {width} wide and {classes} classes fit "
-            "no network"
+            f"{path}: no network has {inputs} inputs of {V} joints, a head of width {width} and "
+            f"{classes} classes"
         )
     return _Sizes(V, inputs // joints, width // 4, classes, scales)
 
@@ -258,7 +270,7 @@ def _sizes(path: Path, model: ModelName, state: Mapping[str, Tensor]) -> _Sizes:
 def _expected(
     model: ModelName, sizes: _Sizes, state: Mapping[str, Tensor]
 ) -> dict[str, torch.Size]:
-    """Names and shapes of a network's weights; the projections only where there are any."""
+    """Names and shapes of a network's weights; the projections only if the file has them."""
     V, channels, base, classes, scales = sizes
     network = nn.Module()
     with torch.device("meta"):
@@ -269,7 +281,8 @@ def _expected(
         else:
             network.model = make_model(
                 model,
-                get_layout(layouts_of(V)[0]),  # any of so many joints: the file has the graphs
+                # any layout with this number of joints, because the file has the graphs
+                get_layout(layouts_of(V)[0]),
                 num_classes=classes,
                 in_channels=channels,
                 base_channels=base,
@@ -300,11 +313,11 @@ def _check(
     if problems:
         network = f"ACLNet's or DG-STGCN's network with {SUBSETS} subsets"
         network = network if model == "aclnet" else f"PYSKL's network {model}"
-        raise AclnetError(f"{path} is not of {network}: {first_of(problems, 3, '; ')}")
+        raise AclnetError(f"{path} is not a checkpoint of {network}: {first_of(problems, 3, '; ')}")
 
 
 def _theirs(model: ModelName, name: str) -> str:
-    """Our name of a weight as it is called in the file."""
+    """Name of a weight in the file, from aclnet's name."""
     for ours, theirs in _PROJECTIONS.items():
         if name.startswith(ours):
             return theirs + name.removeprefix(ours)

@@ -19,9 +19,9 @@ _MARKS: dict[ModelName, str] = {
     "ctrgcn": "backbone.net.0.gcn1.A",
     "msg3d": "backbone.sgcn1.0.A",
 }
-"""A weight that tells a network from those after it."""
+"""A weight that distinguishes a network from the networks after it."""
 UNUSED = "backbone.A"
-"""A graph that some files hold and no network computes with."""
+"""A graph that some files contain but no network uses."""
 _BACKBONE = (r"^", "backbone.")
 _HEAD = (r"^backbone\.fc_cls\.", "cls_head.fc_cls.")
 _CTRGCN = (
@@ -46,5 +46,5 @@ def their_name(model: ModelName, name: str) -> str:
 
 
 def which_network(names: Container[str]) -> ModelName | None:
-    """The network that a checkpoint with weights of these names is of; None: none that we have."""
+    """The network whose weights have these names; None: no network that we have."""
     return next((model for model, mark in _MARKS.items() if mark in names), None)

@@ -1,4 +1,4 @@
-"""What the tests of training share: a store, quick settings, and runs trained once."""
+"""Fixtures for the tests of training: a store, quick settings, and runs trained once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aclnet.runs.config import Config, build_config
 from aclnet.runs.history import KINDS
 from aclnet.runs.run import Run
 from aclnet.runs.scores import Scores
-from aclnet.training.launch import TrainingRequest, make_fabric, train
+from aclnet.training.launch import TrainingRequest, make_fabric, train_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,7 +102,7 @@ def quick_settings() -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def quick():
-    """Makes a configuration of seconds; further settings as of --set."""
+    """Makes a configuration of seconds; further settings as in --set."""
 
     def make(*settings: str, **top: Any) -> Config:
         return build_config("default", [*QUICK, *settings], **top)
@@ -120,7 +120,7 @@ def train_quickly(store, quick):
         data = options.pop("store", store)
         fabric = make_fabric(config, "cpu")
         request = TrainingRequest(config, **options)
-        return train(fabric, data, request, progress or Recorder(), out)
+        return train_run(fabric, data, request, progress or Recorder(), out)
 
     return do
 
@@ -145,7 +145,7 @@ def quick_run(train_once) -> Run:
 
 
 def _differences(a: Any, b: Any, path: str = "") -> list[str]:
-    """Where two nested states are not equal, bit for bit."""
+    """Places where two nested states are not equal, bit for bit."""
     if isinstance(a, dict) and isinstance(b, dict):
         keys = [f"{path} has keys {a.keys() ^ b.keys()}"] if a.keys() != b.keys() else []
         shared = sorted(a.keys() & b.keys(), key=str)
@@ -183,7 +183,7 @@ def assert_same_run():
             pd.read_csv(r.path / "metrics.csv").drop(columns=list(clocks)) for r in (run, other)
         ]
         pd.testing.assert_frame_equal(*tables, check_exact=True)
-        scores = [Scores.load(r.scores("xsub-test")) for r in (run, other)]
+        scores = [Scores.load(r.test_scores) for r in (run, other)]
         for field in ("ids", "scores", "labels"):
             np.testing.assert_array_equal(*(getattr(s, field) for s in scores))
         assert run.result == other.result

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from aclnet.datasets.spec import AclnetError
 from aclnet.exchange.export_run import export
 from aclnet.exchange.official import import_official, read_official
+from aclnet.exchange.zoo_names import UNUSED
 from aclnet.models.aclnet import ACLNet
 from aclnet.runs.network import load_model
 
@@ -56,6 +57,7 @@ def test_sizes_come_from_the_tensors(goldens):
         ) == sizes
 
 
+@pytest.mark.slow
 def test_every_tensor_is_used_and_nothing_is_left_at_its_initial_value(goldens, tmp_path):
     path = goldens / "e2e_model.pth"
     run = import_official(path, "ntu60", "j", out=tmp_path / "run")
@@ -120,11 +122,11 @@ def rename(state: dict[str, Any]) -> None:
         (lambda s: s.pop("backbone.data_bn.weight"), r"backbone\.data_bn\.weight is missing"),
         (
             lambda s: s.update({"backbone.gcn.0.gcn.A": torch.zeros(25, 25)}),
-            r"backbone\.gcn\.0\.gcn\.A is \(25, 25\), 3 axes wanted",
+            r"backbone\.gcn\.0\.gcn\.A is \(25, 25\); 3 axes are expected",
         ),
         (
             lambda s: s.update({"backbone.data_bn.weight": torch.zeros(76)}),
-            "76 inputs of 25 joints, a head 64 wide and 10 classes fit no",
+            "no network has 76 inputs of 25 joints, a head of width 64 and 10 classes",
         ),
         (lambda s: s.clear(), r"backbone\.gcn\.0\.gcn\.A is missing"),
     ],
@@ -146,7 +148,7 @@ def test_nothing_in_a_file_is_run(released, tmp_path):
     trace, path = tmp_path / "trace", tmp_path / "bad.pth"
     torch.save({**released, "meta": {"hooks": Malicious(trace)}}, path)
     with pytest.raises(
-        AclnetError, match=r"bad\.pth was not loaded: it is damaged, or holds other"
+        AclnetError, match=r"bad\.pth was not loaded: it is damaged, or it holds objects"
     ):
         read_official(path)
     path.write_bytes(pickle.dumps(Malicious(trace)))
@@ -161,7 +163,7 @@ def test_files_that_are_no_checkpoint(tmp_path, changed):
         read_official(path)
     for content in ([1, 2], {"state_dict": {"backbone.a": 3}}, {"model": {}}):
         torch.save(content, path)
-        with pytest.raises(AclnetError, match=r"no checkpoint of mmcv: it has no `state_dict`"):
+        with pytest.raises(AclnetError, match=r"not a checkpoint of mmcv: it has no `state_dict`"):
             read_official(path)
     cut = changed()
     cut.write_bytes(cut.read_bytes()[:100_000])
@@ -212,6 +214,7 @@ def test_any_plain_values_are_refused(tmp_path_factory, content):
         read_official(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.dictionaries(st.sampled_from(NAMES), tensors, min_size=1))
 def test_any_sizes_are_a_network_or_refused(released, tmp_path_factory, changes):
@@ -243,6 +246,7 @@ def test_numpy_scalars_beside_the_tensors_are_no_obstacle(scalar, changed):
     assert read_official(path).num_classes == 10
 
 
+@pytest.mark.slow
 def test_dg_stgcn_has_no_projections(changed, tmp_path):
     def without(state: dict[str, Any]) -> None:
         for name in [n for n in state if "_loss." in n]:
@@ -256,8 +260,8 @@ def test_dg_stgcn_has_no_projections(changed, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"dataset": "kinetics"}, "of 25 joints, and Kinetics-Skeleton 400 has layout coco_new"),
-        ({"classes": ["a", "b"]}, "tells 10 classes apart, and 2 are named by --classes"),
+        ({"dataset": "kinetics"}, "for 25 joints, but Kinetics-Skeleton 400 has layout coco_new"),
+        ({"classes": ["a", "b"]}, "has 10 classes, but --classes names 2"),
         ({"dataset": "pkummd"}, "no recipe of pkummd for protocol own"),
         ({"modality": "x"}, "data.modality"),
     ],
@@ -269,6 +273,7 @@ def test_what_does_not_fit_is_told(arguments, message, goldens, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_more_classes_than_the_dataset_need_names(changed, tmp_path):
     def widen(state: dict[str, Any]) -> None:
         state["cls_head.fc_cls.weight"] = torch.zeros(30, 64)
@@ -277,7 +282,7 @@ def test_more_classes_than_the_dataset_need_names(changed, tmp_path):
     names = [f"class {c}" for c in range(30)]
     run = import_official(changed(widen), "ntu60", "j", classes=names, out=tmp_path / "run")
     assert run.class_names == names
-    with pytest.raises(AclnetError, match=r"run is there already; choose another --out"):
+    with pytest.raises(AclnetError, match=r"run already exists; choose another --out"):
         import_official(changed(widen), "ntu60", "j", out=tmp_path / "run")
 
 
@@ -287,6 +292,7 @@ ZOO = ("ctrgcn_ntu25", "msg3d_ntu25")
 SLOW_ZOO = ("aagcn_ntu25", "agcn_ntu25", "stgcn_ntu25", "stgcnpp_ntu25")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [*ZOO, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_ZOO)]
 )
@@ -295,7 +301,8 @@ def test_a_network_of_the_zoo_gives_its_logits(name, goldens, tmp_path):
     run = import_official(path, "ntu60", "b", out=tmp_path / "run")
     config, model = run.config, load_model(run)
     assert (config.model.name, config.model.base_channels) == (name.split("_")[0], 16)
-    assert (config.model.persons, config.data.short_clips) == ("padded", "spread")
+    assert (config.recipe, config.data.short_clips) == ("pyskl", "spread")
+    assert (config.model.persons, config.loss.lambda_inter) == ("padded", 0)
     assert "aligned" in run.record.normalisation
     with np.load(path.with_suffix(".npz")) as arrays:
         samples = torch.from_numpy(arrays["input"])
@@ -310,7 +317,7 @@ def test_a_network_of_the_zoo_gives_its_logits(name, goldens, tmp_path):
     [
         (
             lambda s: s.pop("backbone.net.4.gcn1.convs.1.conv3.bias"),
-            r"not of PYSKL.s network ctrgcn: backbone\.net\.4\.gcn1\.convs\.1\.conv3\.bias is",
+            r"PYSKL.s network ctrgcn: backbone\.net\.4\.gcn1\.convs\.1\.conv3\.bias is",
         ),
         (
             lambda s: s.update({"backbone.net.4.tcn1.x": torch.zeros(1)}),
@@ -330,16 +337,30 @@ def test_every_key_of_the_zoo_is_accounted_for(change, message, goldens, tmp_pat
         read_official(tmp_path / "x.pth")
 
 
-def test_networks_of_2d_joints_are_refused(goldens, tmp_path):
-    path = goldens / "baselines/stgcn_coco17.pth"
-    assert read_official(path).num_joints == 17
-    with pytest.raises(AclnetError, match=r"2-D joints scaled to the picture"):
-        import_official(path, "kinetics", "j", out=tmp_path / "run")
+@pytest.mark.parametrize(
+    ("name", "layout"),
+    [
+        ("stgcn_coco17", "coco"),
+        ("stgcn_openpose18", "openpose"),
+        pytest.param("aagcn_coco17", "coco", marks=pytest.mark.slow),
+    ],
+)
+def test_networks_of_2d_joints(name, layout, goldens, tmp_path):
+    path = goldens / f"baselines/{name}.pth"
+    run = import_official(path, "ntu60", "j", out=tmp_path / "run")
+    data = run.config.data
+    assert (run.layout.name, run.record.channels) == (layout, 3)
+    assert run.record.normalisation == "none/1"
+    assert (data.image_scale, data.motion, data.short_clips) == (True, "next", "spread")
+    state = torch.load(path, weights_only=True)["state_dict"]
+    expected = sum(value.numel() for key, value in state.items() if key != UNUSED)
+    assert sum(weight.numel() for weight in run.weights().values()) == expected
 
 
 # Back again
 
 
+@pytest.mark.slow
 def test_a_trained_run_goes_out_and_comes_in_again(quick_run, tmp_path):
     export(quick_run, "official", tmp_path / "own.pth")
     state = quick_run.load("last")["network"]
@@ -373,9 +394,10 @@ def test_safetensors_hold_the_classifier(quick_run, tmp_path):
     assert (about["layout"], about["modality"], about["num_classes"]) == ("nturgb+d", "j", "60")
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported(quick_run, train_quickly, tmp_path):
     (tmp_path / "there.pth").write_bytes(b"")
-    with pytest.raises(AclnetError, match="is there already"):
+    with pytest.raises(AclnetError, match="already exists"):
         export(quick_run, "official", tmp_path / "there.pth")
     assert (tmp_path / "there.pth").read_bytes() == b""
     pooled = train_quickly(tmp_path / "run", "model.feature=pooled", "optim.epochs=1")

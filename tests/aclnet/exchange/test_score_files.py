@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.synth import Request, get_generator
 from aclnet.exchange import score_files
 from aclnet.exchange.score_files import Order, read_order, read_scores
 from aclnet.runs import scores
@@ -33,7 +34,7 @@ def write(path, content, protocol=4):
 
 
 def annotations(ids, key="frame_dir"):
-    """Of class 0, 1, 2, 0, ... in the order given."""
+    """Scores for class 0, 1, 2, 0, ... in the given order."""
     return [{key: name, "label": number % 3} for number, name in enumerate(ids)]
 
 
@@ -79,22 +80,22 @@ def test_an_npz_with_and_without_labels(tmp_path):
 
 
 def test_files_of_another_kind(tmp_path):
-    for name, message in (("gone.npz", "gone.npz is not there"), ("run", "neither a run nor")):
+    for name, message in (("gone.npz", "gone.npz does not exist"), ("run", "neither a run nor")):
         with pytest.raises(AclnetError, match=message):
             read_scores(tmp_path / name, None)
     for content in (b"", b"PK no zip", b"\x93NUMPY"):
         (tmp_path / "a.npz").write_bytes(content)
-        with pytest.raises(AclnetError, match="is no npz of plain arrays"):
+        with pytest.raises(AclnetError, match="is not an npz of plain arrays"):
             read_scores(tmp_path / "a.npz", None)
     with (tmp_path / "a.npz").open("wb") as file:
         np.save(file, SCORES)
-    with pytest.raises(AclnetError, match="is no npz of plain arrays"):
+    with pytest.raises(AclnetError, match="is not an npz of plain arrays"):
         read_scores(tmp_path / "a.npz", None)
     np.savez(tmp_path / "a.npz", names=IDS)
     with pytest.raises(AclnetError, match="has no array ids and no scores"):
         read_scores(tmp_path / "a.npz", None)
     np.savez(tmp_path / "a.npz", ids=np.array(IDS, dtype=object), scores=SCORES)
-    with pytest.raises(AclnetError, match="`ids`: an array of object, text is expected"):
+    with pytest.raises(AclnetError, match="`ids`: an array of object; text is expected"):
         read_scores(tmp_path / "a.npz", None)
 
 
@@ -119,12 +120,12 @@ def test_a_pickle_runs_nothing(tmp_path):
     ("content", "message"),
     [
         (SCORES[:3], "3 rows of scores for 4 ids"),
-        (SCORES[0], r"of shape \(3,\), \(N, classes\) is expected"),
+        (SCORES[0], r"of shape \(3,\); \(N, classes\) is expected"),
         (SCORES[:, None], r"of shape \(4, 1, 3\)"),
         ([*SCORES[:3], SCORES[0, :2]], "must be numbers"),
         ({"a": SCORES[0], "b": "x"}, "must be numbers"),
         ({1: SCORES[0]}, "ids must be text"),
-        ({"test_0": SCORES[0], "test_4": SCORES[0]}, "scores of test_4, and --order names 4"),
+        ({"test_0": SCORES[0], "test_4": SCORES[0]}, "scores of test_4, but --order has only 4"),
         ([{"pred_score": SCORES[0]}], "with `pred_score` and `gt_label`, as mmaction2's"),
         (np.where(SCORES == 1, np.nan, SCORES), "a score of b is not finite"),
         (np.where(SCORES == 1, np.inf, SCORES), "a score of b is not finite"),
@@ -155,11 +156,31 @@ def test_scores_by_id_as_ctrgcn_writes_them(tmp_path):
 def test_rows_of_ctrgcn_are_places_in_an_order(tmp_path):
     content = {f"test_{row}": LOGITS[row] for row in (2, 0, 3, 1)}
     file = write(tmp_path / "epoch1_test_score.pkl", content)
-    with pytest.raises(AclnetError, match="does not say whose scores"):
+    with pytest.raises(AclnetError, match=r"test_0, test_1, .* give --labels STORE, .* or --order"):
         read_scores(file, None)
     found = read_scores(file, Order(IDS, [0, 1, 2, 1]))
     np.testing.assert_array_equal(found.scores, LOGITS[[1, 3, 2, 0]])
     assert found.labels.tolist() == [1, 1, 2, 0]
+
+
+@pytest.mark.slow
+def test_rows_of_ctrgcn_are_those_of_a_store_of_its_arrays(tmp_path, prepare_raw, made_up_store):
+    """The scores of a row are one-hot of its class in y_test: all are right in the right order."""
+    get_generator("custom", "ctr-npz")(tmp_path, Request(sequences=18, subjects=4, seed=1))
+    prepare_raw(tmp_path / "mine.npz", tmp_path / "s.zarr", dataset="custom")
+    truth = np.load(tmp_path / "mine.npz")["y_test"]
+    order = np.random.default_rng(0).permutation(len(truth)).tolist()
+    content = {f"test_{row}": 9 * truth[row] - 1 for row in order}
+    file = write(tmp_path / "epoch1_test_score.pkl", content)
+    found = read_scores(file, None, tmp_path / "s.zarr")
+    assert found.ids.tolist() == [f"test-{row:06}" for row in range(len(truth))]
+    np.testing.assert_array_equal(found.labels, truth.argmax(axis=1))
+    np.testing.assert_array_equal(found.scores.argmax(axis=1), found.labels)
+    fewer = write(tmp_path / "fewer.pkl", {name: content[name] for name in list(content)[1:]})
+    with pytest.raises(AclnetError, match=f"{len(truth) - 1} rows of x_test, but .*s.zarr was"):
+        read_scores(fewer, None, tmp_path / "s.zarr")
+    with pytest.raises(AclnetError, match=r"ntu60.zarr was not prepared from these arrays: give"):
+        read_scores(file, None, made_up_store)
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -172,7 +193,7 @@ def test_a_dump_of_mmaction2(tmp_path, old):
         else {"pred_score": row, "pred_label": np.array([0]), "gt_label": np.array([label])}
         for row, label in zip(SCORES, labels, strict=True)
     ]
-    with pytest.raises(AclnetError, match="does not say whose scores"):
+    with pytest.raises(AclnetError, match="does not contain the ids"):
         read_scores(write(tmp_path / "dump.pkl", entries), None)
     found = read_scores(tmp_path / "dump.pkl", ORDER)
     assert (found.labels.tolist(), found.are_logits) == ([0, 2, 1, 2], False)
@@ -187,12 +208,12 @@ def test_ids_and_labels_that_are_none(tmp_path):
         with pytest.raises(AclnetError, match=message):
             read_scores(tmp_path / "a.npz", None)
 
-    refused("sample a is there twice", ids=["a", "a", "b", "c"])
-    refused("`ids`: an array of int64, text is expected", ids=np.arange(4))
+    refused("sample a occurs twice", ids=["a", "a", "b", "c"])
+    refused("`ids`: an array of int64; text is expected", ids=np.arange(4))
     refused(r"4 rows of scores for 4 ids, labels of shape \(3,\)", labels=[0, 1, 2])
     refused("labels must be 0 to 2", labels=[0, 1, 2, 3])
     refused("labels must be 0 to 2", labels=[0, 1, 2, -1])
-    refused("`labels`: an array of <U3, numbers are", labels=["one", "two", "two", "two"])
+    refused("`labels`: an array of <U3; numbers are", labels=["one", "two", "two", "two"])
 
 
 def announced(folder, name: str, shape: str) -> Path:
@@ -214,7 +235,7 @@ def announced(folder, name: str, shape: str) -> Path:
 @pytest.mark.parametrize("read", [lambda file: read_scores(file, None), Scores.load])
 def test_what_is_announced_takes_no_memory(tmp_path, monkeypatch, read):
     """numpy makes room for 4 TB before it reads, and unpacks whatever a member holds."""
-    with pytest.raises(AclnetError, match=r"`scores`: an array \(1000000, 1000000\)"):
+    with pytest.raises(AclnetError, match=r"`scores`: the header .* \(1000000, 1000000\)"):
         read(announced(tmp_path, "scores", "(1000000, 1000000)"))
     monkeypatch.setattr(score_files, "MAX_BYTES", 9_000)
     monkeypatch.setattr(scores, "MAX_BYTES", 9_000)
@@ -227,7 +248,7 @@ def test_what_is_announced_takes_no_memory(tmp_path, monkeypatch, read):
 @pytest.mark.parametrize("code", [0xD800, 0x110000])
 def test_ids_of_codes_that_are_no_characters(tmp_path, code):
     np.savez(tmp_path / "a.npz", ids=np.array([code] * 4, np.uint32).view("<U1"), scores=SCORES)
-    with pytest.raises(AclnetError, match="`ids`: the text has codes that are no characters"):
+    with pytest.raises(AclnetError, match="`ids`: the text has invalid characters"):
         read_scores(tmp_path / "a.npz", None)
 
 
@@ -249,6 +270,7 @@ annotated = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @given(plain | annotated)
 def test_any_plain_values_are_scores_or_refused(tmp_path_factory, content):
     file = write(tmp_path_factory.getbasetemp() / "any.pkl", content)
@@ -263,6 +285,7 @@ numbers = arrays(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from(["ids", "scores", "labels"]), numbers), st.data())
 def test_any_npz_is_scores_or_refused(tmp_path_factory, content, data):
     file = tmp_path_factory.getbasetemp() / "any.npz"
@@ -288,13 +311,17 @@ def test_any_bytes_are_scores_or_refused(tmp_path_factory, content):
 
 def test_a_pickle_needs_an_order(tmp_path):
     file = write(tmp_path / "result.pkl", SCORES)
-    with pytest.raises(AclnetError, match=r"whose scores it holds.*--order ANNOTATIONS\.pkl:SPLIT"):
+    with pytest.raises(
+        AclnetError,
+        match=r"the ids of the samples.*--order "
+        r"ANNOTATIONS\.pkl:SPLIT",
+    ):
         read_scores(file, None)
     with pytest.raises(AclnetError, match=r"--order .*gone\.txt cannot be read"):
         read_order(str(tmp_path / "gone.txt"))
-    with pytest.raises(AclnetError, match="say which of its splits"):
+    with pytest.raises(AclnetError, match="name one of its splits"):
         read_order(str(file))
-    with pytest.raises(AclnetError, match="is no PYSKL pickle of annotations"):
+    with pytest.raises(AclnetError, match="is not a PYSKL pickle of annotations"):
         read_order(f"{file}:test")
     whole = {"split": {"s": IDS, "t": IDS}, "annotations": annotations(IDS)}
     with pytest.raises(AclnetError, match="has no split 'r'; it has s, t"):
@@ -306,5 +333,5 @@ def test_a_pickle_needs_an_order(tmp_path):
         whole | {"annotations": [{"frame_dir": "a", "label": "drink"}]},
         annotations(IDS),
     ):
-        with pytest.raises(AclnetError, match="is no PYSKL pickle of annotations"):
+        with pytest.raises(AclnetError, match="is not a PYSKL pickle of annotations"):
             read_order(f"{write(file, damaged)}:s")

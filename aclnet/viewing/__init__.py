@@ -1,0 +1,1 @@
+"""Drawings of skeletons: a recording in several forms, as a page or as a figure."""
