@@ -1,20 +1,17 @@
-"""Output that commands share: progress, tables and JSON."""
+"""Output that commands share: progress, remarks, and text that is safe for a terminal."""
 
 from __future__ import annotations
 
-import json
 import re
 from contextlib import contextmanager
-from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich import progress as bars
 from rich.console import Console
-from rich.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator
 
     from rich.text import Text
 
@@ -23,14 +20,14 @@ if TYPE_CHECKING:
 _UNSEEN = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-"""Control characters but tab and line feed, marks that change the direction of writing, and halves
-of characters, which no terminal can be sent."""
+"""Control characters except tab and line feed, marks that change the direction of writing, and
+surrogates, which are not safe for a terminal."""
 
 
 def visible(text: str) -> str:
     r"""The text with control characters escaped, ESC as `\x1b`.
 
-    Names and messages come out of files: they shall not move the cursor or change the terminal.
+    Names and messages come from files: they must not move the cursor or change the terminal.
     """
     return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
@@ -40,8 +37,8 @@ def echo(text: object, *, err: bool = False, nl: bool = True) -> None:
     click.echo(visible(str(text)), err=err, nl=nl)
 
 
-class _Screen(Console):
-    """Shows all text as it is: brackets and colons mean nothing, control characters are escaped."""
+class Screen(Console):
+    """Shows text literally: brackets and colons have no meaning, control characters are escaped."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - whatever rich takes
         super().__init__(highlight=False, markup=False, emoji=False, **options)
@@ -51,13 +48,13 @@ class _Screen(Console):
         return super().render_str(visible(text), **options)
 
 
-screen = _Screen(stderr=True, soft_wrap=True)
+screen = Screen(stderr=True, soft_wrap=True)
 """Progress and remarks; results go to stdout."""
 
 
 @contextmanager
 def progress_bars() -> Iterator[Progress]:
-    """A bar a stage, moved by the function that is yielded."""
+    """One bar per stage; the yielded function moves it."""
     columns = (
         bars.TextColumn("{task.description:<9}"),
         bars.BarColumn(),
@@ -84,36 +81,6 @@ def progress_bars() -> Iterator[Progress]:
         yield update
 
 
-def table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1
-) -> None:
-    """Prints a table on stdout; all columns but the first, or first `left`, are right-aligned."""
-    out = Table(title=title, title_justify="left", title_style="bold")
-    for number, column in enumerate(columns):
-        out.add_column(column, justify="left" if number < left else "right")
-    for row in rows:
-        out.add_row(*map(str, row))
-    print_table(out)
-
-
-def print_table(out: Table) -> None:
-    """Prints a table of rich on stdout; what its cells hold is text, brackets too."""
-    _Screen().print(out)
-
-
-def print_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON takes
-    """Prints a result for machines; what is no number becomes null."""
-    click.echo(json.dumps(_without_nan(value), indent=1, allow_nan=False))
-
-
-def _without_nan(value: Any) -> Any:  # noqa: ANN401 - whatever JSON takes
-    if isinstance(value, dict):
-        return {key: _without_nan(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(entry) for entry in value]
-    return None if isinstance(value, float) and not isfinite(value) else value
-
-
 def percent(share: float | None) -> str:
-    """A share in %; None is nothing that was measured."""
+    """A share in %; None: not measured."""
     return "-" if share is None else f"{100 * share:.1f} %"

@@ -6,46 +6,45 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aclnet.cli import options
-from aclnet.cli.console import print_json, table
+from aclnet.cli import completion, options
+from aclnet.cli.results import Table, emit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from aclnet.cli.results import Form
     from aclnet.datasets.spec import DatasetSpec
 
 
 @click.command()
-@click.argument("name", required=False)
-@options.as_json
-def command(name: str | None, as_json: bool) -> None:
-    """List the datasets that `aclnet prepare` knows, or tell all about dataset NAME."""
+@click.argument("name", required=False, shell_complete=completion.dataset)
+@options.output_form
+def command(name: str | None, output: Form) -> None:
+    """List the datasets that `aclnet prepare` knows, or describe dataset NAME."""
     from aclnet.datasets.registry import all_datasets, get_dataset
     from aclnet.datasets.synth import all_forms
 
     forms = all_forms()
-    specs = [get_dataset(name)] if name else list(all_datasets().values())
-    if as_json:
-        found = [_facts(spec, forms.get(spec.name, {})) for spec in specs]
-        print_json(found[0] if name else found)
-    elif name:
-        _show(_facts(specs[0], forms.get(specs[0].name, {})))
-    else:
-        table(
-            "Datasets; `aclnet datasets NAME` tells all about one",
-            ["name", "task", "layout", "protocols", "classes"],
-            [
-                [
-                    spec.name,
-                    spec.task,
-                    spec.layout or "of its files",
-                    _protocols(spec),
-                    len(spec.class_names) or "",
-                ]
-                for spec in specs
-            ],
-            left=4,
-        )
+    if name:
+        spec = get_dataset(name)
+        facts = _facts(spec, forms.get(spec.name, {}))
+        emit(output, "dataset/1", facts, _tables(facts))
+        return
+    specs = list(all_datasets().values())
+    rows = [
+        [
+            spec.name,
+            spec.task,
+            spec.layout or "of its files",
+            _protocols(spec),
+            len(spec.class_names) or "",
+        ]
+        for spec in specs
+    ]
+    title = "Datasets; `aclnet datasets NAME` describes one"
+    table = Table(title, ["name", "task", "layout", "protocols", "classes"], rows, left=4)
+    found = [_facts(spec, forms.get(spec.name, {})) for spec in specs]
+    emit(output, "datasets/1", {"datasets": found}, [table])
 
 
 def _protocols(spec: DatasetSpec) -> str:
@@ -59,36 +58,53 @@ def _facts(spec: DatasetSpec, made_up: Mapping[str, object]) -> dict[str, Any]:
         "name": spec.name,
         "title": spec.title,
         "task": spec.task,
+        "publication": spec.about.publication,
         "home": spec.about.home,
         "terms": spec.about.terms,
         "size": spec.about.size,
-        "raw": list(spec.about.forms),
-        "looked for": list(spec.places),
-        "made up": list(made_up),
-        "layout": spec.layout,
-        "joints": get_layout(spec.layout).num_joints if spec.layout else 0,
+        "raw_forms": list(spec.about.forms),
+        "looked_for": list(spec.places),
+        "synthetic_forms": list(made_up),
+        "layout": spec.layout or None,
+        "joints": get_layout(spec.layout).num_joints if spec.layout else None,
         "units": {"m": "metres", "px": "pixels"}[spec.units],
-        "cleaning": spec.clean or "none",
+        "cleaning": spec.clean or None,
         "remarks": spec.about.remarks,
-        "protocols": {protocol.name: protocol.published for protocol in spec.protocols},
-        "class names": list(spec.class_names),
+        "protocols": [protocol.name for protocol in spec.protocols],
+        "published": [
+            {"protocol": protocol.name, "side": side, "samples": count}
+            for protocol in spec.protocols
+            for side, count in protocol.published.items()
+        ],
+        "class_names": list(spec.class_names),
     }
 
 
-def _show(facts: dict[str, Any]) -> None:
-    counts = facts.pop("protocols")
-    names = facts.pop("class names")
-    title = f"{facts.pop('name')}: {facts.pop('title')}"
-    facts |= {what: ", ".join(facts[what]) for what in ("made up", "looked for")}
-    facts["raw"] = "; or ".join(facts["raw"])
-    told = [[what, value] for what, value in facts.items() if value]
-    table(title, ["", "what"], [*told, ["classes", len(names)]], left=2)
-    rows = [
-        [f"{protocol}/{side}", f"{count:,}"]
-        for protocol, published in counts.items()
-        for side, count in published.items()
+def _tables(facts: dict[str, Any]) -> list[Table]:
+    told = {
+        "task": facts["task"],
+        "home": facts["home"],
+        "terms": facts["terms"],
+        "size": facts["size"],
+        "raw": "; or ".join(facts["raw_forms"]),
+        "looked for": ", ".join(facts["looked_for"]),
+        "synthetic": ", ".join(facts["synthetic_forms"]),
+        "layout": facts["layout"],
+        "joints": facts["joints"],
+        "units": facts["units"],
+        "cleaning": facts["cleaning"] or "none",
+        "remarks": facts["remarks"],
+    }
+    names = facts["class_names"]
+    rows = [[what, value] for what, value in told.items() if value]
+    title = f"{facts['name']}: {facts['title']}"
+    found = [Table(title, ["", "what"], [*rows, ["classes", len(names)]], left=2)]
+    counts = [
+        [f"{side['protocol']}/{side['side']}", f"{side['samples']:,}"]
+        for side in facts["published"]
     ]
-    if rows:
-        table("Published samples", ["side", "samples"], rows)
+    if counts:
+        found.append(Table("Published samples", ["side", "samples"], counts))
     if names:
-        table("Classes", ["label", "name"], list(enumerate(names)), left=2)
+        found.append(Table("Classes", ["label", "name"], list(enumerate(names)), left=2))
+    return found

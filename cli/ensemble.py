@@ -7,41 +7,46 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from aclnet.cli import options
-from aclnet.cli.console import percent, print_json, screen, table
+from aclnet.cli import completion, options
+from aclnet.cli.console import percent, screen
+from aclnet.cli.results import Table, emit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
 
+    from aclnet.cli.results import Form
+
 _SHOWN = 5
-"""Classes that win, and that lose, in the table on the screen."""
+"""Number of classes with the largest gains, and losses, in the table; JSON and CSV have all."""
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True)
-@click.option("--weights", metavar="W,W,...", help="One a member, in the order given.")
-@click.option("--search", is_flag=True, help="Search the weights on validation scores.")
+@click.argument("runs", nargs=-1, required=True, shell_complete=completion.run)
+@click.option("--weights", metavar="W,W,...", help="Weight of each member, in their order.")
+@click.option("--search", is_flag=True, help="Search for weights on validation scores.")
 @click.option(
     "--order",
     metavar="FILE.pkl:SPLIT",
-    help="Whose scores pickles hold: a split of PYSKL annotations, or a text file of ids.",
+    help="Samples of pickled scores: a split of PYSKL annotations, or a text file of ids.",
 )
 @click.option(
     "--labels",
     type=options.PATH,
+    shell_complete=completion.store,
     metavar="STORE",
-    help="Store with the true classes of samples, where no member has them.",
+    help="Store with the true classes of samples, if no member has them. A store prepared from "
+    "CTR-GCN's .npz also identifies the samples test_0, test_1, ...",
 )
 @click.option(
     "--sum",
     "summed",
     type=click.Choice(["logits", "probabilities"]),
-    help="What is summed. [default: logits where all members have them, else probabilities]",
+    help="Values to sum. [default: logits if all members have them, else probabilities]",
 )
 @click.option("--out", type=options.PATH, help="Write the fused scores to an .npz.")
-@options.as_json
+@options.output_form
 def command(
     runs: tuple[str, ...],
     weights: str | None,
@@ -50,20 +55,21 @@ def command(
     labels: Path | None,
     summed: Literal["logits", "probabilities"] | None,
     out: Path | None,
-    as_json: bool,
+    output: Form,
 ) -> None:
-    """Fuse the test scores of RUNS by sample id, and say what each ensemble gains.
+    """Fuse the test scores of RUNS by sample id, and report the gain of each ensemble.
 
-    A member is a run, or a file of scores: an .npz with ids, scores and, if known, labels;
-    epoch1_test_score.pkl of CTR-GCN and its relatives; the dump of mmaction2; or the result.pkl of
-    PYSKL's tools/test.py, with --order. Say what a file is of as in j=result.pkl.
+    A member is a run or a file of scores. The file may be an .npz with ids, scores and, if known,
+    labels; epoch1_test_score.pkl of CTR-GCN and its relatives; the dump of mmaction2; or the
+    result.pkl of PYSKL's tools/test.py, with --order. Write the modality of a file in front of it,
+    for example j=result.pkl.
 
-    The code of the CTR-GCN line sums logits, that of PYSKL probabilities; the table says which are
-    summed. Give published weights by --weights, for example 0.6,0.6,0.4,0.4.
+    Code based on CTR-GCN sums logits, and PYSKL sums probabilities; the table names the summed
+    values. Give published weights with --weights, for example 0.6,0.6,0.4,0.4.
 
     The modalities decide the standard ensembles: j,b 1:1; j,b,jm,bm 2:2:1:1; j,b,k,jm,bm,km
-    2:2:2:1:1:1. Runs of one modality are fused equally, and called seeds. --search takes the scores
-    that `aclnet evaluate RUN --split val` wrote, never those of the test.
+    2:2:2:1:1:1. Runs of one modality count as seeds and have equal weights. --search uses the
+    scores that `aclnet evaluate RUN --split val` wrote, never test scores.
     """
     from aclnet.evaluation.ensemble import (
         Ensemble,
@@ -78,7 +84,7 @@ def command(
     )
 
     if weights and search:
-        raise click.UsageError("--weights and --search both say what counts how much: give one")
+        raise click.UsageError("--weights and --search both set the weights: give one of them")
     if out and out.suffix != ".npz":
         raise click.UsageError(f"--out {out}: scores are written as .npz")
     members = open_members(runs, order, labels, summed)
@@ -94,17 +100,17 @@ def command(
     if out:
         fused.save(out)
         gains.to_csv(out.with_suffix(".per_class.csv"), index=False)
-    if as_json:
-        search_found = asdict(searched) if searched else None
-        print_json({**found, "search": search_found, "classes": gains.to_dict("records")})
-        return
-    _show(found)
-    _show_classes(gains)
+    document = {
+        **found,
+        "search": asdict(searched) if searched else None,
+        "classes": gains.to_dict("records"),
+    }
+    emit(output, "ensemble/1", document, [_accuracy_table(found), *_class_tables(gains)])
     if searched:
         screen.print(
-            f"weights found on {searched.samples} validation samples, in the order given: "
-            f"{','.join(f'{weight:g}' for weight in searched.weights)}; log loss there "
-            f"{searched.log_loss:.4f}, with equal weights {searched.log_loss_equal:.4f}"
+            f"weights chosen on {searched.samples} validation samples, in the order of the "
+            f"members: {','.join(f'{weight:g}' for weight in searched.weights)}; log loss there "
+            f"{searched.log_loss:.4f}; with equal weights {searched.log_loss_equal:.4f}"
         )
     if out:
         screen.print(f"fused scores: {out}; every class: {out.with_suffix('.per_class.csv')}")
@@ -117,7 +123,7 @@ def _numbers(weights: str) -> tuple[float, ...]:
         raise click.UsageError(f"--weights {weights}: write numbers, as 2,2,1,1") from None
 
 
-def _show(found: dict[str, Any]) -> None:
+def _accuracy_table(found: dict[str, Any]) -> Table:
     rows = [
         [f"{stream['name']} ({stream['modality'] or '?'})", *_accuracies(stream), "", ""]
         for stream in found["streams"]
@@ -126,9 +132,9 @@ def _show(found: dict[str, Any]) -> None:
         [_label(one), *_accuracies(one), f"{100 * one['gain']:+.1f}", f"{one['p']:.3g}"]
         for one in found["ensembles"]
     ]
-    table(
-        f"{found['samples']} samples; {found['summed']} are summed; gain in top-1, and McNemar's "
-        f"p, against the best stream, {found['best_stream']}",
+    return Table(
+        f"{found['samples']} samples; the {found['summed']} are summed; gain in top-1 and "
+        f"McNemar's p compare with the best stream, {found['best_stream']}",
         ["stream or ensemble", "top-1", "top-5", "mean class", "gain", "p"],
         rows,
     )
@@ -144,25 +150,25 @@ def _accuracies(result: dict[str, Any]) -> list[str]:
     return [percent(result[name]) for name in ("top1", "top5", "mean_class")]
 
 
-def _show_classes(gains: pd.DataFrame) -> None:
+def _class_tables(gains: pd.DataFrame) -> list[Table]:
     ranked = gains.sort_values("gain", ascending=False, kind="stable")
     most = ranked[ranked["gain"] > 0].head(_SHOWN)
     least = ranked[ranked["gain"] < 0].tail(_SHOWN)
     if most.empty and least.empty:
-        screen.print("no class is won or lost against the best stream")
-        return
-    table(
-        "Classes that the last ensemble wins and loses most, against the best stream",
-        ["class", "samples", "stream", "ensemble", "gain"],
-        [
-            (
-                row["class"],
-                row["samples"],
-                percent(row["stream"]),
-                percent(row["ensemble"]),
-                f"{100 * row['gain']:+.1f}",
-            )
-            for part in (most, least)
-            for _, row in part.iterrows()
-        ],
+        screen.print("no class is more or less accurate than with the best stream")
+        return []
+    title = (
+        "Classes with the largest gains and losses of the last ensemble, against the best stream"
     )
+    rows = [
+        (
+            row["class"],
+            row["samples"],
+            percent(row["stream"]),
+            percent(row["ensemble"]),
+            f"{100 * row['gain']:+.1f}",
+        )
+        for part in (most, least)
+        for _, row in part.iterrows()
+    ]
+    return [Table(title, ["class", "samples", "stream", "ensemble", "gain"], rows)]

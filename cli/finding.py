@@ -5,59 +5,81 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from aclnet.cli.console import screen
+from aclnet.cli.options import NAMED_MODEL
 
 if TYPE_CHECKING:
+    from aclnet.datasets.store.paths import StorePath
     from aclnet.datasets.store.store import Store
     from aclnet.runs.run import Run
 
 
-def find_store(path: Path | None) -> Store:
-    """The store at `path`, or the newest below this folder. AclnetError where there is none."""
-    from aclnet.datasets.discovery import newest_store
-    from aclnet.datasets.store.store import Store
+def find_store(*paths: StorePath | None) -> Store:
+    """The store at a path, or several as one; None or no path: the newest below this folder.
 
-    return Store(path or newest_store(Path()))
+    Raises AclnetError if there is none, or if several do not fit together.
+    """
+    from aclnet.datasets.discovery import newest_store
+    from aclnet.datasets.opening import open_store
+
+    return open_store(*([path for path in paths if path] or [newest_store(Path())]))
 
 
 def find_run(path: Path | None) -> Run:
-    """The run at `path`, or the newest below this folder. AclnetError where there is none."""
+    """The run at `path`, or the newest below this folder; raises AclnetError if there is none."""
     from aclnet.datasets.discovery import newest_run
     from aclnet.runs.run import Run
 
-    return Run(path or newest_run(Path()))
+    return with_own_model(Run(path or newest_run(Path())))
 
 
-def find_run_and_store(run: Path | None, store: Path | None) -> tuple[Run, Store]:
-    """A run as of `find_run`, and the store to score it on.
+def with_own_model(run: Run) -> Run:
+    """The run, with the network that the user named with `--model` (`options.own_model`).
 
-    Says so where the run has not been trained to its end. AclnetError where one is not there.
+    Prints a remark if the code has changed since the training.
     """
-    from aclnet.datasets.store.store import Store
+    from aclnet.runs.network import name_own_model
+
+    named = click.get_current_context().meta.get(NAMED_MODEL)
+    if named:
+        remark = name_own_model(run, named)
+        if remark:
+            screen.print(remark)
+    return run
+
+
+def find_run_and_store(run: Path | None, store: StorePath | None) -> tuple[Run, Store]:
+    """A run from `find_run`, and the store to score it on.
+
+    Prints a remark if the run is not finished. Raises AclnetError if the run or the store does not
+    exist.
+    """
+    from aclnet.datasets.opening import open_store
 
     opened = find_run(run)
     if not opened.finished:
         screen.print(
-            f"run {opened.path} is not finished: its last checkpoint counts; `aclnet train` goes on"
+            f"run {opened.path} is not finished: its last checkpoint is used; `aclnet train` "
+            "resumes it"
         )
-    return opened, Store(store) if store else opened.open_store()
+    return opened, open_store(store) if store else opened.open_store()
 
 
 def choose_recipe(recipe: str | None, store: Store, protocol: str | None = None) -> str:
-    """`recipe`, in its form for the store's joints; or that of the store's dataset for a protocol,
-    the store's first where None.
-    """
-    from aclnet.runs.recipes import default_recipe, fitting_recipe
+    """`recipe` in its form for the store's joints, or the recipe of the store's dataset.
 
-    protocol = store.default_protocol if protocol is None else protocol
-    if not recipe:
-        return default_recipe(store.name, protocol, store.coordinates)
-    fitting = fitting_recipe(recipe, store.coordinates)
-    if fitting != recipe:
-        screen.print(f"recipe {fitting} instead of {recipe}: joints of {store.path} are 2-D")
-    return fitting
+    The latter is for `protocol`; None: the store's first.
+    """
+    from aclnet.runs.recipes import recipe_for
+
+    chosen = recipe_for(store, recipe, protocol)
+    if recipe and chosen != recipe:
+        screen.print(f"recipe {chosen} instead of {recipe}: joints of {store.path} are 2-D")
+    return chosen
 
 
 def with_protocol(settings: tuple[str, ...], protocol: str | None) -> list[str]:
-    """Settings, those of `--protocol` among them; others win over it."""
+    """The settings, including that of `--protocol`, which other settings override."""
     return [*([f"data.protocol={protocol}"] if protocol else []), *settings]

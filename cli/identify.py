@@ -6,53 +6,67 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli import options
-from aclnet.cli.console import print_json, progress_bars, screen, table
+from aclnet.cli import completion, options
+from aclnet.cli.console import progress_bars, screen
+from aclnet.cli.finding import find_run
+from aclnet.cli.results import Table, emit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
+
+    from aclnet.cli.results import Form
+    from aclnet.datasets.store.paths import StorePath
+
 
 @click.command()
-@click.argument("run", type=options.PATH)
+@click.argument("run", type=options.PATH, shell_complete=completion.run)
 @click.argument("probes", metavar="PROBE...", nargs=-1, required=True)
 @click.option(
-    "--gallery", type=options.PATH, required=True, help="The store with those who are known."
+    "--gallery",
+    type=options.STORE,
+    required=True,
+    shell_complete=completion.store,
+    help="Store with the known people.",
 )
-@click.option("--side", help="Of the gallery, as gait/gallery. [default: all of it]")
+@click.option("--side", help="Side of the gallery, for example gait/gallery. [default: all]")
 @click.option(
     "--threshold",
     type=float,
-    help="Who is further is unknown. [default: chosen by the run on people it held out]",
+    help="Distance threshold: matches farther than this are reported as unknown. [default: chosen "
+    "by the run on people held out of its training]",
 )
-@click.option("--top", type=click.IntRange(1), default=3, help="People a probe. [default: 3]")
+@click.option(
+    "--top", type=click.IntRange(1), default=3, help="People to list per probe. [default: 3]"
+)
+@options.own_model
 @options.accelerator
-@options.as_json
+@options.output_form
 def command(
     run: Path,
     probes: tuple[str, ...],
-    gallery: Path,
+    gallery: StorePath,
     side: str | None,
     threshold: float | None,
     top: int,
     accelerator: str,
-    as_json: bool,
+    output: Form,
 ) -> None:
-    """Say who of a gallery each PROBE shows, by the embedding of RUN.
+    """Identify each PROBE by comparing its embedding with a gallery.
 
-    A PROBE is a store, of which every sequence is looked for, or the id of a sequence of the
-    gallery, which is looked for among the others.
+    A PROBE is a store or an id. All sequences of a store are identified. The id names a sequence of
+    the gallery, which is compared with the other sequences.
     """
-    from aclnet.datasets.store.store import Store
+    from aclnet.datasets.opening import open_store
     from aclnet.retrieval.identify import identify, open_probes, threshold_of
-    from aclnet.runs.run import Run
 
-    opened = Run(run)
+    opened = find_run(run)
     limit = threshold_of(opened) if threshold is None else threshold
     with progress_bars() as update:
         found = identify(
             opened,
-            Store(gallery),
+            open_store(gallery),
             open_probes(probes),
             side=side,
             threshold=limit,
@@ -60,30 +74,32 @@ def command(
             accelerator=accelerator,
             progress=update,
         )
-    if as_json:
-        print_json({"run": str(run), "threshold": limit, "rows": found.to_dict("records")})
-        return
-    table(
-        "Who is it?",
-        ["probe", "answer", "nearest, with their distances"],
-        [
-            (
-                probe,
-                rows["answer"].iloc[0],
-                ", ".join(
-                    f"{person} {distance:.3g}"
-                    for person, distance in zip(rows["person"], rows["distance"], strict=True)
-                    if person
-                ),
-            )
-            for (_, probe), rows in found.groupby(["store", "probe"], sort=False)
-        ],
-        left=3,
-    )
+    rows = [
+        row | {"person": row["person"] or None, "recording": row["recording"] or None}
+        for row in found.to_dict("records")
+    ]
+    emit(output, "identify/1", {"run": str(run), "threshold": limit, "rows": rows}, [_table(found)])
     if limit is None:
         screen.print(
-            "nobody is called unknown: the run chose no threshold, for it held nobody out "
-            "(train --select val), and none was given (--threshold)"
+            "nobody is reported as unknown, because there is no threshold: give --threshold, or "
+            "train with --select val, which chooses one on people held out of training"
         )
     else:
-        screen.print(f"unknown: whose nearest is further than {limit:.3g}")
+        screen.print(f"unknown: the nearest match is farther than {limit:.3g}")
+
+
+def _table(found: pd.DataFrame) -> Table:
+    rows = [
+        (
+            probe,
+            of_probe["answer"].iloc[0],
+            ", ".join(
+                f"{person} {distance:.3g}"
+                for person, distance in zip(of_probe["person"], of_probe["distance"], strict=True)
+                if person
+            ),
+        )
+        for (_, probe), of_probe in found.groupby(["store", "probe"], sort=False)
+    ]
+    columns = ["probe", "answer", "nearest, with their distances"]
+    return Table("Identities of the probes", columns, rows, left=3)

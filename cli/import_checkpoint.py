@@ -6,25 +6,38 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli import options
-from aclnet.cli.console import print_json, screen
+from aclnet.cli import completion, options
+from aclnet.cli.console import screen
+from aclnet.cli.results import Table, emit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from aclnet.cli.results import Form
+
 
 @click.command()
 @click.argument("file", type=options.PATH)
-@click.option("--dataset", required=True, help="What it was trained on: ntu60, kinetics, ...")
-@click.option("--modality", type=options.MODALITY, required=True)
-@click.option("--protocol", help="As xview. [default: the dataset's first]")
+@click.option(
+    "--dataset",
+    required=True,
+    shell_complete=completion.dataset,
+    help="Dataset that the checkpoint was trained on: ntu60, kinetics, ...",
+)
+@click.option(
+    "--modality",
+    type=options.MODALITY,
+    required=True,
+    help="Input modality that the checkpoint was trained on.",
+)
+@click.option("--protocol", help="Protocol, for example xview. [default: the dataset's first]")
 @click.option(
     "--classes",
     type=options.PATH,
-    help="Class names, a line each. [default: the dataset's first ones]",
+    help="File of class names, one per line. [default: the dataset's first ones]",
 )
-@click.option("--out", type=options.PATH, help="The run. [default: below ./runs]")
-@options.as_json
+@click.option("--out", type=options.PATH, help="Folder of the run. [default: below ./runs]")
+@options.output_form
 def command(
     file: Path,
     dataset: str,
@@ -32,12 +45,13 @@ def command(
     protocol: str | None,
     classes: Path | None,
     out: Path | None,
-    as_json: bool,
+    output: Form,
 ) -> None:
-    """Make a run of FILE, a checkpoint of the released ACLNet or of a network of PYSKL's zoo.
+    """Make a run from FILE, a checkpoint of the released ACLNet or of PYSKL's zoo.
 
-    PYSKL's ST-GCN, ST-GCN++, AAGCN, CTR-GCN and MS-G3D for 3-D joints need a store prepared with
-    --align. The run is tested as the released code tests: `aclnet evaluate RUN --store STORE`.
+    PYSKL's ST-GCN, ST-GCN++, AAGCN, CTR-GCN and MS-G3D need a store prepared with --align (3-D
+    joints) or --layout coco (2-D joints of HRNet). Test the run with `aclnet evaluate RUN --store
+    STORE`, which computes the test like the authors' code.
     """
     from aclnet.datasets.spec import AclnetError
     from aclnet.exchange.official import import_official
@@ -56,14 +70,23 @@ def command(
         classes=names,
         out=out,
     )
-    if as_json:
-        print_json({"run": str(run.path), **run.record.model_dump()["imported"]})
-        return
-    config, known = run.config, len(run.class_names)
+    config = run.config
+    document = {
+        "run": str(run.path),
+        **run.record.model_dump()["imported"],
+        "classes": len(run.class_names),
+        "joints": run.layout.num_joints,
+        "channels": run.record.channels,
+        "base_channels": config.model.base_channels,
+        "network": config.model.name,
+        "modality": modality,
+        "recipe": config.recipe,
+    }
+    emit(output, "import-checkpoint/1", document, [Table.of_facts(document)])
     screen.print(
-        f"{run.path}: {known} classes, {run.layout.num_joints} joints of "
+        f"{run.path}: {len(run.class_names)} classes, {run.layout.num_joints} joints of "
         f"{run.record.channels} channels, base width {config.model.base_channels}, "
         f"network {config.model.name}, "
-        f"modality {modality}, recipe {config.recipe} with official settings"
+        f"modality {modality}, recipe {config.recipe} with {config.settings} settings"
     )
-    screen.print(f"next: aclnet evaluate {run.path} --store STORE")
+    screen.print(f"test it: aclnet evaluate {run.path} --store STORE")

@@ -7,38 +7,42 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli import options
-from aclnet.cli.console import echo, print_json, screen, table
+from aclnet.cli import completion, options
+from aclnet.cli.console import screen
+from aclnet.cli.results import Table, emit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from aclnet.cli.results import Form
     from aclnet.datasets.spec.layouts import Layout
 
 
 @click.command()
-@click.argument("name", required=False)
-@options.as_json
-def command(name: str | None, as_json: bool) -> None:
+@click.argument("name", required=False, shell_complete=completion.layout)
+@options.output_form
+def command(name: str | None, output: Form) -> None:
     """List the joint layouts, or draw and check layout NAME.
 
-    NAME is a shipped layout, a .json file, or a .bvh file, whose joints are one: with --json it
-    becomes the file of a layout.
+    NAME is a shipped layout, a .json file, or a .bvh file. Use --json to make a layout file from
+    the joints of a .bvh file.
     """
     from aclnet.datasets.spec.layouts import registry
 
     if name:
         layout = _layout(name)
-        if as_json:
-            print_json(layout.model_dump(mode="json", exclude={"name"}))
-        else:
-            _show(layout)
-    elif as_json:
-        print_json({known: list(layout.joints) for known, layout in registry().items()})
-    else:
-        rows = [[known, len(layout.joints), _ends(layout)] for known, layout in registry().items()]
-        table("Joint layouts", ["layout", "joints", "first and last joint"], rows)
-        screen.print("`aclnet layouts NAME` draws one; docs/layouts.md shows how to write one")
+        emit(
+            output, "layout/1", layout.model_dump(mode="json", exclude={"name"}), [_joints(layout)]
+        )
+        return
+    known = registry().items()
+    rows = [[name, len(layout.joints), _ends(layout)] for name, layout in known]
+    table = Table("Joint layouts", ["layout", "joints", "first and last joint"], rows)
+    found = [{"name": name, "joints": list(layout.joints)} for name, layout in known]
+    emit(output, "layouts/1", {"layouts": found}, [table])
+    screen.print(
+        "`aclnet layouts NAME` draws a layout; docs/layouts.md shows how to write your own"
+    )
 
 
 def _layout(name: str) -> Layout:
@@ -64,14 +68,22 @@ def _ends(layout: Layout) -> str:
     return f"{layout.joints[0]} ... {layout.joints[-1]}"
 
 
-def _show(layout: Layout) -> None:
-    """Bones as a tree with the numbers of the joints, then what follows from names and bones."""
-    echo(f"{layout.name}: {layout.num_joints} joints")
+def _joints(layout: Layout) -> Table:
+    rows = [
+        [number, joint, layout.joints[layout.bone_parent[number]], layout.joints[mirror]]
+        for number, (joint, mirror) in enumerate(zip(layout.joints, layout.mirror, strict=True))
+    ]
+    title = f"{layout.name}: {layout.num_joints} joints"
+    columns = ["number", "joint", "parent", "mirror"]
+    return Table(title, columns, rows, left=4, text=_drawn(layout))
+
+
+def _drawn(layout: Layout) -> str:
+    """Bones as a tree with joint numbers, then the facts derived from names and bones."""
+    lines = [f"{layout.name}: {layout.num_joints} joints"]
     for root, parent in enumerate(layout.bone_parent):
         if root == parent:
-            for line in _tree(layout, root):
-                echo(line)
-    echo("")
+            lines += _tree(layout, root)
     pairs = [(j, other) for j, other in enumerate(layout.mirror) if j < other]
     facts = {
         "centre of the graph": layout.joints[layout.centre],
@@ -81,8 +93,7 @@ def _show(layout: Layout) -> None:
         "left and right": ", ".join(_named(layout, pair, " - ") for pair in pairs) or "none",
     }
     facts |= {part: _named(layout, joints) for part, joints in layout.parts.items() if joints}
-    for what, text in facts.items():
-        echo(f"{what}: {text}")
+    return "\n".join([*lines, "", *(f"{what}: {text}" for what, text in facts.items())])
 
 
 def _named(layout: Layout, joints: Iterable[int | None], between: str = ", ") -> str:
@@ -90,7 +101,7 @@ def _named(layout: Layout, joints: Iterable[int | None], between: str = ", ") ->
 
 
 def _tree(layout: Layout, joint: int, before: str = "", branch: str = "") -> Iterator[str]:
-    """Lines of a joint and of all that hang from it."""
+    """Lines of a joint and of all joints below it."""
     yield f"{before}{branch}{joint} {layout.joints[joint]}"
     inner = before + {"": "", "├─ ": "│  ", "└─ ": "   "}[branch]
     children = [j for j, p in enumerate(layout.bone_parent) if p == joint != j]

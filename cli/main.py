@@ -8,41 +8,66 @@ import sys
 import threading
 import warnings
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from itertools import pairwise, takewhile
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
+from click.shell_completion import CompletionItem
 
-from aclnet.datasets.spec import AclnetError, AclnetWarning, Stopped
+from aclnet.datasets.spec import AclnetError, AclnetWarning, Stopped, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType, ModuleType
 
-COMMANDS = {
-    "demo": "Made-up people in the true raw format, through the whole chain.",
-    "datasets": "What can be prepared, where to get it, which protocols it has.",
-    "layouts": "Joint layouts: list them, draw one, check one of your own.",
-    "prepare": "Raw recordings to a normalised, chunked Zarr store.",
-    "info": "What a store holds.",
-    "verify": "Read every byte of a store and say what is damaged.",
-    "train": "Train a network on a store; goes on where it was stopped.",
-    "sweep": "Train a grid of settings with several seeds and compare them.",
-    "recipes": "Settings to train with, and what was published with them.",
-    "evaluate": "Scores, accuracies and confusion of a trained run.",
-    "identify": "Who of a gallery is it?",
-    "families": "The motion families a run found, and the confusions behind them.",
-    "occlusion-bench": "How a run breaks when body parts are missing.",
-    "ensemble": "Fuse the scores of several runs, and say what it gains.",
-    "compare": "Which of two runs is better, sample by sample.",
-    "import-checkpoint": "A checkpoint of the released code, as a run.",
-    "export": "A store for other training code, or a run's network.",
-    "bench": "What this machine reads, feeds and trains of a store per second.",
-    "synth": "Write made-up recordings in a dataset's raw format.",
+GROUPS = {
+    "Start": {
+        "demo": "Run every step on synthetic recordings.",
+    },
+    "Data": {
+        "datasets": "List the datasets, where to get them, and their protocols.",
+        "layouts": "List the joint layouts; draw and check one.",
+        "prepare": "Convert raw recordings to a normalised, chunked Zarr store.",
+        "finalise": "Join stores, or the parts of a preparation, into one set.",
+        "info": "Show what a store holds.",
+        "verify": "Check every byte of a store.",
+        "view": "Draw the skeletons of a recording.",
+        "synth": "Write synthetic recordings in the raw format of a dataset.",
+    },
+    "Training": {
+        "train": "Train a network on a store, or resume its training.",
+        "sweep": "Train a grid of settings with several seeds and compare them.",
+        "recipes": "List the training recipes and their published results.",
+        "settings": "List the settings that recipes and --set change.",
+        "bench": "Measure reading, input and training speed on this machine.",
+    },
+    "Testing": {
+        "evaluate": "Test a trained run: scores, accuracy, confusion matrix.",
+        "families": "Show the motion families of a run and the confusions behind them.",
+        "occlusion-bench": "Test runs with joints or frames missing.",
+        "ensemble": "Fuse the scores of several runs and show the gain.",
+        "compare": "Compare runs on the same samples.",
+        "report": "Write a page with the results of runs, and figures for papers.",
+    },
+    "Use": {
+        "predict": "Predict the classes of new recordings, or segments of long ones.",
+        "identify": "Identify people in a gallery.",
+    },
+    "Exchange": {
+        "import-checkpoint": "Make a run from a published checkpoint.",
+        "export": "Write a store or a network for other code.",
+        "card": "Write the card of a store or a run.",
+        "push": "Upload a store or a run to the Hugging Face Hub.",
+        "pull": "Download a store or a run from the Hugging Face Hub.",
+    },
 }
-
+"""Commands and their summaries, under the headings of `aclnet --help`."""
+COMMANDS = {name: what for group in GROUPS.values() for name, what in group.items()}
 
 _NO_THREAD = "can't start new thread"
-"""Text of the RuntimeError of Python where a thread has no room."""
+"""Text of Python's RuntimeError if a thread has no memory."""
+_NO_MEMORY = "not enough memory; close other programs"
+_STOPPED = "stopped; run the same command again to resume"
 
 
 class LazyGroup(click.Group):
@@ -58,16 +83,32 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            ctx.fail(f"there is no command {name!r}{did_you_mean(name, COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        width = max(map(len, COMMANDS))  # the summaries of all groups in one column
+        for heading, group in GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), what) for name, what in group.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands from the table, without importing them, and options."""
+        names = [name for name in COMMANDS if name.startswith(incomplete)]
+        found = [CompletionItem(name, help=COMMANDS[name]) for name in names]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="aclnet")
+@click.version_option(None, "-V", "--version", package_name="aclnet")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
-    """Skeleton sequences: raw recordings to Zarr stores to trained, honestly tested networks."""
+    """Recognise actions and people from skeletons: prepare stores, train, test and use networks."""
     click.get_current_context().obj = {"debug": debug}
 
 
@@ -82,34 +123,45 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.message = _console().visible(error.message)  # type: ignore[misc]  # final
         error.show()
-        sys.exit(error.exit_code)
+        _end(arguments, "usage", error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt) as error:
-        click.echo("stopped; the same command goes on where it stopped", err=True)
         stop = error.__cause__ if isinstance(error, click.Abort) else error
-        sys.exit(128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT))
+        status = 128 + (stop.number if isinstance(stop, Stopped) else signal.SIGINT)
+        click.echo(_STOPPED, err=True)
+        _end(arguments, "stopped", _STOPPED, status)
     except (MemoryError, RuntimeError) as error:
         if debug or not (isinstance(error, MemoryError) or str(error) == _NO_THREAD):
             raise
-        click.echo("error: memory does not suffice; close other programs", err=True)
-        sys.exit(2)
-    except (AclnetError, OSError) as error:  # a full disk, a folder that may not be read
+        click.echo(f"error: {_NO_MEMORY}", err=True)
+        _end(arguments, "memory", _NO_MEMORY, 2)
+    except (AclnetError, OSError) as error:  # such as a full disk, or a folder without permission
         if debug:
             raise
         _console().echo(f"error: {error}", err=True)
-        sys.exit(2)
+        _end(arguments, "error", str(error), 2)
+
+
+def _end(arguments: list[str], kind: str, message: str, status: int) -> NoReturn:
+    """Ends the process after a message; with `--json`, stdout has the message too."""
+    options = [*takewhile(lambda argument: argument != "--", arguments)]
+    if {"--json", "--format=json"} & {*options} or ("--format", "json") in pairwise(options):
+        results = importlib.import_module("aclnet.cli.results")
+        error = {"kind": kind, "message": message, "exit_status": status}
+        results.print_json("error/1", {"error": error})
+    sys.exit(status)
 
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Inside, what ends a process ends the command as Ctrl-C does: nothing is left lying about.
+    """Inside this block, signals that end a process end the command like Ctrl-C, without leftovers.
 
     Batch systems send SIGTERM, or SIGUSR1 some time before; a terminal that closes sends SIGHUP.
     """
     names = ("SIGTERM", "SIGHUP", "SIGUSR1")
     numbers = [getattr(signal, name) for name in names if hasattr(signal, name)]
     if threading.current_thread() is not threading.main_thread():
-        numbers = []  # Python lets no other thread answer signals
-    # `nohup` has SIGHUP ignored, a program that calls this one may have answers of its own
+        numbers = []  # Python does not let other threads handle signals
+    # `nohup` ignores SIGHUP, and a program that calls this one may have its own handlers
     answered = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
     for number in answered:
         signal.signal(number, _stop)
@@ -132,7 +184,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Prints a warning: one of this project in a line, others as Python does."""
+    """Prints a warning: aclnet's own warnings in one line, others as Python does."""
     if issubclass(category, AclnetWarning):
         click.echo(f"warning: {_console().visible(str(message))}", err=True)
     else:
@@ -141,5 +193,5 @@ def _show_warning(
 
 
 def _console() -> ModuleType:
-    """The module, imported only where something is to be said: it takes rich."""
+    """The module, imported only for output, because it imports rich."""
     return importlib.import_module("aclnet.cli.console")

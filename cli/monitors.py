@@ -46,7 +46,7 @@ class _Bar:
 
 
 class TrainingScreen(_Bar):
-    """Draws what the trainer tells it; nothing where `quiet` (all but the first process)."""
+    """Draws the trainer's reports; nothing if `quiet` (all processes except the first)."""
 
     def __init__(self, epochs: int, *, quiet: bool = False) -> None:
         super().__init__(_bars(disable=quiet), "epoch", epochs)
@@ -69,7 +69,7 @@ class TrainingScreen(_Bar):
             screen.print(self._line(row))
 
     def _line(self, row: dict[str, float]) -> str:
-        """At most 80 characters for losses below 100 and up to 9,999 sequences a second."""
+        """At most 80 characters for losses below 100 and up to 9,999 sequences per second."""
         names = {"eval_accuracy": "held out", "eval_mAP": "mAP"}
         held_out = [f"{names[n]} {percent(row[n])}" for n in names if n in row]
         parts = [
@@ -84,9 +84,10 @@ class TrainingScreen(_Bar):
 
 
 class JobsScreen:
-    """Draws the runs of a set as `aclnet.training.jobs.train_jobs` goes through them.
+    """Draws the progress of the runs of a set in `aclnet.training.jobs.train_jobs`.
 
-    One at a time as `TrainingScreen` does; of several at once a bar each, and no epochs.
+    A single run is drawn like in `TrainingScreen`; each of several parallel runs has a bar, without
+    epochs.
     """
 
     def __init__(self, at_once: int) -> None:
@@ -103,7 +104,7 @@ class JobsScreen:
 
     @contextmanager
     def __call__(self, place: str, job: Job) -> Iterator[TrainingMonitor]:
-        """One run's progress, from when its turn comes to when it ends."""
+        """The progress of one run, from its start to its end."""
         screen.print(f"{place} {job.title}")
         epochs = job.config.optim.epochs
         if self._shared is None:
@@ -118,7 +119,7 @@ class JobsScreen:
 
 
 class _JobBar(_Bar):
-    """One of several."""
+    """One of several parallel runs."""
 
     def __init__(self, bars: Progress, title: str, epochs: int) -> None:
         super().__init__(bars, f"{title}, epoch", epochs)
@@ -128,4 +129,4 @@ class _JobBar(_Bar):
         screen.print(f"{self._title}: {text}")
 
     def epoch(self, row: dict[str, float]) -> None:
-        """Its metrics.csv has it."""
+        """Draws nothing, because metrics.csv has the epochs."""

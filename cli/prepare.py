@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from aclnet.cli import options
-from aclnet.cli.console import echo, print_json, progress_bars, screen, table
+from aclnet.cli import completion, options
+from aclnet.cli.console import progress_bars, screen
+from aclnet.cli.results import Table, emit
 from aclnet.pipelines.choices import BodySize, StoredType
 
 if TYPE_CHECKING:
-    from aclnet.datasets.spec import DatasetSpec, Source
+    from pathlib import Path
+
+    from aclnet.cli.results import Form
     from aclnet.datasets.spec.protocols import SideCount
-    from aclnet.pipelines.prepare.check import Checked
+    from aclnet.datasets.store.paths import StorePath
+    from aclnet.pipelines.prepare.check import Checked, Problem
     from aclnet.pipelines.prepare.stages import Report
 
 _COUNTS = ["split", "samples", "published", "remark"]
 _SHOWN = 20
-"""Problems of a kind that are shown; JSON has all."""
+"""Number of problems of each kind that are shown; JSON has all."""
 
 
 @click.command()
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=completion.dataset)
 @click.option("--raw", type=options.PATH, help="Raw recordings: a folder or a file.")
-@click.option("--out", type=options.PATH, help="The store. [default: DATASET.zarr]")
+@click.option(
+    "--out",
+    type=options.STORE,
+    help="The store, a folder or s3://BUCKET/PATH. [default: DATASET.zarr]",
+)
 @click.option(
     "--workers",
     type=click.IntRange(0),
@@ -35,7 +41,7 @@ _SHOWN = 20
     help="Local worker processes.",
     show_default=True,
 )
-@click.option("--max-memory", help="What --workers may take in all, as 2GB. [default: any]")
+@click.option("--max-memory", help="Memory limit of all workers, for example 2GB. [default: none]")
 @click.option(
     "--scheduler",
     help="Address of a dask scheduler, tcp://HOST:PORT, whose workers see the same files.",
@@ -46,9 +52,14 @@ _SHOWN = 20
     help="Pattern of recording paths, used instead of index.csv: for example "
     "{subject}_{view}_{run}, or {split}/{label}/{id}.",
 )
-@click.option("--layout", default="", help="Joint layout of the store. [default: the dataset's]")
 @click.option(
-    "--track", is_flag=True, help="Join persons from frame to frame, where raw data do not."
+    "--layout",
+    default="",
+    shell_complete=completion.layout,
+    help="Joint layout of the store. [default: the dataset's]",
+)
+@click.option(
+    "--track", is_flag=True, help="Track persons from frame to frame if the raw data do not."
 )
 @click.option(
     "--persons",
@@ -61,32 +72,41 @@ _SHOWN = 20
     help="Frame rate to resample to, from the rates in the column fps. [default: as recorded]",
 )
 @click.option(
-    "--box-thr", type=click.FloatRange(0, 1), default=0.0, help="Least score of a detected person."
+    "--box-thr",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Lowest detection score of a person to keep.",
 )
 @click.option(
     "--valid-ratio",
     type=click.FloatRange(0, 1),
     default=0.0,
-    help="Least share of frames with one of those.",
+    help="Lowest share of frames that must have such a person.",
 )
-@click.option("--align", is_flag=True, help="Turn bodies upright and to the front.")
+@click.option("--align", is_flag=True, help="Turn bodies upright and towards the front.")
 @click.option(
     "--normalise",
     type=options.choice(BodySize),
     default="default",
-    help="Take the size of bodies out, by their height or the length of each bone.",
+    help="Remove body size: divide by the height, or give all bones the same length.",
     show_default=True,
 )
-@click.option("--dtype", type=options.choice(StoredType), default="float32", show_default=True)
+@click.option(
+    "--dtype",
+    type=options.choice(StoredType),
+    default="float32",
+    show_default=True,
+    help="Number type of the stored coordinates.",
+)
 @click.option(
     "--augment", default="", help="Stored variants, for example rotate=0.2,limb-mask=0.2."
 )
-@click.option("--variants", type=click.IntRange(0), default=0, help="Variants a training sequence.")
+@click.option("--variants", type=click.IntRange(0), default=0, help="Variants per sequence.")
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**32 - 1),
     default=0,
-    help="Of order and stored augmentation.",
+    help="Seed for the sample order and the stored variants.",
 )
 @click.option(
     "--max-coordinate",
@@ -94,16 +114,24 @@ _SHOWN = 20
     help="Reject recordings with a larger coordinate, in metres or pixels. "
     "[default: 100 metres; 10 image sides, or 100000 pixels]",
 )
-@click.option("--overwrite", is_flag=True, help="Start anew, and replace the store that is there.")
+@click.option("--overwrite", is_flag=True, help="Start again and replace an existing store.")
 @click.option(
-    "--reader", help="For `custom`: package.module:function that opens --raw, see docs/custom.md."
+    "--reader", help="Function that opens --raw, as package.module:function (docs/custom.md)."
 )
-@click.option("--check", is_flag=True, help="Convert nothing; say all that is wrong with the data.")
-@options.as_json
+@click.option(
+    "--shards",
+    metavar="I/N",
+    help="Prepare the I-th of N parts of the recordings, in a folder below --out. Parts may be "
+    "prepared at the same time, on several machines; `aclnet finalise` joins them.",
+)
+@click.option(
+    "--check", is_flag=True, help="Report all problems of the data without converting it."
+)
+@options.output_form
 def command(
     dataset: str,
     raw: Path | None,
-    out: Path | None,
+    out: StorePath | None,
     workers: int,
     max_memory: str | None,
     scheduler: str | None,
@@ -123,28 +151,23 @@ def command(
     max_coordinate: float | None,
     overwrite: bool,
     reader: str | None,
+    shards: str | None,
     check: bool,
-    as_json: bool,
+    output: Form,
 ) -> None:
     """Convert raw recordings of DATASET into a store.
 
-    Killed anywhere, the same command goes on. Unusable files are listed in the store's
-    rejected.csv with line and reason; the rest is converted. With --check the exit status is 1
-    where anything is wrong.
+    If the command is interrupted, run it again to resume. Unusable files are left out and listed in
+    rejected.csv in the store, with line and reason. With --check, the exit status is 1 if there are
+    problems.
     """
-    from aclnet.datasets.discovery import find_raw
-    from aclnet.datasets.registry import get_dataset
-    from aclnet.datasets.spec import AclnetError
-    from aclnet.pipelines.prepare.check import Checked
-    from aclnet.pipelines.prepare.check import check as check_all
-    from aclnet.pipelines.prepare.executor import open_executor
+    from aclnet.pipelines.prepare.dataset import check as check_recordings
+    from aclnet.pipelines.prepare.dataset import prepare
     from aclnet.pipelines.prepare.options import PrepareOptions
-    from aclnet.pipelines.prepare.stages import prepare
 
-    if layout.endswith(".json"):
-        layout = str(Path(layout).absolute())  # workers may have another working folder
-    spec = get_dataset(dataset)
-    options = PrepareOptions.model_validate(
+    if check and shards:
+        raise click.UsageError("--check is for all recordings: leave --shards out")
+    chosen = PrepareOptions.model_validate(
         {
             "layout": layout,
             "track": track,
@@ -155,71 +178,46 @@ def command(
             "align": align,
             "normalise": normalise,
             "dtype": dtype,
-            "augment": _operations(augment, variants),
+            "augment": augment,
             "variants": variants,
             "seed": seed,
             "max_coordinate": max_coordinate,
         }
     )
-    raw = raw or find_raw(spec)
-    out = out or Path(f"{spec.name}.zarr")
-    screen.print(f"{spec.title}: {raw}" + ("" if check else f" -> {out}"))
-    try:
-        source = _open(replace(spec, pattern=pattern), raw, reader, layout)
-    except AclnetError as error:
-        if check and as_json:  # for programs, which read an answer whatever is wrong
-            print_json(Checked.impossible(error).as_dict())
-        raise
-    executor = open_executor(workers, scheduler, max_memory, tell=screen.print)
-    with executor as execute, progress_bars() as update:
+    with progress_bars() as update:
+        how: dict[str, Any] = {
+            "options": chosen,
+            "reader": reader,
+            "pattern": pattern,
+            "workers": workers,
+            "scheduler": scheduler,
+            "max_memory": max_memory,
+            "progress": update,
+            "tell": screen.print,
+        }
         if check:
-            checked = check_all(source, options, execute, update)
+            checked = check_recordings(dataset, raw, **how)
         else:
-            report = prepare(source, out, options, execute, update, overwrite=overwrite)
+            report = prepare(dataset, raw, out, overwrite=overwrite, shards=shards, **how)
     if check:
-        _tell(checked, as_json=as_json)
-    elif as_json:
-        print_json(report.as_dict())
+        _tell(checked, output)
     else:
-        _print(report, out)
+        _print(report, output)
 
 
-def _open(spec: DatasetSpec, raw: Path, reader: str | None, layout: str) -> Source:
-    from aclnet.datasets.readers.user_function import open_with
-    from aclnet.datasets.registry import open_raw
-    from aclnet.datasets.spec import AclnetError
-
-    if spec.pattern and (spec.name != "custom" or reader):
-        raise AclnetError(
-            "--pattern is for data of your own without --reader: "
-            f"`aclnet prepare custom --raw {raw} --pattern {spec.pattern}`"
+def _tell(checked: Checked, output: Form) -> None:
+    """Prints the problems of a check; the exit status is 1 if there are any."""
+    tables = [
+        Table(what, ["kind", "path", "line", "text"], _problems(found), left=4, text=text)
+        for what, found, text in (
+            ("Problems", checked.problems, _by_kind(checked)),
+            ("Remarks", checked.remarks, _remarks(checked)),
         )
-    if reader is None:
-        # where raw data do not tell their joints' layout, the one that is asked for is theirs
-        return open_raw(spec if spec.layout else replace(spec, layout=layout), raw)
-    if spec.name != "custom":
-        raise AclnetError(f"--reader opens data of your own: `aclnet prepare custom --raw {raw}`")
-    return open_with(reader, raw)
-
-
-def _tell(checked: Checked, *, as_json: bool) -> None:
-    """Prints what a check found; exit status 1 where anything is wrong."""
-    if as_json:
-        print_json(checked.as_dict())
-    else:
-        for kind, count in checked.by_kind.most_common():
-            problems = [problem for problem in checked.problems if problem.kind == kind]
-            echo(f"{kind} ({count}):")
-            for problem in problems[:_SHOWN]:
-                echo(f"  {problem}")
-            if count > _SHOWN:
-                echo(f"  and {count - _SHOWN} more, which --json lists")
-        if checked.remarks:
-            echo(f"remarks ({len(checked.remarks)}):")
-        for remark in checked.remarks:
-            echo(f"  {remark}")
-        if checked.counts:
-            table("Usable recordings", _COUNTS, _rows(checked.counts))
+        if found
+    ]
+    if checked.counts:
+        tables.append(Table("Usable recordings", _COUNTS, _rows(checked.counts)))
+    emit(output, "check/1", checked.as_dict(), tables)
     used = f"{checked.usable} of {checked.recordings} recordings can be used"
     if checked.listed:
         used += f", {checked.listed} are listed as unusable by their authors"
@@ -230,43 +228,51 @@ def _tell(checked: Checked, *, as_json: bool) -> None:
         sys.exit(1)
 
 
+def _problems(problems: list[Problem]) -> list[list[object]]:
+    return [[p.kind, p.path, "" if p.line is None else p.line, p.text] for p in problems]
+
+
+def _by_kind(checked: Checked) -> str:
+    lines = []
+    for kind, count in checked.by_kind.most_common():
+        problems = [problem for problem in checked.problems if problem.kind == kind]
+        lines.append(f"{kind} ({count}):")
+        lines += [f"  {problem}" for problem in problems[:_SHOWN]]
+        if count > _SHOWN:
+            lines.append(f"  and {count - _SHOWN} more, which --json lists")
+    return "\n".join(lines)
+
+
+def _remarks(checked: Checked) -> str:
+    lines = [f"remarks ({len(checked.remarks)}):", *(f"  {remark}" for remark in checked.remarks)]
+    return "\n".join(lines)
+
+
 def _rows(counts: tuple[SideCount, ...]) -> list[list[object]]:
     return [[c.side, c.found, c.expected or "", c.verdict] for c in counts]
 
 
-def _operations(augment: str, variants: int) -> str:
-    """The stored augmentation in its one form; torch is imported only where there is one."""
-    from aclnet.datasets.spec import AclnetError
-
-    if augment:
-        from aclnet.pipelines.inputs.augment import AugmentSpec
-
-        spec = AugmentSpec.parse(augment)
-        augment = "" if spec == AugmentSpec() else str(spec)
-    if bool(augment) != bool(variants):
-        raise AclnetError(
-            "stored augmentation needs both --augment with an operation that is switched on, "
-            "such as rotate=0.2, and --variants with their number"
-        )
-    return augment
-
-
-def _print(report: Report, out: Path) -> None:
+def _print(report: Report, output: Form) -> None:
     from aclnet.datasets.spec import first_of
 
+    out = report.path
     if report.newer:
         screen.print(
-            "warning: raw files of the same names and sizes were changed or copied later "
-            f"({len(report.newer)}): {first_of(report.newer)}; if their content changed, run the "
-            "same command with --overwrite"
+            f"warning: {len(report.newer)} raw files have the same names and sizes, but newer "
+            f"times: {first_of(report.newer)}; if their content changed, run the same command with "
+            "--overwrite"
         )
+    emit(output, "prepare/1", report.as_dict(), [] if report.existed else _tables(report))
     if report.existed:
-        screen.print(f"{out} was made from files of the same names and sizes: nothing to do")
+        screen.print(
+            f"{out} exists and was made from files of the same names and sizes: nothing to do"
+        )
+        _tell_part(report)
         return
     if report.resumed:
-        screen.print("went on where an earlier run had stopped")
+        screen.print("resumed an interrupted command")
     if report.cut:
-        screen.print(f"{report.cut} sequences were longer than a shard and are cut into pieces")
+        screen.print(f"{report.cut} sequences are longer than a shard and were cut into pieces")
     if report.conversion:
         approximated = ", ".join(report.conversion["approximated"]) or "none"
         screen.print(
@@ -276,17 +282,28 @@ def _print(report: Report, out: Path) -> None:
     if report.outside:
         screen.print(f"{report.outside} recordings belong to a larger dataset and were left out")
     if report.rejections:
-        table("Rejected", ["", "files"], report.rejections.most_common())
         for example in report.examples:
             screen.print(f"  {example}")
         screen.print(f"all of them, with reasons: {out}/rejected.csv")
-    variants = f" and {report.variants} variants" if report.variants else ""
-    table(
-        f"{report.samples} samples{variants} in {out}",
-        _COUNTS,
-        _rows(report.counts),
-    )
     if report.empty:
-        screen.print(f"warning: no sample at all in {', '.join(report.empty)}")
+        screen.print(f"warning: there is no sample in {', '.join(report.empty)}")
     for doubt in report.doubts:
         screen.print(f"warning: {doubt}")
+    _tell_part(report)
+
+
+def _tell_part(report: Report) -> None:
+    if report.part:
+        screen.print(
+            f"part {report.part}: when all parts are there, `aclnet finalise {report.path.parent}` "
+            "joins them"
+        )
+
+
+def _tables(report: Report) -> list[Table]:
+    variants = f" and {report.variants} variants" if report.variants else ""
+    title = f"{report.samples} samples{variants} in {report.path}"
+    found = [Table(title, _COUNTS, _rows(report.counts))]
+    if report.rejections:
+        found.insert(0, Table("Rejected", ["", "files"], report.rejections.most_common()))
+    return found

@@ -2,60 +2,77 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import click
 
-from aclnet.cli import options
-from aclnet.cli.console import echo, print_json, screen, table
+from aclnet.cli import completion, options
+from aclnet.cli.console import screen
+from aclnet.cli.results import Table, emit, entries
 
 if TYPE_CHECKING:
+    from aclnet.cli.results import Form
     from aclnet.runs.recipes import RecipeEntry
 
 _TABLES = {
     "official": "Hyper-parameters of ACLNet's released code (published: best epoch on test)",
-    "ours": "Ours; what is not reproduced yet was never run",
+    "pyskl": "PYSKL's networks and hyper-parameters (published: joints of NTU 60 and 120, X-Sub)",
+    "ours": "Ours; a recipe marked as not reproduced was never run",
 }
 
 
 @click.command()
-@click.argument("name", required=False)
-@click.option("--modality", type=options.MODALITY)
-@options.as_json
-def command(name: str | None, modality: str | None, as_json: bool) -> None:
-    """List the recipes, or print all settings that recipe NAME comes to, for one modality."""
+@click.argument("name", required=False, shell_complete=completion.recipe)
+@click.option("--modality", type=options.MODALITY, help="Input modality. [default: the recipe's]")
+@options.output_form
+def command(name: str | None, modality: str | None, output: Form) -> None:
+    """List the recipes, or print all settings of recipe NAME for one modality.
+
+    The settings are printed as a TOML file that --recipe takes, with their meanings as comments.
+    """
     if name:
-        _show_settings(name, modality, as_json=as_json)
+        _show_settings(name, modality, output)
         return
     if modality:
-        raise click.UsageError("--modality needs the NAME of a recipe")
-    _list(as_json=as_json)
+        raise click.UsageError("--modality needs NAME, the name of a recipe")
+    _list(output)
 
 
-def _show_settings(name: str, modality: str | None, *, as_json: bool) -> None:
+def _show_settings(name: str, modality: str | None, output: Form) -> None:
     from aclnet.runs.config import build_config
+    from aclnet.runs.settings import commented_toml
 
     config = build_config(name, [f"data.modality={modality}"] if modality else [])
-    if as_json:
-        print_json(config.model_dump(mode="json"))
-    else:
-        echo(config.to_toml(), nl=False)
+    values = config.model_dump(mode="json")
+    rows = [[key, json.dumps(value)] for key, value in entries(values)]
+    text = commented_toml(config).removesuffix("\n")
+    table = Table(f"Settings of {name}", ["setting", "value"], rows, left=2, text=text)
+    emit(output, "recipe/1", {"settings": values}, [table])
 
 
-def _list(*, as_json: bool) -> None:
+def _list(output: Form) -> None:
     from dataclasses import asdict
 
     from aclnet.runs.recipes import catalogue, recipe_names
 
     found = catalogue()
-    if as_json:
-        print_json([asdict(about) for about in found])
-        return
-    for whose, title in _TABLES.items():
-        rows = [_row(about) for about in found if about.whose == whose]
-        table(title, ["recipe", "for", "published, %", "reproduced"], rows)
-    others = set(recipe_names()) - {about.name for about in found}
-    screen.print(f"for no dataset in particular: {', '.join(sorted(others))}")
+    others = sorted(set(recipe_names()) - {about.name for about in found})
+    published = [
+        [{"on": on, "percent": percent} for on, percent in about.published.items()]
+        for about in found
+    ]
+    recipes = [
+        asdict(about) | {"source": about.source or None, "published": accuracies}
+        for about, accuracies in zip(found, published, strict=True)
+    ]
+    columns = ["recipe", "for", "published, %", "reproduced"]
+    tables = [
+        Table(title, columns, [_row(about) for about in found if about.whose == whose])
+        for whose, title in _TABLES.items()
+    ]
+    emit(output, "recipes/1", {"recipes": recipes, "others": others}, tables)
+    screen.print(f"general recipes: {', '.join(others)}")
 
 
 def _row(about: RecipeEntry) -> list[str]:

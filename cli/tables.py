@@ -1,11 +1,12 @@
-"""Tables of what networks can do, on the screen: accuracies, and people recognised."""
+"""Tables of results: accuracies, and the recognition of people."""
 
 from __future__ import annotations
 
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
-from aclnet.cli.console import percent, screen, table
+from aclnet.cli.console import percent, screen
+from aclnet.cli.results import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,13 +22,13 @@ _WEIGHTS = {
 }
 _TITLES = {
     "gait": {
-        "conditions": "rank-1 and others in %, mean over views other than the probe's",
-        "views": "rank-1 by view, %",
+        "conditions": "Rank-1 and other measures in %, mean over the views other than the probe's",
+        "views": "rank-1 by view, in %",
     },
     "reid": {
         "levels": "probes and gallery, in %",
         "conditions": "sequences, condition by condition, in %",
-        "published": "windows as the published code counts them, its defects included, in %",
+        "published": "windows as the published code counts them, with its known errors, in %",
     },
 }
 """Tables of `aclnet.retrieval.recognition.Recognition` that are shown."""
@@ -44,8 +45,8 @@ _NAMES = {
 }
 
 
-def show_accuracy(title: str, result: Mapping[str, Any], clips: int, select: str) -> None:
-    """Prints `Scorer.result()`, made with so many clips a sample."""
+def accuracy_table(title: str, result: Mapping[str, Any], clips: int, select: str) -> Table:
+    """A table of `Scorer.result()`, computed with this number of clips per sample."""
     rows = [
         ["top-1", percent(result["top1"])],
         ["95 % interval", f"{percent(result['top1_low'])} to {percent(result['top1_high'])}"],
@@ -56,22 +57,28 @@ def show_accuracy(title: str, result: Mapping[str, Any], clips: int, select: str
     ]
     if "chance" in result:
         rows.insert(1, ["chance", percent(result["chance"])])
-    table(title, ["", "value"], rows)
+    return Table(title, ["", "value"], rows)
 
 
 def which_weights(select: str) -> str:
-    """What a table says of which weights are the result."""
+    """The description of the selected weights in a table."""
     return _WEIGHTS[select]
 
 
-def show_recognition(
-    title: str, result: Mapping[str, Any], tables: Mapping[str, pd.DataFrame], config: Config
-) -> None:
-    """Prints a protocol's tables, figures in %, and what they were made with."""
+def recognition_tables(
+    title: str, tables: Mapping[str, pd.DataFrame], config: Config
+) -> list[Table]:
+    """A protocol's tables, figures in %."""
+    found = []
     for name, heading in _TITLES[config.task].items():
         one_pair = name == "conditions" and config.task == "reid" and len(tables[name]) == 1
         if name in tables and not one_pair:
-            _show(f"{title}: {heading}", tables[name])
+            found.append(_table(f"{title}: {heading}", tables[name]))
+    return found
+
+
+def tell_retrieval(result: Mapping[str, Any], config: Config) -> None:
+    """Prints the settings of a protocol's tables on stderr."""
     used = config.retrieval
     flip = ", with mirror images" if used.flip else ""
     screen.print(
@@ -80,16 +87,13 @@ def show_recognition(
     )
 
 
-def _show(title: str, frame: pd.DataFrame) -> None:
-    table(
-        title,
-        [_NAMES.get(str(column), str(column)) for column in frame],
-        [list(map(_text, row)) for row in frame.itertuples(index=False)],
-    )
+def _table(title: str, frame: pd.DataFrame) -> Table:
+    columns = [_NAMES.get(str(column), str(column)) for column in frame]
+    return Table(title, columns, [list(map(_text, row)) for row in frame.itertuples(index=False)])
 
 
 def _text(value: float | str) -> str:
-    """A share in %, or a name or number as it is."""
+    """A share in %; names and numbers are unchanged."""
     if not isinstance(value, float):
         return str(value)
     return "-" if isnan(value) else f"{100 * value:.1f}"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from aclnet.cli.main import main
+from tests.cli.documents import check_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +32,7 @@ QUICK = [
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command came to."""
+    """The result of a command."""
 
     code: int
     out: str
@@ -42,18 +44,35 @@ class Answer:
         return " ".join(self.err.split())
 
 
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.fixture(scope="session")
 def aclnet():
-    """Runs a command line."""
+    """Runs a command line, and checks all that it prints as JSON by its schema.
 
-    def run(*arguments: object) -> Answer:
-        code, out, err = 0, io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    With `terminal`, stdout is a terminal of 80 columns without colours.
+    """
+
+    def run(*arguments: object, terminal: bool = False) -> Answer:
+        code, out, err = 0, _Terminal() if terminal else io.StringIO(), io.StringIO()
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            if terminal:
+                patch.setenv("TERM", "dumb")
             try:
                 main([str(argument) for argument in arguments])
             except SystemExit as stop:
                 code = int(stop.code or 0)
-        return Answer(code, out.getvalue(), err.getvalue())
+        answer = Answer(code, out.getvalue(), err.getvalue())
+        if "--json" in arguments:
+            check_json(answer.out)
+        return answer
 
     return run
 
@@ -65,7 +84,20 @@ def quick_arguments() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def trained(made_up_store, aclnet, tmp_path_factory) -> tuple[Path, Answer]:
-    """A run that the command trained, and what it answered. Tests leave the run as it is."""
+def trained_once(made_up_store, aclnet, tmp_path_factory, files_below):
+    """A run that the command trained, and what it answered: `(Path, Answer)`.
+
+    It is for fixtures that copy it, and for tests that only read it; `trained` is for all others.
+    """
     folder = tmp_path_factory.mktemp("trained") / "run"
-    return folder, aclnet("train", made_up_store, "--out", folder, *QUICK)
+    answer = aclnet("train", made_up_store, "--out", folder, *QUICK, terminal=True)
+    files = files_below(folder)
+    yield folder, answer
+    assert files_below(folder) == files, "a test wrote into the run"
+
+
+@pytest.fixture
+def trained(trained_once, tmp_path_factory) -> tuple[Path, Answer]:
+    """A copy of the run that a test may change, and what the training answered."""
+    folder, answer = trained_once
+    return shutil.copytree(folder, tmp_path_factory.mktemp("copy") / "run"), answer

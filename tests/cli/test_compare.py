@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
+from aclnet.evaluation.family_table import family_table
 from aclnet.runs.run import Run
 from aclnet.runs.scores import Scores
 
@@ -23,6 +24,7 @@ def other_run(trained, tmp_path) -> Run:
     return run
 
 
+@pytest.mark.slow
 def test_the_test_splits_of_two_runs(trained, other_run, aclnet):
     ours = Scores.load(Run(trained[0]).scores("xsub-test"))
     gained = int((~ours.correct[:5]).sum())
@@ -37,8 +39,20 @@ def test_the_test_splits_of_two_runs(trained, other_run, aclnet):
     assert pair["p"] == pytest.approx(2 * 0.5**gained)
     seen = aclnet("compare", other_run.path, "--with", trained[0])
     assert f"{other_run.name} - {trained[0].name}" in " ".join(seen.out.split())
+    samples = Run(trained[0]).open_store().class_names
+    assert sum(row["samples"] for row in found["classes"]) == 12
+    assert all(row["class"] in samples for row in found["classes"])
+    changes = [row["difference"] for row in found["classes"]]
+    assert changes == sorted(changes, reverse=True)
+    assert changes[-1] < 0
+    assert found["classes"][-1]["class"].split()[0] in seen.out
+    assert ("Largest losses" in seen.out, "Largest gains" in seen.out) == (True, False)
+    assert "same prediction" in seen.out
+    families = [family for family in family_table(Run(trained[0])).occurring if family.members]
+    assert bool(found["families"]) == bool(families)
 
 
+@pytest.mark.slow
 def test_a_file_of_scores_stands_for_a_run(trained, other_run, aclnet, tmp_path):
     file = tmp_path / "fused.npz"
     shutil.copy(other_run.scores("xsub-test"), file)
@@ -46,7 +60,10 @@ def test_a_file_of_scores_stands_for_a_run(trained, other_run, aclnet, tmp_path)
         aclnet("compare", first, "--with", trained[0], "--json") for first in (file, other_run.path)
     )
     assert of_file.code == 0, of_file.err
-    assert json.loads(of_file.out) == json.loads(of_run.out)
+    first, second = (json.loads(answer.out) for answer in (of_file, of_run))
+    assert first["pairs"][0].pop("first_run") == str(file)
+    assert second["pairs"][0].pop("first_run") == str(other_run.path)
+    assert first == second
 
 
 def test_other_scores_by_name(trained, other_run, aclnet):
@@ -55,4 +72,4 @@ def test_other_scores_by_name(trained, other_run, aclnet):
     assert answer.code == 0, answer.err
     answer = aclnet("compare", other_run.path, "--with", trained[0], "--scores", "mine")
     assert answer.code == 2
-    assert f"{Run(trained[0]).scores('mine')}: no scores there" in answer.words
+    assert f"{Run(trained[0]).scores('mine')}: there are no scores" in answer.words

@@ -1,9 +1,10 @@
-"""What leaves for the terminal: control characters out of files are shown, never sent."""
+"""Output to the terminal: control characters from files are shown, never sent."""
 
 from __future__ import annotations
 
 import io
 import json
+import sys
 from types import SimpleNamespace
 
 import click
@@ -12,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aclnet.cli import console
-from aclnet.cli.console import echo, print_json, progress_bars, screen, table, visible
+from aclnet.cli.console import echo, progress_bars, screen, visible
 from aclnet.cli.main import cli, main
 from aclnet.cli.monitors import JobsScreen
+from aclnet.cli.results import Table, emit, print_json
 from aclnet.datasets.spec import AclnetError
 from aclnet.runs.config import build_config
 
@@ -37,13 +39,20 @@ def test_no_control_character_is_left(text):
     visible(text).encode()
 
 
-def test_tables(capsys, monkeypatch):
+@pytest.mark.parametrize("form", ["table", "csv", "markdown", "latex"])
+@pytest.mark.parametrize("terminal", [False, True])
+def test_results(capsys, monkeypatch, form, terminal):
     monkeypatch.setenv("COLUMNS", "400")
-    table(HOSTILE, [HOSTILE, "value"], [[HOSTILE, 1], ["other", HOSTILE]])
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    rows = [[HOSTILE, 1], ["other", HOSTILE]]
+    document = {"things": [{"name": HOSTILE}, {"name": HOSTILE}], HOSTILE: HOSTILE}
+    emit(form, "thing/1", document, [Table(HOSTILE, [HOSTILE, "value"], rows)])
     out = capsys.readouterr().out
     assert is_harmless(out)
-    assert out.count(SHOWN) == 4
-    assert len({len(line) for line in out.splitlines()[1:]}) == 1  # still in columns
+    assert terminal or form == "latex" or out.count(SHOWN) == 4
+    if form == "table":
+        assert len({len(line) for line in out.splitlines()[1:]}) == 1  # still in columns
 
 
 def test_lines_on_stdout(capsys):
@@ -95,9 +104,9 @@ def test_errors(monkeypatch, capsys, error):
 
 
 def test_json_is_escaped_by_json(capsys):
-    print_json({"name": HOSTILE})
+    print_json("thing/1", {"name": HOSTILE})
     out = capsys.readouterr().out
     assert is_harmless(out)
     assert out.isascii()
-    assert json.loads(out) == {"name": HOSTILE}
+    assert json.loads(out) == {"schema": "aclnet.thing/1", "name": HOSTILE}
     assert console.visible(out) == out

@@ -1,4 +1,4 @@
-"""Data of one's own on the command line."""
+"""Custom data on the command line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_a_check_says_all_that_is_wrong_at_once(aclnet, folder):
     assert result.code == 1
     assert "damaged (3):" in result.out
     assert "  index.csv:3: `split` is 'tset'" in result.out
-    assert "  index.csv:5: gone.csv is not there" in result.out
+    assert "  index.csv:5: gone.csv does not exist" in result.out
     assert "  clip_00007.csv:1: 2 columns" in result.out
     assert "  clip_00003.csv: no row of index.csv names it" in result.out
     assert "21 of 22 recordings can be used; problems: 4" in result.err
@@ -65,12 +65,13 @@ def test_many_problems_of_a_kind_are_cut_short(aclnet, folder):
     assert "  and 4 more, which --json lists" in result.out
 
 
+@pytest.mark.slow
 def test_the_layout_of_the_option_is_that_of_files_that_tell_none(aclnet, folder, tmp_path):
     (folder / "dataset.toml").unlink()
     out = tmp_path / "s.zarr"
     nothing = aclnet("prepare", "custom", "--raw", folder, "--out", out)
     assert nothing.code == 2
-    assert "clip_00000.csv has 20 joints, and nothing says which" in nothing.words
+    assert "clip_00000.csv has 20 joints, and their layout is not known" in nothing.words
     assert "kinect_v1" in nothing.words
     told = aclnet("prepare", "custom", "--raw", folder, "--out", out, "--layout", "kinect_v1")
     assert told.code == 0
@@ -78,6 +79,7 @@ def test_the_layout_of_the_option_is_that_of_files_that_tell_none(aclnet, folder
     assert "converted" not in told.err
 
 
+@pytest.mark.slow
 def test_a_layout_file_of_the_option(aclnet, folder, tmp_path, monkeypatch):
     layout = get_layout("kinect_v1").model_dump(mode="json", exclude={"name"})
     (tmp_path / "mine.json").write_text(json.dumps(layout))
@@ -100,12 +102,13 @@ def test_another_layout_is_a_conversion_that_is_told_and_recorded(aclnet, tmp_pa
         "layouts": ["coco", "openpose"],
         "approximated": ["Neck"],
     }
-    converted = json.loads(aclnet("info", out, "--json").out)["facts"]["converted"]
-    assert converted == "coco -> openpose, approximated: Neck"
+    conversion = json.loads(aclnet("info", out, "--json").out)["conversion"]
+    assert conversion == {"layouts": ["coco", "openpose"], "approximated": ["Neck"]}
+    assert "coco -> openpose, approximated: Neck" in aclnet("info", out).out
     impossible = ("--out", tmp_path / "t.zarr", "--layout", "nturgb+d")
     result = aclnet("prepare", "custom", "--raw", tmp_path / "raw", *impossible)
     assert result.code == 2
-    assert "they can become: coco_new, openpose, openpose_new" in result.words
+    assert "possible layouts: coco_new, openpose, openpose_new" in result.words
 
 
 READER = """
@@ -120,6 +123,7 @@ def open_mine(raw: Path):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_reader_of_the_working_folder(aclnet, folder, tmp_path, monkeypatch, workers):
     monkeypatch.chdir(tmp_path)
@@ -149,7 +153,7 @@ def test_the_reader_of_the_documentation_reads(aclnet, tmp_path, monkeypatch):
     (tmp_path / "texts" / "run_1_1.txt").write_text("1 2\n")
     result = aclnet(*command, "--check")
     assert result.code == 1
-    assert "run_1_1.txt:1: 2 values, 60 are expected" in result.out
+    assert "run_1_1.txt:1: 2 values; 60 are expected" in result.out
 
 
 def test_a_reader_is_for_data_of_ones_own(aclnet, folder):
@@ -185,7 +189,7 @@ def labelled(folder: Path, labels: dict[str, str]) -> Path:
         ("fall,fall,fall", "fall", "trains one class (fall)"),
         ("Walk,walk,run", "walk", "'Walk' and 'walk' are different classes"),
         ("01,1,02", "01", "'01' and '1' are different classes"),
-        ("-1,0,1", "0", "'-1' is a class, as any other label"),
+        ("-1,0,1", "0", "'-1' is a class like any other label"),
     ],
 )
 def test_doubtful_classes_are_told_by_check_and_by_prepare(aclnet, tmp_path, train, test, said):
@@ -219,7 +223,7 @@ def test_recordings_without_labels_are_prepared_without_a_complaint(aclnet, tmp_
     assert (checked.code, checked.out) == (0, "")
     prepared = aclnet("prepare", "custom", "--raw", raw, "--out", tmp_path / "s.zarr")
     assert "warning" not in prepared.err
-    found = json.loads(aclnet("info", tmp_path / "s.zarr", "--json").out)["facts"]
+    found = json.loads(aclnet("info", tmp_path / "s.zarr", "--json").out)
     assert (found["samples"], found["unlabelled"]) == (3, 3)
     trained = aclnet("train", tmp_path / "s.zarr", "--accelerator", "cpu")
     assert trained.code == 2
@@ -258,13 +262,14 @@ def pixels(tmp_path_factory) -> Path:
     return raw
 
 
+@pytest.mark.slow
 def test_the_demo_recipe_trains_on_pixels(aclnet, pixels, tmp_path):
     store = tmp_path / "s.zarr"
     assert aclnet("prepare", "custom", "--raw", pixels, "--out", store).code == 0
     trained = aclnet("train", store, "--recipe", "demo", "--accelerator", "cpu", *QUICK, "--json")
     assert trained.code == 0, trained.err
     assert "recipe demo-2d instead of demo" in trained.err
-    assert json.loads(trained.out)["samples"] == 2
+    assert json.loads(trained.out)["runs"][0]["samples"] == 2
     for settings, said in (
         (("augment.mirror=0.5",), "switch it off (--set augment.mirror=0, or"),
         (("augment.rotate=0.2", "augment.jitter=1"), "--set augment.rotate=0 --set augment.jitter"),
@@ -278,7 +283,7 @@ def test_the_demo_recipe_trains_on_pixels(aclnet, pixels, tmp_path):
 
 
 def test_a_width_that_is_missing_is_told(aclnet, pixels, tmp_path):
-    said = "4 of 4 recordings do not tell the width of the image"
+    said = "4 of 4 recordings have no width of the image"
     checked = aclnet("prepare", "custom", "--raw", pixels, "--check")
     assert checked.code == 0
     assert said in checked.out

@@ -11,10 +11,13 @@ def test_every_dataset_is_listed(aclnet):
     result = aclnet("datasets")
     assert result.code == 0
     for name in all_datasets():
-        assert f" {name} " in result.out
-    found = {entry["name"]: entry for entry in json.loads(aclnet("datasets", "--json").out)}
+        assert f"\n{name} " in result.out
+    listed = json.loads(aclnet("datasets", "--json").out)["datasets"]
+    found = {entry["name"]: entry for entry in listed}
     assert list(found) == list(all_datasets())
-    assert found["ntu120"]["protocols"]["xset"] == {"train": 54_468, "test": 59_477}
+    assert found["ntu120"]["protocols"][:2] == ["xsub", "xset"]
+    sides = [side for side in found["ntu120"]["published"] if side["protocol"] == "xset"]
+    assert {side["side"]: side["samples"] for side in sides} == {"train": 54_468, "test": 59_477}
     assert found["finegym"]["joints"] == 20
 
 
@@ -22,7 +25,7 @@ def test_one_dataset_in_detail(aclnet):
     result = aclnet("datasets", "NTU60")
     for told in ("rose1.ntu.edu.sg", "ntu60_3danno.pkl", "skeleton", "40,091", "drink water"):
         assert told in result.out
-    assert json.loads(aclnet("datasets", "ntu60", "--json").out)["made up"][0] == "skeleton"
+    assert json.loads(aclnet("datasets", "ntu60", "--json").out)["synthetic_forms"][0] == "skeleton"
 
 
 def test_an_unknown_one_is_the_users_mistake(aclnet):

@@ -48,11 +48,11 @@ def change_seed(run, seed: int, change_record) -> None:
 
 
 def test_what_a_person_sees(own, aclnet, change_record):
-    answer = aclnet("ensemble", "j", "b")
+    answer = aclnet("ensemble", "j", "b", terminal=True)
     assert answer.code == 0, answer.err
     words = " ".join(answer.out.split())
     for said in (
-        "12 samples; probabilities are summed; gain in top-1",
+        "12 samples; the probabilities are summed; gain in top-1",
         "j (j)",
         "b (b)",
         "modalities j, b, 1:1",
@@ -94,6 +94,7 @@ def test_fused_scores_are_a_member_of_others(own, aclnet, tmp_path):
     assert aclnet("compare", "new/fused.npz", "--with", "j").code == 0
 
 
+@pytest.mark.slow
 def test_weights_are_searched_on_what_was_held_out(own, aclnet, streams):
     answer = aclnet("ensemble", "j", "b", "--search")
     assert answer.code == 2
@@ -115,7 +116,7 @@ def test_weights_are_searched_on_what_was_held_out(own, aclnet, streams):
     assert found["ensembles"][-1]["weights"] == found["search"]["weights"]
     seen = aclnet("ensemble", "j", "b", "--search")
     weights = ",".join(f"{weight:g}" for weight in found["search"]["weights"])
-    assert f"validation samples, in the order given: {weights}; log loss" in seen.words
+    assert f"validation samples, in the order of the members: {weights}; log loss" in seen.words
     assert "searched" in seen.out
 
 
@@ -146,7 +147,7 @@ def test_mistakes_end_in_a_message(own, aclnet):
     changed.save(own / "other.npz")
     for arguments, message in (
         (["j"], "two or more members"),
-        (["j", "other.npz"], "j and other.npz are of different samples"),
+        (["j", "other.npz"], "j and other.npz have different samples"),
         (["j", "gone"], "gone is neither a run nor a file of scores"),
         (["j", "b", "--weights", "1,2,3"], "3 weights for 2 members"),
         (["j", "b", "--weights", "two"], "write numbers, as 2,2,1,1"),
@@ -182,7 +183,7 @@ def test_logits_of_published_code_give_the_sum_that_it_makes(
     files = [f"{name}={tmp_path / name}.pkl" for name in ("j", "b")]
     missing = aclnet("ensemble", *files)
     assert missing.code == 2
-    assert "no member knows the true classes: give --labels STORE" in missing.words
+    assert "no member has the true classes: give --labels STORE" in missing.words
     arguments = ("ensemble", *files, "--labels", made_up_store, "--weights", "0.6,0.4")
     found = json.loads(aclnet(*arguments, "--json").out)
     assert (found["summed"], found["samples"]) == ("logits", len(labels))
@@ -209,5 +210,5 @@ def test_logits_and_probabilities_are_not_summed_with_each_other(
     files = (tmp_path / "j.pkl", tmp_path / "soft.npz")
     answer = aclnet("ensemble", *files)
     assert answer.code == 2
-    assert "soft.npz has probabilities; j.pkl has logits: give --sum probabilities" in answer.words
+    assert "soft.npz has probabilities; j.pkl has logits: use --sum probabilities" in answer.words
     assert aclnet("ensemble", *files, "--sum", "probabilities").code == 0

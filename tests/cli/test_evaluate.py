@@ -14,13 +14,13 @@ from aclnet.runs.scores import Scores
 
 
 @pytest.fixture
-def own_run(trained, tmp_path) -> Run:
-    shutil.copytree(trained[0], tmp_path / "own")
+def own_run(trained_once, tmp_path) -> Run:
+    shutil.copytree(trained_once[0], tmp_path / "own")
     return Run(tmp_path / "own")
 
 
 def test_what_a_person_sees_and_finds(own_run, aclnet):
-    answer = aclnet("evaluate", own_run.path)
+    answer = aclnet("evaluate", own_run.path, terminal=True)
     assert answer.code == 0, answer.err
     for words in ("top-1", "mean class accuracy", "the last", "Classes, the worst first"):
         assert words in answer.out
@@ -34,6 +34,7 @@ def test_what_a_person_sees_and_finds(own_run, aclnet):
     assert table["samples"].sum() == 12
 
 
+@pytest.mark.slow
 def test_other_choices_have_files_of_their_own(own_run, made_up_store, aclnet):
     answer = aclnet(
         "evaluate", own_run.path, "--store", made_up_store, "--split", "xview/test", "--clips", "1",
@@ -47,12 +48,13 @@ def test_other_choices_have_files_of_their_own(own_run, made_up_store, aclnet):
     assert len(Scores.load(own_run.scores("xsub-test"))) == 12
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_remarked_upon(own_run, aclnet, change_record):
     assert "not finished" not in aclnet("evaluate", own_run.path).words
     change_record(own_run.path, finished=False)
-    answer = aclnet("evaluate", own_run.path)
+    answer = aclnet("evaluate", own_run.path, terminal=True)
     assert answer.code == 0
-    assert "is not finished: its last checkpoint counts" in answer.words
+    assert "is not finished: its last checkpoint is used" in answer.words
 
 
 class Malicious:
@@ -81,7 +83,7 @@ def test_mistakes_end_in_a_message(own_run, aclnet, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "own")
     for arguments, message in (
         ([], "no run below"),
-        (["gone"], "gone is no run of aclnet"),
+        (["gone"], "gone is not a run of aclnet"),
         (["."], ""),
         ([".", "--split", "xview/train"], "xview/train has no sample; --split can be xsub/test"),
         ([".", "--split", "nonsense"], "has no split 'nonsense'; it has"),
@@ -95,6 +97,7 @@ def test_mistakes_end_in_a_message(own_run, aclnet, tmp_path, monkeypatch):
         assert "Traceback" not in answer.err
 
 
+@pytest.mark.slow
 def test_a_store_of_another_layout(real_data, own_run, aclnet, tmp_path):
     out = tmp_path / "utd.zarr"
     prepared = aclnet("prepare", "utd-mhad", "--raw", real_data / "utd_mhad", "--out", out)
@@ -108,16 +111,17 @@ def test_a_store_of_another_layout(real_data, own_run, aclnet, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_store_that_moved(own_run, made_up_store, aclnet, tmp_path, monkeypatch, change_record):
     store = own_run.record.store.model_dump() | {"path": str(tmp_path / "before.zarr")}
     change_record(own_run.path, store=store)
     away = tmp_path / "elsewhere"
     away.mkdir()
     monkeypatch.chdir(away)
-    answer = aclnet("evaluate", own_run.path)
+    answer = aclnet("evaluate", own_run.path, terminal=True)
     assert answer.code == 2
     assert "before.zarr nor below" in answer.words
     shutil.copytree(made_up_store, away / "renamed.zarr")
-    answer = aclnet("evaluate", own_run.path)
+    answer = aclnet("evaluate", own_run.path, terminal=True)
     assert answer.code == 0, answer.err
     assert "renamed.zarr" in answer.words

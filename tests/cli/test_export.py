@@ -25,7 +25,7 @@ def here(made_up_store, tmp_path, monkeypatch):
 def test_the_choice_is_of_all_forms():
     (option,) = [p for p in command.params if p.name == "to"]
     assert isinstance(option.type, click.Choice)
-    assert list(option.type.choices) == [*STORE_FORMS, *RUN_FORMS, "embeddings"]
+    assert list(option.type.choices) == [*STORE_FORMS, *RUN_FORMS, "csv", "embeddings"]
 
 
 @pytest.mark.parametrize(
@@ -38,14 +38,14 @@ def test_the_newest_store_goes_out(aclnet, here, to, file):
     assert (here / file).is_file()
     again = aclnet("export", "ntu60.zarr", "--to", to)
     assert again.code == 2
-    assert f"{file} is there already; choose another --out" in again.words
+    assert f"{file} already exists; choose another --out" in again.words
 
 
 @pytest.mark.parametrize(("to", "file"), [("pyskl", "x.pyskl"), ("npz", "x"), ("hdf5", "x.npz")])
 def test_an_ending_that_prepare_would_not_know_is_refused(aclnet, here, to, file):
     answer = aclnet("export", "ntu60.zarr", "--to", to, "--out", file)
     assert answer.code == 2
-    assert f"call it x{STORE_FORMS[to][0]}" in answer.words
+    assert f"call the file x{STORE_FORMS[to][0]}" in answer.words
     assert not (here / file).exists()
 
 
@@ -63,7 +63,7 @@ def test_what_went_out_comes_back(aclnet, here, file):
         )
     align = aclnet("prepare", "ntu60", "--raw", file, "--out", "a.zarr", "--align")
     assert align.code == 2
-    assert "is an exported store: its sequences are taken as they are" in align.words
+    assert "is an exported store: its sequences are not changed" in align.words
 
 
 def test_a_protocol_is_chosen(aclnet, here):
@@ -71,7 +71,7 @@ def test_a_protocol_is_chosen(aclnet, here):
     assert answer.words == "ntu60-xview.npz: the store ntu60.zarr"
     wrong = aclnet("export", "ntu60.zarr", "--to", "npz", "--protocol", "xset")
     assert wrong.code == 2
-    assert "has no split 'xset/train'; it has xsub/test, xsub/train" in wrong.words
+    assert "has no split 'xset/train' (did you mean xsub/train?); it has" in wrong.words
     wrong = aclnet("export", "ntu60.zarr", "--to", "hdf5", "--protocol", "xview")
     assert "--protocol is for npz; hdf5 holds all protocols" in wrong.words
     assert sorted(path.name for path in here.iterdir()) == ["ntu60-xview.npz", "ntu60.zarr"]
@@ -80,15 +80,18 @@ def test_a_protocol_is_chosen(aclnet, here):
 def test_a_store_is_no_run_and_a_run_no_store(aclnet, here, trained):
     answer = aclnet("export", "ntu60.zarr", "--to", "official")
     assert answer.code == 2
-    assert "ntu60.zarr is a store; it becomes pyskl, npz or hdf5, not official" in answer.words
+    assert (
+        "ntu60.zarr is a store; it can be exported to pyskl, npz or hdf5, not to official"
+    ) in answer.words
     answer = aclnet("export", trained[0], "--to", "pyskl")
     assert answer.code == 2
     assert (
-        f"{trained[0]} is a run; it becomes official, safetensors or embeddings, not pyskl"
-        in answer.words
+        f"{trained[0]} is a run; it can be exported to official, safetensors, onnx, torch-export, "
+        f"csv "
+        "or embeddings, not to pyskl" in answer.words
     )
     answer = aclnet("export", trained[0], "--to", "official", "--protocol", "xsub")
-    assert "--protocol is for stores" in answer.words
+    assert "--protocol is for the export of a store" in answer.words
 
 
 def test_nothing_there(aclnet, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from itertools import pairwise
 
 import numpy as np
@@ -13,23 +14,28 @@ from aclnet.datasets.store.summary import _histogram
 
 
 def test_as_json(aclnet, people_store):
-    summary = json.loads(aclnet("info", people_store, "--json").out)
-    facts = summary["facts"]
+    facts = json.loads(aclnet("info", people_store, "--json").out)
     assert facts["samples"] == 72
     assert facts["subjects"] == 4
     assert facts["classes"] == 60
-    assert facts["layout"] == "nturgb+d, 25 joints"
+    assert facts["layout"] == "nturgb+d"
+    assert facts["joints"] == 25
     persons = package.open_store(people_store).column("n_persons").tolist()
-    assert facts["persons a sequence"] == f"1: {persons.count(1)}, 2: {persons.count(2)}"
-    assert facts["digest"] == package.open_store(people_store).digest[:16]
+    assert facts["persons"] == [
+        {"persons": number, "sequences": persons.count(number)} for number in (1, 2)
+    ]
+    lengths = package.open_store(people_store).column("n_frames")
+    assert facts["frames"]["median"] == statistics.median(lengths.tolist())
+    assert facts["digest"] == package.open_store(people_store).digest
     assert facts["bytes"] == sum(
         f.stat().st_size
         for f in people_store.rglob("*")
         if f.is_file() and f.name != "manifest.json"
     )
-    assert ["xsub/train", 54, 3, 3] in summary["splits"]
-    assert sum(count for _, count, _ in summary["lengths"]) == 72
-    assert {row[0] for row in summary["arrays"]} == {
+    train = {"split": "xsub/train", "samples": 54, "classes": 3, "subjects": 3}
+    assert train in facts["splits"]
+    assert sum(row["sequences"] for row in facts["lengths"]) == 72
+    assert {array["name"] for array in facts["arrays"]} == {
         "frames/keypoint",
         "frames/present",
         "frames/index",
@@ -48,18 +54,18 @@ def test_as_tables(aclnet, people_store):
 )
 def test_ranges_of_lengths_do_not_overlap_and_cover_all(frames):
     rows = _histogram(np.array(frames))
-    ranges = [tuple(map(int, row[0].split("-"))) for row in rows]
+    ranges = [(row["first"], row["last"]) for row in rows]
     assert ranges[0][0] == min(frames)
     assert ranges[-1][1] == max(frames)
     assert all(low <= high for low, high in ranges)
     assert all(b[0] == a[1] + 1 for a, b in pairwise(ranges))
     for (low, high), row in zip(ranges, rows, strict=True):
-        assert row[1] == sum(low <= n <= high for n in frames)
+        assert row["sequences"] == sum(low <= n <= high for n in frames)
 
 
 def test_the_newest_store_is_taken(aclnet, people_store, monkeypatch, tmp_path):
     monkeypatch.chdir(people_store.parent)
-    assert json.loads(aclnet("info", "--json").out)["facts"]["samples"] == 72
+    assert json.loads(aclnet("info", "--json").out)["samples"] == 72
     monkeypatch.chdir(tmp_path)
     nothing = aclnet("info")
     assert nothing.code == 2

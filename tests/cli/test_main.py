@@ -1,4 +1,4 @@
-"""The command as a whole: quick to start, and no traceback for what a user can mend."""
+"""The command as a whole: it starts quickly, and a user's mistake gives no traceback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aclnet.cli.main import COMMANDS, cli, main
+import aclnet as aclnet_package
+from aclnet.cli.main import COMMANDS, GROUPS, cli, main
 from aclnet.datasets.spec import AclnetError
 
 
@@ -61,7 +62,7 @@ def failing(monkeypatch):
     [
         (AclnetError("x.zarr: mend it so"), 2, "error: x.zarr: mend it so\n"),
         (OSError(28, "No space left on device", "/x"), 2, "No space left on device: '/x'\n"),
-        (KeyboardInterrupt(), 130, "goes on where it stopped\n"),
+        (KeyboardInterrupt(), 130, "to resume\n"),
     ],
 )
 def test_mistakes_end_in_one_message(failing, capsys, error, status, said):
@@ -99,3 +100,51 @@ def test_modalities_are_those_of_the_features():
     from aclnet.pipelines.inputs.features import MODALITIES
 
     assert tuple(MODALITY.choices) == MODALITIES
+
+
+@pytest.mark.parametrize("option", ["-V", "--version"])
+def test_the_module_runs_as_the_command(option):
+    done = subprocess.run(
+        [sys.executable, "-m", "aclnet", option], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"aclnet, version {aclnet_package.__version__}\n"
+
+
+def test_help_lists_each_command_once_under_a_heading(aclnet):
+    out = aclnet("--help").out
+    for heading, commands in GROUPS.items():
+        block = out.split(f"{heading}:\n")[1].split("\n\n")[0]
+        named = [line.split()[0] for line in block.splitlines() if line.startswith("  ")]
+        assert [name for name in named if name in COMMANDS] == list(commands)
+    assert sum(map(len, GROUPS.values())) == len(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("trian", "there is no command 'trian' (did you mean train?)"),
+        ("exprt", "there is no command 'exprt' (did you mean export?)"),
+        ("fly", "there is no command 'fly'"),
+    ],
+)
+def test_a_mistyped_command_gets_a_suggestion(typed, message, aclnet):
+    answer = aclnet(typed)
+    assert answer.code == 2
+    assert answer.words.endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "similar"),
+    [
+        (["datasets", "ntu6"], "ntu60"),
+        (["prepare", "NTU_61"], "ntu60"),
+        (["layouts", "ntu-rgb+d"], "nturgb+d"),
+        (["recipes", "ntu60-xsb"], "ntu60-xsub"),
+        (["synth", "kinetic", "x"], "kinetics"),
+        (["synth", "ntu60", "x", "--form", "skeletn"], "skeleton"),
+    ],
+)
+def test_a_mistyped_name_gets_a_suggestion(arguments, similar, aclnet):
+    answer = aclnet(*arguments)
+    assert answer.code == 2
+    assert f" (did you mean {similar}?); known: " in answer.words

@@ -12,6 +12,8 @@ import torch
 from aclnet.runs.run import Run
 from aclnet.runs.scores import Scores
 
+pytestmark = pytest.mark.slow
+
 MODALITIES = ["j", "b", "k", "jm", "bm", "km"]
 
 
@@ -89,7 +91,7 @@ def test_an_imported_run_is_an_ordinary_one(ntu_runs, aclnet, place):
     assert len(json.loads(answer.out)["rows"]) == 2
     answer = aclnet("evaluate", run)
     assert answer.code == 2
-    assert "was imported, not trained here: name a --store" in answer.words
+    assert "was imported and has no store: give --store" in answer.words
 
 
 def test_what_import_says(goldens, aclnet, tmp_path, monkeypatch):
@@ -123,4 +125,4 @@ def test_export_writes_beside_the_run(trained, aclnet, tmp_path):
     assert len(torch.load(tmp_path / "x.pth", weights_only=True)["state_dict"]) == 836
     answer = aclnet("export", trained[0], "--to", "official", "--out", tmp_path / "x.pth")
     assert answer.code == 2
-    assert "is there already" in answer.words
+    assert "already exists" in answer.words

@@ -42,16 +42,16 @@ def test_a_first_run_and_a_second(aclnet, raw, tmp_path):
 
 def test_a_side_without_samples_is_a_warning(aclnet, raw, tmp_path):
     result = aclnet("prepare", "ntu60", "--raw", raw, "--out", tmp_path / "s.zarr")
-    assert "warning: no sample at all in xview/train" in result.err
+    assert "warning: there is no sample in xview/train" in result.err
 
 
 def test_the_result_as_json(aclnet, raw, tmp_path):
     out = tmp_path / "s.zarr"
     result = aclnet("prepare", "ntu60", "--raw", raw, "--out", out, "--json")
     report = json.loads(result.out)
-    assert report["path"] == str(out)
+    assert report["store"] == str(out)
     assert report["samples"] == 5
-    assert report["rejections"] == {"damaged": 1}
+    assert report["rejections"] == [{"kind": "damaged", "files": 1}]
     assert report["counts"][0]["side"] == "xsub/train"
     assert json.loads(aclnet("prepare", "ntu60", "--raw", raw, "--out", out, "--json").out)[
         "existed"
@@ -63,7 +63,7 @@ def test_defaults_are_found_and_said(aclnet, raw, tmp_path, monkeypatch):
     monkeypatch.delenv("ACLNET_DATA", raising=False)
     nothing = aclnet("prepare", "ntu60")
     assert nothing.code == 2
-    assert "looked for data/ntu60, data/nturgb+d_skeletons" in nothing.err
+    assert "in data/ntu60, data/nturgb+d_skeletons" in nothing.err
     assert "--raw, or set ACLNET_DATA" in nothing.err
     monkeypatch.setenv("ACLNET_DATA", str(tmp_path / "sets"))
     shutil.copytree(raw, tmp_path / "sets" / "ntu60")
@@ -87,8 +87,8 @@ def test_variants(aclnet, raw, tmp_path):
     assert result.code == 0
     assert "5 samples and 4 variants in" in " ".join(result.out.split())  # two train
     summary = json.loads(aclnet("info", tmp_path / "s.zarr", "--json").out)
-    assert summary["facts"]["augmentation"] == "rotate=0.1,limb-mask=0.5"
-    assert summary["facts"]["stored variants"] == 4
+    assert summary["augmentation"] == "rotate=0.1,limb-mask=0.5"
+    assert summary["stored_variants"] == 4
 
 
 # Mistakes: (arguments after `prepare`, what is said)
@@ -118,24 +118,33 @@ MISTAKES = {
     "no dataset": ("moon --raw {raw}", "unknown dataset 'moon'; known: "),
     "no folder": (
         "ntu60 --raw {tmp}/nowhere",
-        "nowhere is not there; NTU RGB+D 60 is read",
+        "nowhere does not exist; NTU RGB+D 60 is read",
     ),
-    "empty": ("ntu60 --raw {empty}", "no recordings of NTU RGB+D 60 there; say where they are"),
-    "other files": ("ntu60 --raw {other}", "no recordings of NTU RGB+D 60 there"),
+    "empty": ("ntu60 --raw {empty}", "there are no recordings of NTU RGB+D 60; give their path"),
+    "other files": ("ntu60 --raw {other}", "there are no recordings of NTU RGB+D 60"),
     "all damaged": ("ntu60 --raw {bad}", "none of 6 recordings is usable. The first: S001"),
     "no pickle": ("ntu60 --raw {file}", "file"),
     "utd folder": ("utd-mhad --raw {file}", "is not a folder"),
     "augment": ("ntu60 --raw {raw} --augment spin=1 --variants 1", "'spin=1' is not name=value"),
     "range": ("ntu60 --raw {raw} --augment mirror=7 --variants 1", "mirror"),
-    "variants": ("ntu60 --raw {raw} --variants 1", "needs both --augment"),
-    "no variants": ("ntu60 --raw {raw} --augment rotate=0.1", "and --variants with their number"),
-    "nothing on": ("ntu60 --raw {raw} --augment none --variants 1", "that is switched on"),
-    "both": ("ntu60 --raw {raw} --workers 1 --scheduler tcp://127.0.0.1:9", "either local workers"),
+    "variants": ("ntu60 --raw {raw} --variants 1", "needs --augment with an operation"),
+    "no variants": (
+        "ntu60 --raw {raw} --augment rotate=0.1",
+        "and --variants with the number of variants",
+    ),
+    "nothing on": (
+        "ntu60 --raw {raw} --augment none --variants 1",
+        "needs --augment with an operation",
+    ),
+    "both": (
+        "ntu60 --raw {raw} --workers 1 --scheduler tcp://127.0.0.1:9",
+        "either --workers or --scheduler",
+    ),
     "scheduler": ("ntu60 --raw {raw} --scheduler tcp://127.0.0.1:9", "no dask scheduler answers"),
     "below a file": ("ntu60 --raw {raw} --out {file}/s.zarr", "cannot be written"),
-    "a file": ("ntu60 --raw {raw} --out {file}", "exists and is no aclnet store"),
-    "a folder": ("ntu60 --raw {raw} --out {other}", "exists and is no aclnet store"),
-    "overwrite": ("ntu60 --raw {raw} --out {other} --overwrite", "--overwrite leaves it alone"),
+    "a file": ("ntu60 --raw {raw} --out {file}", "exists and is not an aclnet store"),
+    "a folder": ("ntu60 --raw {raw} --out {other}", "exists and is not an aclnet store"),
+    "overwrite": ("ntu60 --raw {raw} --out {other} --overwrite", "--overwrite does not delete it"),
     "seed": ("ntu60 --raw {raw} --seed 99999999999", "not in the range"),
 }
 
@@ -172,7 +181,7 @@ def test_real_recordings(aclnet, real_data, tmp_path):
     ntu = aclnet("prepare", "ntu120", "--raw", real_data / "ntu_raw", "--out", tmp_path / "n.zarr")
     assert ntu.code == 0
     assert "7 samples in" in ntu.out
-    assert "warning: no sample at all in " in ntu.err
+    assert "warning: there is no sample in " in ntu.err
     utd = aclnet(
         "prepare", "utd_mhad", "--raw", real_data / "utd_mhad", "--out", tmp_path / "u.zarr"
     )
@@ -186,7 +195,7 @@ def test_real_recordings(aclnet, real_data, tmp_path):
 def test_persons_that_are_told_apart_are_not_tracked(aclnet, raw, tmp_path):
     result = aclnet("prepare", "ntu60", "--raw", raw, "--out", tmp_path / "s.zarr", "--track")
     assert result.code == 2
-    assert "are the same in all frames already; leave --track out" in result.err
+    assert "are already the same in all frames; leave out --track" in result.err
 
 
 def test_persons_are_tracked(aclnet, tmp_path):
@@ -206,7 +215,7 @@ def test_the_size_of_bodies_is_taken_out(aclnet, raw, tmp_path):
     command = ("prepare", "ntu60", "--raw", raw, "--out", out, "--normalise")
     refused = aclnet(*command, "height")
     assert refused.code == 2
-    assert "take --normalise directions" in refused.words
+    assert "use --normalise directions" in refused.words
     assert aclnet(*command, "directions").code == 0
     assert "bone-directions/1" in aclnet("info", out).out
 
@@ -236,7 +245,7 @@ def test_files_that_were_changed_later_are_named(aclnet, raw, tmp_path):
     os.utime(file, ns=(made + 1, made + 1))
     again = aclnet(*command)
     assert again.code == 0
-    assert "of the same names and sizes were changed or copied later (1): " in again.words
+    assert "warning: 1 raw files have the same names and sizes, but newer times: " in again.words
     assert str(file) in again.err
     assert "--overwrite" in again.err
     assert json.loads(aclnet(*command, "--json").out)["newer"] == [str(file)]

@@ -30,7 +30,7 @@ def command(made_up_store, quick_arguments, out) -> list[object]:
 @pytest.fixture(scope="module")
 def swept(command, aclnet):
     """Trained with one seed."""
-    return aclnet(*command, "--seeds", "0")
+    return aclnet(*command, "--seeds", "0", terminal=True)
 
 
 def test_what_a_person_sees(swept, out):
@@ -41,7 +41,7 @@ def test_what_a_person_sees(swept, out):
     assert max(map(len, lines)) <= 80
     title = " ".join(line.strip() for line in lines[:2])
     assert "2 folds of xsub's training side, 24 samples, recipe default" in title
-    assert "choose settings on --folds" not in swept.words
+    assert "use --folds to choose settings" not in swept.words
     assert (out / "sensitivity.png").is_file()
     runs = pd.read_csv(out / "runs.csv")
     assert runs["top1"].notna().all()
@@ -50,7 +50,7 @@ def test_what_a_person_sees(swept, out):
         assert {str(run.fold) for run in of} == {"1/2", "2/2"}
         correct = np.concatenate([Scores.load(run.test_scores).correct for run in of])
         assert len(correct) == 24
-        (row,) = (line for line in lines if f" {terms} " in line)
+        row = next(line for line in lines if f" {terms} " in line)
         assert f" {100 * correct.mean():.1f} " in row
         assert " 1/1 " in row
 
@@ -61,11 +61,11 @@ def test_again_it_trains_nothing_and_reports_what_is_there(swept, command, out, 
     assert "seed 0, fold" not in answer.words
     found = json.loads(answer.out)
     assert found["folder"] == str(out)
-    assert [row["loss.terms"] for row in found["settings"]] == ["ce", "acl"]
-    assert found["settings"][0]["sd"] is None
+    assert [row["setting"]["loss"]["terms"] for row in found["rows"]] == ["ce", "acl"]
+    assert found["rows"][0]["sd"] is None
     more = aclnet(*command, "--seeds", "0,1", "--report")
     assert more.code == 0, more.err
-    assert more.out.count(" 1/2 ") == 2
+    assert more.out.count(" 1/2") == 2
     assert "epoch" not in more.err
     assert swept.code == 0
 
@@ -75,9 +75,9 @@ def test_on_the_test_it_says_so(made_up_store, aclnet, tmp_path):
         *("sweep", made_up_store, "--grid", "components", "--report", "--out", tmp_path / "out")
     )
     assert answer.code == 0, answer.err
-    assert "measured on the test: choose settings on --folds" in answer.words
+    assert "measured on the test split: use --folds to choose settings" in answer.words
     assert "xsub test, 12 samples" in answer.out
-    assert answer.out.count(" 0/3 ") == 4
+    assert answer.out.count(" 0/3") == 4
 
 
 def test_a_run_that_fails_is_named(command, swept, out, aclnet):
@@ -91,19 +91,19 @@ def test_a_run_that_fails_is_named(command, swept, out, aclnet):
     assert "error: 1 of 4 runs failed" in answer.err
     assert "loss.terms=ce, seed 0, fold 1/2: " in answer.err
     assert "run.json or config.toml is damaged" in answer.words
-    assert " 0/1 " in answer.out, "the others are reported all the same"
+    assert " 0/1" in answer.out, "the others are reported all the same"
     assert swept.code == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "Missing option '--grid'"),
+        ([], "give --grid or --rows"),
         (["--grid", "loss.weight"], "write KEY=V1,V2"),
         (["--grid", "optim.speed=1,2"], "there is no optim.speed"),
         (["--grid", "optim.lr=0.1,fast"], "optim.lr: "),
-        (["--grid", "optim.lr=0.1", "--seeds", "0,0"], "names one twice"),
-        (["--grid", "optim.lr=0.1", "--folds", "9"], "cannot be 9 folds"),
+        (["--grid", "optim.lr=0.1", "--seeds", "0,0"], "contains a value twice"),
+        (["--grid", "optim.lr=0.1", "--folds", "9"], "cannot make 9 folds"),
         (["--grid", "optim.lr=0.1", "--folds", "2", "--split", "x.csv"], "give one"),
     ],
 )

@@ -31,4 +31,4 @@ def test_mistakes(aclnet, tmp_path):
     assert "cannot write into" in result.err
     result = aclnet("synth", "moon", tmp_path / "raw")
     assert result.code == 2
-    assert "moon cannot be made up; known: biwi, casia-b" in result.err
+    assert "moon has no synthetic recordings; known: biwi, casia-b" in result.err

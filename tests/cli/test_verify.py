@@ -17,7 +17,7 @@ def copy(people_store, tmp_path):
 def test_a_sound_store(aclnet, people_store):
     result = aclnet("verify", people_store)
     assert result.code == 0
-    assert "every byte is as it was written" in result.err
+    assert "every byte is correct" in result.err
 
 
 def test_a_damaged_store(aclnet, copy):
@@ -26,7 +26,7 @@ def test_a_damaged_store(aclnet, copy):
     assert result.code == 1
     assert result.out.startswith("shard 3 (")
     assert "has 0 bytes instead of" in result.out
-    assert "make it again by `aclnet prepare` with --overwrite" in result.err
+    assert "prepare it again with `aclnet prepare --overwrite`" in result.err
     as_json = aclnet("verify", copy, "--json")
     assert as_json.code == 1
     assert json.loads(as_json.out)["damage"] == [result.out.strip()]
