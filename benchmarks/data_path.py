@@ -1,4 +1,4 @@
-"""Cost of the data path: one file, a whole `prepare`, the stream, what a consumer waits."""
+"""Cost of the data path: one file, a whole `prepare`, the stream, the waiting of a consumer."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _FILES = 20_000
 _PEER_SAMPLES = 40
 _BATCH = 64
 _DEMAND = 4_000
-"""Sequences a second that the waiting consumer takes."""
+"""Sequences per second that the waiting consumer takes."""
 
 
 def rows(folder: Path, rounds: int) -> Iterator[Row]:
-    """All of them; made-up files and stores go below `folder`."""
+    """All rows; synthetic files and stores go below `folder`."""
     files = people.make(folder / "generated")
     yield _parse(files, rounds)
     yield from _prepare(files, folder)
@@ -69,7 +69,7 @@ def _parse(files: list[Path], rounds: int) -> Row:
 
 
 def _prepare(files: list[Path], folder: Path) -> Iterator[Row]:
-    """The whole command with one and two workers; the start is that of one file."""
+    """The whole command with one and two workers; the start is measured with one file."""
     raw = people.link(files, folder / "raw", _FILES)
     few = people.link(files, folder / "few", 1)
     start = time.perf_counter()
@@ -96,7 +96,7 @@ def _prepare(files: list[Path], folder: Path) -> Iterator[Row]:
     yield Row(
         f"rate of two workers over that of one (start {seconds['two start']:.1f} s apart)",
         "",
-        f"{rate['two']:.0f} / {rate['one']:.0f} files a second",
+        f"{rate['two']:.0f} / {rate['one']:.0f} files per second",
         rate["two"] / rate["one"],
         "1.7",
     )
@@ -145,7 +145,7 @@ def _stream(store: Store, rounds: int) -> Iterator[Row]:
 def _epoch(
     store: Store, modality: str, clips: int, limit: float, counted: list[int]
 ) -> Callable[[], None]:
-    """An epoch of the stream up to the network's input, ragged; how many sequences to `counted`."""
+    """An epoch of the stream up to the network's input, ragged; adds sequences to `counted`."""
     data = DataConfig(modality=modality, clips=clips)
     make = MakeInputs(store, data, torch.device("cpu"), spec=AugmentSpec(rotate=limit))
     sampling = ClipSampling(100, clips) if clips > 1 else UniformSampling(100)
@@ -161,10 +161,10 @@ def _epoch(
 
 
 def _wait(store: Store) -> Row:
-    """The share of its time that a consumer of a steady demand waits for batches."""
+    """The share of its time that a consumer with a steady demand waits for batches."""
     stream = store.stream("xsub/train", batch_size=_BATCH, sampling=UniformSampling(100), seed=0)
     batches = iter(stream)
-    next(batches)  # the first window is read before any batch can be there
+    next(batches)  # the first window must be read before any batch
     waited, begun = 0.0, time.perf_counter()
     while True:
         asked = time.perf_counter()

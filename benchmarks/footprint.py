@@ -1,4 +1,4 @@
-"""What the data path takes: memory as the set grows, bytes on disk, seconds to start."""
+"""Resources of the data path: memory as the set grows, bytes on disk, seconds to start."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 _SIZES = (1_000, 2_000, 10_000, 50_000, 100_000)
 _SLOPE = (10_000, 100_000)
-"""Sizes between which costs a sequence are told."""
+"""Sizes between which costs per sequence are computed."""
 _TASKS = 2_000
 
 
 def rows(folder: Path, rounds: int, real: Path | None) -> Iterator[Row]:
-    """All of them; `real`: real recordings for the size on disk, None: left out."""
+    """All rows; `real`: real recordings for the size on disk, None: left out."""
     yield from _scale(folder)
     yield from _tasks(min(rounds, 3))
     if real:
@@ -40,20 +40,20 @@ def rows(folder: Path, rounds: int, real: Path | None) -> Iterator[Row]:
 
 @dataclass(frozen=True, slots=True)
 class _Cost:
-    """Of a set of one size."""
+    """Costs of a set of one size."""
 
     seconds: float
-    """Of the whole command `prepare`."""
+    """Seconds of the whole command `prepare`."""
     prepare_mb: float
     epoch_mb: float
     """Peak memory of a process that streams an epoch."""
     files: int
-    """Of the store."""
+    """Number of files of the store."""
     bytes: int
 
 
 def _scale(folder: Path) -> Iterator[Row]:
-    """What grows with the set, and by how much a sequence."""
+    """Costs that grow with the set, and their growth per sequence."""
     files = people.make(folder / "generated")
     costs = {size: _cost(files, folder / f"m{size}", size) for size in _SIZES}
     sizes = ", ".join(f"{size:,}" for size in _SIZES)
@@ -100,7 +100,7 @@ def _cost(files: list[Path], place: Path, size: int) -> _Cost:
 
 
 def _tasks(rounds: int) -> Iterator[Row]:
-    """What dask adds to every task of prepare: nothing is done in these."""
+    """Overhead of dask for a task of prepare, measured with empty tasks."""
     with open_executor(2) as execute:
 
         def all_of_them() -> None:
@@ -127,13 +127,13 @@ print(int(status["VmHWM"].split()[0]) / 1024)
 
 
 def _peak_of_epoch(store: Path) -> float:
-    """MB, of a process that does nothing else."""
+    """Peak memory in MB of a process that only streams an epoch."""
     call = [sys.executable, "-c", _EPOCH, str(store)]
     return float(subprocess.run(call, capture_output=True, text=True, check=True).stdout)
 
 
 def _bytes(folder: Path, real: Path) -> Iterator[Row]:
-    """Bytes a frame and person of real recordings, against the customary files."""
+    """Bytes per frame and person of real recordings, compared with the usual files."""
     for title, dataset, raw in (
         ("NTU, 7 recordings", "ntu120", "ntu_raw"),
         ("UTD-MHAD", "utd-mhad", "utd_mhad"),
@@ -154,7 +154,7 @@ def _bytes(folder: Path, real: Path) -> Iterator[Row]:
         np.savez_compressed(packed, *joints)
         peer = f"{half:.0f} float16 pickle, {packed.tell() / frames:.0f} compressed npz"
         own = f"{sizes['float32']:.0f} float32, {sizes['int16']:.0f} int16"
-        yield Row(f"bytes a frame, {title}", peer, own, None, "measured")
+        yield Row(f"bytes per frame, {title}", peer, own, None, "measured")
 
 
 def _start(folder: Path, rounds: int) -> Iterator[Row]:

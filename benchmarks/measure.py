@@ -1,4 +1,4 @@
-"""What the benchmarks share: alternating rounds, medians, rows of the table."""
+"""Shared functions of the benchmarks: alternating rounds, medians, rows of the table."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Row:
 
     what: str
     peer: str
-    """The customary way, measured in the same run; empty where there is none to compare with."""
+    """The usual way, measured in the same run; empty if there is none to compare with."""
     ours: str
     ratio: float | None
     reach: str
-    """What was to be reached."""
+    """Target of the measurement."""
 
 
 def alternate(functions: list[Callable[[], object]], rounds: int) -> list[float]:
@@ -54,7 +54,7 @@ class Finished:
 
 
 def command(*arguments: str, cwd: Path, every: float = 0.05) -> Finished:
-    """Runs `aclnet` with these arguments; RuntimeError where it fails."""
+    """Runs `aclnet` with these arguments; raises RuntimeError if it fails."""
     call = [str(Path(sys.executable).with_name("aclnet")), *arguments]
     start = time.perf_counter()
     with subprocess.Popen(
@@ -71,7 +71,7 @@ def command(*arguments: str, cwd: Path, every: float = 0.05) -> Finished:
 
 
 def _resident_mb(pid: int) -> float:
-    """Of a process and all below it; shared pages count once a process (proportional set)."""
+    """Memory of a process and all below it; shared pages count once (proportional set)."""
     total = 0.0
     for one in _family(pid):
         try:
@@ -79,12 +79,12 @@ def _resident_mb(pid: int) -> float:
                 if line.startswith("Pss:"):
                     total += int(line.split()[1]) / 1024
         except OSError:
-            continue  # it has ended
+            continue  # the process has ended
     return total
 
 
 def _family(pid: int) -> list[int]:
-    """The process and all below it, whichever of its threads has started them."""
+    """The process and all below it, started by any of its threads."""
     found = [pid]
     for parent in found:
         for children in Path(f"/proc/{parent}/task").glob("*/children"):
@@ -96,7 +96,7 @@ def _family(pid: int) -> list[int]:
 
 
 def machine() -> str:
-    """Processor, cores, versions and commit, in a line."""
+    """Processor, cores, versions and commit, in one line."""
     import numpy
     import torch
 

@@ -9,26 +9,32 @@ import torch
 from measure import Row, alternate
 from official import as_released
 from peers import family_lists, inter_loss, intra_loss
+from plain_networks import as_plain
 from torch.nn import functional
 
+from aclnet.datasets.spec.layouts import get_layout
 from aclnet.losses.contrast import AffinityContrast
 from aclnet.losses.families import ConfusionCounter, Families, FamilySettings
 from aclnet.models.aclnet import ACLNet
 from aclnet.models.choices import preset_widths
 from aclnet.models.folding import fold_batch_norms
+from aclnet.models.registry import BASELINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from aclnet.models.classifier import Classifier
 
 _BATCH, _CLASSES, _MEMORY = 64, 120, 1024
 _FAMILY = 10
 
 
 def rows(rounds: int) -> Iterator[Row]:
-    """All of them, with as many threads as torch is given."""
+    """All rows, with as many threads as torch is given."""
     yield _losses(rounds)
     yield _families(rounds)
     yield from _network(rounds)
+    yield from _baselines(rounds)
 
 
 def _losses(rounds: int) -> Row:
@@ -81,7 +87,7 @@ def _families(rounds: int) -> Row:
             [lambda: family_lists(counts[:40, :40]), lambda: families.rebuild(counter)], rounds
         )
     )
-    # pairs of classes, each with its ten neighbours: 40 classes are a hundredth of 400
+    # cost grows with the pairs of classes, each with ten neighbours: 40 classes are 1/100 of 400
     theirs *= (C / 40) ** 2
     what = f"rebuilding the families, C = {C}, ms (peer: from 40 classes, in proportion to pairs)"
     return Row(what, f"{theirs:,.0f}", f"{own:.1f}", theirs / own, "10")
@@ -113,8 +119,38 @@ def _network(rounds: int) -> Iterator[Row]:
         yield Row(what, f"{theirs:.2f}", f"{own:.2f}", theirs / own, "2.5x")
 
 
+def _baselines(rounds: int) -> Iterator[Row]:
+    """Small networks, NTU's mix; the plain way pads every sample to two persons, as published."""
+    classes, batch, two = 60, 10, 2
+    owner = torch.arange(batch).repeat_interleave(torch.tensor([2] * two + [1] * (batch - two)))
+    tracks, labels = torch.randn(len(owner), 100, 25, 3), torch.arange(batch)
+    for name, network in BASELINES.items():
+        torch.manual_seed(0)
+        plain, ours = (
+            network(
+                get_layout("nturgb+d"),
+                num_classes=classes,
+                base_channels=preset_widths(name)["small"],
+                persons=persons,
+            )
+            for persons in ("padded", "present")
+        )
+        as_plain(plain)
+        steps = [_step(m.train(), tracks, owner, labels) for m in (plain, ours)]
+        theirs, own = alternate(steps, rounds)
+        what = f"training step, {name}, small, NTU's mix, batch {batch}, 100 frames, s"
+        yield Row(what, f"{theirs:.2f}", f"{own:.2f}", theirs / own, "measured")
+        passes = [
+            _inference(plain.eval(), tracks, owner, batch, pad=True),
+            _inference(fold_batch_norms(ours), tracks, owner, batch, pad=False),
+        ]
+        theirs, own = alternate(passes, rounds)
+        what = f"inference, {name}, small, NTU's mix, batch {batch}, s"
+        yield Row(what, f"{theirs:.2f}", f"{own:.2f}", theirs / own, "measured")
+
+
 def _step(
-    model: ACLNet, tracks: torch.Tensor, owner: torch.Tensor, labels: torch.Tensor
+    model: Classifier, tracks: torch.Tensor, owner: torch.Tensor, labels: torch.Tensor
 ) -> Callable[[], None]:
     def run() -> None:
         output = model(tracks, owner, len(labels))
@@ -126,7 +162,7 @@ def _step(
 
 
 def _inference(
-    model: ACLNet, tracks: torch.Tensor, owner: torch.Tensor, batch: int, *, pad: bool
+    model: Classifier, tracks: torch.Tensor, owner: torch.Tensor, batch: int, *, pad: bool
 ) -> Callable[[], None]:
     """A forward pass; with `pad` every sample goes through the network as two tracks."""
     if pad:

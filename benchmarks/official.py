@@ -1,8 +1,9 @@
 """The released code's way of computing the network, for comparison of cost.
 
-The same weights and, to rounding, the same numbers as `aclnet.models.aclnet.ACLNet`: every sample
-is padded to two persons, both projections of the graph convolution run over all frames before their
-mean is taken, and every branch of the temporal convolution has its own first convolution.
+It uses the same weights and gives, except for rounding, the same numbers as
+`aclnet.models.aclnet.ACLNet`. Every sample is padded to two persons. Both projections of the graph
+convolution process all frames before their mean is taken. Every branch of the temporal convolution
+has its own first convolution.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _PLAIN = {GraphConv: _GraphConv, TemporalConv: _TemporalConv, Pointwise: nn.Conv
 
 
 def as_released(model: ACLNet) -> ACLNet:
-    """Makes a network compute as the released code does; its weights stay."""
+    """Makes a network compute as the released code does, with the same weights."""
     model.persons = "padded"
     for module in model.modules():
         module.__class__ = _PLAIN.get(type(module), type(module))

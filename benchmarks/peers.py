@@ -1,8 +1,8 @@
-"""The customary ways of the field, written plainly, for comparison of cost.
+"""The usual methods of the field in plain code, for comparison of cost.
 
-Each computes what the released code computes (`tests/test_benchmarks.py` holds it against the
-goldens) in the shape that research code has: text line by line, one sample at a time, a loop over
-persons and frames where there is one, pairs of samples or classes in Python.
+Each function computes what the released code computes (`tests/test_benchmarks.py` compares it with
+the goldens) in the style of research code: text line by line, one sample at a time, a loop over
+persons and frames, pairs of samples or classes in Python.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def sample_frames(total: int, length: int, rng: np.random.RandomState) -> NDArra
 
 
 def padded(keypoint: Joints, clips: int, length: int) -> Joints:
-    """(clips, 2, T, V, 3): two persons, the second zero where there is none."""
+    """(clips, 2, T, V, 3) two persons, the second zero if there is none."""
     if len(keypoint) < 2:
         keypoint = np.concatenate([keypoint, np.zeros_like(keypoint)])
     keypoint = keypoint[:2].reshape(2, clips, length, *keypoint.shape[2:])
@@ -112,7 +112,7 @@ def network_input(
     limit: float = 0.0,
     seed: int = 255,
 ) -> Joints:
-    """(clips, 2, T, V, 3) of one raw sample: the whole pipeline."""
+    """(clips, 2, T, V, 3) input from one raw sample: the whole pipeline."""
     rng = np.random.RandomState(seed)
     joints = normalise(keypoint)
     if limit:

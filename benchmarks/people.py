@@ -1,4 +1,4 @@
-"""Made-up recordings of NTU RGB+D in any number: some are generated, the others link to them."""
+"""Synthetic recordings of NTU RGB+D in any number: some are generated, the others link to them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """All benchmarks, and the table of docs/performance.md: `python benchmarks/run.py`.
 
-Ratios of one run are what counts: both ways are measured in turn on the same machine.
+Only ratios within one run are comparable: both ways are measured in turn on one machine.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from pathlib import Path
 import data_path
 import footprint
 import method
+import occlusion
+import prediction
 import torch
 from measure import ROOT, Row, machine
 
@@ -22,8 +24,12 @@ _BEGIN, _END = "<!-- measured -->", "<!-- /measured -->"
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", choices=["data", "method", "footprint"])
-    parser.add_argument("--folder", type=Path, help="Of made-up files. [default: a temporary one]")
+    parser.add_argument(
+        "--only", choices=["data", "method", "occlusion", "prediction", "footprint"]
+    )
+    parser.add_argument(
+        "--folder", type=Path, help="Folder of synthetic files. [default: temporary]"
+    )
     parser.add_argument("--real", type=Path, help="Real recordings, for the sizes on disk.")
     options = parser.parse_args()
     found: list[Row] = []
@@ -33,6 +39,8 @@ def main() -> None:
         parts = {
             "data": lambda: data_path.rows(folder, options.rounds),
             "method": lambda: method.rows(options.rounds),
+            "occlusion": lambda: occlusion.rows(folder),
+            "prediction": lambda: prediction.rows(folder, options.rounds),
             "footprint": lambda: footprint.rows(folder, options.rounds, options.real),
         }
         for name, make in parts.items():

@@ -1,7 +1,7 @@
 """Cost of a training step, ours against the released code's way: `python benchmarks/train_step.py`.
 
-One process, both in turn, medians; the ratio is what counts. NTU's mix is 80 % samples of one
-person and 20 % of two; UTD-MHAD has one person in every sample.
+Both are measured in turn in one process, with medians; only the ratio is comparable. NTU's mix has
+80 % samples of one person and 20 % of two; UTD-MHAD has one person in every sample.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Who walks there? 28 people of UCalgary's gait recordings, by the network and by simple baselines.
+"""Recognition of 28 people in UCalgary's gait recordings by the network and simple baselines.
 
     python benchmarks/ucalgary.py RAW WORK [--seeds 0,1,2] [--epochs 300] [--jobs 2]
 
-RAW is the folder of the recordings, WORK one for stores and runs; called again it goes on. Two
-protocols: `known`, everybody trains by the first recording of each condition, which is the gallery,
-and is looked for by the second; `disjoint`, the people who are looked for do not train (two halves,
+RAW is the folder of the recordings, WORK a folder for stores and runs; a repeated call resumes.
+There are two protocols. In `known`, everybody's first recording of each condition trains and is the
+gallery, and the second is the probe. In `disjoint`, the probes' people do not train (two halves,
 each tested once). Prints the tables of docs/results/ucalgary-gait.md.
 """
 
@@ -41,6 +41,7 @@ from aclnet.training.jobs import failed, plan_job, train_jobs
 from aclnet.training.launch import TrainingRequest
 
 if TYPE_CHECKING:
+    from aclnet.runs.choices import Embedding
     from aclnet.runs.config import Config
     from aclnet.runs.splits import Splits
 
@@ -61,7 +62,7 @@ STORES = (
 )
 FILES = {"known": ["known"], "disjoint": ["half1", "half2"]}
 RIGID = 0.05
-"""A distance is rigid that varies by less than this share of itself while somebody walks."""
+"""Relative variation during a walk below which a distance is rigid."""
 _NAME = re.compile(r"subject(\d+)_Seq_(\d)_Gen_\w_GeometricPositions_(\w+)")
 
 
@@ -85,7 +86,7 @@ def main(raw: Path, work: Path, seeds: str, epochs: int, jobs: int) -> None:
 
 
 def _link(raw: Path, folder: Path) -> None:
-    """A folder as `custom` wants it: links to the recordings, an index and dataset.toml."""
+    """A folder in the form of `custom`: links to the recordings, an index and dataset.toml."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for file in sorted(raw.glob("*.csv")):
@@ -134,7 +135,7 @@ def _write_splits(store: Store, work: Path) -> None:
 def _rows(
     store: Store, work: Path, seeds: list[int], epochs: int, jobs: int
 ) -> list[dict[str, object]]:
-    """A row a protocol, method and seed."""
+    """A row per protocol, method and seed."""
     planned = {}
     for protocol, names in FILES.items():
         for seed in seeds:
@@ -167,7 +168,7 @@ def _rows(
 def _sides(
     store: Store, run: Run, config: Config, baselines: bool
 ) -> list[tuple[str, tuple[Embeddings, Embeddings]]]:
-    """By method, probes and gallery: a row a sequence."""
+    """Probes and gallery by method; a row per sequence."""
     splits = choose_splits(store, config, run.split_file)
     device = torch.device("cpu")
     torch.manual_seed(config.seed)
@@ -175,10 +176,12 @@ def _sides(
     assert splits.gallery is not None
     raw = Recogniser(untrained, store, splits.test, splits.gallery, config)
     found = [
-        ("network", Scorer(run, store).recognise().sequences()),
+        ("network", _embedded(run, store, "pooled")),
         ("network, not trained", raw().sequences()),
+        ("network and shape", _embedded(run, store, "shape+pooled")),
     ]
     if baselines:
+        found.append(("shape", _embedded(run, store, "shape")))
         found += [
             ("height alone", _plain(store, splits, _heights(store))),
             ("rigid distances, LDA", _lda(store, splits, _rigid(store, splits))),
@@ -187,9 +190,14 @@ def _sides(
     return found
 
 
+def _embedded(run: Run, store: Store, embedding: Embedding) -> tuple[Embeddings, Embeddings]:
+    retrieval = run.config.retrieval.changed(embedding=embedding)
+    return Scorer(run, store, retrieval=retrieval, accelerator="cpu").recognise().sequences()
+
+
 def _measures(method: str, probe: Embeddings, gallery: Embeddings) -> pd.DataFrame:
-    """One row: in the whole gallery, in that of the probe's condition, and in each other one."""
-    metric = "cosine" if method.startswith("network") else "euclidean"
+    """One row: measures in the whole gallery, in the probe's condition, and in each other one."""
+    metric = "cosine" if method.startswith(("network", "shape")) else "euclidean"
     whole = rank(probe, gallery, metric).summary()
     pairs = {
         (of, among): rank(
@@ -213,13 +221,13 @@ def _windows(store: Store, row: int) -> list[np.ndarray]:
 
 
 def _distances(window: np.ndarray) -> np.ndarray:
-    """(T, pairs) of all joints."""
+    """(T, pairs) distances of all joints."""
     a, b = np.triu_indices(window.shape[1], 1)
     return np.linalg.norm(window[:, a] - window[:, b], axis=-1)
 
 
 def _rigid(store: Store, splits: Splits) -> list[np.ndarray]:
-    """Of each sample, a row a window: medians of the distances that are rigid in training."""
+    """Medians of the distances that are rigid in training: for each sample, a row per window."""
     every = [[_distances(w) for w in _windows(store, row)] for row in range(len(store))]
     train = [d for row in np.flatnonzero(splits.train) for d in every[row]]
     varies = np.median([d.std(0) / d.mean(0) for d in train], axis=0)
@@ -227,7 +235,7 @@ def _rigid(store: Store, splits: Splits) -> list[np.ndarray]:
 
 
 def _postures(store: Store) -> list[np.ndarray]:
-    """Of each sample, a row a window: mean and deviation of each coordinate."""
+    """Mean and deviation of each coordinate: for each sample, a row per window."""
     return [
         np.stack([np.concatenate([w.mean(0).ravel(), w.std(0).ravel()]) for w in windows])
         for windows in (_windows(store, row) for row in range(len(store)))
@@ -235,7 +243,7 @@ def _postures(store: Store) -> list[np.ndarray]:
 
 
 def _heights(store: Store) -> list[np.ndarray]:
-    """Of each sample, a row a window: from the head down trunk and legs, bone by bone."""
+    """Bone lengths from the head down trunk and legs: for each sample, a row per window."""
     place = store.layout.joints.index
     trunk = ("Head", "Neck", "SpineMid", "SpineBase")
     legs = [(f"Hip{side}", f"Knee{side}", f"Ankle{side}") for side in ("Left", "Right")]
@@ -251,7 +259,7 @@ def _heights(store: Store) -> list[np.ndarray]:
 
 
 def _lda(store: Store, splits: Splits, features: list[np.ndarray]) -> tuple[Embeddings, Embeddings]:
-    """Standardised features in the space of an LDA of those who train; means over windows."""
+    """Standardised features in the space of an LDA of the training people; means over windows."""
     rows = np.flatnonzero(splits.train)
     people = np.repeat(store.column("label")[rows], [len(features[row]) for row in rows])
     lda = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto")

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
+import json
+import math
+import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.nn import functional
 
 from aclnet.datasets.spec.layouts import get_layout
+from aclnet.datasets.store.store import Store
 from aclnet.losses.contrast import AffinityContrast
 from aclnet.losses.families import ConfusionCounter, FamilySettings, relate
 from aclnet.losses.settings import OFFICIAL, ContrastSettings
 from aclnet.models.aclnet import ACLNet
+from aclnet.models.blocks import Pointwise
+from aclnet.models.registry import BASELINES
+from aclnet.runs.run import Run
+from aclnet.training import launch
+from aclnet.training.launch import train
 
 
 def load(name: str):
@@ -52,6 +66,25 @@ def test_the_released_way_of_computing_gives_the_released_numbers(official, gold
     for found, key in ((output.logits, "train_logits"), (output.feature, "train_graph")):
         expected = torch.from_numpy(arrays[key])
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_plain_networks_give_the_numbers_of_ours(name):
+    plain_networks = load("plain_networks")
+    torch.manual_seed(0)
+    model = BASELINES[name](get_layout("sbu"), num_classes=4, base_channels=12).train()
+    with torch.no_grad():
+        for value in model.parameters():
+            value.add_(torch.randn_like(value) * 0.1)
+    ours, plain = model.double(), plain_networks.as_plain(copy.deepcopy(model)).double()
+    tracks, owner = torch.randn(4, 9, 15, 3, dtype=torch.float64), torch.tensor([0, 1, 1, 2])
+    gradients = []
+    for network in (ours, plain):
+        output = network(tracks, owner, 3)
+        output.logits.square().sum().backward()
+        gradients.append([parameter.grad for parameter in network.parameters()])
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-6, atol=1e-8)
+    assert not any(isinstance(module, Pointwise) for module in plain.modules())
 
 
 def test_recordings_read_line_by_line_are_those_of_the_released_code(peers, goldens, real_data):
@@ -111,3 +144,116 @@ def test_families_pair_by_pair_are_ours(peers):
     found = relate(counts, ConfusionCounter(C, settings).samples, settings).member
     expected = [row.nonzero().flatten().tolist() for row in found]
     assert peers.family_lists(counts) == expected
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """The modules of the benchmark of a GPU."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent.parent / "benchmarks"))
+    import gpu
+    import gpu_bed
+    import gpu_checks
+
+    return SimpleNamespace(main=gpu, bed=gpu_bed, checks=gpu_checks)
+
+
+@pytest.mark.slow
+def test_a_gpu_is_measured(gpu, made_up_store, pixel_store, tmp_path, capsys):
+    """On a CPU, which must agree with itself; parity and waiting are the method's own checks."""
+    bed = gpu.bed.Bed("cpu", True, tmp_path, math.inf)
+    bed.stores = {"ntu60": Store(made_up_store), "kinetics": pixel_store}
+    found = gpu.main.measure(bed, ["ceilings", "parity", "waiting"])
+    assert [figure for figure in found if figure.met is False] == []
+    named = {figure.what for figure in found if figure.met}
+    assert {"inputs", "gradients", "losses", "default", "kinetics"} <= named
+    assert "| parity | gradients | 0  |" in capsys.readouterr().out
+
+
+def test_a_part_that_fails_is_a_figure(gpu, tmp_path, monkeypatch):
+    def fails(_):
+        raise RuntimeError("out of paper")
+        yield
+
+    monkeypatch.setitem(gpu.main.PARTS, "stream", fails)
+    bed = gpu.bed.Bed("cpu", True, tmp_path, math.inf)
+    figure, _ = gpu.main.measure(bed, ["stream"])
+    assert (figure.what, figure.value, figure.met) == ("fails", "out of paper", False)
+    bed.end = 0
+    (late,) = gpu.main.measure(bed, ["parity"])
+    assert late.bound == "left out"
+
+
+def test_operations_that_would_wait_for_a_gpu_are_refused(gpu):
+    x = torch.arange(6.0)
+    waiting = (
+        lambda: x.sum().item(),
+        lambda: x[x > 2],
+        lambda: x.nonzero(),
+        lambda: bool(x[0]),
+        lambda: x.index_put_((x > 2,), torch.zeros(3)),
+    )
+    for work in waiting:
+        with gpu.checks.Refuse(), pytest.raises(RuntimeError, match="waits for the device"):
+            work()
+    with gpu.checks.Refuse():
+        torch.where(x > 2, x, 0)[torch.tensor([1, 2])].sum()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "ACLNET_GPU_BENCHMARK" not in os.environ, reason="takes minutes; ACLNET_GPU_BENCHMARK=1 runs it"
+)
+def test_a_gpu_is_measured_by_one_command(tmp_path):
+    benchmark = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
+    file = tmp_path / "gpu.json"
+    call = [sys.executable, benchmark, "--quick", "--accelerator", "cpu", "--json", file]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(file.read_text())["figures"]
+    parts = {figure["part"] for figure in figures}
+    assert {"ceilings", "parity", "waiting", "launcher", "commands", "variants"} <= parts
+    assert not [figure for figure in figures if figure["met"] is False]
+
+
+def test_the_store_of_the_benchmark_of_scale_holds_its_columns(tmp_path):
+    scale = load("scale")
+    scale.write_parts(tmp_path, 600)
+    store = Store(scale.make_store(tmp_path))
+    ids = sorted(store.column("id").tolist())
+    assert len(set(ids)) == len(store) == 600
+    assert ids == sorted(store.column("original").tolist())
+    masks = [store.mask(side) for side in ("xsub/train", "xsub/test")]
+    assert (masks[0] ^ masks[1]).all()
+    np.testing.assert_array_equal(masks[0], store.column("subject") % 2 == 0)
+    rows = store.column("n_frames") * store.column("n_persons")
+    ends = store.column("start") + rows
+    assert (np.diff(store.column("start")) >= rows[:-1]).all()
+    assert (ends <= (store.shard_of + 1) * store.shard_rows).all()
+    found = scale._measured("plan", tmp_path)
+    assert found["mb"] > 0
+
+
+@pytest.mark.slow
+def test_looking_at_gradients_does_not_change_the_training(made_up_store, tmp_path, monkeypatch):
+    affinity = load("affinity")
+    monkeypatch.setattr(affinity, "EVERY", 1)
+    values = {"model.size": "tiny", "data.frames": 16, "data.clips": 1, "optim.epochs": 2}
+    values |= {"optim.batch_size": 8, "loss.memory_rows": 8, "loss.families.start": 0}
+    settings = [f"{key}={value}" for key, value in values.items()]
+    plain = train(made_up_store, settings=settings, accelerator="cpu", out=tmp_path / "plain")
+    monkeypatch.setattr(launch, "Trainer", launch.Trainer)  # is put back after the test
+    options = (f"--set={setting}" for setting in settings)
+    out, table = tmp_path / "probed", tmp_path / "probe.csv"
+    call = ["affinity.py", made_up_store, *options, "--run", out, "--out", table]
+    monkeypatch.setattr(sys, "argv", list(map(str, call)))
+    affinity.main()
+    states = [run.load("last")["network"] for run in (plain, Run(out))]
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[0].items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value, states[1][name]), name
+    rows = pd.read_csv(table)
+    assert rows["epoch"].tolist() == [1, 2]
+    assert (rows["gradient_ce"] > 0).all()
+    assert rows["gradient_intra"].iloc[-1] > 0
+    assert rows["errors"].iloc[0] == round(24 * (1 - rows["accuracy"].iloc[0]))
