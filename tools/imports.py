@@ -1,9 +1,9 @@
-"""Lists the rooms of the project from the lowest to the highest, and what each imports.
+"""Lists the rooms of the project from the lowest to the highest, with their imports.
 
     python tools/imports.py
 
-Each room may import itself and the rooms above it in the list, be it for type checking alone or
-inside a function. The exit status is 1 where a room imports a later one, or modules import each
+Each room may import itself and the rooms above it in the list; imports for type checking and inside
+functions count too. The exit status is 1 if a room imports a later one, or if modules import each
 other in a circle.
 """
 
@@ -34,15 +34,23 @@ ROOMS = (
     "aclnet.pipelines",
     "aclnet.losses",
     "aclnet.models",
+    "aclnet.own",
     "aclnet.runs",
     "aclnet.retrieval",
     "aclnet.exchange",
     "aclnet.evaluation",
+    "aclnet.viewing",
+    "aclnet.prediction",
+    "aclnet.tracking",
     "aclnet.training",
+    "aclnet.sweeps",
+    "aclnet.sharing",
+    "aclnet.report",
     "aclnet",
     "aclnet.cli",
+    "aclnet.__main__",
 )
-"""A module belongs to the longest of these names that it begins with."""
+"""Rooms. A module belongs to the longest of these names that it begins with."""
 
 
 @cache
@@ -86,7 +94,7 @@ def wrong_ways() -> list[str]:
 
 
 def circle() -> list[str]:
-    """Modules that import each other in a circle, the first one again at the end; or none."""
+    """Modules that import each other in a circle, the first repeated at the end; or none."""
     try:
         TopologicalSorter({module: imported(module) for module in modules()}).prepare()
     except CycleError as error:

@@ -11,7 +11,8 @@ for version in "$@"; do
     echo "test-versions: Python $version, $resolution"
     uv venv --quiet --clear --python "$version" "$work/venv"
     uv pip compile --quiet --python "$work/venv" --resolution "$resolution" --only-binary :all: \
-      --extra excel --extra safetensors --output-file "$work/$version-$resolution.txt" pyproject.toml
+      --extra distributed --extra excel --extra safetensors --extra tensorboard \
+      --output-file "$work/$version-$resolution.txt" pyproject.toml
     uv pip install --quiet --python "$work/venv" --requirement "$work/$version-$resolution.txt" \
       filelock hypothesis pytest pytest-timeout pytest-xdist scikit-learn
     uv pip install --quiet --python "$work/venv" --no-deps --editable .

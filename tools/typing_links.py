@@ -1,7 +1,7 @@
-"""Builds `.typing/aclnet`, a tree of links that shows the packages where they are imported from.
+"""Builds `.typing/aclnet`, a tree of links to the packages at their import paths.
 
-The top-level folders are mapped into the namespace `aclnet` by setuptools, which type checkers do
-not follow; through the links they see every file.
+Setuptools maps the top-level folders into the namespace `aclnet`. Type checkers do not follow this
+mapping; through the links they see every file.
 """
 
 from __future__ import annotations
