@@ -2,13 +2,15 @@
 PYTHON ?= python3
 PYTHONS ?= 3.11 3.12
 BIN = .venv/bin
+# index of torch's wheels, for example https://download.pytorch.org/whl/cpu; empty: pip's own
+TORCH_INDEX ?=
 # workers take about 600 MB each
 PARALLEL = -n logical --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test test-slow stress test-versions lint types imports bench setup clean
+.PHONY: demo test test-slow stress test-versions lint types imports docs bench setup clean
 
 demo: $(BIN)/.ready
-	@echo "demo: made-up people -> raw files -> store -> training -> evaluation -> occlusion bench"
+	@echo "demo: synthetic people -> raw files -> store -> training -> evaluation -> occlusion bench"
 	$(BIN)/aclnet demo demo
 
 test: $(BIN)/.ready
@@ -17,7 +19,7 @@ test: $(BIN)/.ready
 
 test-slow: $(BIN)/.ready
 	@echo "test-slow: what is marked slow"
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest $(PARALLEL) -m slow
 
 stress: $(BIN)/.ready
 	@echo "stress: docs/reliability.md, some two hours on two cores"
@@ -30,6 +32,7 @@ test-versions:
 lint: $(BIN)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	! test -x $(BIN)/hadolint || $(BIN)/hadolint Dockerfile
 
 types: $(BIN)/.ready
 	$(BIN)/python tools/typing_links.py
@@ -37,6 +40,11 @@ types: $(BIN)/.ready
 
 imports: $(BIN)/.ready
 	$(BIN)/python tools/imports.py
+
+docs: $(BIN)/.docs
+	@echo "docs: the site of docs/, in site/; a warning is an error"
+	$(BIN)/python tools/typing_links.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 bench: $(BIN)/.ready
 	@echo "bench: docs/performance.md, some ten minutes on a machine that does nothing else"
@@ -47,9 +55,13 @@ setup: $(BIN)/.ready
 $(BIN)/.ready: pyproject.toml constraints.txt
 	@echo "setup: a virtual environment in .venv with aclnet and its tools (some minutes)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+$(BIN)/.docs: $(BIN)/.ready
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf .venv .typing build dist demo *.egg-info
+	rm -rf .venv .typing build dist demo site *.egg-info

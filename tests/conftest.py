@@ -1,4 +1,5 @@
-"""What all tests share: threads, references, stores that are made once, and the tolerance."""
+"""Shared fixtures of all tests: threads, references, stores that are made once, and the
+tolerance."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pickle
 import shutil
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,9 @@ import pytest
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-# a busy machine is no failure
+from tests.object_server import ObjectServer
+
+# a busy machine is not a failure
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
@@ -28,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 THREADS = int(os.environ["OMP_NUM_THREADS"])
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from aclnet.datasets.spec import DatasetSpec
     from aclnet.datasets.store.store import Store
@@ -57,11 +61,19 @@ def assert_alike() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+def files_below() -> Callable[[Path], list[Path]]:
+    """Lists the files below a folder, to show that tests left it as it was."""
+    return lambda folder: sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory: pytest.TempPathFactory, files_below) -> Iterator[Callable]:
     """Makes a folder once for all workers of pytest-xdist: `make_once(name, fill)`.
 
-    `fill` gets the empty folder. Tests leave what is in it as it is.
+    `fill` gets the empty folder. Tests leave what is in it as it is; the end of the session checks
+    that they added and removed no file.
     """
+    made = {}
     base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent
@@ -73,10 +85,13 @@ def make_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
                 shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed
                 folder.mkdir()
                 fill(folder)
-                done.touch()
+                done.write_text("\n".join(map(str, files_below(folder))))
+        made[folder] = done
         return folder
 
-    return make
+    yield make
+    for folder, done in made.items():
+        assert [*map(str, files_below(folder))] == done.read_text().splitlines(), folder
 
 
 def _folder(variable: str, default: str) -> Path:
@@ -176,6 +191,47 @@ def people_store(people: Path, prepare_raw, make_once) -> Path:
 
 
 @pytest.fixture(scope="session")
+def home(make_once) -> Path:
+    """40 raw recordings of custom data in NTU's joints; tests leave them as they are.
+
+    Three classes: NTU 60 has the first one too, and spells the second one in small letters.
+    Subjects 1 to 4; the last one is tested. A file holds two recordings, one after the other.
+    """
+
+    def fill(folder: Path) -> None:
+        rng = np.random.default_rng(11)
+        names = ("drink water", "Clapping", "juggle")
+        rows = ["id,file,label,subject,split,start,end"]
+        for number in range(20):
+            frames = int(rng.integers(20, 90))
+            steps = rng.normal(scale=0.01, size=(2 * frames, 25, 3)).cumsum(axis=0)
+            joints = rng.normal(scale=0.4, size=(1, 25, 3)) + steps + [0, 0, 3]
+            np.save(folder / f"{number:02}.npy", joints.astype(np.float32))
+            subject = number % 4 + 1
+            for half in range(2):
+                bounds = f"{half * frames},{(half + 1) * frames - 1}"
+                side = "test" if subject == 4 else "train"
+                label = names[(number + half) % 3]
+                rows.append(
+                    f"h{number:02}-{half},{number:02}.npy,{label},{subject},{side},{bounds}"
+                )
+        (folder / "index.csv").write_text("\n".join(rows) + "\n")
+        (folder / "dataset.toml").write_text('title = "Home"\nlayout = "nturgb+d"\n')
+
+    return make_once("home", fill)
+
+
+@pytest.fixture(scope="session")
+def home_store(home: Path, prepare_raw, make_once) -> Path:
+    """The store of `home`; tests leave it as it is."""
+
+    def fill(folder: Path) -> None:
+        prepare_raw(home, folder / "home.zarr", dataset="custom")
+
+    return make_once("home-store", fill) / "home.zarr"
+
+
+@pytest.fixture(scope="session")
 def pixel_pickle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve made-up clips in PYSKL's FineGYM form: COCO joints, 1 to 3 persons, splits.
 
@@ -214,6 +270,60 @@ def pixel_store(pixel_pickle: Path, prepare_raw, tmp_path_factory: pytest.TempPa
     out = tmp_path_factory.mktemp("store") / "finegym.zarr"
     prepare_raw(pixel_pickle, out, dataset="finegym")
     return Store(out)
+
+
+@pytest.fixture(scope="session")
+def _object_server() -> Iterator[ObjectServer]:
+    server = ObjectServer()
+    server.start()
+    yield server
+    server.stop()
+
+
+class ClientClock(threading.local):
+    """A clock for the client of object stores, which only its waits advance, in each thread.
+
+    Tests of retries then neither take time nor depend on the load of the machine.
+    """
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def monotonic(self) -> float:
+        return sum(self.waits)
+
+
+@pytest.fixture
+def client_clock(monkeypatch: pytest.MonkeyPatch) -> ClientClock:
+    """The clock by which the clients of `objects` wait."""
+    clock = ClientClock()
+    monkeypatch.setattr("aclnet.datasets.store.objects.time", clock)
+    return clock
+
+
+@pytest.fixture
+def objects(
+    _object_server: ObjectServer,
+    client_clock: ClientClock,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> ObjectServer:
+    """An object store on loopback without objects, which the environment names.
+
+    Its clients keep files in a cache of the test, and give up after half a second of waits.
+    """
+    server = _object_server
+    server.objects.clear()
+    server.faults.clear()
+    server.requests.clear()
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ACLNET_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ACLNET_S3_PATIENCE", "0.5")
+    return server
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,16 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+
+import aclnet
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,6 +63,7 @@ def run_elsewhere(folder: Path, program: str) -> list[str]:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_from_elsewhere_nothing_of_ours_is_a_top_level_module(tmp_path):
     imports = "\n".join(f"import {name}" for name in modules())
     loaded = run_elsewhere(tmp_path, imports)
@@ -97,13 +103,14 @@ def test_every_import_is_absolute():
 
 def test_the_rooms_are_the_folders():
     folders = {name for name, file in modules().items() if file.name == "__init__.py"}
-    assert set(imports.ROOMS) - folders == {"aclnet.pipelines.choices"}
+    assert set(imports.ROOMS) - folders == {"aclnet.pipelines.choices", "aclnet.__main__"}
     assert {".".join(name.split(".")[:3]) for name in folders} <= {
         *imports.ROOMS,
         "aclnet.runs.recipes",
     }
 
 
+@pytest.mark.slow
 def test_zarr_and_dask_are_called_in_one_module_each():
     users = {"zarr": set(), "distributed": set(), "dask": set()}
     for name, file in modules().items():
@@ -117,3 +124,40 @@ def test_zarr_and_dask_are_called_in_one_module_each():
         "distributed": {"aclnet.pipelines.prepare.executor"},
         "dask": set(),
     }
+
+
+def test_the_citation_agrees_with_the_package():
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert cited["cff-version"] == "1.2.0"
+    assert {"message", "title", "authors"} <= cited.keys()  # what the format demands
+    assert (cited["title"], str(cited["version"])) == (project["name"], project["version"])
+    assert cited["license"] == project["license"]
+    assert cited["abstract"].rstrip(".") == project["description"]
+    assert cited["keywords"] == project["keywords"]
+
+
+def test_an_image_is_built_from_all_that_a_wheel_is_built_from():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    ignored = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    kept = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]["only-include"]
+    about = [project["project"]["readme"], *project["project"]["license-files"]]
+    assert kept == {*wheel, *about, "pyproject.toml", "constraints.txt"}
+    assert all((ROOT / name).exists() for name in kept)
+
+
+def test_the_page_of_the_installation_lists_the_extras():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {*project["optional-dependencies"]} - {"dev", "docs", "stress"}
+    page = (ROOT / "docs" / "install.md").read_text()
+    (table,) = re.findall(r"\| extra \|.*?\n\n", page, re.DOTALL)
+    first_cells = "".join(line.split("|")[1] for line in table.strip().splitlines())
+    assert {*re.findall(r"`(\w+)`", first_cells)} == extras
+    (everything,) = project["optional-dependencies"]["all"]
+    assert extras - {"all", "distributed"} == {*everything[7:-1].split(",")}
+
+
+def test_the_version_is_that_of_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert aclnet.__version__ == project["version"]

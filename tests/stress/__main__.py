@@ -1,6 +1,6 @@
-"""Campaigns of faults: `python -m tests.stress [CAMPAIGN...]`, and what came of them.
+"""Campaigns of faults: `python -m tests.stress [CAMPAIGN...]`, and their results.
 
-Each campaign writes its table into docs/reliability.md; the exit status is 1 if anything was wrong.
+Each campaign writes its table into docs/reliability.md; the exit status is 1 after any failure.
 """
 
 from __future__ import annotations
@@ -74,12 +74,12 @@ CAMPAIGNS: dict[str, Campaign] = {
     "system": _system,
 }
 FUZZ = "fuzz"
-"""The campaign that needs no scene, but Atheris."""
+"""The campaign that needs Atheris instead of a scene."""
 NAMES = (*CAMPAIGNS, FUZZ)
 
 
 def _fuzz(share: float, seed: int) -> tuple[list[str], bool]:
-    """Rows of the table of the fuzzing, one for each group of targets; was all right?"""
+    """Rows of the fuzzing's table, one per group of targets, and whether all was right."""
     from tests.stress.fuzz.campaign import GROUPS, line_of, run_all
 
     results = {}
@@ -99,7 +99,7 @@ def _of(number: int, share: float) -> int:
 
 
 def run(name: str, share: float, seed: int) -> bool:
-    """Runs a campaign and writes its table; was all right?"""
+    """Runs a campaign and writes its table; returns whether all was right."""
     begun, tallies = time.monotonic(), []
     if name == FUZZ:
         rows, right = _fuzz(share, seed)

@@ -14,12 +14,12 @@ class Tally:
     right: int = 0
     """The result was that of an undisturbed command, at once or after the same command again."""
     told: int = 0
-    """It was refused, with a message that names the file."""
+    """The command was refused, with a message that names the file."""
     wrong: list[str] = field(default_factory=list)
-    """All else: other results, tracebacks, files that are left, commands that hang."""
+    """Failures: other results, tracebacks, remaining files, commands that hang."""
 
     def count(self, problem: str, *, told: bool = False) -> None:
-        """Counts one fault; an empty `problem` is none."""
+        """Counts one fault; an empty `problem` means a right result."""
         self.injected += 1
         if problem:
             self.wrong.append(problem)

@@ -1,8 +1,8 @@
 """Commands of aclnet in processes of their own, which can be killed at any change of a file.
 
-A server process imports aclnet once and forks itself for every command: that takes milliseconds
-instead of the seconds of a new Python, and hundreds of kills become minutes. What runs is
-`aclnet.cli.main.main`, as the installed command runs it.
+A server process imports aclnet once and forks itself for every command. This takes milliseconds
+instead of the seconds of a new Python, so that hundreds of kills take minutes. It runs
+`aclnet.cli.main.main`, like the installed command.
 """
 
 from __future__ import annotations
@@ -25,36 +25,35 @@ ROOT = Path(__file__).parents[2]
 TIMEOUT = 300.0
 """Seconds after which a command counts as hanging."""
 _CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate", "os.symlink")
-"""Events of Python's audit hooks that change files; opening for writing is one too."""
+"""Events of Python's audit hooks that change files; opening for writing is another."""
 _MODULES = (
     "aclnet.cli.prepare", "aclnet.cli.train", "aclnet.cli.evaluate", "aclnet.cli.export",
     "aclnet.training.launch", "aclnet.pipelines.prepare.stages", "aclnet.evaluation.scorer",
     "aclnet.exchange.export_run", "aclnet.datasets.exports.hdf5", "aclnet.cli.families",
     "aclnet.cli.compare", "aclnet.cli.occlusion_bench", "aclnet.evaluation.occlusion_bench",
-    "torch.utils.tensorboard.writer",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command, and what happens to it."""
+    """A command and its fault."""
 
     arguments: list[str]
     folder: str
     """Folder in which it runs."""
     at: int | None = None
-    """Number of the change of a file, from 0, before which something happens; None for never."""
+    """Number of the change of a file, from 0, before which the fault happens; None for never."""
     delay: float = 0.0
-    """Seconds after that change until it happens."""
+    """Seconds after that change until the fault."""
     signal: int = signal.SIGKILL
-    """Signal that the process sends to itself then."""
+    """Signal that the process then sends to itself."""
     vanishes: str = ""
-    """Link in the folder that is deleted then, instead of a signal, as a disk that is taken away;
-    with a slash at its end, an empty folder takes its place."""
+    """Link in the folder that is then deleted instead of a signal, as when a disk is removed; with
+    a slash at its end, an empty folder replaces it."""
     patches: dict[str, Any] = field(default_factory=dict)
     """Values of module variables by `package.module.NAME`, as JSON or `tests.module:function`."""
     limits: dict[str, int] = field(default_factory=dict)
-    """Soft limits by name, as `RLIMIT_NOFILE`; RLIMIT_AS is added to what the process has."""
+    """Soft limits by name, as `RLIMIT_NOFILE`; RLIMIT_AS is added to the present memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +65,23 @@ class Ended:
     out: str
     err: str
     changes: int
-    """Changes of files; 0 where it was killed."""
+    """Number of changes of files; 0 if it was killed."""
 
     @property
     def told(self) -> bool:
-        """Did it end with a message of our own?"""
+        """True if it ended with a message of aclnet."""
         return self.code == 2 and "error: " in self.err and "Traceback" not in self.err
 
 
 class Child:
-    """A command that runs."""
+    """A running command."""
 
     def __init__(self, server: Commands, pid: int, files: Path) -> None:
         self.pid = pid
         self._server, self._files = server, files
 
     def wait(self, timeout: float = TIMEOUT) -> Ended:
-        """The end of it; one that hangs is killed, and its status is -SIGALRM."""
+        """The end of the command; a command that hangs is killed, and its status is -SIGALRM."""
         code = self._server.ask(wait=self.pid, timeout=timeout)
         changes = self._files / "changes"
         return Ended(
@@ -93,7 +92,7 @@ class Child:
         )
 
     def signal(self, number: int) -> None:
-        """Sends a signal to it and to the processes that it started."""
+        """Sends a signal to the command and to the processes that it started."""
         os.killpg(self.pid, number)
 
 
@@ -114,11 +113,11 @@ class Commands:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.communicate()  # it ends where its input does
+        self._server.communicate()  # it ends with its input
         self._folder.cleanup()
 
     def ask(self, **request: Any) -> int:
-        """Asks the server."""
+        """The server's answer to a request."""
         self._server.stdin.write(json.dumps(request) + "\n")
         self._server.stdin.flush()
         return int(self._server.stdout.readline())
@@ -207,7 +206,7 @@ def _value(value: Any) -> Any:
 
 
 def _count_changes(request: Request) -> list[int]:
-    """Counts changes of files from now on; at the one that is asked for, something happens."""
+    """Counts changes of files from now on, and causes the fault at the requested change."""
     count = [0]
     folder = os.fspath(Path(request.folder).resolve())
 

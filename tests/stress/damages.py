@@ -1,4 +1,4 @@
-"""Files of stores and runs that are damaged or exchanged, and what commands say of them."""
+"""Damaged or exchanged files of stores and runs, and the commands' answers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ KINDS = (delete, empty, cut, flip, blank, lengthen)
 
 
 def read_all(path: Path) -> dict[str, Any]:
-    """Everything that a store gives to those who read it."""
+    """Everything that readers can get from a store."""
     store = Store(path)
     sequences = list(store.sequences(np.arange(len(store))))
     return {
@@ -84,7 +84,7 @@ def damage_store(scene: Scene, number: int, seed: int) -> Tally:
         before = file.read_bytes()
         try:
             kind(file, rng)
-            if not file.exists() or file.read_bytes() != before:  # not zeros over zeros
+            if not file.exists() or file.read_bytes() != before:  # zeros over zeros change nothing
                 what = f"{kind.__name__} of {file.relative_to(store)}"
                 _judge_store(tally, store, what, expected, silent=file.name == manifest.NAME)
         finally:
@@ -93,7 +93,7 @@ def damage_store(scene: Scene, number: int, seed: int) -> Tally:
 
 
 def exchange_in_store(scene: Scene, number: int, seed: int) -> Tally:
-    """Exchanges two files of a store that have one size, and different bytes."""
+    """Exchanges two files of a store that have equal size and different bytes."""
     tally, rng = Tally("two files of one size exchanged in a store"), random.Random(seed)
     store = scene.folder / "store.zarr"
     expected, pairs = read_all(store), _pairs(store)
@@ -108,7 +108,7 @@ def exchange_in_store(scene: Scene, number: int, seed: int) -> Tally:
 
 
 def damage_run(scene: Scene, number: int, seed: int) -> Tally:
-    """Damages a file of the run `number` times, each file in turn; asks every command of it."""
+    """Damages a file of the run `number` times, each file in turn; runs every command on it."""
     tally, rng = Tally("damage to a file of a run"), random.Random(seed)
     expected, names = _undisturbed(scene)
     rng.shuffle(names)
@@ -139,11 +139,11 @@ def exchange_in_run(scene: Scene, number: int, seed: int) -> Tally:
 
 
 def _undisturbed(scene: Scene) -> tuple[dict[str, tuple[Ended, str]], list[Path]]:
-    """Answers of commands about the run, and names of its files except those for TensorBoard."""
+    """Answers of commands about the run, and names of its files."""
     with scene.place() as place:
         shutil.copytree(scene.run, place / "run")
         answers = _ask(scene, place / "run")
-    names = [f.relative_to(scene.run) for f in _files(scene.run) if f.parent.name != "tb"]
+    names = [f.relative_to(scene.run) for f in _files(scene.run)]
     return {
         name: (ended, _without_paths(text, place)) for name, (ended, text) in answers.items()
     }, names
@@ -175,7 +175,7 @@ def _weights(file: Path) -> str:
 def _judge_run(
     tally: Tally, scene: Scene, run: Path, what: str, expected: dict[str, tuple[Ended, str]]
 ) -> None:
-    """Counts what commands say of a damaged run: each the same as before, or why not."""
+    """Counts the answers of commands about a damaged run: each as before, or the reason why not."""
     told = False
     for command, (ended, result) in _ask(scene, run).items():
         if ended.told and str(run) in ended.err:
@@ -190,7 +190,7 @@ def _without_paths(text: str, place: Path) -> str:
 
 
 def no_figure(*_: object) -> str:
-    """Takes the place of functions that draw: they are slow, and draw the numbers of the tables."""
+    """Replaces functions that draw: they are slow, and draw the numbers of the tables."""
     return "figure"
 
 
@@ -203,9 +203,9 @@ _NO_FIGURES = {
 def _judge_store(
     tally: Tally, store: Path, what: str, expected: dict[str, Any], *, silent: bool = False
 ) -> None:
-    """Counts what reading and verifying a damaged store come to.
+    """Counts the results of reading and verifying a damaged store.
 
-    Verifying must find the damage, unless `silent`: nothing says what the manifest was.
+    Verifying must find the damage, unless `silent`: nothing records the manifest's content.
     """
     told = False
     try:
@@ -233,7 +233,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:
-    """Pairs of files of one size and different bytes, in a fixed order that mixes them."""
+    """Pairs of files of equal size and different bytes, in a fixed mixed order."""
     by_size = defaultdict(list)
     for file in _files(folder):
         by_size[file.stat().st_size].append(file)

@@ -1,4 +1,4 @@
-"""Commands that are killed, before every change of a file and at any time, then given again."""
+"""Commands that are killed, before every change of a file and at any time, then repeated."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from tests.stress.scene import Scene, Subject
 
 LATEST = 0.004
-"""Seconds after the start of a change of a file until the kill, at most: writing one takes less."""
+"""Most seconds from the start of a change of a file to the kill: writing one takes less."""
 
 
 def kill(scene: Scene, subject: Subject, number: int, seed: int) -> Tally:
     """Kills a subject `number` times, evenly over the changes of files that it makes.
 
     Every other kill comes some time after the change has begun, so that files are half written. A
-    third of the commands is killed a second time while it goes on.
+    third of the commands is killed a second time while it resumes.
     """
     tally = Tally(f"kill -9 of {subject.name}")
     rng = random.Random(f"{seed} {subject.name}")

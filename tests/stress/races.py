@@ -25,7 +25,7 @@ RACES = (
     ("train and train --fresh", TRAIN, TRAIN.arguments, (*TRAIN.arguments, "--fresh")),
 )
 _LATEST = 1.5
-"""Seconds after the first command at which the second one starts, at most."""
+"""Most seconds from the start of the first command to the start of the second."""
 
 
 def race(
@@ -39,7 +39,7 @@ def race(
 ) -> Tally:
     """Starts both commands `number` times, the second one at a random time after the first.
 
-    Each must end well or say who is at work, and what they make must be right.
+    Each must end well or name the other as the one at work, and their results must be right.
     """
     tally, rng = Tally(what), random.Random(f"{seed} {what}")
     for n in range(number):

@@ -1,4 +1,4 @@
-"""Commands on made-up recordings that campaigns disturb, and their results without disturbance."""
+"""Commands on synthetic recordings that campaigns disturb, and their undisturbed results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PATCHES = {
     "aclnet.training.trainer.SAVE_EVERY": 0.0,
     "aclnet.training.trainer.CHECK_EVERY": 1,
 }
-"""Many small steps: fragments of four recordings, a checkpoint after every step."""
+"""Settings for many small steps: fragments of four recordings, a checkpoint after every step."""
 _QUICK = [
     f"--set={setting}"
     for setting in (
@@ -39,24 +39,24 @@ _QUICK = [
 INPUTS = ("raw", "store.zarr")
 """Names of the inputs of subjects, in the folder in which they run."""
 _TIMES = ["seconds", "sequences_per_second", "waiting"]
-"""Columns of metrics.csv that no two trainings share."""
+"""Columns of metrics.csv that differ between any two trainings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A command that makes something, in a folder with what it needs."""
+    """A command that makes something, in a folder with its inputs."""
 
     name: str
     arguments: tuple[str, ...]
     makes: str
-    """Name in the folder."""
+    """Name of the result in the folder."""
     content: Callable[[Path], Any]
-    """Returns the part of the result that must be equal."""
+    """The part of the result that must be equal."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """Raw recordings, a store and a run that nobody changes, and what each subject makes."""
+    """Raw recordings, a store and a run that nobody changes, and the result of each subject."""
 
     commands: Commands
     folder: Path
@@ -72,7 +72,7 @@ class Scene:
 
     @contextmanager
     def place(self, above: Path | None = None) -> Iterator[Path]:
-        """A new folder in which every subject can run, below `above` where that is given."""
+        """A new folder in which every subject can run, below `above` if given."""
         with tempfile.TemporaryDirectory(dir=above or self.folder) as name:
             place = Path(name)
             for part in INPUTS:
@@ -80,7 +80,7 @@ class Scene:
             yield place
 
     def again(self, subject: Subject, place: Path, patches: dict[str, Any] | None = None) -> str:
-        """Gives a subject's command again, undisturbed. Returns the problem, or an empty text."""
+        """Repeats a subject's command undisturbed; returns the problem, or an empty text."""
         ended = self.commands.run(*subject.arguments, folder=place, patches=patches or PATCHES)
         if ended.code and not was_done(ended):
             return f"the same command again, status {ended.code}: {ended.err}"
@@ -98,8 +98,8 @@ class Scene:
 
 
 def was_done(ended: Ended) -> bool:
-    """Was a killed export done already? It is never written over."""
-    return ended.told and "is there already" in ended.err
+    """True if a killed export was done already, because exports are never overwritten."""
+    return ended.told and "already exists" in ended.err
 
 
 def digests(path: Path) -> dict[str, str]:
@@ -112,7 +112,7 @@ def digests(path: Path) -> dict[str, str]:
 
 
 def trained(path: Path) -> dict[str, Any]:
-    """Content of a run, except times and events for TensorBoard."""
+    """Content of a run, except times."""
     run = Run(path)
     scores = Scores.load(run.test_scores)
     states = {}
@@ -122,7 +122,7 @@ def trained(path: Path) -> dict[str, Any]:
             states |= {f"{name}/{n}": v for n, v in leaves(state["network"])}
             states |= {f"{name}/optimizer/{n}": v for n, v in leaves(state["optimizer"])}
     return {
-        "files": sorted(f for f in digests(path) if not f.startswith("tb/")),
+        "files": sorted(digests(path)),
         "config": (path / "config.toml").read_bytes(),
         "history": digests(path / "history.zarr"),
         "metrics": pd.read_csv(path / "metrics.csv").drop(columns=_TIMES).to_csv(),
@@ -171,7 +171,7 @@ SUBJECTS = (PREPARE, VARIANTS, TRAIN, *EXPORTS)
 
 
 def make_scene(commands: Commands, folder: Path, subjects: tuple[Subject, ...] = SUBJECTS) -> Scene:
-    """Makes recordings, a store, a run, and once what each subject makes."""
+    """Makes recordings, a store, a run, and the result of each subject."""
     names = sample_names(actions=(1, 10, 50), subjects=4, cameras=1, replications=2)
     write_skeletons(folder / "raw", names, 0)
     first = commands.run(*_prepare(), folder=folder)

@@ -26,11 +26,11 @@ LIMITS = {
     "RLIMIT_NOFILE": ("number of open files", 4, 60),
     "RLIMIT_AS": ("memory", 1 << 20, 200 << 20),
 }
-"""Limits of a process by name: what they are, and the range that is tried."""
+"""Limits of a process by name: description, and the tested range."""
 
 
 def send_signals(scene: Scene, subject: Subject, number: int, seed: int) -> Tally:
-    """Sends signals at changes of files, then gives the same command again.
+    """Sends signals at changes of files, then repeats the command.
 
     The command must end with 128 plus the signal's number, or be done, and leave no lock.
     """
@@ -61,16 +61,16 @@ def set_limits(scene: Scene, subject: Subject, name: str, number: int, seed: int
             ended = scene.commands.run(
                 *subject.arguments, folder=place, patches=PATCHES, limits={name: limit}
             )
-            # memory that ends inside a library may end the process
+            # a library may end the process when its memory runs out
             died = name == "RLIMIT_AS" and ended.code in (-signal.SIGABRT, -signal.SIGSEGV)
             _judge(tally, scene, subject, place, f"{name} {limit}", ended, allowed=died)
     return tally
 
 
 def vanish(scene: Scene, subject: Subject, name: str, number: int, seed: int) -> Tally:
-    """Takes away what a command reads, at changes of files; then it is there again.
+    """Removes a command's input at changes of files, then restores it.
 
-    Every other time an empty folder is left in its place, as of a disk that is not mounted.
+    Every other time an empty folder replaces it, as when a disk is not mounted.
     """
     tally, rng = Tally(f"{name} taken away from {subject.name}"), random.Random(seed)
     for n in range(number):
@@ -89,7 +89,7 @@ def vanish(scene: Scene, subject: Subject, name: str, number: int, seed: int) ->
 
 
 def turn_back_the_clock(scene: Scene, subject: Subject, number: int, seed: int) -> Tally:
-    """Runs a command with a clock that goes back an hour at every look, killed and given again."""
+    """Runs a command with a clock that goes back an hour at every look, killed and repeated."""
     tally, rng = Tally(f"clock going back in {subject.name}"), random.Random(seed)
     patches = PATCHES | {"time.time": "tests.stress.system:going_back"}
     for _ in range(number):
@@ -105,7 +105,7 @@ _now = [time.time()]
 
 
 def going_back() -> float:
-    """A clock."""
+    """A clock that goes backwards."""
     _now[0] -= 3600
     return _now[0]
 
@@ -150,7 +150,7 @@ def _disk(size: int) -> Iterator[Path]:
 
 
 def can_mount() -> bool:
-    """May this process mount disks?"""
+    """True if this process may mount disks."""
     try:
         with _disk(1 << 20):
             return True
@@ -177,7 +177,7 @@ def _judge(
 ) -> None:
     """Counts a command that must have ended well or with a message, or in an `allowed` way.
 
-    Given again without the disturbance, it must make what it should.
+    Repeated without the fault, it must make the right result.
     """
     if ended.code and not ended.told and not allowed:
         tally.count(f"{subject.name}, {where}: status {ended.code}: {ended.err}")

@@ -1,4 +1,4 @@
-"""Every parser against mutated inputs, without Atheris; and inputs that once were findings.
+"""Every parser with mutated inputs, without Atheris; and inputs that were findings.
 
 `python -m tests.stress.fuzz` examines far more inputs, and lets the coverage guide the mutations.
 """
@@ -46,7 +46,7 @@ LONG = {
     *("prepare-array", "prepare-fragment", "prepare-receipt", "official-values"),
     *("store-column-metadata", "store-starts", "store-frames", "history-array", "history-chunk"),
 }
-"""Targets whose inputs take long, and are read by what reads those of other targets."""
+"""Targets with slow inputs, whose code other targets test too."""
 
 
 def check(name: str, folder: Path, inputs: int) -> None:
@@ -68,6 +68,7 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in campaign.CAMPAIGN if name not in LONG])
 def test_mutated_inputs_give_a_value_or_a_message(name, folder):
     check(name, folder, QUICK)
@@ -80,7 +81,7 @@ def test_many_mutated_inputs_give_a_value_or_a_message(name, folder):
 
 
 def test_what_no_parser_may_do_is_found(folder):
-    """The examination finds what it is there for."""
+    """The examination finds each forbidden act."""
     outside = folder.parent / "outside.txt"
     outside.write_text("x")
 
@@ -128,7 +129,7 @@ def scores_of(**changes: object) -> bytes:
 
 
 def long_name() -> bytes:
-    """A `.npz` file whose first member has, in its own header, the rest of the file as its name."""
+    """A `.npz` file whose first member's own header takes the rest of the file as its name."""
     archive = files.packed({"x": np.ones(5000)})
     return archive[:26] + b"\xff\xff" + archive[28:]
 
@@ -137,7 +138,7 @@ ENTITIES = b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b "cccc">]><a>&b;</a>'
 
 
 def sheet(name: str, content: bytes) -> bytes:
-    """An Excel file, one of whose parts is another one."""
+    """An Excel file with one part replaced."""
     parts, file = targets_custom.parts_of(targets_custom.sheets()[0]), io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for part, data in (parts | {name: content}).items():
@@ -152,7 +153,7 @@ def sheet_of_rows(rows: bytes, before: bytes = b"") -> bytes:
 
 
 def sheet_with_flag(place: int, value: int) -> bytes:
-    """An Excel file with a byte of the headers of all parts changed."""
+    """An Excel file with one byte changed in the headers of all parts."""
     whole = bytearray(targets_custom.sheets()[1])
     for magic, shift in ((b"PK\3\4", 0), (b"PK\1\2", 2)):
         at = whole.find(magic)
@@ -163,7 +164,7 @@ def sheet_with_flag(place: int, value: int) -> bytes:
 
 
 def bvh(joints: int, motion: bytes) -> bytes:
-    """Motion capture of joints in a chain, of which the first two have a channel each."""
+    """Motion capture of joints in a chain; the first two have a channel each."""
     lines = ["HIERARCHY"]
     for joint in range(joints):
         lines += [f"{'JOINT' if joint else 'ROOT'} j{joint}", "{", "OFFSET 1e308 0 0"]
@@ -174,7 +175,7 @@ def bvh(joints: int, motion: bytes) -> bytes:
 
 
 def c3d_of_many(parameters: int) -> bytes:
-    """Markers behind many parameters, each of which announces the rest of the file."""
+    """Markers after many parameters; each parameter announces the rest of the file."""
     whole = pose_files.c3d(np.ones((2, 20, 3)))
     one = [struct.pack("<bb", 4, 1) + b"%04x" % n for n in range(parameters)]
     behind = struct.pack("<HbB4B", 8, -1, 4, 255, 255, 255, 255)
@@ -277,7 +278,7 @@ FOUND: dict[str, tuple[str, Callable[[], bytes]]] = {
         lambda: b"0 " + b" ".join([b"3e38"] * 55) + b"\n",
     ),
 }
-"""Target and input of each finding that was mended: it is refused now, or rejected."""
+"""Target and input of each fixed finding: the input is now refused or rejected."""
 
 
 @pytest.mark.parametrize("what", FOUND)
@@ -312,7 +313,7 @@ UNUSUAL = {
         lambda: b"id,file,label\n" + b"".join(b"%d,f%d,c%d\n" % (n, n, n) for n in range(4_000)),
     ),
 }
-"""Inputs that ended in an exception, a warning, or took minutes, and are fine in themselves."""
+"""Valid inputs that once ended in an exception or a warning, or took minutes."""
 
 
 @pytest.mark.parametrize("what", UNUSUAL)
@@ -331,7 +332,7 @@ def test_a_layout_of_an_export_that_is_no_file_beside_it(folder, field, layout):
     content["aclnet"][field] = layout
     data = files.pickled(content)
     assert cases.examine(case, data, folder) is None
-    with pytest.raises(AclnetError, match="is the name of no file"):
+    with pytest.raises(AclnetError, match="cannot be the name of a file"):
         case.parse(data)
 
 
@@ -384,7 +385,7 @@ def store(folder) -> Path:
 
 
 def change(store: Path, name: str, content: bytes) -> None:
-    """Changes a file of a store, and the manifest so that it fits."""
+    """Changes a file of a store, and the manifest to match."""
     manifest = json.loads((store / "manifest.json").read_bytes())
     targets_stores.describe(manifest, name, content)
     (store / name).write_bytes(content)
@@ -446,7 +447,7 @@ def test_a_chunk_that_announces_a_negative_size(store):
 
 
 def test_a_chunk_that_announces_more_texts_than_there_are(store):
-    """Zarr makes room for all of them: four bytes took 13 gigabytes."""
+    """Zarr would allocate room for all of them: four bytes took 13 gigabytes."""
     from google_crc32c import value
     from numcodecs import blosc
 
@@ -454,7 +455,7 @@ def test_a_chunk_that_announces_more_texts_than_there_are(store):
     texts = b"\xff\xff\xff\x6f" + blosc.decompress(content[:-4])[4:]
     chunk = blosc.compress(texts, b"zstd", 1, 1)
     change(store, "samples/id/c/0", chunk + struct.pack("<I", value(chunk)))
-    assert_refused(store, "does not hold 6 texts")
+    assert_refused(store, "does not have 6 texts")
 
 
 def test_a_column_in_many_pieces(store):

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 _EXECUTOR = "aclnet.pipelines.prepare.executor"
 _SOON = {f"{_EXECUTOR}._GONE_SECONDS": 3, f"{_EXECUTOR}._WORKER_SECONDS": 3}
-"""Patience of a command without any worker, in seconds, where that is what is tried."""
+"""Seconds that a command waits without any worker, shortened where this is tested."""
 _START_SECONDS = 60
 _TTL = {"DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "5s"}
-"""Silence after which the scheduler gives up a worker; dask's own value is five minutes."""
+"""Silence after which the scheduler drops a worker; dask's own value is five minutes."""
 
 
 class Cluster:
@@ -42,7 +42,8 @@ class Cluster:
         file = self._folder / "scheduler.json"
         options = ("--host", "127.0.0.1", "--port", "0", "--dashboard-address", ":0")
         self.scheduler = self._start("scheduler", *options, "--scheduler-file", file)
-        _until(lambda: file.exists() and file.read_text().rstrip().endswith("}"))  # it is written
+        # the file is completely written
+        _until(lambda: file.exists() and file.read_text().rstrip().endswith("}"))
         self.address = json.loads(file.read_text())["address"]
         return self
 
@@ -75,16 +76,16 @@ class Try:
         self.scene, self.place, self.cluster, self.rng = scene, place, cluster, rng
 
     def start(self, **patches: Any) -> Child:
-        """The command, on the cluster."""
+        """Starts the command on the cluster."""
         command = (*PREPARE.arguments, "--scheduler", self.cluster.address)
         return self.scene.commands.start(*command, folder=self.place, patches=PATCHES | patches)
 
     def middle(self) -> None:
         """Waits until some part of the work is done."""
-        work = self.place / "made.zarr.wip"
         stage = self.rng.choice(("fragments", "shards"))
+        work = self.place / "made.zarr.wip" / stage / "0000"
         wanted = self.rng.randrange(1, 5)
-        _until(lambda: (self.place / "made.zarr").exists() or _count(work / stage) >= wanted)
+        _until(lambda: (self.place / "made.zarr").exists() or _count(work) >= wanted)
 
 
 def _killed_worker(at: Try) -> Ended:
@@ -125,7 +126,7 @@ def _frozen_worker(at: Try) -> Ended:
 
 
 def _killed_client(at: Try) -> Ended:
-    """The next command begins while the workers may still do what the killed one asked for."""
+    """The next command begins while the workers may still run the jobs of the killed one."""
     at.cluster.add_worker()
     child = at.start()
     at.middle()
@@ -152,11 +153,11 @@ OVER_TCP: dict[str, Callable[[Try], Ended]] = {
     "killed scheduler": _killed_scheduler,
 }
 REFUSED = {"no worker", "all workers killed", "killed scheduler"}
-"""Failures that a command cannot go on from, unless it was done before."""
+"""Failures from which a command cannot recover, unless it was done before."""
 
 
 def over_tcp(scene: Scene, what: str, number: int, seed: int) -> Tally:
-    """A failure of a cluster, `number` times; then the command again in its own process."""
+    """Causes a failure of a cluster `number` times, then repeats the command in its own process."""
     tally, rng = Tally(f"dask over TCP: {what}"), random.Random(f"{seed} {what}")
     for _ in range(number):
         with scene.place() as place, scene.place() as elsewhere, Cluster(elsewhere) as cluster:
@@ -170,7 +171,7 @@ def over_tcp(scene: Scene, what: str, number: int, seed: int) -> Tally:
 
 
 def kill_local_workers(scene: Scene, number: int, seed: int) -> Tally:
-    """Kills a command with two workers in its middle: all of its processes, or the first alone."""
+    """Kills a command with two workers in its middle: all of its processes, or only the first."""
     tally, rng = Tally("kill -9 of prepare --workers 2"), random.Random(seed)
     for n in range(number):
         with scene.place() as place:

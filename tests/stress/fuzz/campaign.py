@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 _MAX_RESTARTS = 10
-"""Crashes of the process, of one target, after which the rest of its inputs is given up."""
+"""Limit of process crashes of one target, after which its remaining inputs are skipped."""
 _STATE = "state.json"
 
 
@@ -45,19 +45,19 @@ GROUPS = {
     "runs, files of scores": targets_runs.TARGETS,
     "released checkpoints": targets_checkpoints.TARGETS,
 }
-"""Targets by what they are of."""
+"""Targets by subject."""
 TARGETS = {name: make for group in GROUPS.values() for name, make in group.items()}
 """Functions that make the case of each target in an empty folder."""
 UNBOUNDED = {"export-hdf5-sealed"}
-"""Targets with findings that are known and stay: of files that were damaged on purpose and sealed
-again, HDF5's own library takes minutes, or gigabytes."""
+"""Targets with known findings that remain: HDF5's own library takes minutes or gigabytes for files
+that were damaged on purpose and sealed again."""
 CAMPAIGN = [name for name in TARGETS if name not in UNBOUNDED]
 SLOW = {"prepare": 0.05, "store": 0.2, "history": 0.3, "official-values": 0.1, "official": 0.4}
-"""Shares of targets whose inputs take longer, by how their names begin; others have 1."""
+"""Relative numbers of inputs of slow targets, by the beginning of their names; others have 1."""
 
 
 def share(name: str) -> float:
-    """Inputs of a target relative to those of others."""
+    """Number of inputs of a target relative to other targets."""
     return next((part for begin, part in SLOW.items() if name.startswith(begin)), 1.0)
 
 
@@ -75,7 +75,7 @@ class Result:
 
 
 def run_all(inputs: int, seed: int, out: Path | None = None) -> Iterator[Result]:
-    """Fuzzes the targets of `CAMPAIGN`, one after another, with so many inputs together.
+    """Fuzzes the targets of `CAMPAIGN` one after another, with `inputs` in total.
 
     Inputs that are findings are kept below `out`, None: `fuzz-findings` in the working folder.
     """
@@ -130,7 +130,7 @@ def _one_process(result: Result, inputs: int, seed: int, out: Path) -> None:
         text = f"status {done.returncode}: {done.stderr[-3000:]}"
         saved = re.findall(r"written to (\S+)", done.stderr)
         result.findings.append(Finding(kind, text, "", input=saved[-1] if saved else ""))
-        result.inputs += not state["inputs"]  # a target that ends at once ends too
+        result.inputs += not state["inputs"]  # a target that ends at once must not repeat for ever
 
 
 def _fast_folder() -> str | None:
@@ -158,7 +158,7 @@ def line_of(result: Result) -> str:
 
 
 class _Examiner:
-    """Examines what Atheris generates, and notes what came of it."""
+    """Examines the inputs of Atheris, and records the results."""
 
     def __init__(self, name: str, inputs: int, folder: Path, out: Path) -> None:
         self.name, self.wanted, self.out = name, inputs, out
@@ -186,7 +186,7 @@ class _Examiner:
         if self.done % 50 == 0 or self.done >= self.wanted:
             self._note()
         if self.done >= self.wanted:
-            os._exit(0)  # Atheris itself ends the process so, but says nothing
+            os._exit(0)  # Atheris ends the process in the same way, without a message
 
     def _note(self) -> None:
         values = {

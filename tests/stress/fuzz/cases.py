@@ -1,4 +1,4 @@
-"""A parser that is ready to be fuzzed, and what it may do with an input."""
+"""A parser that is ready to be fuzzed, and the rules for its behaviour."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SECONDS = 10
 MEGABYTES = 1536
 """Limit of the memory that one input takes."""
 LONGEST_MESSAGE = 5000
-"""Characters of a message that can still be read."""
+"""Limit of a message in characters."""
 
 
 class Case(NamedTuple):
@@ -32,10 +32,10 @@ class Case(NamedTuple):
     """Inputs that the mutations begin with."""
     parse: Callable[[bytes], object]
     typed: bool = False
-    """Is an input what a user types? Then a message may repeat the input, however long it is."""
+    """True if a user types the input. Then a message may repeat the input, however long it is."""
 
     def warm_up(self) -> None:
-        """Parses some seeds unguarded: what is imported first may write caches."""
+        """Parses some seeds unguarded, because first imports may write caches."""
         for seed in self.seeds[:3]:
             with warnings.catch_warnings(action="ignore"), suppress(Exception):
                 self.parse(seed)
@@ -49,7 +49,7 @@ _PROCESSES = {
     *("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn"),
     *("subprocess.Popen", "socket.connect", "socket.getaddrinfo", "webbrowser.open"),
 }
-"""Audit events of programs that are started and of connections."""
+"""Audit events of starting programs and of connections."""
 _CHANGES = {
     *("os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.symlink", "os.link", "os.truncate"),
     *("os.chmod", "os.chown", "os.utime"),
@@ -59,7 +59,7 @@ _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class _Guard:
-    """Raises Forbidden, while it is active, on what no parser may do."""
+    """Raises Forbidden on forbidden acts while it is active."""
 
     def __init__(self) -> None:
         self.folder: str | None = None
@@ -75,7 +75,7 @@ class _Guard:
         if event in _PROCESSES:
             self._refuse(f"{event}{args!r}"[:200])
         if event in _CHANGES:
-            # the last argument is the open folder, if any, that the paths are relative to
+            # The last argument is the open folder, if any, that the paths are relative to.
             base = f"/proc/self/fd/{args[-1]}" if isinstance(args[-1], int) else ""
             for path in args:
                 if isinstance(path, str | bytes | os.PathLike):
@@ -108,13 +108,13 @@ class _Guard:
 @cache
 def _guard() -> _Guard:
     guard = _Guard()
-    sys.addaudithook(guard)  # no hook can be taken away again, so there is one
+    sys.addaudithook(guard)  # hooks cannot be removed, so there is only one
     return guard
 
 
 @contextmanager
 def guarded(folder: Path) -> Iterator[list[str]]:
-    """Inside, what no parser may do is refused, and listed."""
+    """Refuses and lists forbidden acts of the parser in the block."""
     guard = _guard()
     guard.folder, guard.seen = os.path.realpath(folder), []
     try:
@@ -139,7 +139,7 @@ def examine(case: Case, data: bytes, folder: Path) -> Finding | None:
                 problem = error
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as error:  # whatever it is, it is the finding
+        except BaseException as error:  # any exception is the finding
             problem = error
     if problem is not None:
         return _finding(problem)

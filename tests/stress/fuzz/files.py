@@ -1,4 +1,4 @@
-"""Files of each kind out of values, and small ones out of large ones."""
+"""Files of each kind from values, and small files from large ones."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def half(data: bytes) -> bool:
 
 
 def repaired_zip(data: bytes) -> bytes:
-    """A zip archive with the checksums of what its members hold now, for half of all inputs.
+    """A zip archive with correct checksums of its members, for half of all inputs.
 
-    So what lies behind the checksum is fuzzed as well: who makes a file on purpose repairs it too.
+    The code behind the checksum is therefore fuzzed too, because an attacker can repair checksums.
     """
     if not half(data):
         return data
@@ -58,13 +58,13 @@ def repaired_zip(data: bytes) -> bytes:
 
 
 def put(file: Path, data: bytes) -> None:
-    """Writes a file with a time of its own, so that caches notice it."""
+    """Writes a file with a new time, so that caches notice it."""
     file.write_bytes(data)
     touch(file)
 
 
 def touch(file: Path) -> None:
-    """Gives a file a time of its own."""
+    """Gives a file a new time."""
     moment = next(_times)
     os.utime(file, ns=(moment, moment))
 
@@ -112,7 +112,7 @@ def head(lines: int) -> Callable[[bytes], bytes]:
 
 
 def few(data: bytes, entries: int = 2) -> bytes:
-    """JSON with the first entries of the list, or of the lists of the object, that it is."""
+    """JSON with the first entries of its list, or of the lists in its object."""
 
     def cut(value: Any) -> Any:
         return value[:entries] if isinstance(value, list) else value

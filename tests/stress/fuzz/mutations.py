@@ -1,4 +1,4 @@
-"""Mutations that know what files look like."""
+"""Mutations that use the structure of files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def mutate(data: bytes, rng: np.random.Generator, others: Sequence[bytes] = ()) 
 
 
 def _place(data: bytes, rng: np.random.Generator) -> int:
-    """A place in a file, often near either end: headers and lists of contents stand there."""
+    """A place in a file, often near either end, where headers and lists of contents are."""
     size = len(data)
     near = int(rng.integers(min(size, 200) + 1))
     return (near, size - near, int(rng.integers(size + 1)))[int(rng.integers(3))]
@@ -108,7 +108,7 @@ _ODD = (
     *(None, True, -1, 0, 1, 1.5, 1e308, 10**30, 2**31, 10**9, 10**12, 99_999, "", "x", "é", "../x"),
     *([], {}, [[]], [0], [-1], [10**9], ["a", "a"], {"a": 1}, "float64", "NaN", float("nan")),
 )
-"""Values that stand for others in JSON."""
+"""Values that replace others in JSON."""
 
 
 def _restructure(data: bytes, rng: np.random.Generator, _: Sequence[bytes]) -> bytes:
@@ -128,7 +128,7 @@ def _restructured_pickle(data: bytes, rng: np.random.Generator) -> bytes:
     try:
         content = parse_pickle(data, "seed")
         return pickled(_with_a_change(content, _odd_arrays(), rng), int(rng.integers(6)))
-    except Exception:  # no pickle, or one that only an unpickler without limits reads
+    except Exception:  # no pickle, or one that only an unrestricted unpickler reads
         return data
 
 
@@ -141,7 +141,7 @@ def _odd_arrays() -> tuple[Any, ...]:
 
 
 def _with_a_change(content: Any, odd: Sequence[Any], rng: np.random.Generator) -> Any:
-    """Plain values, one of which is changed."""
+    """Plain values with one changed value."""
     nodes: list[tuple[Any, Any]] = []
     waiting = [content] if isinstance(content, dict | list) else []
     while waiting and len(nodes) < 3000:
@@ -179,7 +179,7 @@ def _rearrange(data: bytes, rng: np.random.Generator, _: Sequence[bytes]) -> byt
             else:
                 arrays[name] = _another_array(arrays[name], rng)
             return packed(arrays)
-    except Exception:  # numpy raises about anything on damaged files
+    except Exception:  # numpy raises many kinds of exceptions on damaged files
         return data
 
 

@@ -1,4 +1,4 @@
-"""Targets: checkpoints as the released code writes them."""
+"""Targets: checkpoints in the form of the released code."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def saved(state: object) -> bytes:
 
 
 def tensors() -> dict[str, Any]:
-    """Some of a network's."""
+    """Some of a network's tensors."""
     import torch
 
     shapes = {
@@ -50,10 +50,10 @@ def _official(folder: Path) -> Case:
 
 
 def _official_values(folder: Path) -> Case:
-    """A checkpoint, one of whose tensors is another one.
+    """A checkpoint with one tensor replaced.
 
-    Of an input, the first two bytes choose the tensor, the third what becomes of it; the others are
-    its new name.
+    The first two bytes of an input choose the tensor, the third its change; the others are its new
+    name.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Targets: data of one's own, its index and what lies beside it, and each form of recordings."""
+"""Targets: custom data, the index and the files beside it, and each form of recordings."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ _TOOLS = (
     *("coco-annotations", "mmpose", "wholebody", "alphapose", "holistic", "stgcn"),
     "azure-kinect",
 )
-"""Forms of JSON, a file a recording."""
+"""Forms of JSON with one file per recording."""
 _PATHS = ("1_90_2.npy", "train/walk/a.npy", "walk-a-bag_30.npy", "a" * 200 + ".npy")
 
 
 def own_layout() -> bytes:
-    """A layout in full."""
+    """A complete layout."""
     from aclnet.datasets.spec.layouts import get_layout
 
     values = get_layout("sbu").model_dump(mode="json")
@@ -70,7 +70,7 @@ def own_layout() -> bytes:
 
 
 def short_layout() -> bytes:
-    """A layout that names and parents tell."""
+    """A layout with only names and parents."""
     values = json.loads(own_layout())
     return json.dumps({"joints": values["joints"], "parents": values["bone_parent"]}).encode()
 
@@ -87,7 +87,7 @@ def _beside_index(
     seeds: Callable[[], Sequence[bytes]],
     repair: Callable[[bytes], bytes] = lambda data: data,
 ) -> Callable[[Path], Case]:
-    """A file beside the index of a folder of one's own data, or the index."""
+    """The index of a folder of custom data, or a file beside it."""
 
     def make(folder: Path) -> Case:
         place = folder / "custom"
@@ -95,7 +95,7 @@ def _beside_index(
         if name != "index.xlsx":
             rows = f"a,a.npy,walk\nb,b.csv,run\nc,{name},run\n"
             (place / "index.csv").write_text(f"id,file,label\n{rows}")
-        (place / "dataset.toml").write_bytes(b'layout = "own.json"\n')
+        (place / "dataset.toml").write_bytes(b'layout = "own.json"\nunits = "m"\n')
         (place / "own.json").write_bytes(own_layout())
         (place / "a.npy").write_bytes(npy(np.ones((2, 15, 3), np.float32)))
         (place / "b.csv").write_bytes(b",".join([b"0.5"] * 45) + b"\n")
@@ -110,7 +110,7 @@ def _beside_index(
 
 
 def sheets() -> list[bytes]:
-    """An Excel file as it is written, and one of few plain parts."""
+    """An Excel file as it is written, and one with few plain parts."""
     from openpyxl import Workbook
 
     book, file = Workbook(), io.BytesIO()
@@ -127,7 +127,7 @@ def parts_of(archive: bytes) -> dict[str, bytes]:
 
 
 def _pattern(folder: Path) -> Case:
-    """The pattern of paths that a user types."""
+    """A pattern of paths, typed by a user."""
     from aclnet.datasets.registry import get_dataset, open_raw
 
     place = folder / "custom"
@@ -183,6 +183,8 @@ TARGETS: dict[str, Callable[[Path], Case]] = {
     "custom-npy": raw("custom", "npy", "clip_00000.npy", few_rows),
     "custom-csv": raw("custom", "csv", "clip_00000.csv", head(3)),
     "custom-json": raw("custom", "mediapipe", "clip_00000.json", partial(few, entries=1)),
+    "custom-kinect": raw("custom", "kinect-v2", "clip_00000.json", partial(few, entries=1)),
+    "custom-deeplabcut": raw("custom", "deeplabcut", "clip_00000.csv", head(5)),
     "custom-openpose": raw("custom", "openpose", "clip_00000*json"),
     "custom-index": raw("custom", "npy", "index.csv", more=_INDEX),
     "custom-xlsx": _beside_index("index.xlsx", sheets, repaired_zip),

@@ -175,7 +175,7 @@ def _set(_: Path) -> Case:
 
 def _grid(_: Path) -> Case:
     from aclnet.runs.splits import Fold
-    from aclnet.training.sweep import parse_grid
+    from aclnet.sweeps.rows import parse_grid
 
     def parse(data: bytes) -> None:
         text = data.decode("utf-8", "surrogateescape")
@@ -209,7 +209,7 @@ def _sheet(_: Path) -> Case:
 
 
 def _bvh_layout(folder: Path) -> Case:
-    """The layout that the hierarchy of motion capture tells."""
+    """The layout from the hierarchy of motion capture."""
     from aclnet.cli.layouts import _layout
     from aclnet.datasets.synth import pose_files
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def check_sequence(sequence: Any, source: Source) -> None:
-    """AssertionError where a sequence is not what `SkeletonSequence` says."""
+    """Raises AssertionError if a sequence violates `SkeletonSequence`."""
     from aclnet.datasets.spec import UNLABELLED
     from aclnet.datasets.spec.layouts import get_layout
 
@@ -50,14 +50,14 @@ def check_sequence(sequence: Any, source: Source) -> None:
 
 
 def read_raw(dataset: str, raw: Path) -> list[Any]:
-    """Opens raw data and reads all that is there, as `aclnet prepare` does; the rejections."""
+    """Opens and reads raw data like `aclnet prepare`; returns the rejections."""
     from aclnet.datasets.registry import get_dataset, open_raw
 
     return read_source(open_raw(get_dataset(dataset), raw))
 
 
 def read_source(source: Source) -> list[Any]:
-    """Reads all of raw data; the rejections."""
+    """Reads all of raw data; returns the rejections."""
     from aclnet.datasets.spec import AclnetError, Rejection
 
     items, rejections = source.scan()
@@ -67,7 +67,7 @@ def read_source(source: Source) -> list[Any]:
     source.rates()
     source.normalisation()
     results = [*rejections, *(source.read(item) for item in items[:5])]
-    with suppress(AclnetError):  # of sources without scores of detections
+    with suppress(AclnetError):  # some sources have no detection scores
         boxed = source.with_boxes(0.5, 0.1)
         results += [boxed.read(item) for item in items[:1]]
     for result in results:
@@ -86,13 +86,13 @@ def raw(
     more: Sequence[bytes] = (),
     repair: Callable[[bytes], bytes] = lambda data: data,
 ) -> Callable[[Path], Case]:
-    """Generated recordings, one of whose files is fuzzed.
+    """Generated recordings with one fuzzed file.
 
     Args:
         victim: pattern of the file; empty: the largest one.
-        shrink: makes a small file of the generated one.
+        shrink: makes a small file from the generated one.
         more: seeds beside that file.
-        repair: what is done to an input before it is written.
+        repair: change of an input before it is written.
     """
 
     def make(folder: Path) -> Case:
@@ -115,7 +115,7 @@ def raw(
 
 
 def _thin_out(place: Path) -> None:
-    """Leaves three files of folders that have a file a frame."""
+    """Leaves three files in folders with a file per frame."""
     for folder in [place, *(path for path in place.rglob("*") if path.is_dir())]:
         files = sorted(file for file in folder.iterdir() if file.is_file())
         if len(files) > 10:
@@ -173,6 +173,7 @@ TARGETS: dict[str, Callable[[Path], Case]] = {
     "kgbd-text": raw("kgbd", "text", "*.txt", head(40)),
     "ks20-text": raw("ks20", "text", "*.txt"),
     "sbu": raw("sbu", "text", "*.txt", head(3)),
+    "shrec17": raw("shrec17", "world", "*.txt", head(3)),
     "utd-mhad": raw(
         "utd-mhad", "mat", "*.mat", lambda _: mat(compressed=False), [mat(compressed=True)]
     ),

@@ -1,4 +1,4 @@
-"""Targets: runs, what belongs to them, and files of scores."""
+"""Targets: runs with their files, and files of scores."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @cache
 def _run() -> Path:
-    """A run that was not trained, with every file that is read: made once for each process."""
+    """An untrained run with every file that is read, made once for each process."""
     from aclnet.datasets.spec.layouts import get_layout
     from aclnet.runs.config import build_config
     from aclnet.runs.record import RunRecord, SplitRecord, StoreRecord
@@ -63,7 +63,7 @@ def _run_json(folder: Path) -> Case:
     def parse(data: bytes) -> None:
         with suppress(ValueError, RecursionError):
             values = json.loads(data)
-            if half(data) and isinstance(values, dict):  # the digest of what is there now
+            if half(data) and isinstance(values, dict):  # the digest of the present content
                 values.pop("sha256", None)
                 data = json.dumps({**values, "sha256": record_digest(values)}).encode()
         put(path / "run.json", data)
@@ -73,7 +73,7 @@ def _run_json(folder: Path) -> Case:
 
 
 def _use_run(run: Any) -> None:
-    """Asks a run for all that its record and configuration say."""
+    """Reads all facts of a run from its record and configuration."""
     from aclnet.datasets.spec import AclnetError
     from aclnet.retrieval.identify import threshold_of
 

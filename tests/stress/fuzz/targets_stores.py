@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 @cache
 def store() -> Path:
-    """A small store of made-up people, made once for each process, and beside it its `.wip`.
+    """A small store of synthetic people, made once for each process, with its `.wip` beside it.
 
-    The work folder holds what is there when all shards are written but nothing else.
+    The work folder has the state after all shards are written.
     """
     from aclnet.datasets.synth import Request, get_generator
 
@@ -42,7 +42,7 @@ def store() -> Path:
 
 
 class _StoppedError(Exception):
-    """The end of a preparation before its end."""
+    """The deliberate early end of a preparation."""
 
 
 def _prepare(raw: Path, out: Path, until: str = "") -> None:
@@ -174,7 +174,7 @@ def export(form: str, suffix: str) -> Callable[[Path], Case]:
 
 
 def _hdf5_sealed(folder: Path) -> Case:
-    """An HDF5 export with changed bytes, sealed again: they reach HDF5's own library."""
+    """An HDF5 export with changed bytes, sealed again, so that HDF5's own library reads them."""
     from aclnet.datasets.exports.hdf5 import seal
     from aclnet.datasets.store.store import Store
 
@@ -182,7 +182,7 @@ def _hdf5_sealed(folder: Path) -> Case:
     _write_export(Store(store()), "hdf5", whole)
 
     def parse(data: bytes) -> None:
-        file.unlink(missing_ok=True)  # HDF5 keeps the one before open
+        file.unlink(missing_ok=True)  # HDF5 keeps the previous file open
         file.write_bytes(data)
         if len(data) > 512:
             seal(file)
@@ -209,8 +209,8 @@ def _write_export(store: Any, form: str, file: Path) -> None:
 def _hdf5_values(folder: Path) -> Case:
     """An HDF5 export with other values of one array or attribute, sealed again.
 
-    Of an input, the first byte chooses the array, the second its dtype and shape; the others are
-    its values.
+    The first byte of an input chooses the array, the second its dtype and shape; the others are its
+    values.
     """
     import h5py
 
@@ -225,7 +225,7 @@ def _hdf5_values(folder: Path) -> Case:
         names += [f"@{name}" for name in opened.attrs]
 
     def parse(data: bytes) -> None:
-        file.unlink(missing_ok=True)  # HDF5 keeps the one before open
+        file.unlink(missing_ok=True)  # HDF5 keeps the previous file open
         shutil.copyfile(whole, file)
         if len(data) > 2:
             with h5py.File(file, "r+") as opened, suppress(OSError, ValueError, TypeError):
@@ -277,8 +277,8 @@ TARGETS: dict[str, Callable[[Path], Case]] = {
     "store-starts": checked_chunk("samples/start/c/0"),
     "store-frames": checked_chunk("frames/keypoint/c/0/0/0"),
     "prepare-plan": unfinished("plan.json"),
-    "prepare-fragment": unfinished("fragments/000000/table.json"),
-    "prepare-array": unfinished("fragments/000000/keypoint.npy"),
-    "prepare-receipt": unfinished("shards/000000.json"),
+    "prepare-fragment": unfinished("fragments/0000/000000/table.json"),
+    "prepare-array": unfinished("fragments/0000/000000/keypoint.npy"),
+    "prepare-receipt": unfinished("shards/0000/000000.json"),
 }
 """Functions that make the case of each target in an empty folder."""
