@@ -43,6 +43,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Compute in bfloat16, which is faster on a GPU and slightly less exact (docs/gpu.md).",
 )
+@click.option(
+    "--devices",
+    help="Number of devices on each node, or auto for all. [default: 1, or as many as torchrun or "
+    "srun started]",
+)
 @options.scoring
 @options.output_form
 @options.run_argument
@@ -53,6 +58,7 @@ def command(
     flip: bool | None,
     published: bool,
     bf16: bool,
+    devices: str | None,
     store: StorePath | None,
     split: str | None,
     clips: int | None,
@@ -66,6 +72,7 @@ def command(
     protocol. Scores with sample ids, tables and figures are written into the run.
     """
     from aclnet.evaluation.evaluate import evaluate
+    from aclnet.runs.processes import is_first
 
     opened, data = find_run_and_store(run, store)
     with progress_bars() as update:
@@ -80,8 +87,11 @@ def command(
             published=published,
             bf16=bf16,
             accelerator=accelerator,
+            devices=devices,
             progress=update,
         )
+    if not is_first():
+        return
     scorer, select = found.scorer, opened.config.select
     screen.print(f"run {opened.path}, store {data.path}")
     if opened.config.task == "action":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,22 +10,25 @@ from typing import TYPE_CHECKING, Any
 from aclnet.datasets.discovery import newest_run
 from aclnet.datasets.opening import open_store
 from aclnet.datasets.spec import AclnetError, silent
+from aclnet.datasets.store.plan import WHOLE, Share
 from aclnet.datasets.store.store import Store
 from aclnet.evaluation.figures import draw_confusion
 from aclnet.evaluation.scorer import Scorer
+from aclnet.runs.fabric import ending_together, open_fabric
 from aclnet.runs.inference import Pass
+from aclnet.runs.launcher import find_launcher
 from aclnet.runs.network import name_own_model
+from aclnet.runs.processes import gather_on_first, is_first, on_first, together
 from aclnet.runs.run import Run
-from aclnet.runs.scores import snake_case
+from aclnet.runs.scores import Scores, snake_case
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
 
     from aclnet.datasets.spec import Progress
     from aclnet.runs.choices import Embedding, Metric
-    from aclnet.runs.scores import Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,8 @@ class Evaluation:
     result: Mapping[str, float | None]
     """Figures by name."""
     scores: Scores
-    """Scores of each sample."""
+    """Scores of each sample. With several processes, the first one has all of them; for actions,
+    each other process has those of its share."""
     tables: dict[str, pd.DataFrame]
     """Tables by name: `per_class` for actions, those of the protocol for people."""
     file: Path
@@ -82,9 +87,13 @@ def evaluate(
     published: bool = False,
     bf16: bool = False,
     accelerator: str = "auto",
+    devices: str | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Tests a run on a split and writes scores and tables into the run, as `aclnet evaluate`.
+
+    With several devices, each process computes the scores of a share of the samples, and the first
+    process writes the files.
 
     Args:
         run: the run to test; None: the newest run below the working folder.
@@ -101,34 +110,80 @@ def evaluate(
             with its known errors.
         bf16: compute the network in bfloat16 instead of float32 (docs/gpu.md).
         accelerator: device to compute on: `cpu`, `cuda`, ...
+        devices: number of devices on each node, or `auto` for all; None: one, or as many as
+            torchrun or srun started.
+        progress: receives the number of finished samples and of all samples.
 
     Raises:
-        AclnetError: the run has no checkpoint, the store does not fit the run, or the split is
-            empty.
+        AclnetError: the run has no checkpoint, the store does not fit the run, the split is empty,
+            or a process failed.
     """
     opened = run if isinstance(run, Run) else Run(Path(run or newest_run(Path())))
-    if model:
-        name_own_model(opened, model)
-    data = (
-        store if isinstance(store, Store) else open_store(store) if store else opened.open_store()
-    )
     task = opened.config.task
     if published and task != "reid":
         raise AclnetError(f"--published is for re-identification; the task of this run is {task}")
-    retrieval = opened.config.retrieval.changed(embedding=embedding, metric=metric, flip=flip)
-    scorer = Scorer(opened, data, split, clips=clips, retrieval=retrieval, accelerator=accelerator)
-    file = opened.scores(f"{scorer.name}-bf16" if bf16 else scorer.name)
-    how = Pass(progress=progress, bf16=bf16)
-    if task != "action":
-        found = scorer.recognise(how)
-        scores = found.scores(len(scorer.class_names))
-        tables = found.tables(as_published=published)
-        result: dict[str, float | None] = {**scorer.result(scores), **found.result()}
-    else:
-        scores = scorer.score(how)
-        tables = {"per_class": scores.per_class(scorer.class_names)}
-        result = {**scorer.result(scores)}
-        draw_confusion(scores.confusion(), scorer.class_names, file.with_suffix(".confusion.png"))
-    scores.save(file)
-    opened.save_tables(file, tables)
+    with _processes(accelerator, devices) as share:
+        with together():
+            if model:
+                name_own_model(opened, model)
+            data = store if isinstance(store, Store) else _open(store, opened)
+            retrieval = opened.config.retrieval.changed(
+                embedding=embedding, metric=metric, flip=flip
+            )
+            scorer = Scorer(
+                opened,
+                data,
+                split,
+                clips=clips,
+                retrieval=retrieval,
+                accelerator=accelerator,
+                share=share,
+            )
+        how = Pass(progress=progress if is_first() else silent, bf16=bf16)
+        return _tested(scorer, how, as_published=published)
+
+
+@contextmanager
+def _processes(accelerator: str, devices: str | None) -> Iterator[Share]:
+    """The share of this process in the block, which ends on all processes if it fails on one."""
+    launched = find_launcher() is not None
+    if devices in (None, "1") and not launched:
+        yield WHOLE
+        return
+    fabric = open_fabric(accelerator, devices or "auto")
+    fabric.launch()
+    with ending_together(fabric):
+        yield Share(fabric.global_rank, fabric.world_size)
+
+
+def _open(store: str | Path | None, run: Run) -> Store:
+    return open_store(store) if store else run.open_store()
+
+
+def _tested(scorer: Scorer, how: Pass, *, as_published: bool) -> Evaluation:
+    """The results of a scorer, whose files the first process writes."""
+    found = None if scorer.config.task == "action" else scorer.recognise(how)
+    scores = found.scores(len(scorer.class_names)) if found else _gathered(scorer, how)
+    file = scorer.run.scores(f"{scorer.name}-bf16" if how.bf16 else scorer.name)
+
+    def write() -> tuple[dict[str, float | None], dict[str, pd.DataFrame]]:
+        if found:
+            figures, tables = found.result(), found.tables(as_published=as_published)
+        else:
+            figures, tables = {}, {"per_class": scores.per_class(scorer.class_names)}
+            image = file.with_suffix(".confusion.png")
+            draw_confusion(scores.confusion(), scorer.class_names, image)
+        scores.save(file)
+        scorer.run.save_tables(file, tables)
+        return {**scorer.result(scores), **figures}, tables
+
+    result, tables = on_first(write)
     return Evaluation(scorer, result, scores, tables, file)
+
+
+def _gathered(scorer: Scorer, how: Pass) -> Scores:
+    """Scores of all samples on the first process; on each other process those of its share."""
+    with together():
+        own = scorer.score(how)
+    parts = gather_on_first(own)
+    return Scores.join(parts) if parts else own

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from aclnet.datasets.spec import AclnetError, first_of
+from aclnet.datasets.store.plan import WHOLE
 from aclnet.retrieval.embedder import Embedder
 from aclnet.retrieval.recognition import Recogniser, chance
 from aclnet.runs.device import choose_device
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from aclnet.datasets.store.plan import Share
     from aclnet.datasets.store.store import Store
     from aclnet.models.classifier import Classifier
     from aclnet.retrieval.recognition import Recognition
@@ -84,7 +87,8 @@ class Scorer:
     `split` is a `protocol/side` of the store, or `val` for the samples that the run held out of
     training; None: the run's test split. A side called `probe` is compared with the `gallery` of
     its protocol. A run that recognises people compares any other side with itself; the people need
-    not be classes of the run. `retrieval` replaces the run's own settings of the comparison.
+    not be classes of the run. `retrieval` replaces the run's own settings of the comparison. With
+    `share`, this process is one of several that each compute a share of the samples.
 
     Raises AclnetError if `retrieval` is given and nothing is compared, if the split is empty, or if
     the store has another layout, another normalisation or, for a classifier, other classes than the
@@ -100,8 +104,9 @@ class Scorer:
         clips: int | None = None,
         retrieval: RetrievalConfig | None = None,
         accelerator: str = "auto",
+        share: Share = WHOLE,
     ) -> None:
-        self.run, self.store = run, store
+        self.run, self.store, self._share = run, store, share
         self.clips = clips or run.config.data.clips
         self.config = run.config.model_copy(update={"retrieval": retrieval} if retrieval else {})
         self.device = choose_device(accelerator)
@@ -119,7 +124,13 @@ class Scorer:
         else:
             embedder = Embedder.of_run(run, store, self.config, self.device)
             self.recogniser = Recogniser(
-                embedder, store, self.mask, self.gallery, self.config, clips=self.clips
+                embedder,
+                store,
+                self.mask,
+                self.gallery,
+                self.config,
+                clips=self.clips,
+                share=share,
             )
 
     def _check_classes(self) -> None:
@@ -161,7 +172,7 @@ class Scorer:
         return "-".join(words)
 
     def score(self, how: Pass = PLAIN) -> Scores:
-        """Scores of the split."""
+        """Scores of the split; of a classifier, those of the samples of this process's share."""
         if self.model is None:
             return self.recognise(how).scores(len(self.store.class_names))
         return score(
@@ -171,7 +182,7 @@ class Scorer:
             self.config.data,
             self.device,
             clips=self.clips,
-            how=how,
+            how=replace(how, share=self._share),
         )
 
     def recognise(self, how: Pass = PLAIN) -> Recognition:

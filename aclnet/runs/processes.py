@@ -1,4 +1,4 @@
-"""Agreement of the processes that train one run: what fails on one of them fails on all.
+"""Agreement of the processes of one command: what fails on one of them fails on all.
 
 A process that raises while the others wait for it in a collective would leave them waiting until a
 timeout of many minutes. Work that may fail on some processes alone is therefore done in
@@ -44,6 +44,11 @@ def together() -> Iterator[None]:
             raise AclnetError(f"process {number} stopped: {reason}")
 
 
+def is_first() -> bool:
+    """True if this process is the first, or the only one."""
+    return not _several() or distributed.get_rank() == 0
+
+
 def on_first(work: Callable[[], Found]) -> Found:
     """Runs `work` on the first process and returns its result on every process.
 
@@ -54,7 +59,7 @@ def on_first(work: Callable[[], Found]) -> Found:
         return work()
     found: list[Found | None] = [None]
     with together():
-        if distributed.get_rank() == 0:
+        if is_first():
             found[0] = work()
     distributed.broadcast_object_list(found)
     return found[0]  # type: ignore[return-value]
@@ -64,8 +69,7 @@ def gather_on_first(found: Found) -> list[Found] | None:
     """Results of all processes, in their order, on the first process; None on the others."""
     if not _several():
         return [found]
-    first = distributed.get_rank() == 0
-    parts: list[Any] | None = [None] * distributed.get_world_size() if first else None
+    parts: list[Any] | None = [None] * distributed.get_world_size() if is_first() else None
     distributed.gather_object(found, parts)
     return parts
 
@@ -84,8 +88,8 @@ def naming_lost_process() -> Iterator[None]:
         if not (lost and _several()):
             raise
         raise AclnetError(
-            "another process of this training ended, see its output for the reason; run the "
-            "command again to resume"
+            "another process of this command ended, see its output for the reason; then run the "
+            "command again"
         ) from error
 
 

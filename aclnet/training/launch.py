@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -21,19 +21,19 @@ from aclnet.retrieval.recognition import chance
 from aclnet.runs.choices import uses_shape
 from aclnet.runs.config import build_config
 from aclnet.runs.device import resolve_accelerator
+from aclnet.runs.fabric import ending_together, open_fabric
 from aclnet.runs.network import is_head, load_model, users_code
-from aclnet.runs.processes import naming_lost_process, on_first, together
+from aclnet.runs.processes import on_first, together
 from aclnet.runs.recipes import follows_rule, recipe_for
 from aclnet.runs.run import Run, check_out, delete_run, is_run, run_folder, run_name
 from aclnet.runs.small_sets import SmallSet
 from aclnet.runs.splits import Fold, choose_splits, doubtful_classes
 from aclnet.tracking.outcome import outcome_of
 from aclnet.tracking.trackers import Trackers
-from aclnet.training.launcher import find_launcher
 from aclnet.training.trainer import Trainer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from lightning_fabric import Fabric
     from numpy.typing import NDArray
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from aclnet.runs.record import CodeRecord
     from aclnet.runs.scores import Scores
     from aclnet.runs.splits import Splits
-    from aclnet.training.launcher import Launcher
     from aclnet.training.trainer import TrainingMonitor
 
 FEW_SAMPLES = 4
@@ -57,56 +56,16 @@ def make_fabric(
 ) -> Fabric:
     """Place of the training: processes, devices, precision and arithmetic.
 
-    `auto` is as many devices as torchrun or srun started processes on a node; without them it is
-    all CUDA devices where there are any, else one process on the CPU. `nodes` is the number of
-    machines; None: as many as torchrun or srun use, else this one.
-
-    Raises AclnetError if this machine lacks the devices, or if devices, nodes and the launcher do
-    not fit together.
+    Arguments and errors are those of `aclnet.runs.fabric.open_fabric`; also raises AclnetError if
+    the device lacks the precision.
     """
-    from lightning_fabric import Fabric
-    from lightning_fabric.utilities.exceptions import MisconfigurationException
+    from aclnet.training.precision import precision_plugins, set_arithmetic
 
-    from aclnet.training.precision import fabric_plugins, set_arithmetic
-
-    optim = config.optim
     accelerator = resolve_accelerator(accelerator)
-    if accelerator == "cpu" and optim.precision == "16-mixed":
+    if accelerator == "cpu" and config.optim.precision == "16-mixed":
         raise AclnetError("optim.precision=16-mixed needs a GPU; on a CPU use bf16-mixed")
-    launcher = find_launcher()
-    count: int | str = int(devices) if devices.isdigit() else devices
-    if devices == "auto" and (launcher or accelerator == "cpu"):
-        count = launcher.per_node if launcher else 1
-    nodes = _nodes(nodes, count, launcher)
-    set_arithmetic(optim, accelerator)
-    try:
-        return Fabric(
-            accelerator=accelerator,
-            devices=count,
-            num_nodes=nodes,
-            plugins=fabric_plugins(optim, accelerator, launcher),
-        )
-    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
-        reason = " ".join(str(error).split())
-        raise AclnetError(f"--accelerator {accelerator} --devices {devices}: {reason}") from None
-
-
-def _nodes(nodes: int | None, devices: int | str, launcher: Launcher | None) -> int:
-    """The number of nodes. Raises AclnetError if the launcher started other processes."""
-    if launcher is None:
-        if nodes is not None and nodes > 1:
-            raise AclnetError(
-                f"--nodes {nodes}: start the command with torchrun or srun, which start processes "
-                "on all nodes (docs/gpu.md)"
-            )
-        return 1
-    if nodes not in (None, launcher.nodes) or devices not in (launcher.per_node, "auto"):
-        raise AclnetError(
-            f"{launcher.name} started {launcher.world} processes, {launcher.per_node} on each of "
-            f"{launcher.nodes} nodes, which differs from --nodes {nodes or launcher.nodes} "
-            f"--devices {devices}; leave both options out, or start one process for each device"
-        )
-    return launcher.nodes
+    set_arithmetic(config.optim, accelerator)
+    return open_fabric(accelerator, devices, nodes, precision_plugins(config.optim, accelerator))
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,24 +306,10 @@ def train_run(
         with together():
             if fabric.is_global_zero:
                 held.enter_context(run.claimed())
-        with naming_lost_process(), _ending_children(fabric), trackers:
+        with ending_together(fabric), trackers:
             trainer.fit(run, trackers)
             _finish(trainer, trackers)
     return run
-
-
-@contextmanager
-def _ending_children(fabric: Fabric) -> Iterator[None]:
-    """Ends the processes that Fabric started for `--devices` if this one, the first, fails.
-
-    They may wait for it in a collective, where they react to no other signal.
-    """
-    try:
-        yield
-    except Exception:
-        for process in getattr(fabric.strategy.launcher, "procs", ()):
-            process.kill()
-        raise
 
 
 def _finished(path: Path, name: str, request: TrainingRequest) -> Run | None:

@@ -6,25 +6,17 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.precision import MixedPrecision
-
-from aclnet.training.launcher import inside_slurm
 
 if TYPE_CHECKING:
     from aclnet.runs.config import OptimConfig
-    from aclnet.training.launcher import Launcher
 
 
-def fabric_plugins(optim: OptimConfig, accelerator: str, launcher: Launcher | None) -> list[Any]:
-    """Parts of Fabric that differ from its own choice."""
-    plugins: list[Any] = []
-    if optim.precision != "32-true":
-        plugins.append(MixedKeepingInputs(optim.precision, accelerator))
-    if launcher is None and inside_slurm():
-        # Fabric would wait for processes that srun did not start.
-        plugins.append(LightningEnvironment())
-    return plugins
+def precision_plugins(optim: OptimConfig, accelerator: str) -> tuple[Any, ...]:
+    """Fabric's plugins for the precision; none for float32."""
+    if optim.precision == "32-true":
+        return ()
+    return (MixedKeepingInputs(optim.precision, accelerator),)
 
 
 class MixedKeepingInputs(MixedPrecision):

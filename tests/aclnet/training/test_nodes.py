@@ -161,8 +161,8 @@ def test_a_node_that_dies_ends_the_other_within_seconds(start):
     said = " ".join(first.communicate(timeout=60)[0].split())
     assert time.monotonic() - died < 30
     assert first.returncode != 0
-    assert "another process of this training ended" in said
-    assert "run the command again to resume" in said
+    assert "another process of this command ended" in said
+    assert "then run the command again" in said
 
 
 @pytest.mark.slow

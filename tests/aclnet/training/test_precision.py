@@ -16,7 +16,7 @@ from aclnet.models.registry import make_model
 from aclnet.models.temporal import max_of_three
 from aclnet.runs.config import Config, OptimConfig
 from aclnet.training.launch import make_fabric
-from aclnet.training.precision import arithmetic, fabric_plugins, set_arithmetic
+from aclnet.training.precision import arithmetic, precision_plugins, set_arithmetic
 
 LAYOUT = get_layout("sbu")
 OWNER = [0, 1, 1, 2]
@@ -37,7 +37,7 @@ def network(name: str, **options):
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
 def test_coordinates_are_not_rounded_before_they_are_normalised(precision):
-    plugins = fabric_plugins(OptimConfig(precision=precision), "cpu", None)
+    plugins = precision_plugins(OptimConfig(precision=precision), "cpu")
     module = Fabric(accelerator="cpu", devices=1, plugins=plugins).setup(network("aclnet"))
     seen, products = [], set()
     for part in module.module.modules():

@@ -7,8 +7,8 @@ import os
 import pytest
 
 from aclnet.datasets.spec import AclnetError
+from aclnet.runs.launcher import find_launcher
 from aclnet.training.launch import make_fabric
-from aclnet.training.launcher import find_launcher
 
 TORCHRUN = {
     "TORCHELASTIC_RUN_ID": "a",

@@ -1,0 +1,106 @@
+"""`aclnet evaluate` by several processes, which Fabric or a launcher starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from aclnet.evaluation.evaluate import evaluate
+from aclnet.runs.run import Run
+from aclnet.runs.scores import Scores
+
+COMMAND = (sys.executable, "-m", "aclnet", "evaluate")
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+"""The processes compute other batches, whose sums have other last bits."""
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """Copies a run, so that a test may write scores into it."""
+
+    def make(run: Run) -> Run:
+        return Run(shutil.copytree(run.path, tmp_path / run.path.name))
+
+    return make
+
+
+def run_command(*arguments: object, **variables: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments), "--accelerator", "cpu"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"} | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["quick_run", "gait_run"])
+def test_two_processes_give_the_results_of_one(name, copy, request):
+    run = copy(request.getfixturevalue(name))
+    alone = evaluate(run, accelerator="cpu")
+    expected = Scores.load(alone.file)
+    alone.file.unlink()
+    process = run_command(run.path, "--devices", 2, "--json")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    found = Scores.load(alone.file)
+    np.testing.assert_array_equal(found.ids, expected.ids)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    np.testing.assert_allclose(found.scores, expected.scores, **TOLERANCE)
+    document = json.loads(out)  # a second document would be an error
+    assert document["samples"] == len(expected)
+    for key, value in alone.as_dict().items():
+        if isinstance(value, float):
+            assert document[key] == pytest.approx(value, abs=1e-6), key
+
+
+@pytest.mark.slow
+def test_processes_of_a_launcher_share_the_samples(quick_run, copy):
+    run = copy(quick_run)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    variables = {
+        "TORCHELASTIC_RUN_ID": "test",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "GROUP_RANK": "0",
+    }
+    processes = [
+        run_command(run.path, "--json", **variables, RANK=rank, LOCAL_RANK=rank)
+        for rank in ("0", "1")
+    ]
+    (first, _), (second, _) = (process.communicate(timeout=300) for process in processes)
+    assert [process.returncode for process in processes] == [0, 0]
+    assert json.loads(first)["samples"] == 12
+    assert second == ""
+
+
+@pytest.mark.slow
+def test_an_error_ends_both_processes(quick_run, copy):
+    run = copy(quick_run)
+    shutil.rmtree(run.path / "scores", ignore_errors=True)
+    (run.path / "scores").write_text("a file, where the folder of scores is expected")
+    process = run_command(run.path, "--devices", 2)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert "Traceback" not in err
+    assert str(run.path / "scores") in " ".join(err.split())
+
+
+def test_a_number_of_devices_that_is_none(quick_run, copy):
+    process = run_command(copy(quick_run).path, "--devices", "several")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert "--devices several" in err
+    assert "Traceback" not in err
