@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-QUICK, THOROUGH = 16, 400
+QUICK, THOROUGH = 12, 120
 """Inputs of a target."""
 LONG = {
     *("prepare-array", "prepare-fragment", "prepare-receipt", "official-values"),
@@ -68,7 +68,6 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in campaign.CAMPAIGN if name not in LONG])
 def test_mutated_inputs_give_a_value_or_a_message(name, folder):
     check(name, folder, QUICK)
