@@ -72,10 +72,6 @@ class NoConditionsError(Exception):
     """The server does not know conditional writes."""
 
 
-class _CutOffError(Exception):
-    """A response ended before its announced length."""
-
-
 class Bucket:
     """The objects below an address. Their names are relative to it.
 
@@ -119,11 +115,7 @@ class Bucket:
         """The content of an object; raises FileNotFoundError if there is none."""
 
         def fetch() -> bytes:
-            result = self._obstore.get(self._store, name)
-            content = bytes(result.bytes())
-            if len(content) != result.meta["size"]:
-                raise _CutOffError(f"{len(content)} of {result.meta['size']} bytes arrived")
-            return content
+            return bytes(self._obstore.get(self._store, name).bytes())
 
         return self._patiently(name, fetch)
 
@@ -168,7 +160,7 @@ class Bucket:
                 return act()
             except (errors.AlreadyExistsError, errors.PreconditionError):
                 raise FileExistsError(str(self.path / name)) from None
-            except (errors.BaseError, _CutOffError, OSError) as error:
+            except (errors.BaseError, OSError) as error:
                 unknown = isinstance(error, errors.NotSupportedError) or _status(error) == 501
                 if conditional and unknown:
                     raise NoConditionsError(str(self.path / name)) from None

@@ -63,16 +63,14 @@ def ntu_raw(people, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module", params=["ntu60", "custom", "finegym"])
-def prepared(request, ntu_raw, home, home_store, pixel_pickle, pixel_store, tmp_path_factory):
+def prepared(request, ntu_raw, home, pixel_pickle, pixel_store, tmp_path_factory):
     """Dataset, raw data, the store of one go, and the set of three parts."""
     folder = tmp_path_factory.mktemp("parts")
-    if request.param == "ntu60":
-        raw, whole = ntu_raw, folder / "whole.zarr"
-        aclnet.prepare("ntu60", raw, whole)
-    elif request.param == "custom":
-        raw, whole = home, home_store
-    else:
+    if request.param == "finegym":
         raw, whole = pixel_pickle, pixel_store.path
+    else:
+        raw, whole = {"ntu60": ntu_raw, "custom": home}[request.param], folder / "whole.zarr"
+        aclnet.prepare(request.param, raw, whole)
     joined = prepare_parts(request.param, raw, folder / "set.zarr")
     return request.param, raw, Store(whole), joined
 
