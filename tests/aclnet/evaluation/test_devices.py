@@ -16,6 +16,19 @@ from aclnet.evaluation.evaluate import evaluate
 from aclnet.runs.run import Run
 from aclnet.runs.scores import Scores
 
+FIRST_FAILS = """
+import os, sys
+from aclnet.cli.main import main
+from aclnet.datasets.spec import AclnetError
+from aclnet.evaluation import evaluate
+
+if "LOCAL_RANK" not in os.environ:
+    def fail(found):
+        raise AclnetError("the first process failed")
+    evaluate.gather_on_first = fail
+main(sys.argv[1:])
+"""
+"""A command whose first process fails when the other one waits for it."""
 COMMAND = (sys.executable, "-m", "aclnet", "evaluate")
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 """The processes compute other batches, whose sums have other last bits."""
@@ -96,6 +109,23 @@ def test_an_error_ends_both_processes(quick_run, copy):
     assert process.returncode == 2
     assert "Traceback" not in err
     assert str(run.path / "scores") in " ".join(err.split())
+
+
+@pytest.mark.slow
+def test_the_first_process_ends_the_other_when_it_fails(quick_run, copy, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(FIRST_FAILS)
+    options = ("--devices", "2", "--accelerator", "cpu")
+    done = subprocess.run(
+        [sys.executable, program, "evaluate", copy(quick_run).path, *options],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("the first process failed") == 1
+    assert "another process" not in done.stderr, "the other one was not ended, but lost the first"
 
 
 def test_a_number_of_devices_that_is_none(quick_run, copy):
