@@ -64,6 +64,7 @@ def progress_bars() -> Iterator[Progress]:
         bars.TextColumn("{task.fields[remark]}", markup=False),
     )
     tasks: dict[str, bars.TaskID] = {}
+    begun: dict[str, int] = {}
     with bars.Progress(*columns, console=screen) as shown:
 
         def update(stage: str, done: int, total: int, remark: str = "") -> None:
@@ -71,9 +72,11 @@ def progress_bars() -> Iterator[Progress]:
                 tasks[stage] = shown.add_task(
                     stage, total=total, rate="", remark="", completed=done
                 )
+                begun[stage] = done
             task = shown.tasks[shown.task_ids.index(tasks[stage])]
-            speed = task.finished_speed or task.speed
-            rate = f"{speed:,.0f}/s" if speed else ""
+            # rich's own speed leaves out the time before the first advance
+            more, elapsed = done - begun[stage], task.elapsed
+            rate = f"{more / elapsed:,.0f}/s" if more and elapsed else ""
             shown.update(
                 tasks[stage], completed=done, total=total, rate=rate, remark=visible(remark)
             )

@@ -71,6 +71,18 @@ def test_remarks_and_progress(monkeypatch):
     assert is_harmless(written.getvalue())
 
 
+def test_the_rate_counts_the_time_before_the_first_advance(monkeypatch):
+    written, clock = io.StringIO(), [0.0]
+    monkeypatch.setattr(screen, "_file", written)
+    monkeypatch.setattr(screen, "get_time", lambda: clock[0])
+    with progress_bars() as update:
+        update("read", 20, 120)
+        clock[0] = 10
+        update("read", 119, 120)
+        update("read", 120, 120)
+    assert " 10/s" in written.getvalue()
+
+
 def test_bars_of_runs(monkeypatch):
     written = io.StringIO()
     monkeypatch.setattr(screen, "_file", written)
