@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from aclnet.cli.results import Form
     from aclnet.datasets.store.paths import StorePath
+    from aclnet.datasets.store.store import Store
     from aclnet.evaluation.occlusion_bench import Bench
+    from aclnet.runs.run import Run
 
 
 @click.command()
@@ -88,18 +90,19 @@ def command(
 
     if not suite and not drops:
         raise click.UsageError("give --suite, --drop or both")
-    paths: list[Path | None] = [*runs] or [None]
-    if reference and reference not in paths:
-        paths.append(reference)
+    opened: dict[Path, tuple[Run, Store]] = {}
+    for path in (*(runs or (None,)), *([reference] if reference else [])):
+        run, data = find_run_and_store(path, store)
+        opened.setdefault(run.path.resolve(), (run, data))  # a run may be named twice
     scorers = [
-        Scorer(*find_run_and_store(path, store), split, clips=clips, accelerator=accelerator)
-        for path in paths
+        Scorer(run, data, split, clips=clips, accelerator=accelerator)
+        for run, data in opened.values()
     ]
     first = scorers[0]
     protocols, left_out = choose_protocols(
         first.store, first.mask, suite=suite, drops=drops, missing=missing, seed=seed
     )
-    number = paths.index(reference) if reference else None
+    number = [*opened].index(reference.resolve()) if reference else None
     with progress_bars() as update:
         bench = run_bench(scorers, protocols, reference=number, progress=update)
     parts = [first.name, missing, ",".join([*([suite] if suite else []), *drops])]

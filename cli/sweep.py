@@ -125,7 +125,7 @@ def command(
     opened = find_store(*stores)
     sweep = plan_sweep(
         opened,
-        choose_recipe(recipe or rows.recipe, opened, protocol),
+        choose_recipe(recipe or rows.recipe, opened, "" if split_file else protocol),
         rows,
         seeds,
         settings=with_protocol(settings, protocol),

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from aclnet.datasets.discovery import newest_run
 from aclnet.datasets.opening import open_store
 from aclnet.datasets.spec import AclnetError, silent
-from aclnet.datasets.store.plan import WHOLE, Share
 from aclnet.datasets.store.store import Store
 from aclnet.evaluation.figures import draw_confusion
 from aclnet.evaluation.scorer import Scorer
@@ -18,7 +17,14 @@ from aclnet.runs.fabric import ending_together, open_fabric
 from aclnet.runs.inference import Pass
 from aclnet.runs.launcher import find_launcher
 from aclnet.runs.network import name_own_model
-from aclnet.runs.processes import gather_on_first, is_first, on_first, together
+from aclnet.runs.processes import (
+    gather_on_first,
+    is_first,
+    naming_lost_process,
+    on_first,
+    own_share,
+    together,
+)
 from aclnet.runs.run import Run
 from aclnet.runs.scores import Scores, snake_case
 
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from aclnet.datasets.spec import Progress
+    from aclnet.datasets.store.plan import Share
     from aclnet.runs.choices import Embedding, Metric
 
 
@@ -145,15 +152,19 @@ def evaluate(
 
 @contextmanager
 def _processes(accelerator: str, devices: str | None) -> Iterator[Share]:
-    """The share of this process in the block, which ends on all processes if it fails on one."""
-    launched = find_launcher() is not None
-    if devices in (None, "1") and not launched:
-        yield WHOLE
+    """The share of this process in the block, which ends on all processes if it fails on one.
+
+    Processes that a training has started before are used again.
+    """
+    started = own_share()
+    if started.world > 1 or (devices in (None, "1") and not find_launcher()):
+        with naming_lost_process():
+            yield started
         return
     fabric = open_fabric(accelerator, devices or "auto")
     fabric.launch()
     with ending_together(fabric):
-        yield Share(fabric.global_rank, fabric.world_size)
+        yield own_share()
 
 
 def _open(store: str | Path | None, run: Run) -> Store:
@@ -162,12 +173,12 @@ def _open(store: str | Path | None, run: Run) -> Store:
 
 def _tested(scorer: Scorer, how: Pass, *, as_published: bool) -> Evaluation:
     """The results of a scorer, whose files the first process writes."""
-    found = None if scorer.config.task == "action" else scorer.recognise(how)
+    found = None if scorer.gallery is None else scorer.recognise(how)
     scores = found.scores(len(scorer.class_names)) if found else _gathered(scorer, how)
     file = scorer.run.scores(f"{scorer.name}-bf16" if how.bf16 else scorer.name)
 
     def write() -> tuple[dict[str, float | None], dict[str, pd.DataFrame]]:
-        if found:
+        if found and scorer.config.task != "action":
             figures, tables = found.result(), found.tables(as_published=as_published)
         else:
             figures, tables = {}, {"per_class": scores.per_class(scorer.class_names)}

@@ -75,13 +75,14 @@ def choose_protocols(
     Raises AclnetError if one of `drops` is unknown or not possible, or if no protocol of the suite
     is.
     """
-    protocols = {
-        name: possible_protocol(name, store, mask, missing, seed) for name in dict.fromkeys(drops)
-    }
+    named = [possible_protocol(name, store, mask, missing, seed) for name in drops]
+    # several spellings can name one protocol
+    protocols = {protocol.name: protocol for protocol in named}
     left_out: dict[str, str] = {}
     for name in SUITES[suite] if suite else ():
         try:
-            protocols[name] = possible_protocol(name, store, mask, missing, seed)
+            protocol = possible_protocol(name, store, mask, missing, seed)
+            protocols[protocol.name] = protocol
         except AclnetError as error:
             left_out[name] = str(error)
     if not protocols:

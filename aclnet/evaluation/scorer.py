@@ -106,7 +106,7 @@ class Scorer:
         accelerator: str = "auto",
         share: Share = WHOLE,
     ) -> None:
-        self.run, self.store, self._share = run, store, share
+        self.run, self.store, self.share = run, store, share
         self.clips = clips or run.config.data.clips
         self.config = run.config.model_copy(update={"retrieval": retrieval} if retrieval else {})
         self.device = choose_device(accelerator)
@@ -182,7 +182,7 @@ class Scorer:
             self.config.data,
             self.device,
             clips=self.clips,
-            how=replace(how, share=self._share),
+            how=replace(how, share=self.share),
         )
 
     def recognise(self, how: Pass = PLAIN) -> Recognition:

@@ -91,6 +91,10 @@ class OwnNetwork(Classifier):
                 f"returns a feature of shape {tuple(feature.shape)}; ({num_samples}, n) is "
                 f"expected: {num_samples} samples"
             )
+        if self.training:
+            # Terms of the loss that are not active yet leave the feature out. Its weights need a
+            # gradient all the same, for the optimizer and for several processes.
+            logits = logits + 0 * feature.sum()
         return Output(logits, feature, feature)
 
     @torch.no_grad()

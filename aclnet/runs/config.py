@@ -359,19 +359,24 @@ class Config(_Section):
         return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
 
 
-def build_config(recipe: str, settings: Iterable[str] = (), **top: Any) -> Config:  # noqa: ANN401
+def build_config(
+    recipe: str,
+    settings: Iterable[str] = (),
+    by_rule: Iterable[str] = (),
+    **top: Any,  # noqa: ANN401 - values of any kind
+) -> Config:
     """A configuration from a recipe, `key=value` settings (dotted keys) and top-level values.
+
+    `by_rule` are the settings that the recipe's rule chooses (`load_recipe`).
 
     Values are read as TOML if possible, else as text (`loss.weight=0.2`, `data.modality=bm`).
     Values of `top` that are None are left out. These settings override the recipe's stream of the
     modality, which overrides the rest of the recipe. Raises AclnetError for an unknown key or a bad
     value, also in the stream of another modality.
     """
-    values = load_recipe(recipe)
+    values = load_recipe(recipe, _parse_settings(by_rule))
     streams = _take_streams(recipe, values)
-    changes: dict[str, Any] = {}
-    for setting in settings:
-        changes = merge(changes, _parse_setting(setting))
+    changes = _parse_settings(settings)
     changes |= {key: value for key, value in top.items() if value is not None}
     where = f"recipe {recipe} with its settings"
     config = validate(merge(values, changes), where)
@@ -416,6 +421,13 @@ def find_settings(prefix: str = "") -> list[Setting]:
         similar = did_you_mean(prefix, known, dotted=True)
         raise AclnetError(f"no setting begins with {shown(prefix)}{similar}")
     return found
+
+
+def _parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    for setting in settings:
+        changes = merge(changes, _parse_setting(setting))
+    return changes
 
 
 def _parse_setting(setting: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from aclnet.datasets.spec import AclnetError, shown
+from aclnet.datasets.spec import AclnetError, first_of, shown
 from aclnet.datasets.spec.user_code import names_code
 from aclnet.losses.contrast import AffinityContrast
 from aclnet.losses.settings import CROSS_ENTROPY, default_memory_rows
@@ -215,4 +215,10 @@ def start_from(model: Classifier, weights: dict[str, Tensor]) -> None:
                 f"{tuple(wanted.shape)} here; use the same layout, model.name, model.size, "
                 "model.persons and model.feature"
             )
+    surplus = sorted(weights.keys() - own.keys())
+    if surplus:
+        raise AclnetError(
+            f"the weights do not fit: the network here has no {first_of(surplus)}; use the same "
+            "model.name and model.size"
+        )
     model.load_state_dict({**own, **weights})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from torch import distributed
 
 from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.store.plan import WHOLE, Share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,6 +48,13 @@ def together() -> Iterator[None]:
 def is_first() -> bool:
     """True if this process is the first, or the only one."""
     return not _several() or distributed.get_rank() == 0
+
+
+def own_share() -> Share:
+    """Share of this process among the processes of the command."""
+    if not _several():
+        return WHOLE
+    return Share(distributed.get_rank(), distributed.get_world_size())
 
 
 def on_first(work: Callable[[], Found]) -> Found:

@@ -59,13 +59,13 @@ class SmallSet:
         found = {"data.frames": int(np.clip(frames, *_FRAMES)), "optim.epochs": epochs}
         return {**found, **(_TURNED if turned else {})}
 
-    def describe(self, batch: int) -> str:
-        """The facts and the choices in a sentence."""
+    def describe(self, settings: dict[str, float]) -> str:
+        """The facts and the settings that follow from them in a sentence."""
         cameras = ", tested on other cameras" if self.other_cameras else ""
-        chosen = ", ".join(f"{key}={value:g}" for key, value in self.settings(batch).items())
+        chosen = ", ".join(f"{key}={value:g}" for key, value in settings.items())
         return (
             f"small set of {self.samples} training samples, {self.classes} classes, median "
-            f"{self.median_frames} frames{cameras}: {chosen}"
+            f"{self.median_frames} frames{cameras}: {chosen or 'no setting follows'}"
         )
 
 

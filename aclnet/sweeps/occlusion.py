@@ -17,6 +17,7 @@ from aclnet.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -92,13 +93,14 @@ def occlude(
     asked, done = sweep.rows.occlusion, sweep.finished()
     if asked is None or not done:
         return None
-    makers = {
-        key: [
-            Maker(Scorer(Run(path), sweep.store, clips=asked.clips, accelerator=accelerator))
-            for path in paths
-        ]
-        for key, paths in done.items()
-    }
+    models = {job.path: job.config.model.name for job in sweep.jobs}
+
+    def maker(path: Path) -> Maker:
+        run = Run(path)
+        run.own_model = models[path]
+        return Maker(Scorer(run, sweep.store, clips=asked.clips, accelerator=accelerator))
+
+    makers = {key: [maker(path) for path in paths] for key, paths in done.items()}
     first = next(iter(makers.values()))[0].scorer
     protocols, left_out = choose_protocols(
         sweep.store, first.mask, suite=asked.suite, missing=asked.missing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from contextlib import ExitStack
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -119,9 +120,10 @@ class TrainingRequest:
         if follows_rule(named):
             small = SmallSet.of(store, choose_splits(store, config, split_file, part))
             derived = small.settings(config.optim.batch_size)
-            own = [f"{key}={value}" for key, value in derived.items()]
-            config = build_config(named, [*own, *chosen], seed=seed, select=select)
-            reason = small.describe(config.optim.batch_size)
+            by_rule = [f"{key}={value}" for key, value in derived.items()]
+            config = build_config(named, chosen, by_rule, seed=seed, select=select)
+            used = {k: v for k, v in derived.items() if attrgetter(k)(config) == v}
+            reason = small.describe(used)
         return cls(config, split_file, part, init_from, fresh, reason, tuple(trackers))
 
 
@@ -309,6 +311,7 @@ def train_run(
         with ending_together(fabric), trackers:
             trainer.fit(run, trackers)
             _finish(trainer, trackers)
+    run.record = on_first(lambda: run.record)
     return run
 
 

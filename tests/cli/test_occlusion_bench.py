@@ -43,6 +43,15 @@ def test_what_a_person_sees_and_finds(own_run, aclnet):
 
 
 @pytest.mark.slow
+def test_a_run_that_is_named_twice_is_one_row(own_run, aclnet, monkeypatch):
+    monkeypatch.chdir(own_run.path.parent)
+    twice = (own_run.path, own_run.path.name, "--compare", own_run.path)
+    answer = aclnet("occlusion-bench", *twice, "--drop", "hands", "--json")
+    assert answer.code == 0, answer.err
+    assert len(json.loads(answer.out)["rows"]) == 2
+
+
+@pytest.mark.slow
 def test_every_meaning_of_missing_has_files_of_its_own(own_run, aclnet):
     tops = {}
     for missing in get_args(Missing):

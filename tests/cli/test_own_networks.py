@@ -66,6 +66,20 @@ def test_the_example_trains_and_goes_through_what_follows(
     assert "net.py:build has changed since run run was trained" in answer.words
 
 
+@pytest.mark.slow
+def test_a_sweep_with_a_bench_knows_the_network(working, aclnet, made_up_store, quick_arguments):
+    rows = working / "rows.toml"
+    rows.write_text(
+        'title = "Mine"\nsettings = ["model.name=mynet:build"]\n'
+        '[rows]\n"one" = ["loss.terms=ce"]\n'
+        '[occlusion]\nsuite = "quick"\nclips = 1\n'
+    )
+    options = ("--rows", rows, "--seeds", "0", "--out", working / "out")
+    answer = aclnet("sweep", made_up_store, *options, *quick_arguments)
+    assert answer.code == 0, answer.err
+    assert (working / "out" / "rows.csv").is_file()
+
+
 def test_a_run_of_ours_needs_no_code(trained, aclnet, working):
     answer = aclnet("evaluate", trained[0], "--model", "mynet:build")
     assert answer.code == 2

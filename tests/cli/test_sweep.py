@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from aclnet.datasets.opening import open_store
 from aclnet.runs.run import Run
 from aclnet.runs.scores import Scores
 
@@ -53,6 +54,25 @@ def test_what_a_person_sees(swept, out):
         row = next(line for line in lines if f" {terms} " in line)
         assert f" {100 * correct.mean():.1f} " in row
         assert " 1/1 " in row
+
+
+def test_a_split_file_has_the_recipe_that_train_takes(
+    made_up_store, aclnet, tmp_path, quick_arguments
+):
+    split = tmp_path / "split.csv"
+    ids = open_store(made_up_store).column("id")
+    rows = [f"{one},{('train', 'test')[n % 2]}" for n, one in enumerate(ids)]
+    split.write_text("\n".join(["id,split", *rows]))
+    quick = (*quick_arguments, "--set", "optim.epochs=1", "--split", split)
+    trained = aclnet("train", made_up_store, *quick, "--out", tmp_path / "run")
+    swept = aclnet(
+        "sweep", made_up_store, *quick, "--grid", "loss.terms=ce", "--seeds", "0",
+        "--out", tmp_path / "sweep",
+    )  # fmt: skip
+    assert (trained.code, swept.code) == (0, 0), swept.err
+    recipe = Run(tmp_path / "run").config.recipe
+    (run,) = map(Path, pd.read_csv(tmp_path / "sweep" / "runs.csv")["run"])
+    assert Run(run).config.recipe == recipe
 
 
 def test_again_it_trains_nothing_and_reports_what_is_there(swept, command, out, aclnet):

@@ -113,14 +113,17 @@ def follows_rule(name_or_file: str) -> bool:
     return rule == _RULE
 
 
-def load_recipe(name_or_file: str) -> dict[str, Any]:
+def load_recipe(name_or_file: str, by_rule: dict[str, Any] | None = None) -> dict[str, Any]:
     """A shipped recipe by name, or one from a TOML file, with what it extends merged in.
 
     A recipe may have `extends = "other"`, a name or a file beside it; its own values override
-    those of the other. Raises AclnetError for an unknown recipe, for a file that is not TOML, and
-    for recipes that extend each other in a circle.
+    those of the other. `by_rule` are the values that a rule chooses; they override the values of
+    the recipe that has the rule, but not those of a recipe that extends it.
+
+    Raises AclnetError for an unknown recipe, for a file that is not TOML, and for recipes that
+    extend each other in a circle.
     """
-    values = _load(name_or_file, ())
+    values = _load(name_or_file, (), by_rule)
     values.pop("rule", None)
     return {**values, "recipe": recipe_name(name_or_file)}
 
@@ -146,7 +149,9 @@ def check_depth(values: dict[str, Any], what: str) -> None:
     raise AclnetError(f"{what}: more than {_DEEPEST} nested levels, settings have fewer")
 
 
-def _load(name_or_file: str, extended_by: tuple[str, ...]) -> dict[str, Any]:
+def _load(
+    name_or_file: str, extended_by: tuple[str, ...], by_rule: dict[str, Any] | None = None
+) -> dict[str, Any]:
     if name_or_file in extended_by or len(extended_by) == _DEEPEST:
         raise AclnetError(
             f"recipes extend each other in a circle: {' > '.join((*extended_by, name_or_file))}"
@@ -157,6 +162,8 @@ def _load(name_or_file: str, extended_by: tuple[str, ...]) -> dict[str, Any]:
         raise AclnetError(f"recipe {name_or_file} is not TOML: {error}") from None
     check_depth(values, f"recipe {name_or_file}")
     values.pop("about", None)
+    if "rule" in values:
+        values = merge(values, by_rule or {})
     parent = values.pop("extends", None)
     if parent is None:
         return values
@@ -164,7 +171,7 @@ def _load(name_or_file: str, extended_by: tuple[str, ...]) -> dict[str, Any]:
         raise AclnetError(f"recipe {name_or_file}: extends must be one name or file")
     if parent.endswith(".toml"):
         parent = str(Path(name_or_file).parent / parent)
-    return merge(_load(parent, (*extended_by, name_or_file)), values)
+    return merge(_load(parent, (*extended_by, name_or_file), by_rule), values)
 
 
 def _text(name_or_file: str) -> str:

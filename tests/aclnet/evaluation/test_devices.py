@@ -99,6 +99,38 @@ def test_processes_of_a_launcher_share_the_samples(quick_run, copy):
     assert second == ""
 
 
+TRAIN_AND_TEST = """
+import sys
+import aclnet
+
+store, recipe, out = sys.argv[1:]
+run = aclnet.train(store, recipe=recipe, out=out, accelerator="cpu", devices="2")
+print("trained", run.result["samples"])
+found = aclnet.evaluate(run, accelerator="cpu")
+print("tested", found.result["samples"], len(found.scores))
+"""
+
+
+@pytest.mark.slow
+def test_a_script_tests_with_the_processes_of_its_training(store, quick, tmp_path):
+    recipe, script = tmp_path / "default.toml", tmp_path / "script.py"
+    recipe.write_text(quick("optim.epochs=1").to_toml())
+    script.write_text(TRAIN_AND_TEST)
+    done = subprocess.run(
+        [sys.executable, script, store.path, recipe, tmp_path / "run"],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = sorted(done.stdout.split("\n"))
+    assert lines.count("trained 12") == 2
+    assert [line for line in lines if line.startswith("tested")] == ["tested 12 12", "tested 12 6"]
+    assert len(Scores.load(Run(tmp_path / "run").test_scores)) == 12
+
+
 @pytest.mark.slow
 def test_an_error_ends_both_processes(quick_run, copy):
     run = copy(quick_run)

@@ -236,6 +236,16 @@ def test_suites_leave_out_what_the_data_do_not_have(pixel_store, store, gait_sto
     assert "'trunk' is not a part or joint of layout coco" in left_out["parts-v1/trunk"]
 
 
+def test_a_protocol_with_two_names_is_tested_once(store):
+    everything = np.ones(len(store), bool)
+    alone, _ = choose_protocols(store, everything, suite="quick")
+    drops = ["hands", "parts-v1/hands", "head"]
+    protocols, _ = choose_protocols(store, everything, suite="quick", drops=drops)
+    names = [protocol.name for protocol in protocols]
+    assert len(names) == len({*names})
+    assert {*names} == {protocol.name for protocol in alone} | {"parts-v1/head (centre)"}
+
+
 def test_what_is_asked_for_by_name_must_be_possible(pixel_store):
     mask = pixel_store.mask("own/train")
     with pytest.raises(AclnetError, match="the place of the camera is not known"):

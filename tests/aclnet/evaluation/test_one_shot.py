@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -139,6 +142,19 @@ def test_training_ends_with_the_scores_of_evaluation(run, new_classes, assert_al
     expected = {"select": "last", "clips": 2, "chance": 0.5, **again.result()}
     assert run.result == pytest.approx(expected)
     assert json.loads((run.path / "run.json").read_text())["split"]["side"] == "probe"
+
+
+@pytest.mark.slow
+def test_two_processes_count_each_probe_once(run, tmp_path):
+    copy = shutil.copytree(run.path, tmp_path / "run")
+    command = [sys.executable, "-m", "aclnet", "evaluate", copy, "--json", "--devices", "2"]
+    done = subprocess.run(
+        [*command, "--accelerator", "cpu"], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert json.loads(done.stdout)["samples"] == 6
+    kept, again = Scores.load(run.test_scores), Scores.load(copy / "scores/one-shot-probe.npz")
+    np.testing.assert_array_equal(again.ids, kept.ids)
+    np.testing.assert_allclose(again.scores, kept.scores, atol=1e-5)
 
 
 @pytest.mark.slow

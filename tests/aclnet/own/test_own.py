@@ -62,6 +62,21 @@ def network(forward, persons="present") -> OwnNetwork:
     return OwnNetwork(builder, DIMENSIONS, persons, {})
 
 
+def test_weights_of_a_feature_that_no_term_uses_have_a_gradient():
+    feature = nn.Linear(3, 5)
+
+    def forward(tracks, owner, number):
+        return tracks.new_zeros(number, 4), feature(tracks[:number, 0, 0])
+
+    own = network(forward).train()
+    tracks, owner = torch.rand(3, 6, 15, 3), torch.tensor([0, 1, 1])
+    output = own(tracks, owner, 2)
+    assert not output.logits.any()
+    output.logits.sum().backward()
+    assert feature.weight.grad is not None
+    assert not feature.weight.grad.any()
+
+
 @pytest.mark.parametrize(
     ("forward", "message"),
     [

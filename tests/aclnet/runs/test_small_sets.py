@@ -96,6 +96,18 @@ def test_a_small_store_without_a_recipe_follows_it(nameless):
     assert large.config.optim.epochs == 150
 
 
+def test_values_of_a_recipe_that_extends_it_count(nameless, tmp_path):
+    mine = tmp_path / "mine.toml"
+    mine.write_text('extends = "small"\n[optim]\nepochs = 30\n')
+    request = TrainingRequest.of(nameless, recipe=str(mine))
+    by_rule = TrainingRequest.of(nameless, recipe="small").config
+    assert by_rule.optim.epochs == 300
+    assert request.config.optim.epochs == 30
+    assert request.config.data.frames == by_rule.data.frames
+    assert "optim.epochs" not in request.reason
+    assert f"data.frames={by_rule.data.frames}" in request.reason
+
+
 def test_a_large_store_does_not(nameless, monkeypatch):
     sides = nameless.attributes.protocols
     monkeypatch.setitem(sides, "xsub", {"train": 10_000, "test": 10})

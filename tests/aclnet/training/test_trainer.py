@@ -468,6 +468,8 @@ def test_a_fresh_head_keeps_its_initial_weights(make_trainer):
         assert torch.equal(value, source[name]), name
     start_from(model, weights)
     assert torch.equal(model.fc_cls.weight, weights["fc_cls.weight"])
+    with pytest.raises(AclnetError, match=r"the network here has no blocks\.99\.weight"):
+        start_from(model, {**weights, "blocks.99.weight": torch.zeros(1)})
     del weights["data_bn.weight"]
     with pytest.raises(
         AclnetError,
