@@ -90,11 +90,20 @@ class Preparation:
     plan: str
     """Hash of all that determines the store's content."""
     work: Path
-    """Folder of fragments, receipts and the unfinished store."""
+    """Folder of the plan and, in `own`, of fragments, receipts and the unfinished store."""
     execute: Executor
     progress: Progress
     part: Part | None = None
     """The part of a preparation that the store is; None: it is all of it."""
+
+    @property
+    def own(self) -> Path:
+        """Folder of the plan's jobs. Jobs of another plan do not find it.
+
+        dask cannot stop a running job. After an interruption, a late job may therefore write while
+        the next preparation runs.
+        """
+        return self.work / self.plan[:16]
 
 
 def scan(source: Source) -> tuple[list[Item], list[Rejection]]:

@@ -1,7 +1,8 @@
 """Raw recordings to a finished store, in two stages that can be interrupted and resumed.
 
-`NAME.zarr.wip/` holds the fragments of stage one, the receipts of both stages and the unfinished
-store; the last step writes the manifest, and renames the store into place or uploads it.
+`NAME.zarr.wip/` holds the plan. A folder in it, named after the plan, holds the fragments of stage
+one, the receipts of both stages and the unfinished store; the last step writes the manifest, and
+renames the store into place or uploads it.
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ def _make(
     newer = newer_files(task.source, items, version_of(task.work / _PLAN)[0]) if resumed else ()
     _make_fragments(task, items)
     items.clear()  # the fragments have them now, so memory need not hold them twice
-    table = fragments.load_table(task.work)
+    table = fragments.load_table(task.own)
     rejections = sorted([*unusable, *table.rejections], key=lambda r: (r.path, r.line or 0))
     if not table.size:
         remove(task.work)  # the next try must read the files again
@@ -256,14 +257,21 @@ def _check_counts(
 def _enter(task: Preparation) -> bool:
     """Creates the work folder, or returns True if there is one with the same plan."""
     marker, own = task.work / _PLAN, _identity(task.plan)
-    if not marker.is_file():
-        for name in ("fragments", "shards", "store"):
-            remove(task.work / name)  # without the plan, their origin is unknown
-        for name in ("fragments", "shards"):
-            (task.work / name).mkdir(parents=True)
+    resumed = marker.is_file()
+    if resumed:
+        _check_resumable(marker, own)
+    else:
+        remove(task.own)  # without the plan, the origin of its content is unknown
+    for name in ("fragments", "shards"):
+        (task.own / name).mkdir(parents=True, exist_ok=True)
+    if not resumed:
         write_json(marker, own)
-        return False
-    found = _plan_of(task.work)
+    return resumed
+
+
+def _check_resumable(marker: Path, own: dict[str, str]) -> None:
+    """Raises AclnetError if unfinished work is damaged or has another identity."""
+    found = _plan_of(marker.parent)
     if not isinstance(found, dict):
         raise AclnetError(
             f"{marker} is damaged, so the origin of the unfinished store beside it is not known; "
@@ -271,10 +279,9 @@ def _enter(task: Preparation) -> bool:
         )
     if found != own:
         raise AclnetError(
-            f"{task.work} holds an unfinished store made from other files, with other options or "
-            "by another version; finish it with those, or start again with --overwrite"
+            f"{marker.parent} holds an unfinished store made from other files, with other options "
+            "or by another version; finish it with those, or start again with --overwrite"
         )
-    return True
 
 
 def _identity(plan: str) -> dict[str, str]:
@@ -348,7 +355,7 @@ def _make_fragments(task: Preparation, items: list[Item]) -> None:
     on_disk = is_there(task.source)
     jobs = [
         fragments.FragmentJob(
-            number, task.work, task.spec, task.source, batch, task.options, on_disk
+            number, task.own, task.spec, task.source, batch, task.options, on_disk
         )
         for number, batch in enumerate(batches(items))
     ]
