@@ -168,13 +168,20 @@ def newer_files(source: Source, items: list[Item], time: int) -> tuple[str, ...]
     return tuple(newer)
 
 
-def plan_hash(spec: DatasetSpec, source: Source, items: list[Item], options: PrepareOptions) -> str:
+def plan_hash(
+    spec: DatasetSpec,
+    source: Source,
+    items: list[Item],
+    options: PrepareOptions,
+    reader: str | None = None,
+) -> str:
     """Identity of the result: dataset, raw files by name and size, options, recipes.
 
     Raises AclnetError if the sequences cannot be normalised as the options require.
     """
+    layout = get_layout(spec.layout)
     recipe = normalisation_name(
-        get_layout(spec.layout),
+        layout,
         align=options.align,
         coordinates=spec.dimensions,
         by=options.normalise,
@@ -188,6 +195,10 @@ def plan_hash(spec: DatasetSpec, source: Source, items: list[Item], options: Pre
     }
     if source.fingerprint():
         description["source"] = source.fingerprint()
+    if spec.layout.endswith(".json"):
+        description["layout"] = layout.model_dump(mode="json")  # the file may change
+    if reader:
+        description["reader"] = [reader, spec.units, spec.class_names]
     digest = hashlib.sha256(json.dumps(description).encode())
     for item in items:  # a single text would be the largest object in memory
         digest.update(json.dumps([item.sample_id, item.path, item.size]).encode())

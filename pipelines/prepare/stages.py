@@ -109,11 +109,14 @@ def prepare(
     *,
     overwrite: bool = False,
     portion: Portion | None = None,
+    reader: str | None = None,
 ) -> Report:
     """Makes the store `out` from a raw source, or resumes an interrupted preparation.
 
     With `portion`, the store holds a portion of the recordings and remembers which; joined with the
     others it is the store of all recordings (`aclnet.pipelines.prepare.finalise`).
+
+    `reader` is the name of the user's function that opened the source, if any.
 
     With `overwrite` it starts from the beginning, and replaces an existing store when the new one
     is complete. `source` must have an absolute root if `execute` works in other processes.
@@ -133,7 +136,7 @@ def prepare(
         raise AclnetError(_nothing_readable(source, items))
     step_of(source, track=options.track)  # raises before anything is written
     spec = convert.with_layout(source.spec, options.layout)
-    plan, part = plan_hash(spec, source, items, options), None
+    plan, part = plan_hash(spec, source, items, options, reader), None
     if portion:
         published = protocols.published_sizes(spec.protocols)
         part = Part(number=portion.number, of=portion.of, plan=plan, published=published)
