@@ -21,6 +21,7 @@ from aclnet.datasets.formats.caches import version_of
 from aclnet.datasets.formats.json_text import parse_json
 from aclnet.datasets.opening import open_store
 from aclnet.datasets.spec import UNLABELLED, AclnetError, DamageError, protocols, silent
+from aclnet.datasets.store import manifest
 from aclnet.datasets.store.attributes import Part
 from aclnet.pipelines.prepare import fragments
 from aclnet.pipelines.prepare.assemble import UNFINISHED, assemble
@@ -306,9 +307,9 @@ def _existing(target: Target, task: Preparation, items: list[Item]) -> Report:
         raise AclnetError(f"{out} exists and is not an aclnet store; choose another --out")
     store = open_store(out)
     if store.attributes.plan != task.plan:
+        other = "" if manifest.set_at(out) else ", or replace it with --overwrite"
         raise AclnetError(
-            f"{out} exists and was made from other files or options; "
-            "choose another --out, or replace it with --overwrite"
+            f"{out} exists and was made from other files or options; choose another --out{other}"
         )
     if _plan_of(task.work) == _identity(task.plan):  # interrupted after the last step
         remove(task.work)
@@ -325,6 +326,11 @@ def _existing(target: Target, task: Preparation, items: list[Item]) -> Report:
 
 def _check_replaceable(target: Target) -> None:
     """Raises AclnetError unless the target is free or a store, because --out is easily mistyped."""
+    if manifest.set_at(target.path) is not None:
+        raise AclnetError(
+            f"{target.path} is a set and may hold its members, so --overwrite does not delete it; "
+            "choose another --out, or delete it yourself"
+        )
     if target.is_there() and not target.is_store():
         raise AclnetError(
             f"{target.path} is not an aclnet store, so --overwrite does not delete it; "
