@@ -143,10 +143,28 @@ def test_passing_faults_are_not_noticed(kind, what, address, objects, people_sto
 
 
 def test_a_slow_answer_is_asked_for_again(address, objects, monkeypatch):
-    monkeypatch.setattr(client, "_REQUEST_SECONDS", 3)
+    monkeypatch.setattr(client, "_SILENT_SECONDS", 3)
     objects.faults.append(Fault("slow", key=SHARD, seconds=10))
     aclnet.open_store(address).read_shard(3)
     assert objects.count("GET", SHARD) == 2
+
+
+@pytest.mark.slow
+def test_a_slow_connection_reads_and_sends_everything(objects, monkeypatch):
+    monkeypatch.setattr(client, "_SILENT_SECONDS", 3)
+    bucket = client.Bucket(store_path(f"s3://{BUCKET}/a"))
+    objects.faults += [Fault("slow", "PUT", seconds=4), Fault("trickle", seconds=0.6)]
+    content = bytes(range(256)) * 1000
+    monkeypatch.setattr(client, "_SLOWEST_BYTES", len(content) // 20)
+    bucket.put("x", content)
+    assert bucket.get("x") == content
+    assert objects.requests == [("PUT", "a/x"), ("GET", "a/x")]
+
+
+@pytest.mark.parametrize("size", [0, 3_000_000, 3_000_001, 20_000_000, 5_000_000_000])
+def test_the_limit_of_an_upload_fits_its_size(size):
+    limit = client._upload_seconds(size)
+    assert max(60, size / 50_000) <= limit < max(61, 2 * size / 50_000)
 
 
 def test_a_bit_that_changed_on_the_way_is_asked_for_again(address, objects):
