@@ -232,7 +232,7 @@ def test_prepare_does_not_replace_a_set_with_its_members(home, tmp_path, files_b
     aclnet.finalise(out)
     before = files_below(out)
     other = PrepareOptions(seed=5)
-    with pytest.raises(AclnetError, match="other files or options; choose another --out$"):
+    with pytest.raises(AclnetError, match=r"other files or options; choose another --out$"):
         aclnet.prepare("custom", home, out, options=other)
     with pytest.raises(AclnetError, match=r"set\.zarr is a set and may hold its members"):
         aclnet.prepare("custom", home, out, options=other, overwrite=True)

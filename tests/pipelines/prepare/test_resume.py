@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -98,6 +99,17 @@ def test_a_mistake_in_a_worker_is_told_as_in_process(cluster):
         pytest.raises(AclnetError, match="moon"),
     ):
         list(run(get_dataset, ["moon"]))
+
+
+def test_a_job_that_raises_a_time_out_ends_the_run(cluster):
+    def job(_):
+        raise OSError(errno.ETIMEDOUT, "the disk does not answer")
+
+    with (
+        open_executor(scheduler=cluster.scheduler_address) as run,
+        pytest.raises(TimeoutError, match="the disk does not answer"),
+    ):
+        list(run(job, [1]))
 
 
 def test_workers_share_the_memory_that_there_may_be():
