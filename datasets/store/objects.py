@@ -264,7 +264,9 @@ class ObjectFiles:
         def fetch() -> bytes:
             return self._fetch(name, file)
 
-        return self._cache.read(file, fetch, compare=compare) if self._cache else fetch()
+        if self._cache is None:
+            return fetch()
+        return self._cache.read(file, fetch, compare=compare, patience=self.bucket.patience)
 
     def _fetch(self, name: str, file: manifests.File) -> bytes:
         fault: str | None = None

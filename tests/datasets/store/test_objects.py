@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from filelock import FileLock
 from obstore.store import S3Store
 
 import aclnet
@@ -16,6 +18,7 @@ from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store import objects as client
 from aclnet.datasets.store import zarr_io
 from aclnet.datasets.store.disk_cache import DiskCache
+from aclnet.datasets.store.manifest import File
 from aclnet.datasets.store.paths import ObjectPath, store_path
 from aclnet.datasets.store.verify import verify
 from tests.object_server import BUCKET, KEY_ID, SECRET, Fault
@@ -171,6 +174,18 @@ def test_a_bit_that_changed_on_the_way_is_asked_for_again(address, objects):
     objects.faults.append(Fault("flip", key=SHARD, times=2))
     aclnet.open_store(address).read_shard(3)
     assert objects.count("GET", SHARD) == 3
+
+
+def test_a_reader_does_not_wait_for_others_longer_than_for_the_server(objects, tmp_path):
+    objects.put("a/x", b"content")
+    file = File(bytes=7, sha256=hashlib.sha256(b"content").hexdigest())
+    for _ in range(2):
+        files = client.ObjectFiles(store_path(f"s3://{BUCKET}/a"))
+        lock = tmp_path / "cache" / file.sha256[:2] / "lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):  # as a process does that waits for the server
+            assert files.read("x", file) == b"content"
+    assert objects.count("GET") == 1, "the content is kept"
 
 
 def test_waits_grow_and_end(address, objects, client_clock, monkeypatch):
