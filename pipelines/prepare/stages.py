@@ -200,6 +200,7 @@ def _make(
             f"{task.source.root}: none of {count} recordings{part} is usable. The first: "
             f"{rejections[0]}"
         )
+    _check_ids(task, table.columns)
     sides = split_masks(task.source, table.columns)
     counts = _check_counts(task, table.columns, sides)
     store = assemble(task, table, sides, rejections)
@@ -237,6 +238,22 @@ def _examples(rejections: list[Rejection]) -> tuple[str, ...]:
     firsts = {r.kind: r for r in reversed(told)}
     others = [r for r in told if firsts[r.kind] is not r]
     return tuple(map(str, [*firsts.values(), *others][:_EXAMPLES]))
+
+
+def _check_ids(task: Preparation, columns: dict[str, NDArray[Any]]) -> None:
+    """Raises AclnetError if two samples have the same id."""
+    order = np.argsort(columns["id"], kind="stable")
+    ids = columns["id"][order]
+    twice = np.flatnonzero(ids[1:] == ids[:-1])
+    if len(twice):
+        pair = order[twice[0] : twice[0] + 2]
+        one, other = (f"{columns['original'][n]} ({columns['source'][n]})" for n in pair)
+        remove(task.work)  # a preparation of renamed recordings cannot resume from it
+        raise AclnetError(
+            f"{task.source.root}: the recordings {one} and {other} both have a sample with the id "
+            f"{ids[twice[0]]}; rename one of them (pieces of a long recording are named ID#1, "
+            "ID#2, ..., stored variants ID@1, ID@2, ...)"
+        )
 
 
 def _check_counts(
