@@ -295,9 +295,24 @@ def _print(report: Report, output: Form) -> None:
 def _tell_part(report: Report) -> None:
     if report.part:
         screen.print(
-            f"part {report.part}: when all parts are there, `aclnet finalise {report.path.parent}` "
-            "joins them"
+            f"part {report.part}: when all parts are there, "
+            f"`aclnet finalise {_set_of_parts(report.path.parent, report.part)}` joins them"
         )
+
+
+def _set_of_parts(out: StorePath, part: str) -> str:
+    """Arguments of `finalise` for the set of all parts below `out`.
+
+    A set is a folder; if the parts are at an address, they must be named.
+    """
+    from aclnet.datasets.store.paths import ObjectPath
+    from aclnet.pipelines.prepare.preparation import Portion
+
+    if not isinstance(out, ObjectPath):
+        return str(out)
+    of = Portion.parse(part).of
+    places = (str(Portion(number, of).folder(out)) for number in range(1, of + 1))
+    return " ".join([out.name, *places])
 
 
 def _tables(report: Report) -> list[Table]:

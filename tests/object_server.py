@@ -43,8 +43,8 @@ class Fault:
     """Fault of the requests whose method and key match."""
 
     kind: str
-    """A status of `_CODES`, `cut` (half of the body arrives), `slow`, `reset` (no answer) or `flip`
-    (a wrong bit)."""
+    """A status of `_CODES`, `cut` (half of the body arrives), `slow`, `reset` (no answer), `flip`
+    (a wrong bit) or `trickle` (`seconds` pass after each of eight pieces)."""
     method: str = "GET"
     key: str = ""
     """Regular expression that is searched in the key."""
@@ -183,11 +183,11 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.command == "POST":
             self._delete(body)
         elif key:
-            self._get(key, kind)
+            self._get(key, kind, fault.seconds if kind == "trickle" else 0)
         else:
             self._list(query)
 
-    def _get(self, key: str, kind: str) -> None:
+    def _get(self, key: str, kind: str, pause: float) -> None:
         stored = self.owner.objects.get(key)
         if stored is None:
             self._fail(404, "NoSuchKey", "The specified key does not exist.")
@@ -195,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         content = stored.content
         if kind == "flip":
             content = bytes([content[0] ^ 1]) + content[1:]
-        self._send(200, content, stored, cut=kind == "cut")
+        self._send(200, content, stored, cut=kind == "cut", pause=pause)
 
     def _put(self, key: str, body: bytes) -> None:
         found, none_match = self.owner.objects.get(key), self.headers.get("If-None-Match")
@@ -232,7 +232,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, text.encode())
 
     def _send(
-        self, status: int, content: bytes, stored: Stored | None = None, *, cut: bool = False
+        self,
+        status: int,
+        content: bytes,
+        stored: Stored | None = None,
+        *,
+        cut: bool = False,
+        pause: float = 0,
     ) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(content)))
@@ -241,7 +247,10 @@ class _Handler(BaseHTTPRequestHandler):
             modified = stored.modified.strftime("%a, %d %b %Y %H:%M:%S GMT")
             self.send_header("Last-Modified", modified)
         self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if cut else content)
+        step = max(1, len(content) // (2 if cut else 8 if pause else 1))
+        for begin in range(0, step if cut else len(content), step):
+            self.wfile.write(content[begin : begin + step])
+            time.sleep(pause)
         if cut:
             self.close_connection = True
 

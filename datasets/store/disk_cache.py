@@ -10,7 +10,7 @@ import os
 import threading
 import time
 import warnings
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +20,7 @@ from aclnet.datasets.store.files import fault_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from filelock import BaseFileLock
+    from contextlib import AbstractContextManager
 
     from aclnet.datasets.store.manifest import File
 
@@ -50,12 +49,21 @@ class DiskCache:
         self._is_closed = False  # there is no room for another file, or the folder is read-only
         self._writing = threading.Lock()
 
-    def read(self, file: File, fetch: Callable[[], bytes], *, compare: bool = True) -> bytes:
+    def read(
+        self,
+        file: File,
+        fetch: Callable[[], bytes],
+        *,
+        compare: bool = True,
+        patience: float | None = None,
+    ) -> bytes:
         """The content of a file: from the disk, or what `fetch` returns, which is kept.
 
         If several threads or processes want the same file, one of them fetches it.
 
         compare: compare the hash of a content from the disk too, not only its size.
+        patience: seconds after which it fetches the file although others are fetching; None: no
+        limit.
         """
         if file.bytes >= self.limit:
             return fetch()
@@ -65,27 +73,29 @@ class DiskCache:
         if self._is_closed:
             return fetch()
         try:
-            turn = self._lock(self._place(file).with_name("lock"))
+            turn = self._lock(self._place(file).with_name("lock"), patience)
+        except TimeoutError:
+            # if the server is away, every reader would wait for the patience of all before it
+            turn = nullcontext()
         except (OSError, NotImplementedError) as error:
             self._give_up(error)
             return fetch()
-        try:
+        with turn:
             content = self._kept(file, compare=compare)
             if content is None:
                 content = fetch()
                 self._keep(file, content)
-        finally:
-            turn.release()
         return content
 
-    def _lock(self, place: Path) -> BaseFileLock:
-        """A lock that is held."""
+    def _lock(self, place: Path, patience: float | None = None) -> AbstractContextManager[object]:
+        """A lock that is held until the end of the context.
+
+        Raises TimeoutError if others hold it for longer than `patience` seconds.
+        """
         from filelock import FileLock
 
         place.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place)
-        lock.acquire(poll_interval=_POLL_SECONDS)
-        return lock
+        return FileLock(place).acquire(timeout=patience, poll_interval=_POLL_SECONDS)
 
     def _place(self, file: File) -> Path:
         return self.folder / file.sha256[:2] / file.sha256
@@ -107,12 +117,9 @@ class DiskCache:
 
     def _keep(self, file: File, content: bytes) -> None:
         try:
-            with self._writing:  # one thread of this process at a time asks for the lock
-                lock = self._lock(self.folder / "lock")
-                try:
-                    self._write(self._place(file), content)
-                finally:
-                    lock.release()
+            # one thread of this process at a time asks for the lock
+            with self._writing, self._lock(self.folder / "lock"):
+                self._write(self._place(file), content)
         except (OSError, NotImplementedError) as error:
             self._give_up(error)
 

@@ -10,7 +10,7 @@ import os
 import random
 import re
 import time
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from aclnet.datasets.spec import AclnetError, shown
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 PATIENCE_VARIABLE = "ACLNET_S3_PATIENCE"
 _PATIENCE = 180.0
 """Seconds for which a request is tried again."""
-_CONNECT_SECONDS, _REQUEST_SECONDS = 10, 60
+_CONNECT_SECONDS, _SILENT_SECONDS, _LONGEST_SECONDS = 10, 60, 24 * 3600
+"""Limits for connecting, for an answer without new data, and for a whole request."""
+_SLOWEST_BYTES = 50_000
+"""Bytes a second of the slowest connection that can upload: no answer comes before the end."""
 _FIRST_WAIT, _LONGEST_WAIT = 0.25, 15.0
 _WRONG_CONTENTS = 3
 """Number of times an object with wrong content is fetched: the connection or the object may be at
@@ -48,7 +51,7 @@ _REASONS = (
     (r"<Code>([^<]*)</Code>", r"\1"),
     (r'message: "([^"]*)"', r"\1"),
     (r'error: "([^"]*)"', r"\1"),
-    (r"kind: Timeout|TimedOut", rf"no answer within {_REQUEST_SECONDS} seconds"),
+    (r"kind: Timeout|TimedOut", "the server did not answer in time"),
     (r"IncompleteBody|kind: Interrupted", "the answer was cut off"),
     (r"IncompleteMessage", "the connection was closed"),
 )
@@ -75,8 +78,10 @@ class NoConditionsError(Exception):
 class Bucket:
     """The objects below an address. Their names are relative to it.
 
-    Every request has a time limit. A request that fails by time-out, by a broken connection or with
-    a status from 500 is repeated with growing waits, for `$ACLNET_S3_PATIENCE` seconds (180).
+    A request fails if no data arrive for a minute, so that a slow connection can read an object of
+    any size. An upload has more time for a larger object. A request that fails by time-out, by a
+    broken connection or with a status from 500 is repeated with growing waits, for
+    `$ACLNET_S3_PATIENCE` seconds (180).
 
     All methods raise AclnetError, which names the address, if the server refuses or cannot be
     reached, if there is no such bucket, and for missing packages or credentials.
@@ -92,9 +97,19 @@ class Bucket:
             raise AclnetError(f"{path} needs further packages: pip install 'aclnet[s3]'") from None
         self._obstore: Any = obstore
         self._errors: Any = exceptions
+        self._clients: dict[int, S3Store] = {}
 
-    @cached_property
+    @property
     def _store(self) -> S3Store:
+        return self._client(_SILENT_SECONDS)
+
+    def _client(self, silent: int) -> S3Store:
+        """The client whose requests fail if no data arrive for `silent` seconds."""
+        if silent not in self._clients:
+            self._clients[silent] = self._connected(silent)
+        return self._clients[silent]
+
+    def _connected(self, silent: int) -> S3Store:
         from datetime import timedelta
 
         from obstore.store import S3Store
@@ -105,7 +120,8 @@ class Bucket:
             client_options={
                 "allow_http": _endpoint().startswith("http:"),
                 "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
-                "timeout": timedelta(seconds=_REQUEST_SECONDS),
+                "read_timeout": timedelta(seconds=silent),
+                "timeout": timedelta(seconds=_LONGEST_SECONDS),
             },
             # the waits are ours, because a response that was cut off must be repeated too
             retry_config={"max_retries": 0},
@@ -128,7 +144,8 @@ class Bucket:
         """
 
         def send() -> str | None:
-            found = self._obstore.put(self._store, name, content, mode=mode, use_multipart=False)
+            store = self._client(_upload_seconds(len(content)))
+            found = self._obstore.put(store, name, content, mode=mode, use_multipart=False)
             return found["e_tag"]  # type: ignore[no-any-return]
 
         return self._patiently(name, send, conditional=mode != "overwrite")
@@ -247,7 +264,9 @@ class ObjectFiles:
         def fetch() -> bytes:
             return self._fetch(name, file)
 
-        return self._cache.read(file, fetch, compare=compare) if self._cache else fetch()
+        if self._cache is None:
+            return fetch()
+        return self._cache.read(file, fetch, compare=compare, patience=self.bucket.patience)
 
     def _fetch(self, name: str, file: manifests.File) -> bytes:
         fault: str | None = None
@@ -260,6 +279,14 @@ class ObjectFiles:
             if fault is None:
                 return content
         raise DamagedFileError(f"{self.path / name} {fault}")
+
+
+def _upload_seconds(size: int) -> int:
+    """Limit for the upload of an object of `size` bytes. Doubling it needs few clients."""
+    seconds = _SILENT_SECONDS
+    while seconds * _SLOWEST_BYTES < size:
+        seconds *= 2
+    return seconds
 
 
 def _patience() -> float:

@@ -57,7 +57,7 @@ def assemble(
     jobs = _shard_jobs(task, table, packing)
     _create_arrays(jobs[0], task, table, packing)
     written = _write_shards(jobs, task)
-    store = shards.store_folder(task.work)
+    store = shards.store_folder(task.own)
     if jobs[0].scale is not None:
         worst = max(error for _, error in written)
         zarr_io.set_attributes(store, KEYPOINT, {"scale": jobs[0].scale, "max_error": worst})
@@ -93,7 +93,7 @@ def _refuse_coarse_steps(task: Preparation, table: FragmentTable) -> None:
 def _of_largest(task: Preparation, table: FragmentTable) -> str:
     """File and id of the sample with the largest coordinate."""
     largest = [
-        float(np.abs(fragment_rows(task.work, table.fragment[n], "keypoint")[a : a + r]).max())
+        float(np.abs(fragment_rows(task.own, table.fragment[n], "keypoint")[a : a + r]).max())
         for n, (a, r) in enumerate(zip(table.first, table.rows, strict=True))
     ]
     sample = int(np.argmax(largest))
@@ -110,7 +110,7 @@ def _shard_jobs(
     order = np.argsort(packing.shard, kind="stable")
     ends = np.cumsum(np.bincount(packing.shard, minlength=packing.shards))[:-1]
     return [
-        shards.ShardJob(number, task.work, task.plan, packing.shard_rows, chosen, arrays, scale)
+        shards.ShardJob(number, task.own, task.plan, packing.shard_rows, chosen, arrays, scale)
         for number, chosen in enumerate(np.split(pieces[order], ends))
     ]
 

@@ -92,7 +92,14 @@ def prepare(
     tell(f"{get_dataset(dataset).title}: {source.root} -> {target}")
     with open_executor(workers, scheduler, max_memory, tell) as execute:
         return prepare_source(
-            source, target, chosen, execute, progress, overwrite=overwrite, portion=portion
+            source,
+            target,
+            chosen,
+            execute,
+            progress,
+            overwrite=overwrite,
+            portion=portion,
+            reader=reader,
         )
 
 

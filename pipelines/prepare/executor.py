@@ -215,8 +215,10 @@ def _on(client: Any) -> Executor:  # noqa: ANN401 - distributed is untyped
                 for future in _some_done(client, running):
                     try:
                         result = future.result(_LOOK_SECONDS)
-                    # its worker crashed with the result; another worker repeats the job
                     except TimeoutError:
+                        if future.status == "error":
+                            raise  # the job itself raised the error
+                        # its worker crashed with the result; another worker repeats the job
                         continue
                     running.remove(future)
                     start(1)

@@ -90,11 +90,20 @@ class Preparation:
     plan: str
     """Hash of all that determines the store's content."""
     work: Path
-    """Folder of fragments, receipts and the unfinished store."""
+    """Folder of the plan and, in `own`, of fragments, receipts and the unfinished store."""
     execute: Executor
     progress: Progress
     part: Part | None = None
     """The part of a preparation that the store is; None: it is all of it."""
+
+    @property
+    def own(self) -> Path:
+        """Folder of the plan's jobs. Jobs of another plan do not find it.
+
+        dask cannot stop a running job. After an interruption, a late job may therefore write while
+        the next preparation runs.
+        """
+        return self.work / self.plan[:16]
 
 
 def scan(source: Source) -> tuple[list[Item], list[Rejection]]:
@@ -159,13 +168,20 @@ def newer_files(source: Source, items: list[Item], time: int) -> tuple[str, ...]
     return tuple(newer)
 
 
-def plan_hash(spec: DatasetSpec, source: Source, items: list[Item], options: PrepareOptions) -> str:
+def plan_hash(
+    spec: DatasetSpec,
+    source: Source,
+    items: list[Item],
+    options: PrepareOptions,
+    reader: str | None = None,
+) -> str:
     """Identity of the result: dataset, raw files by name and size, options, recipes.
 
     Raises AclnetError if the sequences cannot be normalised as the options require.
     """
+    layout = get_layout(spec.layout)
     recipe = normalisation_name(
-        get_layout(spec.layout),
+        layout,
         align=options.align,
         coordinates=spec.dimensions,
         by=options.normalise,
@@ -179,6 +195,10 @@ def plan_hash(spec: DatasetSpec, source: Source, items: list[Item], options: Pre
     }
     if source.fingerprint():
         description["source"] = source.fingerprint()
+    if spec.layout.endswith(".json"):
+        description["layout"] = layout.model_dump(mode="json")  # the file may change
+    if reader:
+        description["reader"] = [reader, spec.units, spec.class_names]
     digest = hashlib.sha256(json.dumps(description).encode())
     for item in items:  # a single text would be the largest object in memory
         digest.update(json.dumps([item.sample_id, item.path, item.size]).encode())

@@ -1,7 +1,8 @@
 """Raw recordings to a finished store, in two stages that can be interrupted and resumed.
 
-`NAME.zarr.wip/` holds the fragments of stage one, the receipts of both stages and the unfinished
-store; the last step writes the manifest, and renames the store into place or uploads it.
+`NAME.zarr.wip/` holds the plan. A folder in it, named after the plan, holds the fragments of stage
+one, the receipts of both stages and the unfinished store; the last step writes the manifest, and
+renames the store into place or uploads it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from aclnet.datasets.formats.caches import version_of
 from aclnet.datasets.formats.json_text import parse_json
 from aclnet.datasets.opening import open_store
 from aclnet.datasets.spec import UNLABELLED, AclnetError, DamageError, protocols, silent
+from aclnet.datasets.store import manifest
 from aclnet.datasets.store.attributes import Part
 from aclnet.pipelines.prepare import fragments
 from aclnet.pipelines.prepare.assemble import UNFINISHED, assemble
@@ -108,11 +110,14 @@ def prepare(
     *,
     overwrite: bool = False,
     portion: Portion | None = None,
+    reader: str | None = None,
 ) -> Report:
     """Makes the store `out` from a raw source, or resumes an interrupted preparation.
 
     With `portion`, the store holds a portion of the recordings and remembers which; joined with the
     others it is the store of all recordings (`aclnet.pipelines.prepare.finalise`).
+
+    `reader` is the name of the user's function that opened the source, if any.
 
     With `overwrite` it starts from the beginning, and replaces an existing store when the new one
     is complete. `source` must have an absolute root if `execute` works in other processes.
@@ -132,7 +137,7 @@ def prepare(
         raise AclnetError(_nothing_readable(source, items))
     step_of(source, track=options.track)  # raises before anything is written
     spec = convert.with_layout(source.spec, options.layout)
-    plan, part = plan_hash(spec, source, items, options), None
+    plan, part = plan_hash(spec, source, items, options, reader), None
     if portion:
         published = protocols.published_sizes(spec.protocols)
         part = Part(number=portion.number, of=portion.of, plan=plan, published=published)
@@ -186,7 +191,7 @@ def _make(
     newer = newer_files(task.source, items, version_of(task.work / _PLAN)[0]) if resumed else ()
     _make_fragments(task, items)
     items.clear()  # the fragments have them now, so memory need not hold them twice
-    table = fragments.load_table(task.work)
+    table = fragments.load_table(task.own)
     rejections = sorted([*unusable, *table.rejections], key=lambda r: (r.path, r.line or 0))
     if not table.size:
         remove(task.work)  # the next try must read the files again
@@ -195,6 +200,7 @@ def _make(
             f"{task.source.root}: none of {count} recordings{part} is usable. The first: "
             f"{rejections[0]}"
         )
+    _check_ids(task, table.columns)
     sides = split_masks(task.source, table.columns)
     counts = _check_counts(task, table.columns, sides)
     store = assemble(task, table, sides, rejections)
@@ -234,6 +240,22 @@ def _examples(rejections: list[Rejection]) -> tuple[str, ...]:
     return tuple(map(str, [*firsts.values(), *others][:_EXAMPLES]))
 
 
+def _check_ids(task: Preparation, columns: dict[str, NDArray[Any]]) -> None:
+    """Raises AclnetError if two samples have the same id."""
+    order = np.argsort(columns["id"], kind="stable")
+    ids = columns["id"][order]
+    twice = np.flatnonzero(ids[1:] == ids[:-1])
+    if len(twice):
+        pair = order[twice[0] : twice[0] + 2]
+        one, other = (f"{columns['original'][n]} ({columns['source'][n]})" for n in pair)
+        remove(task.work)  # a preparation of renamed recordings cannot resume from it
+        raise AclnetError(
+            f"{task.source.root}: the recordings {one} and {other} both have a sample with the id "
+            f"{ids[twice[0]]}; rename one of them (pieces of a long recording are named ID#1, "
+            "ID#2, ..., stored variants ID@1, ID@2, ...)"
+        )
+
+
 def _check_counts(
     task: Preparation, columns: dict[str, NDArray[Any]], sides: dict[str, NDArray[np.bool_]]
 ) -> tuple[protocols.SideCount, ...]:
@@ -256,14 +278,21 @@ def _check_counts(
 def _enter(task: Preparation) -> bool:
     """Creates the work folder, or returns True if there is one with the same plan."""
     marker, own = task.work / _PLAN, _identity(task.plan)
-    if not marker.is_file():
-        for name in ("fragments", "shards", "store"):
-            remove(task.work / name)  # without the plan, their origin is unknown
-        for name in ("fragments", "shards"):
-            (task.work / name).mkdir(parents=True)
+    resumed = marker.is_file()
+    if resumed:
+        _check_resumable(marker, own)
+    else:
+        remove(task.own)  # without the plan, the origin of its content is unknown
+    for name in ("fragments", "shards"):
+        (task.own / name).mkdir(parents=True, exist_ok=True)
+    if not resumed:
         write_json(marker, own)
-        return False
-    found = _plan_of(task.work)
+    return resumed
+
+
+def _check_resumable(marker: Path, own: dict[str, str]) -> None:
+    """Raises AclnetError if unfinished work is damaged or has another identity."""
+    found = _plan_of(marker.parent)
     if not isinstance(found, dict):
         raise AclnetError(
             f"{marker} is damaged, so the origin of the unfinished store beside it is not known; "
@@ -271,10 +300,9 @@ def _enter(task: Preparation) -> bool:
         )
     if found != own:
         raise AclnetError(
-            f"{task.work} holds an unfinished store made from other files, with other options or "
-            "by another version; finish it with those, or start again with --overwrite"
+            f"{marker.parent} holds an unfinished store made from other files, with other options "
+            "or by another version; finish it with those, or start again with --overwrite"
         )
-    return True
 
 
 def _identity(plan: str) -> dict[str, str]:
@@ -296,9 +324,9 @@ def _existing(target: Target, task: Preparation, items: list[Item]) -> Report:
         raise AclnetError(f"{out} exists and is not an aclnet store; choose another --out")
     store = open_store(out)
     if store.attributes.plan != task.plan:
+        other = "" if manifest.set_at(out) else ", or replace it with --overwrite"
         raise AclnetError(
-            f"{out} exists and was made from other files or options; "
-            "choose another --out, or replace it with --overwrite"
+            f"{out} exists and was made from other files or options; choose another --out{other}"
         )
     if _plan_of(task.work) == _identity(task.plan):  # interrupted after the last step
         remove(task.work)
@@ -315,6 +343,11 @@ def _existing(target: Target, task: Preparation, items: list[Item]) -> Report:
 
 def _check_replaceable(target: Target) -> None:
     """Raises AclnetError unless the target is free or a store, because --out is easily mistyped."""
+    if manifest.set_at(target.path) is not None:
+        raise AclnetError(
+            f"{target.path} is a set and may hold its members, so --overwrite does not delete it; "
+            "choose another --out, or delete it yourself"
+        )
     if target.is_there() and not target.is_store():
         raise AclnetError(
             f"{target.path} is not an aclnet store, so --overwrite does not delete it; "
@@ -348,7 +381,7 @@ def _make_fragments(task: Preparation, items: list[Item]) -> None:
     on_disk = is_there(task.source)
     jobs = [
         fragments.FragmentJob(
-            number, task.work, task.spec, task.source, batch, task.options, on_disk
+            number, task.own, task.spec, task.source, batch, task.options, on_disk
         )
         for number, batch in enumerate(batches(items))
     ]

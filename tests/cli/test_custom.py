@@ -90,6 +90,19 @@ def test_a_layout_file_of_the_option(aclnet, folder, tmp_path, monkeypatch):
     assert package.open_store(tmp_path / "s.zarr").layout.name == "mine"
 
 
+def test_a_layout_file_with_another_content_is_another_option(aclnet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    aclnet("synth", "custom", "raw", "--form", "csv", "--sequences", 8, "--subjects", 4)
+    Path("raw/dataset.toml").unlink()
+    layout = get_layout("kinect_v1").model_dump(mode="json", exclude={"name"})
+    Path("mine.json").write_text(json.dumps(layout))
+    command = ("prepare", "custom", "--raw", "raw", "--out", "s.zarr", "--layout", "mine.json")
+    assert aclnet(*command).code == 0
+    assert "nothing to do" in aclnet(*command).err
+    Path("mine.json").write_text(json.dumps(layout | {"normalise_centre": 3}))
+    assert "made from other files or options" in aclnet(*command).words
+
+
 def test_another_layout_is_a_conversion_that_is_told_and_recorded(aclnet, tmp_path):
     options = ("--form", "coco", "--sequences", 8, "--subjects", 4)
     aclnet("synth", "custom", tmp_path / "raw", *options)
@@ -123,6 +136,18 @@ def open_mine(raw: Path):
 """
 
 
+RENAMED = """
+
+def open_upper(raw: Path, opened=open_mine):
+    source = opened(raw)
+    names = tuple(name.upper() for name in source.spec.class_names)
+    return replace(source, spec=replace(source.spec, class_names=names))
+
+
+open_mine = open_upper
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_reader_of_the_working_folder(aclnet, folder, tmp_path, monkeypatch, workers):
@@ -135,6 +160,26 @@ def test_a_reader_of_the_working_folder(aclnet, folder, tmp_path, monkeypatch, w
     result = aclnet("prepare", "custom", "--raw", "mine", "--out", "s.zarr", *options)
     assert result.code == 0, result.err
     assert package.open_store(tmp_path / "s.zarr").attributes.title == "Mine"
+
+
+@pytest.mark.parametrize("change", ["function", "classes"])
+def test_another_reader_makes_another_store(change, aclnet, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (folder / "dataset.toml").write_text('layout = "kinect_v1"\n')
+
+    def prepare(code: str, reader: str):
+        monkeypatch.delitem(sys.modules, "my_reader", raising=False)
+        Path("my_reader.py").write_text(code)
+        return aclnet("prepare", "custom", "--raw", folder, "--out", "s.zarr", "--reader", reader)
+
+    assert prepare(READER, "my_reader:open_mine").code == 0
+    assert "nothing to do" in prepare(READER, "my_reader:open_mine").err
+    if change == "function":
+        answer = prepare(READER.replace("open_mine", "open_other"), "my_reader:open_other")
+    else:
+        answer = prepare(READER + RENAMED, "my_reader:open_mine")
+    assert "made from other files or options" in answer.words
 
 
 def test_the_reader_of_the_documentation_reads(aclnet, tmp_path, monkeypatch):

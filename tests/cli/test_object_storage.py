@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ from click.shell_completion import ShellComplete
 from aclnet import open_store
 from aclnet.cli.main import cli
 from aclnet.runs.run import Run
-from tests.object_server import Fault
+from tests.object_server import BUCKET, Fault
 
 ROOT = Path(__file__).parents[2]
 SHARD = "made-up.zarr/frames/keypoint/c/0/0/0"
@@ -156,3 +157,17 @@ def test_a_training_that_lost_the_server_resumes(
     objects.faults.clear()
     assert aclnet(*command).code == 0
     assert_same_training(tmp_path / "run", trained[0])
+
+
+@pytest.mark.slow
+def test_parts_at_an_address_are_joined_as_told(home, objects, aclnet, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    out = f"s3://{BUCKET}/home.zarr"
+    for part in ("1/2", "2/2"):
+        answer = aclnet("prepare", "custom", "--raw", home, "--out", out, "--shards", part)
+        assert answer.code == 0, answer.err
+    _, command, _ = answer.words.split("`")
+    told = shlex.split(command)
+    joined = aclnet(*told[1:])
+    assert joined.code == 0, joined.err
+    assert json.loads(aclnet("info", tmp_path / "home.zarr", "--json").out)["samples"] == 40

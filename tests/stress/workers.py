@@ -83,9 +83,9 @@ class Try:
     def middle(self) -> None:
         """Waits until some part of the work is done."""
         stage = self.rng.choice(("fragments", "shards"))
-        work = self.place / "made.zarr.wip" / stage / "0000"
+        work = self.place / "made.zarr.wip"
         wanted = self.rng.randrange(1, 5)
-        _until(lambda: (self.place / "made.zarr").exists() or _count(work) >= wanted)
+        _until(lambda: (self.place / "made.zarr").exists() or _count(work, stage) >= wanted)
 
 
 def _killed_worker(at: Try) -> Ended:
@@ -188,8 +188,8 @@ def kill_local_workers(scene: Scene, number: int, seed: int) -> Tally:
     return tally
 
 
-def _count(folder: Path) -> int:
-    return sum(not f.name.endswith(".tmp") for f in folder.iterdir()) if folder.is_dir() else 0
+def _count(work: Path, stage: str) -> int:
+    return sum(not file.name.endswith(".tmp") for file in work.glob(f"*/{stage}/0000/*"))
 
 
 def _until(done: Callable[[], bool]) -> None:

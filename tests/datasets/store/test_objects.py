@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from filelock import FileLock
 from obstore.store import S3Store
 
 import aclnet
@@ -16,6 +18,7 @@ from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store import objects as client
 from aclnet.datasets.store import zarr_io
 from aclnet.datasets.store.disk_cache import DiskCache
+from aclnet.datasets.store.manifest import File
 from aclnet.datasets.store.paths import ObjectPath, store_path
 from aclnet.datasets.store.verify import verify
 from tests.object_server import BUCKET, KEY_ID, SECRET, Fault
@@ -143,16 +146,46 @@ def test_passing_faults_are_not_noticed(kind, what, address, objects, people_sto
 
 
 def test_a_slow_answer_is_asked_for_again(address, objects, monkeypatch):
-    monkeypatch.setattr(client, "_REQUEST_SECONDS", 3)
+    monkeypatch.setattr(client, "_SILENT_SECONDS", 3)
     objects.faults.append(Fault("slow", key=SHARD, seconds=10))
     aclnet.open_store(address).read_shard(3)
     assert objects.count("GET", SHARD) == 2
+
+
+@pytest.mark.slow
+def test_a_slow_connection_reads_and_sends_everything(objects, monkeypatch):
+    monkeypatch.setattr(client, "_SILENT_SECONDS", 3)
+    bucket = client.Bucket(store_path(f"s3://{BUCKET}/a"))
+    objects.faults += [Fault("slow", "PUT", seconds=4), Fault("trickle", seconds=0.6)]
+    content = bytes(range(256)) * 1000
+    monkeypatch.setattr(client, "_SLOWEST_BYTES", len(content) // 20)
+    bucket.put("x", content)
+    assert bucket.get("x") == content
+    assert objects.requests == [("PUT", "a/x"), ("GET", "a/x")]
+
+
+@pytest.mark.parametrize("size", [0, 3_000_000, 3_000_001, 20_000_000, 5_000_000_000])
+def test_the_limit_of_an_upload_fits_its_size(size):
+    limit = client._upload_seconds(size)
+    assert max(60, size / 50_000) <= limit < max(61, 2 * size / 50_000)
 
 
 def test_a_bit_that_changed_on_the_way_is_asked_for_again(address, objects):
     objects.faults.append(Fault("flip", key=SHARD, times=2))
     aclnet.open_store(address).read_shard(3)
     assert objects.count("GET", SHARD) == 3
+
+
+def test_a_reader_does_not_wait_for_others_longer_than_for_the_server(objects, tmp_path):
+    objects.put("a/x", b"content")
+    file = File(bytes=7, sha256=hashlib.sha256(b"content").hexdigest())
+    for _ in range(2):
+        files = client.ObjectFiles(store_path(f"s3://{BUCKET}/a"))
+        lock = tmp_path / "cache" / file.sha256[:2] / "lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(lock):  # as a process does that waits for the server
+            assert files.read("x", file) == b"content"
+    assert objects.count("GET") == 1, "the content is kept"
 
 
 def test_waits_grow_and_end(address, objects, client_clock, monkeypatch):

@@ -15,6 +15,7 @@ from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store.store import Store
 from aclnet.datasets.store.verify import verify
+from aclnet.pipelines.prepare.options import PrepareOptions
 from aclnet.pipelines.prepare.preparation import Portion
 
 if TYPE_CHECKING:
@@ -222,3 +223,17 @@ def test_what_a_set_may_not_replace(home, home_store, people_store, tmp_path):
         aclnet.finalise(out, people_store, home_store)
     report = aclnet.finalise(out, people_store, home_store, overwrite=True)
     assert aclnet.open_store(out).digest == report.digest
+
+
+def test_prepare_does_not_replace_a_set_with_its_members(home, tmp_path, files_below):
+    out = tmp_path / "set.zarr"
+    for shards in ("1/2", "2/2"):
+        aclnet.prepare("custom", home, out, shards=shards)
+    aclnet.finalise(out)
+    before = files_below(out)
+    other = PrepareOptions(seed=5)
+    with pytest.raises(AclnetError, match=r"other files or options; choose another --out$"):
+        aclnet.prepare("custom", home, out, options=other)
+    with pytest.raises(AclnetError, match=r"set\.zarr is a set and may hold its members"):
+        aclnet.prepare("custom", home, out, options=other, overwrite=True)
+    assert files_below(out) == before

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +27,7 @@ from aclnet.pipelines.prepare import executor as executors
 from aclnet.pipelines.prepare import stages as preparing
 from aclnet.pipelines.prepare.executor import open_executor
 from aclnet.pipelines.prepare.options import PrepareOptions
+from aclnet.pipelines.prepare.shards import make_shard
 from aclnet.pipelines.prepare.stages import prepare
 
 
@@ -96,6 +99,17 @@ def test_a_mistake_in_a_worker_is_told_as_in_process(cluster):
         pytest.raises(AclnetError, match="moon"),
     ):
         list(run(get_dataset, ["moon"]))
+
+
+def test_a_job_that_raises_a_time_out_ends_the_run(cluster):
+    def job(_):
+        raise OSError(errno.ETIMEDOUT, "the disk does not answer")
+
+    with (
+        open_executor(scheduler=cluster.scheduler_address) as run,
+        pytest.raises(TimeoutError, match="the disk does not answer"),
+    ):
+        list(run(job, [1]))
 
 
 def test_workers_share_the_memory_that_there_may_be():
@@ -371,13 +385,43 @@ def test_done_fragments_and_shards_are_not_made_again(few, tmp_path, small_batch
     assert sum(name.startswith("make_fragment") for name in done) == 4
 
 
+def test_late_jobs_of_another_plan_change_nothing(few, tmp_path, small_batches):
+    """dask cannot stop a running job when a command is interrupted."""
+    late = []
+
+    def interrupted(function, jobs):
+        late.append((function, jobs[0]))
+        if function is make_shard:
+            raise InterruptedError
+        yield from map(function, jobs)
+
+    def disturbed(function, jobs):
+        for job in jobs:
+            yield function(job)
+            for old, its_job in late:
+                with suppress(OSError):
+                    old(its_job)
+
+    def go(name, run, **options):
+        source = open_raw(get_dataset("ntu60"), few)
+        prepare(source, tmp_path / name, PrepareOptions(**options), run, overwrite=True)
+
+    with pytest.raises(AclnetError, match="to resume"):
+        go("a.zarr", interrupted)
+    go("a.zarr", disturbed, align=True)
+    go("b.zarr", lambda function, jobs: map(function, jobs), align=True)
+    assert len(late) == 2
+    assert list(verify(tmp_path / "a.zarr")) == []
+    assert manifest_of(tmp_path / "a.zarr") == manifest_of(tmp_path / "b.zarr")
+
+
 @pytest.mark.slow
 def test_shards_that_were_lost_or_cut_since_are_written_again(
     few, few_store, tmp_path, prepare_raw, small_batches
 ):
     out = tmp_path / "l.zarr"
     killed(MOMENTS["before the rename"], "prepare", "ntu60", "--raw", str(few), "--out", str(out))
-    shards = sorted((tmp_path / "l.zarr.wip" / "store" / "frames" / "keypoint").rglob("0/0"))
+    shards = sorted((tmp_path / "l.zarr.wip").glob("*/store/frames/keypoint/**/0/0"))
     files = [file for file in shards if file.is_file()]
     files[0].unlink()
     files[1].write_bytes(files[1].read_bytes()[:50])
@@ -562,7 +606,7 @@ def test_what_killed_processes_left_is_removed(few, few_store, tmp_path, prepare
         "--out",
         str(tmp_path / "k.zarr"),
     )
-    left = [work / "fragments/0000/000000.elsewhere-1.tmp", work / "store/a.1.partial"]
+    left = [work / "0/fragments/0000/000000.elsewhere-1.tmp", work / "0/store/a.1.partial"]
     for folder in left:
         folder.mkdir(parents=True)
     seen = []
@@ -615,10 +659,11 @@ def test_damaged_work_is_made_again(
     out, work = tmp_path / "d.zarr", tmp_path / "d.zarr.wip"
     shutil.copytree(stopped, work)
     for name in WORK[place]:
-        content = (work / name).read_bytes()
-        (work / name).unlink()
+        (file,) = work.glob(f"*/{name}")
+        content = file.read_bytes()
+        file.unlink()
         if damage != "missing":
-            (work / name).write_bytes(DAMAGES[damage](content))
+            file.write_bytes(DAMAGES[damage](content))
     assert prepare_raw(few, out).resumed
     assert manifest_of(out) == manifest_of(few_store)
 
@@ -633,7 +678,7 @@ def test_fragments_whose_tables_are_none_of_samples_are_made_again(
     """JSON can hold names of columns, and halves of characters, that a store cannot."""
     out = tmp_path / "d.zarr"
     shutil.copytree(stopped, tmp_path / "d.zarr.wip")
-    table = tmp_path / "d.zarr.wip" / "fragments" / "0000" / "000000" / "table.json"
+    (table,) = (tmp_path / "d.zarr.wip").glob("*/fragments/0000/000000/table.json")
     text = table.read_text()
     assert old in text
     table.write_text(text.replace(old, new, 1))

@@ -81,6 +81,16 @@ def test_pieces_of_a_sequence_count_as_one_recording(tmp_path, monkeypatch):
     assert {c.side: c.found for c in report.counts}["xsub/train"] == 1
 
 
+def test_a_piece_with_the_id_of_another_recording_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(samples, "MAX_ROWS", 8)
+    long, short = sequence("a", frames=11), sequence("a#2", frames=3)
+    short.source = "short.npy"
+    words = r"a \(\) and a#2 \(short\.npy\) both have a sample with the id a#2; rename"
+    with pytest.raises(AclnetError, match=words):
+        prepared(MadeUp([long, short]), tmp_path / "l.zarr")
+    assert not list(tmp_path.glob("*.wip"))
+
+
 def test_persons_who_are_never_there_do_not_hide_the_others(tmp_path):
     three = sequence("a", persons=3)
     three.present[:2] = False

@@ -136,15 +136,16 @@ def unfinished(name: str) -> Callable[[Path], Case]:
         pristine, raw, work = (folder / name for name in ("pristine", "raw", "some.zarr.wip"))
         shutil.copytree(store().with_name("half.zarr.wip"), pristine)
         shutil.copytree(store().with_name("raw"), raw)
+        (file,) = pristine.glob(name)
 
         def parse(data: bytes) -> None:
             for path in (work, folder / "some.zarr"):
                 shutil.rmtree(path, ignore_errors=True)
             shutil.copytree(pristine, work)
-            put(work / name, data)
+            put(work / file.relative_to(pristine), data)
             _prepare(raw, folder / "some.zarr")
 
-        return Case([(pristine / name).read_bytes()], parse)
+        return Case([file.read_bytes()], parse)
 
     return make
 
@@ -277,8 +278,8 @@ TARGETS: dict[str, Callable[[Path], Case]] = {
     "store-starts": checked_chunk("samples/start/c/0"),
     "store-frames": checked_chunk("frames/keypoint/c/0/0/0"),
     "prepare-plan": unfinished("plan.json"),
-    "prepare-fragment": unfinished("fragments/0000/000000/table.json"),
-    "prepare-array": unfinished("fragments/0000/000000/keypoint.npy"),
-    "prepare-receipt": unfinished("shards/0000/000000.json"),
+    "prepare-fragment": unfinished("*/fragments/0000/000000/table.json"),
+    "prepare-array": unfinished("*/fragments/0000/000000/keypoint.npy"),
+    "prepare-receipt": unfinished("*/shards/0000/000000.json"),
 }
 """Functions that make the case of each target in an empty folder."""
