@@ -142,7 +142,9 @@ class Preparer:
         if own == CUSTOM or source.spec.name != CUSTOM:
             return source
         spec = get_dataset(own)
-        known = self.record.cleaning if self.record.cleaning != "none" else spec.clean
+        # the step of a dataset in metres does not fit its 2-D form
+        fallback = spec.clean if spec.units == self.record.units else None
+        known = self.record.cleaning if self.record.cleaning != "none" else fallback
         # the step for NTU needs bodies of a sensor, the other steps need lists of persons
         fits = known is not None and (known == "ntu") == source.tracked()
         step = known if fits else source.spec.clean

@@ -14,9 +14,11 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from aclnet.datasets.spec import AclnetError
-from aclnet.evaluation.scorer import Scorer
+from aclnet.datasets.store.store import Store
+from aclnet.evaluation.scorer import Scorer, score
 from aclnet.exchange.deployed import Deployed
 from aclnet.exchange.export_run import export
+from aclnet.exchange.official import import_official
 from aclnet.pipelines.inputs.sampling import clip_frames
 from aclnet.prediction.recordings import store_sequences
 from aclnet.runs.inference import Inference
@@ -133,6 +135,24 @@ def test_pixels_with_confidences_do_too(settings, telling_run, pixel_store):
     ids, given, _ = recordings(run, pixel_store, expected)
     with torch.no_grad():
         found = Deployed(run).eval()(*map(torch.from_numpy, given))
+    assert_scores(ids, found.numpy(), expected)
+
+
+@pytest.mark.slow
+def test_an_imported_2d_network_does_too(goldens, pixel_pickle, prepare_raw, tmp_path):
+    """The dataset of the import has joints in space, but the network takes pixels."""
+    prepare_raw(pixel_pickle, tmp_path / "s.zarr", dataset="finegym", layout="coco")
+    store = Store(tmp_path / "s.zarr")
+    path = goldens / "baselines/stgcn_coco17.pth"
+    run = import_official(path, "ntu60", "b", out=tmp_path / "run")
+    everything, cpu = np.ones(len(store), np.bool_), torch.device("cpu")
+    scores = score(load_model(run), store, everything, run.config.data, cpu)
+    expected = dict(zip(scores.ids.tolist(), scores.scores, strict=True))
+    ids, given, _ = recordings(run, store, list(expected)[:4])
+    graph = Deployed(run).eval()
+    assert graph.image_scale  # an exported graph then takes the size of the image
+    with torch.no_grad():
+        found = graph(*map(torch.from_numpy, given))
     assert_scores(ids, found.numpy(), expected)
 
 
