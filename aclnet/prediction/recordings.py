@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aclnet.datasets.formats.files import file_on_disk
 from aclnet.datasets.opening import open_store
 from aclnet.datasets.readers.custom_pattern import EVERY
 from aclnet.datasets.registry import get_dataset, open_raw
@@ -29,7 +30,7 @@ from aclnet.pipelines.steps.normalise import (
 from aclnet.runs.known_preparation import preparation_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -59,6 +60,18 @@ class Recordings:
     """Options of the run that apply to this data."""
     items: list[Item]
     unusable: list[Rejection]
+
+    def without(self, files: Collection[Path]) -> Recordings:
+        """The recordings that are not in these files, given by absolute paths."""
+        if not files:
+            return self
+
+        def kept(path: str) -> bool:
+            return file_on_disk(self.source.root, path).absolute() not in files
+
+        items = [item for item in self.items if kept(item.path)]
+        unusable = [rejection for rejection in self.unusable if kept(rejection.path)]
+        return replace(self, items=items, unusable=unusable)
 
 
 class Preparer:

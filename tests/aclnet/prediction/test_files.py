@@ -91,10 +91,10 @@ def test_what_is_done_is_not_read_again(ntu, monkeypatch):
         return original(self, recordings, item, fps)
 
     monkeypatch.setattr(Preparer, "read", counted)
-    done = {outcome.key for outcome in outcomes[:-2]}
-    rest = [*predict_files(ntu.model, [ntu.raw], FileSettings(), done)]
-    assert [o.key for o in rest] == [o.key for o in outcomes[-2:]]
-    assert read == [row["id"] for row in rows_of(rest)]
+    done = {outcome.key: outcome for outcome in outcomes[:-2]}
+    again = [*predict_files(ntu.model, [ntu.raw], FileSettings(), done)]
+    assert [o.key for o in again] == [o.key for o in outcomes]
+    assert read == [row["id"] for row in rows_of(again[-2:])]
 
 
 def test_persons_are_predicted_apart(ntu):
