@@ -111,7 +111,8 @@ def predict_files(
             data, or a recording cannot be read for an external reason.
     """
     model.check_classifies()
-    preparer = Preparer(model.runs[0], per_person=settings.per_person)
+    first, *others = model.runs
+    preparer = Preparer(first, per_person=settings.per_person, others=others)
     unusable: list[Outcome] = []
     done = done or {}
     different = {path.absolute(): path for path in paths}.values()

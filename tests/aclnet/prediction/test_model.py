@@ -191,6 +191,13 @@ def test_arrays_that_are_no_input_are_refused(array, message, ntu):
         ntu.model.predict(array)
 
 
+def test_arrays_are_refused_where_the_run_scales_joints_to_the_image(zoo):
+    with pytest.raises(AclnetError, match="arrays and streams do not have them"):
+        zoo.model.predict(np.ones((5, 17, 3)))
+    with pytest.raises(AclnetError, match="arrays and streams do not have them"):
+        zoo.model.stream(window=5)
+
+
 def test_a_recording_without_confidences_is_refused_where_the_run_takes_them(openpose):
     (sequence, *_) = openpose.model.read(openpose.raw)
     sequence.score = None
