@@ -20,6 +20,7 @@ from aclnet.exchange.deployed import Deployed
 from aclnet.exchange.export_run import export
 from aclnet.exchange.official import import_official
 from aclnet.pipelines.inputs.sampling import clip_frames
+from aclnet.prediction.model import load
 from aclnet.prediction.recordings import store_sequences
 from aclnet.runs.inference import Inference
 from aclnet.runs.network import load_model
@@ -184,18 +185,31 @@ def test_onnxruntime_gives_the_scores_of_evaluate(settings, telling_run, store, 
         joints = given[0][row, : 1 + two]
         recorded = np.zeros((1 + two, given[1][row].max() + 1, *joints.shape[2:]))
         recorded[:, given[1][row]] = joints  # with the frames that the store left out
-        np.save(tmp_path / "joints.npy", recorded)
-        done = subprocess.run(
-            [sys.executable, "-P", EXAMPLE, tmp_path / "run.onnx", tmp_path / "joints.npy"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
-        scores = dict(zip(run.class_names, expected[ids[row]], strict=True))
-        assert len(lines) == 5
-        for value, name in lines:
-            assert float(value) == pytest.approx(scores[name], abs=1e-5)
+        assert_example(tmp_path, recorded, run, expected[ids[row]])
+    # four persons, the first of them in no frame: the third is the main person, not the last
+    T = recorded.shape[1]
+    joints = recorded[[0, 0, 1, 0]]
+    for person, frames in enumerate((0, T // 2, 3 * T // 4, T)):
+        joints[person, frames:] = 0
+        joints[person] += person / 4 * (joints[person] != 0)
+    scores = load(run.path, accelerator="cpu").predict(joints).probabilities
+    assert_example(tmp_path, joints, run, scores)
+
+
+def assert_example(folder, joints, run, scores):
+    """The example prints the five best scores of the graph in the folder."""
+    scores = dict(zip(run.class_names, scores, strict=True))
+    np.save(folder / "joints.npy", joints)
+    done = subprocess.run(
+        [sys.executable, "-P", EXAMPLE, folder / "run.onnx", folder / "joints.npy"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    assert len(lines) == 5
+    for value, name in lines:
+        assert float(value) == pytest.approx(scores[name], abs=1e-5)
 
 
 @pytest.mark.slow
