@@ -64,9 +64,7 @@ _NEXT = 2
 @click.option(
     "--leave",
     type=click.FloatRange(0, 1),
-    default=0.3,
-    show_default=True,
-    help="Probability below which a segment ends.",
+    help="Probability below which a segment ends. [default: 0.3, or --enter if it is lower]",
 )
 @click.option(
     "--shortest",
@@ -104,7 +102,7 @@ def command(
     window: int | None,
     stride: int | None,
     enter: float,
-    leave: float,
+    leave: float | None,
     shortest: int,
     fps: float | None,
     clips: int | None,
@@ -133,7 +131,9 @@ def command(
 
     runs = [path for path in paths if is_run(path)]
     recordings = [path for path in paths if path not in runs]
-    _check(runs, recordings, paths, watch=watch, out=out, segments=segments)
+    _check(runs, recordings, paths, watch=watch, out=out)
+    if leave is not None and leave > enter:
+        raise click.UsageError(f"--leave {leave:g} must not be above --enter {enter:g}")
     shares = _numbers(weights) if weights else None
     model = load(
         [with_own_model(Run(run)) for run in runs],
@@ -147,7 +147,7 @@ def command(
             window=window or model.default_window(),
             stride=stride,
             enter=enter,
-            leave=min(leave, enter),
+            leave=min(0.3, enter) if leave is None else leave,
             shortest=shortest,
         )
     settings = FileSettings(dataset, per_person, chosen, fps or 0.0, top)
@@ -179,7 +179,6 @@ def _check(
     *,
     watch: bool,
     out: Path | None,
-    segments: bool,
 ) -> None:
     from aclnet.datasets.spec import AclnetError
 

@@ -32,11 +32,13 @@ def clip_frames(n, length, clips, spread):
 session = onnxruntime.InferenceSession(sys.argv[1])
 about = session.get_modelmeta().custom_metadata_map
 joints = np.nan_to_num(np.load(sys.argv[2]).astype(np.float32))
+joints = joints[(joints != 0).any((1, 2, 3))]  # without persons who are in no frame
 index = np.arange(joints.shape[1])
-if about["centres"] == "true":  # the person of most frames is the first, and is in every frame
-    seen = (joints != 0).any((2, 3))
-    order = np.argsort(-seen.sum(1), kind="stable")
-    joints, index = joints[order], np.flatnonzero(seen[order[0]])
+if about["centres"] == "true":  # the main person is the first, and is in every frame
+    in_frames = (joints != 0).any((2, 3)).sum(1)
+    if len(joints) > 1 and in_frames[1] > in_frames[0]:
+        joints[:2] = joints[1::-1].copy()
+    index = np.flatnonzero((joints[0] != 0).any((1, 2)))
 lengths = len(index), int(about["frames"]), int(about["clips"])
 frames = clip_frames(*lengths, about["short_clips"] == "spread")
 given = {"keypoint": joints[None, :, index], "frame_index": index[None], "frames": frames[None]}

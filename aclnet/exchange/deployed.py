@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import warnings
@@ -208,9 +207,6 @@ def _is_scored(run: Run) -> bool:
 def _facts(run: Run) -> dict[str, Any]:
     """Facts that are needed to use the graph, for JSON."""
     data = run.config.data
-    digest = hashlib.sha256()
-    for name, weight in sorted(run.weights().items()):
-        digest.update(name.encode() + weight.contiguous().numpy().tobytes())
     return {
         "class_names": run.class_names,
         "joints": run.layout.joints,
@@ -222,7 +218,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "clips": data.clips,
         "sampling": data.sampling,
         "short_clips": data.short_clips,
-        "weights_sha256": digest.hexdigest(),
+        "weights_sha256": run.weights_sha256(),
         "config": run.config.to_toml(),
     }
 

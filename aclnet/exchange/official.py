@@ -29,6 +29,7 @@ from aclnet.models.persons import PADDED_PERSONS
 from aclnet.models.registry import BASELINES, make_model
 from aclnet.pipelines.steps.normalise import normalisation_name
 from aclnet.runs.config import build_config
+from aclnet.runs.known_preparation import imported_preparation
 from aclnet.runs.recipes import default_recipe
 from aclnet.runs.record import ImportRecord, RunRecord, SplitRecord, environment
 from aclnet.runs.run import Run
@@ -48,8 +49,8 @@ _PROJECTIONS = {
 """Prefixes of `aclnet.runs.network.Network`, and their counterparts in the released code."""
 _MAX_JOINTS, _MAX_WIDTH = 1000, 2**17
 """Limits of a checkpoint's joints, and of its channels or classes."""
-_ZOO_LAYOUTS = {25: ("nturgb+d", 3), 17: ("coco", 2), 18: ("openpose", 2)}
-"""Layouts of PYSKL's networks by their number of joints, and the coordinates of a joint."""
+_ZOO_LAYOUTS = {25: "nturgb+d", 17: "coco", 18: "openpose"}
+"""Layouts of PYSKL's networks by their number of joints."""
 _MIN_BASE = 8
 """Width of the first block of the smallest network, as in `aclnet.runs.config.ModelConfig`."""
 
@@ -138,7 +139,9 @@ def import_official(
     official, spec = read_official(path), get_dataset(dataset)
     protocol = protocol or next((p.name for p in spec.protocols), OWN)
     of_zoo = official.model != "aclnet"
-    layout, dimensions = _joints(path, official, spec)
+    layout = _layout(path, official, spec)
+    preparation = imported_preparation(layout, spec)
+    dimensions = preparation.coordinates
     config = _config(official, spec.name, dimensions, modality, protocol)
     names = list(classes or spec.class_names[: official.num_classes])
     if len(names) != official.num_classes:
@@ -161,6 +164,7 @@ def import_official(
             layout=layout,
             channels=official.in_channels,
             normalisation=normalisation_name(layout, align=of_zoo, coordinates=dimensions),
+            preparation=preparation,
             class_names=names,
             split=SplitRecord(protocol=protocol),
             init_from=None,
@@ -173,14 +177,13 @@ def import_official(
     return run
 
 
-def _joints(path: Path, official: Official, spec: DatasetSpec) -> tuple[Layout, int]:
-    """Layout of the network's joints, and the coordinates of a joint."""
+def _layout(path: Path, official: Official, spec: DatasetSpec) -> Layout:
+    """Layout of the network's joints."""
     layout = get_layout(spec.layout)
     if official.num_joints == layout.num_joints:
-        return layout, spec.dimensions
+        return layout
     if official.model != "aclnet" and official.num_joints in _ZOO_LAYOUTS:
-        name, dimensions = _ZOO_LAYOUTS[official.num_joints]
-        return get_layout(name), dimensions
+        return get_layout(_ZOO_LAYOUTS[official.num_joints])
     raise AclnetError(
         f"{path} is a network for {official.num_joints} joints, but {spec.title} has layout "
         f"{layout.name} with {layout.num_joints} joints; choose another --dataset"

@@ -39,7 +39,7 @@ class Prediction:
 
     @property
     def probability(self) -> float:
-        """Name of the most probable class."""
+        """Probability of the most probable class."""
         return float(self.probabilities.max())
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +23,8 @@ from aclnet.prediction.windows import cut, merge, windows_of
 from aclnet.runs.network import check_same_input
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator, Sequence
-    from pathlib import Path, PurePath
+    from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
+    from pathlib import PurePath
 
     from numpy.typing import NDArray
 
@@ -90,31 +91,38 @@ def predict_files(
     model: Model,
     paths: Sequence[Path],
     settings: FileSettings,
-    done: Container[str] = (),
+    done: Mapping[str, Outcome] | None = None,
     progress: Progress = silent,
+    ours: Collection[Path] = (),
 ) -> Iterator[Outcome]:
     """Predicts recordings, reading ahead while the network computes.
 
     Args:
         paths: files, folders, archives or stores.
-        done: keys of outcomes that are known; these recordings are not read.
+        done: outcomes that are known, by their keys; these recordings are not read.
+        ours: absolute paths of files that are not recordings although they may look alike.
 
     Yields:
-        One outcome per recording, and one for each file that is not a recording.
+        One outcome per recording, and one for each file that is not a recording. Known outcomes
+        come before those that are computed.
 
     Raises:
         AclnetError: a path has no readable recording, a store differs from the run's training
             data, or a recording cannot be read for an external reason.
     """
     model.check_classifies()
-    preparer = Preparer(model.runs[0], per_person=settings.per_person)
+    first, *others = model.runs
+    preparer = Preparer(first, per_person=settings.per_person, others=others)
     unusable: list[Outcome] = []
-    listed = [_list(model, preparer, p, settings, unusable) for p in dict.fromkeys(paths)]
+    done = done or {}
+    different = {path.absolute(): path for path in paths}.values()
+    listed = [_list(model, preparer, path, settings, unusable, ours) for path in different]
     total = sum(len(one.keys) for one in listed)
-    count = sum(key in done for one in listed for key in one.keys)
-    rejected = 0
+    known = [done[key] for one in listed for key in one.keys if key in done]
+    count, rejected = len(known), 0
     progress("predict", count, total)
-    yield from (outcome for outcome in unusable if outcome.key not in done)
+    yield from unusable
+    yield from known
     recordings = chain.from_iterable(one.read(done) for one in listed)
     samples = read_ahead(_samples(preparer, recordings, settings), _READ_AHEAD)
     for key, scored in groupby(model.score_each(samples), key=lambda pair: pair[0].key):
@@ -130,6 +138,7 @@ def _list(
     path: Path,
     settings: FileSettings,
     unusable: list[Outcome],
+    ours: Collection[Path],
 ) -> _Listed:
     """The recordings of a path; other files are added to `unusable`."""
     store = store_at(path)
@@ -137,7 +146,7 @@ def _list(
         for run in model.runs:
             check_same_input(run, store)
         return _of_store(preparer, store, settings)
-    found = preparer.open(path, settings.dataset)
+    found = preparer.open(path, settings.dataset).without(ours)
     unusable += [Outcome(key_of(path, r.path, r.line), [], r) for r in found.unusable]
     keys = [key_of(path, item.path, item.sample_id, item.size) for item in found.items]
 
@@ -238,10 +247,14 @@ def _segment(model: Model, sequence: SkeletonSequence, segment: Segment) -> Row:
 
 
 def key_of(path: PurePath, *place: object) -> str:
-    """Key of a recording at a path, and at a place in the path."""
+    """Key of a recording at a path, and at a place in the path.
+
+    It does not depend on the working folder.
+    """
+    path = path.absolute() if isinstance(path, Path) else path
     return json.dumps([str(path), *map(str, place)])
 
 
 def path_of_key(key: str) -> str:
-    """The path that `key_of` got."""
+    """The path that `key_of` got, as an absolute path."""
     return str(json.loads(key)[0])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from aclnet.datasets.spec import AclnetError, Rejection
+from aclnet.datasets.spec import AclnetError
 from aclnet.prediction.files import Outcome
 from aclnet.runs.writing import naming, writing
 
@@ -22,31 +21,32 @@ def journal_path(out: Path) -> Path:
 class Journal:
     """Results of the recordings so far, one line each.
 
-    A process may be interrupted at any time: only complete lines count.
+    A process may be interrupted at any time: only complete lines count. Outcomes with a rejection
+    are not kept: the recording may be repaired, or readable, when the task resumes.
 
     Args:
         path: the journal's file, see `journal_path`.
         identity: plain values that determine the rows: runs, weights, settings.
         overwrite: start again.
 
-    Raises AclnetError if the journal was begun with another identity.
+    Raises AclnetError if the journal has outcomes of another identity.
     """
 
     def __init__(self, path: Path, identity: dict[str, Any], *, overwrite: bool = False) -> None:
         self.path = path
         self.outcomes: dict[str, Outcome] = {}
         head = json.dumps(identity, sort_keys=True)
-        if overwrite or not self.path.is_file():
+        content = self.path.read_bytes() if self.path.is_file() and not overwrite else b""
+        whole = content[: content.rfind(b"\n") + 1]
+        first, *lines = whole.decode("utf-8", "replace").splitlines() or [""]
+        if not lines:
             with writing(self.path) as temporary:
                 temporary.write_text(head + "\n", encoding="utf-8")
             return
-        content = self.path.read_bytes()
-        whole = content[: content.rfind(b"\n") + 1]
-        first, *lines = whole.decode("utf-8", "replace").splitlines() or [""]
         if first != head:
             raise AclnetError(
-                f"{self.path} was begun with other runs, other options or another version of "
-                "aclnet; finish it with those, or start again with --overwrite"
+                f"{self.path} was begun with other runs, other options, another folder to watch or "
+                "another version of aclnet; finish it with those, or start again with --overwrite"
             )
         with self.path.open("r+b") as file:
             file.truncate(len(whole))
@@ -55,10 +55,12 @@ class Journal:
             self.outcomes[outcome.key] = outcome
 
     def add(self, outcome: Outcome) -> None:
-        """Appends an outcome."""
+        """Appends an outcome that is not known, unless it has a rejection."""
+        if outcome.rejection is not None or outcome.key in self.outcomes:
+            return
         self.outcomes[outcome.key] = outcome
         with naming(self.path), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(outcome)) + "\n")
+            file.write(json.dumps({"key": outcome.key, "rows": outcome.rows}) + "\n")
 
     def remove(self) -> None:
         """Deletes the journal, after the table is written."""
@@ -68,7 +70,6 @@ class Journal:
 def _outcome(line: str, path: Path) -> Outcome:
     try:
         found = json.loads(line)
-        rejection = found["rejection"]
-        return Outcome(found["key"], found["rows"], rejection and Rejection(**rejection))
+        return Outcome(found["key"], found["rows"])
     except (ValueError, KeyError, TypeError):
         raise AclnetError(f"{path} is damaged; start again with --overwrite") from None

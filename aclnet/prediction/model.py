@@ -69,7 +69,7 @@ class Model:
         first = self.runs[0]
         self.classes: list[str] = first.class_names
         self.layout: Layout = first.layout
-        self.preparer = Preparer(first)
+        self.preparer = Preparer(first, others=self.runs[1:])
         self._weights = _checked_weights(weights, len(self.runs))
         for run in self.runs[1:]:
             self.preparer.check_alike(Preparer(run))
@@ -166,8 +166,12 @@ class Model:
         ]
 
     def stream(self, window: int | None = None, stride: int = 1) -> PredictionStream:
-        """A stream that predicts frames as they arrive, see `PredictionStream`."""
+        """A stream that predicts frames as they arrive, see `PredictionStream`.
+
+        Raises AclnetError if a run was trained with `data.image_scale`.
+        """
         self.check_classifies()
+        self.preparer.check_takes_arrays()
         return PredictionStream(
             self.predict,
             joints=self.layout.num_joints,
@@ -271,8 +275,11 @@ class Model:
         if isinstance(what, str | Path):
             return self.read(what)
         several: Sequence[One] = [what] if _is_one(what) else what  # type: ignore[assignment,list-item]
-        scored = self.preparer.scored
-        return [s if isinstance(s, SkeletonSequence) else sequence_of(s, scored) for s in several]
+        return [s if isinstance(s, SkeletonSequence) else self._from_array(s) for s in several]
+
+    def _from_array(self, joints: NDArray[Any]) -> SkeletonSequence:
+        self.preparer.check_takes_arrays()
+        return sequence_of(joints, self.preparer.scored)
 
 
 def load(

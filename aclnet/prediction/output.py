@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 SCHEMA = "predict/1"
 """Name and version of the JSON of predictions (docs/json.md)."""
 
+_TIMED = (".tsv", ".xlsx")
+"""Forms for ELAN and BORIS, which hold segments with their times."""
+
 
 def check_form(out: Path, *, segments: bool) -> None:
     """Raises AclnetError if no table with this suffix can be written."""
     form = out.suffix.lower()
     if form not in _WRITERS:
         raise AclnetError(f"--out {out}: the suffix must be one of {', '.join(_WRITERS)}")
-    if form in (".tsv", ".xlsx") and not segments:
+    if form in _TIMED and not segments:
         raise AclnetError(f"--out {out}: tables for ELAN and BORIS hold segments: give --segments")
     package = {".parquet": "pyarrow", ".xlsx": "openpyxl"}.get(form)
     if package and find_spec(package) is None:
@@ -35,11 +38,45 @@ def check_form(out: Path, *, segments: bool) -> None:
         )
 
 
+class RowCheck:
+    """Checks each outcome before it is kept, so that a long task stops at the first bad row.
+
+    Args:
+        out: the table.
+
+    A call raises AclnetError if ELAN or BORIS need times that are not known, or if a table for
+    BORIS would have two recordings.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self._form = out.suffix.lower()
+        self._ids: set[str] = set()
+
+    def __call__(self, outcome: Outcome) -> None:
+        if self._form not in _TIMED:
+            return
+        for row in outcome.rows:
+            if row["start_seconds"] is None:
+                raise AclnetError(
+                    f"{row['file'] or row['id']}: ELAN and BORIS need seconds, but the frame rate "
+                    "is not known: give --fps, or the column fps in index.csv"
+                )
+            self._ids.add(row["id"])
+        if self._form == ".xlsx" and len(self._ids) > 1:
+            raise AclnetError(
+                "BORIS imports one observation at a time: predict one recording into each .xlsx "
+                "file"
+            )
+
+
 def write_rows(out: Path, outcomes: Sequence[Outcome], about: dict[str, Any]) -> None:
     """Writes a table atomically, in the form of its suffix.
 
-    Raises AclnetError if it cannot be written, or if ELAN or BORIS need times that are not known.
+    Raises AclnetError if it cannot be written, and like `RowCheck`.
     """
+    check = RowCheck(out)
+    for outcome in outcomes:
+        check(outcome)
     with writing(out) as temporary:
         _WRITERS[out.suffix.lower()](temporary, outcomes, about)
 
@@ -96,7 +133,7 @@ def _elan(file: Path, outcomes: Sequence[Outcome], about: dict[str, Any]) -> Non
     with file.open("w", newline="", encoding="utf-8") as stream:
         table = csv.writer(stream, delimiter="\t", lineterminator="\n")
         table.writerow(["tier", "begin", "end", "annotation", "probability"])
-        for row in _timed(outcomes):
+        for row in _rows(outcomes):
             tier = f"{row['id']}/{row['person']}" if "person" in row else row["id"]
             times = (f"{row['start_seconds']:.3f}", f"{row['end_seconds']:.3f}")
             table.writerow([tier, *times, row["label"], f"{row['probability']:.3f}"])
@@ -109,11 +146,6 @@ def _boris(file: Path, outcomes: Sequence[Outcome], about: dict[str, Any]) -> No
     """
     import pandas as pd
 
-    rows = [*_timed(outcomes)]
-    if len({row["id"] for row in rows}) > 1:
-        raise AclnetError(
-            "BORIS imports one observation at a time: predict one recording into each .xlsx file"
-        )
     events = [
         {
             "time": round(row[when], 3),
@@ -122,23 +154,13 @@ def _boris(file: Path, outcomes: Sequence[Outcome], about: dict[str, Any]) -> No
             "modifier": "",
             "comment": f"probability {row['probability']:.3f}",
         }
-        for row in rows
+        for row in _rows(outcomes)
         for when in ("start_seconds", "end_seconds")
     ]
     columns = ["time", "subject", "code", "modifier", "comment"]
     table = pd.DataFrame(events, columns=columns).sort_values("time", kind="stable")
     with file.open("wb") as stream, pd.ExcelWriter(stream, engine="openpyxl") as writer:
         table.to_excel(writer, index=False)
-
-
-def _timed(outcomes: Sequence[Outcome]) -> Iterator[Row]:
-    for row in _rows(outcomes):
-        if row["start_seconds"] is None:
-            raise AclnetError(
-                f"{row['file'] or row['id']}: ELAN and BORIS need seconds, but the frame rate is "
-                "not known: give --fps, or the column fps in index.csv"
-            )
-        yield row
 
 
 _WRITERS: dict[str, Callable[[Path, Sequence[Outcome], dict[str, Any]], None]] = {

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aclnet.datasets.formats.files import file_on_disk
 from aclnet.datasets.opening import open_store
 from aclnet.datasets.readers.custom_pattern import EVERY
 from aclnet.datasets.registry import get_dataset, open_raw
@@ -29,7 +30,7 @@ from aclnet.pipelines.steps.normalise import (
 from aclnet.runs.known_preparation import preparation_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -60,6 +61,18 @@ class Recordings:
     items: list[Item]
     unusable: list[Rejection]
 
+    def without(self, files: Collection[Path]) -> Recordings:
+        """The recordings that are not in these files, given by absolute paths."""
+        if not files:
+            return self
+
+        def kept(path: str) -> bool:
+            return file_on_disk(self.source.root, path).absolute() not in files
+
+        items = [item for item in self.items if kept(item.path)]
+        unusable = [rejection for rejection in self.unusable if kept(rejection.path)]
+        return replace(self, items=items, unusable=unusable)
+
 
 class Preparer:
     """Prepares recordings like the store that a run was trained on.
@@ -68,17 +81,21 @@ class Preparer:
         run: the run.
         per_person: each person is a sequence; if the files have no identities, persons are
             tracked from frame to frame.
+        others: the other runs of an ensemble.
 
     Raises AclnetError if this version does not know the preparation of the store.
     """
 
-    def __init__(self, run: Run, *, per_person: bool = False) -> None:
+    def __init__(self, run: Run, *, per_person: bool = False, others: Sequence[Run] = ()) -> None:
         self.run, self.per_person = run, per_person
         self.layout: Layout = run.layout
         self.record = preparation_record(run)
         self.normalisation = run.record.normalisation
         joints = run.record.channels - run.config.data.presence
         self.scored = joints > self.record.coordinates
+        scaling = (r.name for r in (run, *others) if r.config.data.image_scale)
+        self.scales = next(scaling, None) if self.record.coordinates == 2 else None
+        """Name of a run that needs the size of the image of each recording."""
         chosen = {n: self.record.options[n] for n in _CHOICES if n in self.record.options}
         align, by = options_of(self.normalisation)
         self.options = PrepareOptions.model_validate({**chosen, "align": align, "normalise": by})
@@ -142,7 +159,9 @@ class Preparer:
         if own == CUSTOM or source.spec.name != CUSTOM:
             return source
         spec = get_dataset(own)
-        known = self.record.cleaning if self.record.cleaning != "none" else spec.clean
+        # the step of a dataset in metres does not fit its 2-D form
+        fallback = spec.clean if spec.units == self.record.units else None
+        known = self.record.cleaning if self.record.cleaning != "none" else fallback
         # the step for NTU needs bodies of a sensor, the other steps need lists of persons
         fits = known is not None and (known == "ntu") == source.tracked()
         step = known if fits else source.spec.clean
@@ -197,9 +216,24 @@ class Preparer:
         if self.scored and sequence.score is None:
             reason = f"the joints have no confidences, which run {self.run.name} was trained on"
             return Rejection(where, None, reason)
+        if self.scales and not min(sequence.width, sequence.height) > 0:
+            reason = (
+                "the width and height of the image are not known; give them in index.csv or "
+                f"dataset.toml: run {self.scales} was trained with data.image_scale"
+            )
+            return Rejection(where, None, reason)
         if not self.scored:
             sequence = replace(sequence, score=None)
         return normalise_sequence(sequence, self.layout, self.options)
+
+    def check_takes_arrays(self) -> None:
+        """Raises AclnetError if a run needs the size of the image, which arrays do not have."""
+        if self.scales:
+            raise AclnetError(
+                f"run {self.scales} was trained with data.image_scale, which needs the width and "
+                "height of the image; arrays and streams do not have them: predict files, or "
+                "sequences with `width` and `height`"
+            )
 
     def check_alike(self, other: Preparer) -> None:
         """Raises AclnetError if another run needs different sequences or has other classes."""

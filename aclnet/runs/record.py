@@ -115,7 +115,7 @@ class RunRecord(Record):
     """C, the number of channels of the network's input."""
     normalisation: str
     preparation: PreparationRecord | None = None
-    """None in imported runs, and in runs of earlier versions."""
+    """None in runs of earlier versions."""
     class_names: list[str]
     score_names: list[str] | None = None
     """Names of the columns of its test scores, if they are not its classes."""

@@ -344,6 +344,13 @@ class Run:
         network = self.network_state()
         return {n.removeprefix(part): w for n, w in network.items() if n.startswith(part)}
 
+    def weights_sha256(self) -> str:
+        """sha256 of the names and the values of the classifier's weights."""
+        digest = hashlib.sha256()
+        for name, weight in sorted(self.weights().items()):
+            digest.update(name.encode() + weight.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def save_tables(self, scores: Path, tables: Mapping[str, pd.DataFrame]) -> None:
         """Writes the tables of a protocol beside the scores they belong to."""
         for name, table in tables.items():

@@ -55,6 +55,7 @@ def test_segments_on_the_screen(aclnet, trained, raw):
     assert answer.code == 0
     assert "Segments by" in answer.out
     assert "0.00 to" in answer.out
+    assert aclnet("predict", run, file, *options, "--leave", 0).code == 0
 
 
 @pytest.mark.slow
@@ -75,6 +76,7 @@ def test_what_cannot_be_asked(aclnet, trained, raw, tmp_path):
         ((run,), "give a recording"),
         ((run, raw, "--watch"), "--watch needs one folder, and --out"),
         ((run, raw, "--weights", "1,x"), "write numbers"),
+        ((run, raw, "--segments", "--leave", 0.6), "--leave 0.6 must not be above --enter 0.5"),
         ((run, raw, "--out", tmp_path / "t.doc"), "the suffix must be one of"),
         ((run, raw, "--out", tmp_path / "t.tsv"), "give --segments"),
     ):

@@ -14,10 +14,13 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from aclnet.datasets.spec import AclnetError
-from aclnet.evaluation.scorer import Scorer
+from aclnet.datasets.store.store import Store
+from aclnet.evaluation.scorer import Scorer, score
 from aclnet.exchange.deployed import Deployed
 from aclnet.exchange.export_run import export
+from aclnet.exchange.official import import_official
 from aclnet.pipelines.inputs.sampling import clip_frames
+from aclnet.prediction.model import load
 from aclnet.prediction.recordings import store_sequences
 from aclnet.runs.inference import Inference
 from aclnet.runs.network import load_model
@@ -137,6 +140,24 @@ def test_pixels_with_confidences_do_too(settings, telling_run, pixel_store):
 
 
 @pytest.mark.slow
+def test_an_imported_2d_network_does_too(goldens, pixel_pickle, prepare_raw, tmp_path):
+    """The dataset of the import has joints in space, but the network takes pixels."""
+    prepare_raw(pixel_pickle, tmp_path / "s.zarr", dataset="finegym", layout="coco")
+    store = Store(tmp_path / "s.zarr")
+    path = goldens / "baselines/stgcn_coco17.pth"
+    run = import_official(path, "ntu60", "b", out=tmp_path / "run")
+    everything, cpu = np.ones(len(store), np.bool_), torch.device("cpu")
+    scores = score(load_model(run), store, everything, run.config.data, cpu)
+    expected = dict(zip(scores.ids.tolist(), scores.scores, strict=True))
+    ids, given, _ = recordings(run, store, list(expected)[:4])
+    graph = Deployed(run).eval()
+    assert graph.image_scale  # an exported graph then takes the size of the image
+    with torch.no_grad():
+        found = graph(*map(torch.from_numpy, given))
+    assert_scores(ids, found.numpy(), expected)
+
+
+@pytest.mark.slow
 @needs_onnx
 @pytest.mark.parametrize(
     "settings",
@@ -164,18 +185,31 @@ def test_onnxruntime_gives_the_scores_of_evaluate(settings, telling_run, store, 
         joints = given[0][row, : 1 + two]
         recorded = np.zeros((1 + two, given[1][row].max() + 1, *joints.shape[2:]))
         recorded[:, given[1][row]] = joints  # with the frames that the store left out
-        np.save(tmp_path / "joints.npy", recorded)
-        done = subprocess.run(
-            [sys.executable, "-P", EXAMPLE, tmp_path / "run.onnx", tmp_path / "joints.npy"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
-        scores = dict(zip(run.class_names, expected[ids[row]], strict=True))
-        assert len(lines) == 5
-        for value, name in lines:
-            assert float(value) == pytest.approx(scores[name], abs=1e-5)
+        assert_example(tmp_path, recorded, run, expected[ids[row]])
+    # four persons, the first of them in no frame: the third is the main person, not the last
+    T = recorded.shape[1]
+    joints = recorded[[0, 0, 1, 0]]
+    for person, frames in enumerate((0, T // 2, 3 * T // 4, T)):
+        joints[person, frames:] = 0
+        joints[person] += person / 4 * (joints[person] != 0)
+    scores = load(run.path, accelerator="cpu").predict(joints).probabilities
+    assert_example(tmp_path, joints, run, scores)
+
+
+def assert_example(folder, joints, run, scores):
+    """The example prints the five best scores of the graph in the folder."""
+    scores = dict(zip(run.class_names, scores, strict=True))
+    np.save(folder / "joints.npy", joints)
+    done = subprocess.run(
+        [sys.executable, "-P", EXAMPLE, folder / "run.onnx", folder / "joints.npy"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
+    assert len(lines) == 5
+    for value, name in lines:
+        assert float(value) == pytest.approx(scores[name], abs=1e-5)
 
 
 @pytest.mark.slow

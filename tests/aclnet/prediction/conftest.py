@@ -10,12 +10,12 @@ import pytest
 
 from aclnet.datasets.store.store import Store
 from aclnet.datasets.synth import Request, get_generator
+from aclnet.exchange.official import import_official
 from aclnet.prediction.model import Model, load
+from aclnet.runs.run import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from aclnet.runs.run import Run
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,18 @@ def openpose(make_once, prepare_raw, train_once) -> Known:
     prepared = Store(folder / "s.zarr")
     settings = ("augment.rotate=0", "optim.epochs=1", "data.modality=bm")
     return Known(folder / "raw", prepared, train_once("openpose", *settings, store=prepared))
+
+
+@pytest.fixture(scope="session")
+def zoo(goldens, pixel_pickle, make_once, prepare_raw) -> Known:
+    """A network of PYSKL's zoo for COCO's joints in pixels, imported for NTU, and 2-D clips."""
+
+    def fill(folder: Path) -> None:
+        import_official(goldens / "baselines/stgcn_coco17.pth", "ntu60", "j", out=folder / "run")
+        prepare_raw(pixel_pickle, folder / "s.zarr", dataset="finegym", layout="coco")
+
+    folder = make_once("zoo", fill)
+    return Known(pixel_pickle, Store(folder / "s.zarr"), Run(folder / "run"))
 
 
 @pytest.fixture(scope="session", params=["ntu", "openpose"])

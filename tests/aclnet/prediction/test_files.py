@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aclnet.datasets.spec import AclnetError
+from aclnet.datasets.spec import AclnetError, Rejection
 from aclnet.exchange.export_store import export_store
 from aclnet.prediction.files import FileSettings, predict_files
 from aclnet.prediction.model import load
@@ -91,10 +91,10 @@ def test_what_is_done_is_not_read_again(ntu, monkeypatch):
         return original(self, recordings, item, fps)
 
     monkeypatch.setattr(Preparer, "read", counted)
-    done = {outcome.key for outcome in outcomes[:-2]}
-    rest = [*predict_files(ntu.model, [ntu.raw], FileSettings(), done)]
-    assert [o.key for o in rest] == [o.key for o in outcomes[-2:]]
-    assert read == [row["id"] for row in rows_of(rest)]
+    done = {outcome.key: outcome for outcome in outcomes[:-2]}
+    again = [*predict_files(ntu.model, [ntu.raw], FileSettings(), done)]
+    assert [o.key for o in again] == [o.key for o in outcomes]
+    assert read == [row["id"] for row in rows_of(again[-2:])]
 
 
 def test_persons_are_predicted_apart(ntu):
@@ -162,6 +162,22 @@ def test_what_is_no_recording_is_refused(ntu, tmp_path):
         predict(ntu, tmp_path / "gone.skeleton")
     with pytest.raises(AclnetError, match="unknown dataset"):
         predict(ntu, ntu.raw, dataset="ntu61")
+
+
+def test_a_recording_without_the_size_of_its_image_stops_no_other(zoo, openpose, tmp_path):
+    """The network scales joints to the image. One run of an ensemble that does is enough."""
+    joints = np.random.default_rng(0).uniform(50, 400, (1, 20, 17, 3)).astype(np.float32)
+    for name in ("known", "unknown"):
+        np.save(tmp_path / f"{name}.npy", joints)
+    rows = ("id,file,label,width,height", "a,known.npy,,640,480", "b,unknown.npy,,,")
+    (tmp_path / "index.csv").write_text("\n".join(rows))
+    good, bad = sorted(predict(zoo, tmp_path), key=lambda o: o.rejection is not None)
+    assert [row["file"] for row in good.rows] == ["known.npy"]
+    assert "unknown.npy: the width and height of the image are not known" in str(bad.rejection)
+    (sequence, _) = openpose.model.read(openpose.raw)[:2]
+    for others, rejected in (((), False), ([zoo.run], True)):
+        found = Preparer(openpose.run, others=others).fit(replace(sequence, width=0))
+        assert isinstance(found, Rejection) == rejected
 
 
 def test_a_store_of_other_sequences_is_refused(ntu, openpose):

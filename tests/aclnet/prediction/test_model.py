@@ -56,6 +56,27 @@ def test_real_recordings_have_the_scores_of_their_store(ntu, real_data, prepare_
         np.testing.assert_allclose(found[sample_id], scores, atol=1e-5)
 
 
+def test_an_imported_2d_network_predicts_what_evaluate_scores(zoo, tmp_path, change_record):
+    """The dataset of the import has joints in space, but the network takes pixels."""
+    older = shutil.copytree(zoo.run.path, tmp_path / "run")
+    change_record(older, preparation=None)
+    data, everything = zoo.run.config.data, np.ones(len(zoo.store), bool)
+    expected = score(load_model(zoo.run), zoo.store, everything, data, CPU, clips=1)
+    for run in (zoo.run.path, older):
+        model = load(run, clips=1, accelerator="cpu")
+        found = by_id(model.predict(model.read(zoo.raw, dataset="finegym")))
+        for sample_id, scores in zip(expected.ids.tolist(), expected.scores, strict=True):
+            np.testing.assert_allclose(found[sample_id], scores, atol=1e-5)
+
+
+def test_pixels_are_not_cleaned_like_the_bodies_of_a_sensor(zoo, tmp_path):
+    """NTU's step, for joints in space, rejects short bodies."""
+    joints = np.random.default_rng(0).uniform(50, 400, (2, 10, 17, 3)).astype(np.float32)
+    np.save(tmp_path / "short.npy", joints)
+    (found,) = zoo.model.read(tmp_path / "short.npy")
+    np.testing.assert_array_equal(found.keypoint, joints[..., :2])
+
+
 def test_one_file_is_enough(ntu):
     file = next(ntu.raw.glob("*.skeleton"))
     (found,) = ntu.model.predict(file)
@@ -168,6 +189,13 @@ def test_embeddings_are_those_of_the_store(known, assert_alike):
 def test_arrays_that_are_no_input_are_refused(array, message, ntu):
     with pytest.raises(AclnetError, match=message):
         ntu.model.predict(array)
+
+
+def test_arrays_are_refused_where_the_run_scales_joints_to_the_image(zoo):
+    with pytest.raises(AclnetError, match="arrays and streams do not have them"):
+        zoo.model.predict(np.ones((5, 17, 3)))
+    with pytest.raises(AclnetError, match="arrays and streams do not have them"):
+        zoo.model.stream(window=5)
 
 
 def test_a_recording_without_confidences_is_refused_where_the_run_takes_them(openpose):

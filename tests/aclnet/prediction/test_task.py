@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import shutil
+from itertools import islice
+from pathlib import Path
+from zipfile import ZipFile
 
+import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
 
+from aclnet.datasets.readers.ntu import NtuSource
 from aclnet.datasets.spec import AclnetError, Rejection
 from aclnet.prediction import task
 from aclnet.prediction.files import FileSettings, Outcome, predict_files
+from aclnet.prediction.journal import journal_path
+from aclnet.prediction.model import load
 from aclnet.prediction.output import check_form, write_rows
 from aclnet.prediction.task import predict_to, watch
 from aclnet.prediction.windows import SegmentSettings
+from aclnet.runs.run import Run
 
 ROW = {
     "id": "a, b",
@@ -140,7 +149,10 @@ class KilledError(Exception):
 
 
 def test_an_interrupted_task_goes_on(ntu, raw, tmp_path, monkeypatch):
-    """Killed while it wrote its third line: the other two are not predicted again."""
+    """Killed while it wrote its third line: the other two are not predicted again.
+
+    The damaged recording has no line, because it may be repaired.
+    """
     whole = predict_to(ntu.model, [raw], FileSettings(), tmp_path / "whole.csv")
     assert sum(o.rejection is not None for o in whole) == 1
     assert not (tmp_path / "whole.csv.part").exists()
@@ -148,7 +160,7 @@ def test_an_interrupted_task_goes_on(ntu, raw, tmp_path, monkeypatch):
 
     def killed(*args):
         for number, outcome in enumerate(predict_files(*args)):
-            if number == 3:
+            if number == 4:
                 raise KilledError
             yield outcome
 
@@ -160,9 +172,9 @@ def test_an_interrupted_task_goes_on(ntu, raw, tmp_path, monkeypatch):
     part.write_bytes(part.read_bytes()[:-20])
     asked = []
 
-    def counted(model, paths, settings, done, progress):
+    def counted(model, paths, settings, done, *others):
         asked.extend(done)
-        yield from predict_files(model, paths, settings, done, progress)
+        yield from predict_files(model, paths, settings, done, *others)
 
     monkeypatch.setattr(task, "predict_files", counted)
     predict_to(ntu.model, [raw], FileSettings(), out)
@@ -179,9 +191,82 @@ def test_a_task_goes_on_with_its_own_settings_alone(ntu, raw, tmp_path):
     predict_to(ntu.model, [raw], FileSettings(top=2), out, overwrite=True)
     assert "label_3" not in out.read_text()
     out.unlink()
-    (tmp_path / "t.csv.part").write_text('{"aclnet": "0"}\n')
+    part = tmp_path / "t.csv.part"
+    part.write_text('{"aclnet": "0"}\n{"key": "[]", "rows": []}\n')
     with pytest.raises(AclnetError, match="was begun with other runs"):
         predict_to(ntu.model, [raw], FileSettings(), out)
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Predicts recordings into a table, and is killed after a number of outcomes."""
+
+    def do(model, paths, out, count):
+        def some(*args):
+            yield from islice(predict_files(*args), count)
+            raise KilledError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(task, "predict_files", some)
+            with pytest.raises(KilledError):
+                predict_to(model, paths, FileSettings(), out)
+
+    return do
+
+
+def ids_in(table):
+    with table.open(newline="") as file:
+        return [row["id"] for row in csv.DictReader(file)]
+
+
+def test_a_resumed_table_has_the_recordings_of_its_call_alone(
+    ntu, raw, tmp_path, interrupted, monkeypatch
+):
+    """Also if a path is written in another way, and if files were replaced or repaired."""
+    first, second, damaged, fourth, _ = sorted(raw.iterdir())
+    out = tmp_path / "t.csv"
+    interrupted(ntu.model, [first], out, 1)
+    interrupted(ntu.model, [second, damaged], out, 2)
+    monkeypatch.chdir(tmp_path)
+    second.write_bytes(first.read_bytes())
+    damaged.write_bytes(fourth.read_bytes())
+    paths = [Path("raw") / second.name, second, damaged]
+    found = predict_to(ntu.model, paths, FileSettings(), out)
+    assert ids_in(out) == [second.stem, damaged.stem]
+    assert [o.rejection for o in found] == [None, None]
+
+
+def test_a_table_is_not_resumed_by_other_weights(ntu, raw, tmp_path, interrupted, change_record):
+    out, copy = tmp_path / "t.csv", shutil.copytree(ntu.run.path, tmp_path / "run")
+    interrupted(ntu.model, [raw], out, 1)
+    change_record(copy, files=None)
+    other = Run(copy)
+    state = other.load(other.selected)
+    state["network"]["model.fc_cls.bias"] += 1
+    other.save(other.selected, state)
+    with pytest.raises(AclnetError, match="was begun with other runs"):
+        predict_to(load(copy, accelerator="cpu"), [raw], FileSettings(), out)
+
+
+def test_a_table_among_the_recordings_is_not_one_of_them(openpose, tmp_path):
+    np.save(tmp_path / "clip.npy", np.random.default_rng(0).uniform(50, 400, (20, 17, 3)))
+    out = tmp_path / "t.json"
+    for _ in range(2):
+        found = predict_to(openpose.model, [tmp_path], FileSettings(), out, overwrite=True)
+        assert len(found) == 1
+
+
+def test_a_row_that_the_form_cannot_hold_stops_at_once(ntu, raw, tmp_path):
+    """With the frame rate, the same command resumes."""
+    segments = SegmentSettings(window=16, enter=0, leave=0)
+    out = tmp_path / "t.tsv"
+    with pytest.raises(AclnetError, match="give --fps"):
+        predict_to(ntu.model, [raw], FileSettings(segments=segments), out)
+    predict_to(ntu.model, [raw], FileSettings(segments=segments, fps=30), out)
+    out = tmp_path / "t.xlsx"
+    with pytest.raises(AclnetError, match="one recording into each"):
+        predict_to(ntu.model, [raw], FileSettings(segments=segments, fps=30), out)
+    assert journal_path(out).read_text().count("\n") == 2  # the head and one recording
 
 
 def test_a_watched_folder_is_predicted_file_by_file(ntu, tmp_path):
@@ -224,6 +309,52 @@ def test_a_watched_folder_is_predicted_file_by_file(ntu, tmp_path):
     with pytest.raises(KilledError):  # resumed: all is known
         watch(*arguments, tell=told.append, wait=stop)
     assert len(told) == 3
+
+
+def test_a_file_whose_prediction_was_interrupted_is_watched_again(ntu, tmp_path):
+    """An archive of three recordings; the table has those that are known from the start."""
+    folder, out = tmp_path / "in", tmp_path / "t.csv"
+    folder.mkdir()
+    files = sorted(ntu.raw.glob("*.skeleton"))[:3]
+    with ZipFile(folder / "a.zip", "w") as archive:
+        for file in files:
+            archive.write(file, file.name)
+    told, tables = [], []
+
+    def die(outcome):
+        told.append(outcome)
+        if len(told) == 2:
+            raise KilledError
+
+    def wait():
+        tables.append(ids_in(out) if out.exists() else None)
+        if len(tables) == 3:
+            raise KilledError
+
+    for tell in (die, told.append):
+        with pytest.raises(KilledError):
+            watch(ntu.model, folder, FileSettings(), out, tell=tell, wait=wait)
+    ids = [file.stem for file in files]
+    assert tables == [None, ids[:2], ids]
+    assert [o.rows[0]["id"] for o in told] == ids
+
+
+def test_a_watched_file_that_could_not_be_read_is_tried_again(ntu, tmp_path, monkeypatch):
+    """After a restart: the fault may not have been in the file."""
+    folder, out = tmp_path / "in", tmp_path / "t.jsonl"
+    folder.mkdir()
+    shutil.copy(next(ntu.raw.glob("*.skeleton")), folder)
+
+    def unreadable(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    for read in (unreadable, NtuSource.read):
+        told, rounds = [], [None]
+        monkeypatch.setattr(NtuSource, "read", read)
+        with pytest.raises(IndexError):  # the end of the rounds
+            watch(ntu.model, folder, FileSettings(), out, tell=told.append, wait=rounds.pop)
+        assert [o.rejection is None for o in told] == [read is not unreadable]
+    assert len(out.read_text().splitlines()) == 1
 
 
 def test_a_table_of_segments(ntu, raw, tmp_path):
