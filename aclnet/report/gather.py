@@ -88,8 +88,8 @@ def _gather_run(
 ) -> RunReport:
     task = run.config.task
     scores = Scores.load(run.test_scores) if run.test_scores.is_file() else None
-    families = families_of_run(run)
-    labels = labels_of_scores(run, families)
+    families = families_of_run(run, scores)
+    labels = labels_of_scores(run, scores, families)
     absent = missing_scores(run)
     people = None
     if task != "action":
