@@ -67,3 +67,27 @@ def test_the_classes_of_an_imported_run_keep_their_names_and_families(imported):
     (found,) = gather([run], sequences=0, skeletons=0).runs
     assert found.labels.names == run.class_names
     assert found.families.labels == found.labels
+
+
+def test_the_commands_name_the_store_that_an_imported_run_needs(imported):
+    run = imported("casia-b")
+    report = gather([run, run], sequences=0, skeletons=0)
+    (found, _) = report.runs
+    commands = [part.command for part in (found.accuracy, found.families, found.occlusion)]
+    assert all(command.endswith(" --store STORE") for command in commands), commands
+    assert found.store_option == " --store STORE"
+    with_scores(run, PEOPLE)
+    page = render(gather([run], sequences=0, skeletons=0))
+    assert f"aclnet evaluate {run.path} --store STORE" in page, "for the tables of the protocol"
+    assert "without embeddings. Make it again without --sequences 0.</p>" in page
+
+
+@pytest.mark.parametrize(("people", "word"), [(None, "probability"), (PEOPLE, "similarity")])
+def test_scores_by_a_gallery_are_similarities(imported, change_record, people, word):
+    run = imported("default")
+    names = [f"p{number}" for number in range(people)] if people else None
+    change_record(run.path, score_names=names)
+    run = Run(run.path)
+    with_scores(run, people or 4)
+    (found,) = gather([run], sequences=0, skeletons=0).runs
+    assert found.confusion.score == word
