@@ -57,7 +57,7 @@ def _named(run: Run, scores: Scores) -> bool:
 
     An imported run does not name them if they are the people of the store that it was tested on.
     """
-    return scores.scores.shape[1] == len(run.score_names)
+    return bool(scores.scores.shape[1] == len(run.score_names))
 
 
 def _over_epochs(run: Run) -> Families:

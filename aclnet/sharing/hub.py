@@ -304,13 +304,8 @@ def _hub(name: str) -> Iterator[HfApi]:
     try:
         import httpx2
         from huggingface_hub import HfApi, errors
-        from huggingface_hub.utils import validate_repo_id
     except ImportError:
         raise AclnetError("the Hub needs a further package: pip install 'aclnet[hub]'") from None
-    try:
-        validate_repo_id(name)
-    except errors.HFValidationError as error:
-        raise AclnetError(f"{name} is not a name on the Hub: {shown(error, 300)}") from None
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"))
     broken = (
         httpx2.HTTPError,
@@ -321,6 +316,8 @@ def _hub(name: str) -> Iterator[HfApi]:
     )
     try:
         yield api
+    except errors.HFValidationError as error:
+        raise AclnetError(f"{name} is not a name on the Hub: {shown(error, 300)}") from None
     except (*broken, RuntimeError) as error:
         # the client wraps the error of an upload into a RuntimeError
         for found in (error, error.__cause__):

@@ -44,7 +44,7 @@ def copied_run(quick_run, tmp_path) -> Run:
 
 def test_a_run_in_the_working_folder_has_the_name_of_the_folder(copied_run, monkeypatch):
     monkeypatch.chdir(copied_run.path)
-    assert Run(Path(".")).name == copied_run.path.name
+    assert Run(Path()).name == copied_run.path.name
 
 
 def test_a_run_says_how_it_came_about(quick_run, store):
