@@ -259,7 +259,7 @@ def _problems(path: Path, kind: Kind) -> list[str]:
             run.network_state()
         else:
             load_model(run)
-        if run.history.path.is_dir():
+        if run.history.path.is_dir() or run.history.path.name in (run.record.files or {}):
             run.history.read_all("temperature")
         run.load_shape()
         for file in sorted((path / "scores").glob("*.npz")):

@@ -262,6 +262,14 @@ def test_an_interrupted_download_goes_on(pushed, tmp_path):
     assert len(again) < len(aclnet.open_store(tmp_path / "got").manifest.all_files) / 2
 
 
+def test_a_lost_history_is_found(pushed, tmp_path):
+    files = pushed.repositories[PLACE["run"]]
+    for name in [name for name in files if name.startswith("history.zarr/")]:
+        del files[name]
+    with pytest.raises(AclnetError, match=r"damaged and were deleted.*history\.zarr"):
+        pull("me/run", tmp_path / "got")
+
+
 @pytest.mark.parametrize("fails", ["run.json", "checkpoints"])
 def test_a_download_has_no_files_of_an_interrupted_one_of_another_run(pushed, fails, tmp_path):
     pushed.repositories["model", "you/run"] = {
