@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 @options.recipe
 @options.protocol
 @options.settings
-@click.option("--seconds", type=click.FloatRange(0.1), default=5.0, help="Seconds for each part.")
+@click.option(
+    "--seconds", type=options.FiniteRange(0.1), default=5.0, help="Seconds for each part."
+)
 @options.accelerator
 @options.output_form
 def command(

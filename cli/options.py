@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -40,6 +41,21 @@ class StoreType(click.ParamType):  # type: ignore[type-arg]  # older click has n
 
 
 STORE = StoreType()
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers without nan and inf, which click accepts."""
+
+    def convert(
+        self,
+        value: Any,  # noqa: ANN401 - text, or a default that is a number already
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not isfinite(number):
+            self.fail(f"{value} is not a finite number", param, ctx)
+        return number
 
 
 def choice(words: Any) -> click.Choice[str]:  # noqa: ANN401 - a Literal has no type of its own

@@ -56,14 +56,14 @@ _NEXT = 2
 )
 @click.option(
     "--enter",
-    type=click.FloatRange(0, 1),
+    type=options.FiniteRange(0, 1),
     default=0.5,
     show_default=True,
     help="Probability at which a segment begins.",
 )
 @click.option(
     "--leave",
-    type=click.FloatRange(0, 1),
+    type=options.FiniteRange(0, 1),
     help="Probability below which a segment ends. [default: 0.3, or --enter if it is lower]",
 )
 @click.option(
@@ -75,7 +75,7 @@ _NEXT = 2
 )
 @click.option(
     "--fps",
-    type=click.FloatRange(0, min_open=True),
+    type=options.FiniteRange(0, min_open=True),
     help="Frame rate of recordings whose files do not contain it.",
 )
 @click.option("--clips", type=click.IntRange(1), help="Clips per sequence. [default: the run's]")

@@ -68,18 +68,18 @@ _SHOWN = 20
 )
 @click.option(
     "--fps",
-    type=click.FloatRange(0, min_open=True),
+    type=options.FiniteRange(0, min_open=True),
     help="Frame rate to resample to, from the rates in the column fps. [default: as recorded]",
 )
 @click.option(
     "--box-thr",
-    type=click.FloatRange(0, 1),
+    type=options.FiniteRange(0, 1),
     default=0.0,
     help="Lowest detection score of a person to keep.",
 )
 @click.option(
     "--valid-ratio",
-    type=click.FloatRange(0, 1),
+    type=options.FiniteRange(0, 1),
     default=0.0,
     help="Lowest share of frames that must have such a person.",
 )
@@ -110,7 +110,7 @@ _SHOWN = 20
 )
 @click.option(
     "--max-coordinate",
-    type=click.FloatRange(0, 1e9, min_open=True),
+    type=options.FiniteRange(0, 1e9, min_open=True),
     help="Reject recordings with a larger coordinate, in metres or pixels. "
     "[default: 100 metres; 10 image sides, or 100000 pixels]",
 )

@@ -36,8 +36,10 @@ def command(
 ) -> None:
     """Download the store or run OWNER/NAME from the Hugging Face Hub and check it.
 
-    Every file is compared with the hashes of the store or the run. If the command is interrupted,
-    run it again to resume. Needs `pip install 'aclnet[hub]'`.
+    Each file of a store is compared with the hash in the manifest. The settings, split file,
+    selected checkpoint, history and map of body shape of a run are compared with the hashes in its
+    record. Its scores have no hash, so they are only read. If the command is interrupted, run it
+    again to resume. Needs `pip install 'aclnet[hub]'`.
     """
     from aclnet.sharing.hub import pull
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--skeletons",
-    type=click.FloatRange(0),
+    type=options.FiniteRange(0),
     default=3.0,
     show_default=True,
     metavar="MB",

@@ -84,7 +84,7 @@ class _Frames(click.ParamType):  # type: ignore[type-arg]  # older click has no 
 )
 @click.option(
     "--fps",
-    type=click.FloatRange(0, min_open=True),
+    type=options.FiniteRange(0, min_open=True),
     help="Frames per second of playing. [default: the recording's, or 30]",
 )
 @click.option(

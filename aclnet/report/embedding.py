@@ -43,12 +43,13 @@ def embedding_of(
     Embeds the sequences with one clip each; Missing where the store or the weights are not there.
     """
     if not most:
-        return Missing("The report was made without embeddings.", f"aclnet report {run.path}")
+        return Missing(
+            "The report was made without embeddings. Make it again without --sequences 0."
+        )
     try:
         total, found = _embed(run, store, most, accelerator, progress)
     except AclnetError as error:
-        command = f"aclnet report {run.path} --store STORE"
-        return Missing(f"The test split could not be embedded: {error}.", command)
+        return Missing(f"The test split could not be embedded: {error}.")
     if len(found) < _LEAST:
         return Missing(f"The test split has {len(found)} sequences, too few for a map.")
     places = _plane(found.vectors)

@@ -42,6 +42,7 @@ SETTINGS: dict[Any, Any] = {
 }
 _FORMATS = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 _CONTRASTIVE = "Contrastive terms, without weights"
+_FAMILY = "Samples whose class has a family"
 _PANELS = {
     "Loss": {"loss": "loss", "cross_entropy": "cross-entropy"},
     _CONTRASTIVE: {
@@ -49,10 +50,22 @@ _PANELS = {
         "intra": "intra-class",
         "triplet": "triplet",
     },
-    "Accuracy": {"accuracy": "training", "eval_accuracy": "validation", "eval_mAP": "mAP"},
+    "Accuracy": {
+        "accuracy": "training",
+        "eval_accuracy": "validation",
+        "eval_rank1": "validation rank-1",
+        "eval_mAP": "validation mAP",
+    },
+    _FAMILY: {"in_family": "samples with a family"},
     "Learning rate": {"lr": "learning rate"},
 }
-_UNITS = {"Accuracy": "accuracy, %", "Learning rate": "learning rate"}
+_UNITS = {
+    "Accuracy": "accuracy, %",
+    _FAMILY: "share of samples, %",
+    "Learning rate": "learning rate",
+}
+_SHARES = ("Accuracy", _FAMILY)
+"""Panels of shares, in percent."""
 _COLOURS = "tab10"
 _LONG = 28
 
@@ -94,7 +107,7 @@ def _save(figure: Figure, stem: Path) -> Path:
 def _of_run(run: RunReport) -> Iterator[tuple[str, Figure]]:
     """Name and figure of each chart whose data is there."""
     if isinstance(run.curves, Curves):
-        yield "curves", _curves(run.name, run.curves)
+        yield "curves", curves_figure(run.name, run.curves)
     if isinstance(run.confusion, Confusion):
         yield "confusion", confusion_figure(run.name, run.confusion, run.labels)
     if isinstance(run.classes, Classes):
@@ -167,7 +180,8 @@ def _severities(
     yield f"{stem}-severity", figure
 
 
-def _curves(name: str, curves: Curves) -> Figure:
+def curves_figure(name: str, curves: Curves) -> Figure:
+    """The panels of the page, as far as the training has their columns."""
     panels = {
         title: {c: words for c, words in columns.items() if _has(curves, c)}
         for title, columns in _PANELS.items()
@@ -178,7 +192,7 @@ def _curves(name: str, curves: Curves) -> Figure:
     all_axes = figure.subplots(-(-len(panels) // 2), 2, squeeze=False).ravel()
     for axes, (title, columns) in zip(all_axes, panels.items(), strict=False):
         for column, words in columns.items():
-            scale = 100 if title == "Accuracy" else 1
+            scale = 100 if title in _SHARES else 1
             values = scale * np.array(curves.figures[column])
             axes.plot(curves.epochs, values, label=words, marker=".", markersize=3)
         for term, epoch in curves.starts.items():
@@ -198,7 +212,7 @@ def _curves(name: str, curves: Curves) -> Figure:
         axes.set(xlabel="epoch", ylabel=_UNITS.get(title, "mean over samples"))
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_title(title, loc="left", pad=12)
-        axes.set_ylim(bottom=0, top=100 if title == "Accuracy" else None)
+        axes.set_ylim(bottom=0, top=100 if title in _SHARES else None)
         if len(columns) > 1:
             axes.legend(frameon=False, fontsize=8)
     for axes in all_axes[len(panels) :]:

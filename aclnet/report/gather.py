@@ -12,7 +12,13 @@ from aclnet.report.occlusion import occlusion_of
 from aclnet.report.parts import Report, RunReport
 from aclnet.report.people import headline_of, people_of
 from aclnet.report.related import families_of_run, labels_of_scores
-from aclnet.report.results import accuracy_of, classes_of, confusion_of, missing_scores
+from aclnet.report.results import (
+    accuracy_of,
+    classes_of,
+    confusion_of,
+    missing_scores,
+    store_option,
+)
 from aclnet.report.skeletons import Shelf, skeletons_of
 from aclnet.report.training import curves_of, facts_of
 from aclnet.runs.scores import Scores
@@ -88,8 +94,8 @@ def _gather_run(
 ) -> RunReport:
     task = run.config.task
     scores = Scores.load(run.test_scores) if run.test_scores.is_file() else None
-    families = families_of_run(run)
-    labels = labels_of_scores(run, families)
+    families = families_of_run(run, scores)
+    labels = labels_of_scores(run, scores, families)
     absent = missing_scores(run)
     people = None
     if task != "action":
@@ -97,13 +103,14 @@ def _gather_run(
     return RunReport(
         name=name,
         path=str(run.path),
+        store_option=store_option(run),
         task=task,
         labels=labels,
         headline=_headline(run, scores),
         facts=facts_of(run),
         curves=curves_of(run),
         accuracy=accuracy_of(run),
-        confusion=confusion_of(scores, task) if scores else absent,
+        confusion=confusion_of(run, scores) if scores else absent,
         classes=classes_of(scores, labels.names, families) if scores else absent,
         families=families,
         occlusion=occlusion_of(run),

@@ -9,6 +9,7 @@ from aclnet.evaluation.outcomes import CLEAN, Outcome
 from aclnet.evaluation.robustness import Result, table
 from aclnet.pipelines.inputs.protocols import open_protocol
 from aclnet.report.parts import Missing, Occlusion, rows_of
+from aclnet.report.results import store_option
 
 if TYPE_CHECKING:
     from aclnet.pipelines.inputs.protocols import Protocol
@@ -37,7 +38,7 @@ def occlusion_of(run: Run) -> list[Occlusion] | Missing:
     if not benches:
         return Missing(
             "The run was not tested with joints or frames missing.",
-            f"aclnet occlusion-bench {run.path} --suite quick",
+            f"aclnet occlusion-bench {run.path} --suite quick{store_option(run)}",
         )
     return sorted(benches, key=lambda bench: -len(bench.rows))
 

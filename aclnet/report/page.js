@@ -20,6 +20,8 @@
   const text = (x, y, anchor, words, more) =>
     svg("text", { x, y, "text-anchor": anchor, ...more }, words);
   const colour = (number) => (number ? `var(--c${((number - 1) % COLOURS) + 1})` : "var(--grey)");
+  // Math.max(...values) fails for about 125,000 values.
+  const largest = (values, least) => values.reduce((a, b) => Math.max(a, b), least);
   const percent = (share) => `${(100 * share).toFixed(1)} %`;
   const cut = (words, longest) =>
     words.length > longest ? `${words.slice(0, longest - 1).trimEnd()}…` : words;
@@ -118,11 +120,10 @@
     const choice_ = examples.length < 2 ? [] : [button("previous", -1),
       el("span", { "aria-live": "polite" },
         `${examples.indexOf(first) + 1} of ${examples.length}`), button("next", 1)];
-    const score = run.task === "action" ? "probability" : "similarity";
     holder.append(el("div", { class: "frame", tabindex: -1, role: "region",
       "aria-label": `Skeletons of ${first.id}` },
     el("div", { class: "controls" }, el("code", {}, first.id),
-      el("span", {}, `${score} ${first.score.toFixed(2)}`), ...choice_), root));
+      el("span", {}, `${run.confusion.score} ${first.score.toFixed(2)}`), ...choice_), root));
     holder.viewer = skeletonView(root, viewOf(run, first));
     if (play && !calm.matches) holder.viewer.play(true);
     if (!focus) return;
@@ -203,7 +204,7 @@
     responsive(holder, (width) => {
       const height = 220, left = 46, right = 12, top = 32, bottom = 40;
       const values = spec.series.flatMap((one) => one.values).filter((v) => v !== null);
-      let low = Math.min(0, ...values), high = Math.max(...values, 0);
+      let low = -largest(values.map((v) => -v), 0), high = largest(values, 0);
       if (high === low) high = low + 1;
       high += 0.04 * (high - low);
       if (spec.share) [low, high] = [0, 1];
@@ -261,7 +262,7 @@
       chart.addEventListener("pointermove", (event) => {
         const x = event.clientX - chart.getBoundingClientRect().left;
         const far = spec.x.map((v) => Math.abs(X(v) - x));
-        move(far.indexOf(Math.min(...far)));
+        move(far.indexOf(-largest(far.map((v) => -v), -Infinity)));
       });
       chart.addEventListener("pointerleave", () => move(spec.x.length - 1, false));
       chart.addEventListener("keydown", (event) => {
@@ -311,7 +312,7 @@
       container.append(el("p", { class: "missing" }, "No run has curves of a training."));
       return;
     }
-    const longest = Math.max(...runs.map(([run]) => run.curves.epochs.length));
+    const longest = largest(runs.map(([run]) => run.curves.epochs.length), 0);
     const x = Array.from({ length: longest }, (_, i) => i + 1);
     for (const [key, title] of [["accuracy", "Accuracy on training samples"],
       ["eval_accuracy", "Accuracy on validation samples"]]) {
@@ -372,7 +373,8 @@
       container.append(el("p", { class: "missing" },
         "The runs have no bench in common. Make the data with ",
         el("code", {}, `aclnet occlusion-bench ${data.runs.map((r) => r.path).join(" ")} `
-          + "--suite quick"), ", then make the report again."));
+          + "--suite quick"
+          + (data.runs.find((r) => r.store_option)?.store_option || "")), ", then make the report again."));
       return;
     }
     const benches = data.runs.map((run, i) => ({ name: run.name, colour: colour(i + 1),
@@ -456,7 +458,7 @@
       const order = spec.order(), values = spec.values(), n = order.length;
       const narrow = width < 560, longest = narrow ? 16 : 28;
       const words = order.map((c) => cut(spec.names[c], longest));
-      const chars = Math.max(...words.map((w) => w.length), 1);
+      const chars = largest(words.map((w) => w.length), 1);
       const margin = (font) => Math.ceil(chars * font * 0.56) + 14;
       const fit = (width - margin(11) - 22) / n;
       const size = cell || Math.max(narrow ? 10 : 7, Math.min(32, fit));
@@ -570,7 +572,7 @@
 
     function values() {
       const cells = found.cells.filter(([t, p]) => diagonal || t !== p);
-      const most = Math.max(...cells.map(([t, , n]) => n / sizes.get(t)), 0);
+      const most = largest(cells.map(([t, , n]) => n / sizes.get(t)), 0);
       ramp.replaceChildren("0 %", el("i", { style: "background:linear-gradient(90deg,"
         + "transparent,color-mix(in srgb,var(--down),transparent 40%),var(--down))" }),
         `${percent(most)} of the true class`);
@@ -635,7 +637,7 @@
     const found = data.runs[container.dataset.of].families;
     const { names, order, groups } = found.labels;
     const C = names.length;
-    const top = Math.max(...found.affinity.flat().map((pair) => pair[2]), 1e-9);
+    const top = largest(found.affinity.flat().map((pair) => pair[2]), 1e-9);
     let at = found.affinity.length - 1, chosen = -1;
     const controls = el("div", { class: "controls" });
     const detail = el("p", { class: "detail", "aria-live": "polite" });
@@ -680,7 +682,7 @@
     function graph() {
       const n = order.length, font = n <= 40 ? 12 : n <= 70 ? 10.5 : 8;
       const words = order.map((c) => cut(names[c], graphHolder.clientWidth < 480 ? 14 : 22));
-      const space = Math.max(...words.map((w) => w.length), 1) * font * 0.56 + 14;
+      const space = largest(words.map((w) => w.length), 1) * font * 0.56 + 14;
       // the circle leaves room for a line of text for each class
       const radius = Math.max(110, (n * font * 1.12) / (2 * Math.PI));
       const size = 2 * (radius + space), middle = size / 2;
@@ -781,8 +783,8 @@
     function draw() {
       if (!width) return;
       const size = Math.min(width, 820), edge = 10;
-      const wide = Math.max(...found.points.map((p) => p[1]), 1e-9);
-      const high = Math.max(...found.points.map((p) => p[2]), 1e-9);
+      const wide = largest(found.points.map((p) => p[1]), 1e-9);
+      const high = largest(found.points.map((p) => p[2]), 1e-9);
       const scale = Math.min((size - 2 * edge) / wide, 640 / high);
       const height = Math.ceil(high * scale + 2 * edge);
       const chart = svg("svg", { width: size, height, viewBox: `0 0 ${size} ${height}`, role: "img",

@@ -200,6 +200,8 @@ class RunReport:
 
     name: str
     path: str
+    store_option: str
+    """Option that commands on the run need; empty if its store is known."""
     task: str
     labels: Labels
     """Classes of the test scores."""

@@ -9,6 +9,7 @@ from scipy.cluster.hierarchy import fcluster
 
 from aclnet.evaluation.family_table import affinity_tree, families_of_scores, family_table
 from aclnet.report.parts import Families, Labels, Missing
+from aclnet.report.results import missing_scores
 from aclnet.report.training import UNTRAINED
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from aclnet.evaluation.family_table import FamilyTable
     from aclnet.runs.run import Run
+    from aclnet.runs.scores import Scores
 
 _EPOCHS = 40
 """Epochs of the slider, which bounds the size of the page."""
@@ -23,24 +25,39 @@ _GROUPED = 0.2
 """Classes are one group while their mean affinity is above this share of the greatest affinity."""
 
 
-def families_of_run(run: Run) -> Families | Missing:
+def families_of_run(run: Run, scores: Scores | None) -> Families | Missing:
     """The families of each epoch or, for an imported run, those of its test scores."""
     if run.history.path.is_dir() and run.history.trained:
         return _over_epochs(run)
-    if run.test_scores.is_file():
-        table = families_of_scores(run)
-        return _families(table, [], [_pairs(table.affinity)], 0.0)
-    return Missing(UNTRAINED)
+    if scores is None:
+        return missing_scores(run) if run.imported else Missing(UNTRAINED)
+    if not _named(run, scores):
+        return Missing("The run does not name the people or classes of its scores.")
+    table = families_of_scores(run)
+    return _families(table, [], [_pairs(table.affinity)], 0.0)
 
 
-def labels_of_scores(run: Run, families: Families | Missing) -> Labels:
-    """The classes of the run's test scores, in the order of their families, if any."""
-    if isinstance(families, Families) and families.labels.names == run.score_names:
-        return families.labels
-    if run.test_scores.is_file():
-        return _labels(families_of_scores(run))
+def labels_of_scores(run: Run, scores: Scores | None, families: Families | Missing) -> Labels:
+    """The classes of the run's test scores, in the order of their families, if any.
+
+    Numbers are the names of classes that the run does not name.
+    """
     names = run.score_names
+    if scores is not None and not _named(run, scores):
+        names = [str(number) for number in range(scores.scores.shape[1])]
+    elif isinstance(families, Families) and families.labels.names == names:
+        return families.labels
+    elif scores is not None:
+        return _labels(families_of_scores(run))
     return Labels(names, list(range(len(names))), [0] * len(names))
+
+
+def _named(run: Run, scores: Scores) -> bool:
+    """Returns whether the run names the columns of its test scores.
+
+    An imported run does not name them if they are the people of the store that it was tested on.
+    """
+    return bool(scores.scores.shape[1] == len(run.score_names))
 
 
 def _over_epochs(run: Run) -> Families:

@@ -24,7 +24,12 @@ _PAIRS = 20
 def missing_scores(run: Run) -> Missing:
     """Message for a run without scores of its test split."""
     reason = f"There are no scores of {run.test_split} yet."
-    return Missing(reason, f"aclnet evaluate {run.path}")
+    return Missing(reason, f"aclnet evaluate {run.path}{store_option(run)}")
+
+
+def store_option(run: Run) -> str:
+    """The option that commands on an imported run need, because it has no store."""
+    return " --store STORE" if run.imported else ""
 
 
 def accuracy_of(run: Run) -> Accuracy | Missing:
@@ -42,7 +47,7 @@ def accuracy_of(run: Run) -> Accuracy | Missing:
     )
 
 
-def confusion_of(scores: Scores, task: str) -> Confusion:
+def confusion_of(run: Run, scores: Scores) -> Confusion:
     """The confusion matrix, with the sequences behind its cells."""
     counts = scores.confusion()
     true, predicted = np.nonzero(counts)
@@ -57,8 +62,13 @@ def confusion_of(scores: Scores, task: str) -> Confusion:
         ),
         samples=[(id_, t, p, round(s, 4)) for id_, t, p, s in listed],
         whole=whole,
-        score="probability" if task == "action" else "similarity",
+        score="similarity" if _by_gallery(run) else "probability",
     )
+
+
+def _by_gallery(run: Run) -> bool:
+    """Returns whether the run is tested by a gallery, as all people and one-shot actions are."""
+    return run.config.task != "action" or run.record.score_names is not None
 
 
 def classes_of(scores: Scores, names: list[str], families: Families | Missing) -> Classes:

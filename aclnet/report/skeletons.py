@@ -103,7 +103,9 @@ def skeletons_of(
         The content of the shelf, or Missing if the store (for people, the weights) is not there.
     """
     if not shelf.limit:
-        return Missing("The report was made without skeletons.", f"aclnet report {run.path}")
+        return Missing(
+            "The report was made without skeletons. Make it again without --skeletons 0."
+        )
     try:
         store = open_store(path) if path else run.open_store()
         examples = (
@@ -113,8 +115,7 @@ def skeletons_of(
         )
         return _put(store, scores, examples, shelf)
     except AclnetError as error:
-        command = f"aclnet report {run.path} --store STORE"
-        return Missing(f"The skeletons could not be read: {error}.", command)
+        return Missing(f"The skeletons could not be read: {error}.")
 
 
 def key_of(store: Store, sample_id: str) -> str:

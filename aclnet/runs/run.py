@@ -161,7 +161,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        return self.path.name
+        return self.path.resolve().name  # the path may be `.`
 
     @property
     def class_names(self) -> list[str]:

@@ -19,10 +19,11 @@ from aclnet.datasets.spec import AclnetError, first_of, shown, silent
 from aclnet.datasets.spec.user_code import names_code
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.joined import JoinedStore
-from aclnet.datasets.store.manifest import is_below
+from aclnet.datasets.store.manifest import describe_file, is_below
 from aclnet.datasets.store.verify import verify
 from aclnet.runs.network import load_model
 from aclnet.runs.run import Run
+from aclnet.runs.scores import Scores
 from aclnet.runs.writing import naming
 from aclnet.sharing.cards import README, card_files, opened
 from aclnet.sharing.croissant import NAME as CROISSANT
@@ -44,6 +45,8 @@ REPO_TYPES: dict[Kind, Literal["dataset", "model"]] = {"store": "dataset", "run"
 """Names of the kinds on the Hub."""
 _WORK = ".pull"
 """Suffix of the folder that collects a download until it is complete."""
+_CACHE = ".cache"
+"""Folder in which the client keeps its notes during a download."""
 _CARD = (README, CROISSANT, SAMPLES)
 _RECORD: dict[Kind, str] = {"store": manifest.NAME, "run": "run.json"}
 _OF_RUNS = (
@@ -105,8 +108,11 @@ def pull(
     same call resumes. `progress` is called with the numbers of files done and of all files.
 
     Raises AclnetError if the folder already exists, if there is no such repository, if it holds
-    neither, or if the hash of a file differs from the manifest of the store or the record of the
-    run. The hashes come from the same repository: they detect damage, but no forgery.
+    neither, or if the files are damaged. The files of a store are compared with the hashes of its
+    manifest. The settings, split file, selected checkpoint, history and map of body shape of a run
+    are compared with the hashes of its record. Its scores and their tables have no hash: they are
+    read. `metrics.csv` and the card are not checked. The hashes come from the same repository: they
+    detect damage, but no forgery.
     """
     with _hub(name) as api:
         kind = kind or _kind(api, name)
@@ -116,9 +122,10 @@ def pull(
         work = path.with_name(path.name + _WORK)
         lock = work.with_name(f"{work.name}.lock")
         with locks.held(lock, f"{path} is being downloaded"):
+            repository = _Repository(api, name, kind, revision)
             with naming(work):
-                work.mkdir(parents=True, exist_ok=True)
-            _download(_Repository(api, name, kind, revision), work, progress)
+                _begin(work, repository)
+            _download(repository, work, progress)
             problems = _problems(work, kind)
             if problems:
                 atomic.remove(work)  # the client would treat the damaged files as complete
@@ -126,7 +133,7 @@ def pull(
                     f"{name}: the files from {api.endpoint} are damaged and were deleted: "
                     f"{first_of(problems, 2)}"
                 )
-            atomic.remove(work / ".cache")  # of the client
+            atomic.remove(work / _CACHE)
             work.rename(path)
     return path
 
@@ -152,6 +159,16 @@ class _Repository:
             revision=self.commit,
             local_dir=folder,
         )
+
+
+def _begin(work: Path, repository: _Repository) -> None:
+    """Makes the folder of a download, without the files of a download of another commit."""
+    mark = work / _CACHE / "commit"
+    commit = f"{repository.kind} {repository.name} {repository.commit}"
+    if not (mark.is_file() and mark.read_text(encoding="utf-8") == commit):
+        atomic.remove(work)
+        mark.parent.mkdir(parents=True)
+        mark.write_text(commit, encoding="utf-8")
 
 
 def _download(repository: _Repository, work: Path, progress: Progress) -> None:
@@ -242,11 +259,23 @@ def _problems(path: Path, kind: Kind) -> list[str]:
             run.network_state()
         else:
             load_model(run)
-        if run.history.path.is_dir():
+        if run.history.path.is_dir() or run.history.path.name in (run.record.files or {}):
             run.history.read_all("temperature")
+        run.load_shape()
+        for file in sorted((path / "scores").glob("*.npz")):
+            Scores.load(file)
+            run.load_tables(file)
+        _compare_split(run)
     except AclnetError as error:
         return [str(error)]
     return []
+
+
+def _compare_split(run: Run) -> None:
+    """Raises AclnetError if the run's `--split` file is missing or has changed."""
+    file = run.split_file
+    if file and (not file.is_file() or describe_file(file).sha256 != run.record.split.sha256):
+        raise AclnetError(f"{file} is missing or differs from the file that the run was split by")
 
 
 def _kind(api: HfApi, name: str) -> Kind:
@@ -287,6 +316,8 @@ def _hub(name: str) -> Iterator[HfApi]:
     )
     try:
         yield api
+    except errors.HFValidationError as error:
+        raise AclnetError(f"{name} is not a name on the Hub: {shown(error, 300)}") from None
     except (*broken, RuntimeError) as error:
         # the client wraps the error of an upload into a RuntimeError
         for found in (error, error.__cause__):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 from typing import TYPE_CHECKING
 
@@ -134,6 +135,19 @@ def test_the_slider_changes_graph_and_matrix(opened):
     slider.send_keys("\ue010")  # End
     assert chart.find_element("css selector", "output").text == "epoch 2"
     assert drawn() == end
+
+
+def test_the_families_of_many_epochs_are_drawn(opened, page, tmp_path):
+    """More pairs than a browser takes as arguments of one call."""
+    before, start, rest = page.read_text(encoding="utf-8").partition('id="data">')
+    text, end, after = rest.partition("</script>")
+    data = json.loads(text)
+    pairs = [[0, 1, 0.001]] * 4000  # too weak for a line
+    data["runs"][0]["families"] |= {"epochs": [*range(1, 41)], "affinity": [pairs] * 40}
+    (tmp_path / "many.html").write_text(before + start + json.dumps(data) + end + after)
+    opened.get((tmp_path / "many.html").as_uri())
+    (chart,) = find(opened, "[data-chart=families]")
+    assert len(chart.find_elements("css selector", "svg")) == 2
 
 
 def test_a_cell_lists_its_sequences_by_keyboard(opened):

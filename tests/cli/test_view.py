@@ -47,3 +47,11 @@ def test_mistakes_end_in_a_message(made_up_store, folder, aclnet):
         assert message in answer.words
         assert "Traceback" not in answer.err
     assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+@pytest.mark.parametrize(("command", "option"), [("view", "--fps"), ("report", "--skeletons")])
+def test_a_number_that_is_not_finite_is_refused(aclnet, command, option, number):
+    answer = aclnet(command, option, number)
+    assert answer.code == 2
+    assert f"'{option}': {number} is not a finite number" in answer.words

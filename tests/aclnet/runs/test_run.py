@@ -42,6 +42,11 @@ def copied_run(quick_run, tmp_path) -> Run:
     return Run(tmp_path / "runs" / "copy")
 
 
+def test_a_run_in_the_working_folder_has_the_name_of_the_folder(copied_run, monkeypatch):
+    monkeypatch.chdir(copied_run.path)
+    assert Run(Path()).name == copied_run.path.name
+
+
 def test_a_run_says_how_it_came_about(quick_run, store):
     record = json.loads((quick_run.path / "run.json").read_text())
     assert record["store"] == {"path": str(store.path.resolve()), "digest": store.digest}

@@ -21,6 +21,8 @@ from tests.cli.documents import check_json
 
 # of the client's HTTP library
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+SHAPE = b"PK\5\6" + bytes(18)  # npz without arrays
+COMMIT = "0123456789abcdef" * 2 + "01234567"
 PLACE = {"store": ("dataset", "me/people"), "run": ("model", "me/run")}
 
 
@@ -164,6 +166,26 @@ def test_damage_on_the_hub_is_found_and_nothing_is_kept(pushed, kind, file, tmp_
     assert not list(tmp_path.glob("got*"))
 
 
+@pytest.mark.parametrize("name", ["scores/xsub-test.npz", "shape.npz", "split.csv"])
+def test_damage_of_every_file_with_results_is_found(pushed, name, tmp_path):
+    files = pushed.repositories[PLACE["run"]]
+    record = json.loads(files["run.json"])
+    record["split"]["sha256"] = hashlib.sha256(b"id,split\n").hexdigest()
+    record["files"]["shape.npz"] = hashlib.sha256(SHAPE).hexdigest()
+    del record["sha256"]
+    files |= {
+        "run.json": json.dumps(record).encode(),
+        "split.csv": b"id,split\n",
+        "shape.npz": SHAPE,
+    }
+    pull("me/run", tmp_path / "whole")
+    assert (tmp_path / "whole" / name).is_file()
+    files[name] = files[name][:-9]
+    with pytest.raises(AclnetError, match=f"damaged and were deleted.*{name}"):
+        pull("me/run", tmp_path / "got")
+    assert not list(tmp_path.glob("got*"))
+
+
 @pytest.mark.slow
 def test_a_file_that_is_missing_on_the_hub_is_named(pushed, tmp_path):
     del pushed.repositories[PLACE["store"]]["samples/label/c/0"]
@@ -228,9 +250,7 @@ def test_pickled_objects_are_not_loaded(pushed, tmp_path):
 
 @pytest.mark.slow
 def test_an_interrupted_download_goes_on(pushed, tmp_path):
-    pushed.fail = {
-        "GET /datasets/me/people/resolve/" + "0123456789abcdef" * 2 + "01234567/split": 500
-    }
+    pushed.fail = {f"GET /datasets/me/people/resolve/{COMMIT}/split": 500}
     with pytest.raises(AclnetError, match="status 500"):
         pull("me/people", tmp_path / "got")
     assert (tmp_path / "got.pull").is_dir()
@@ -240,6 +260,31 @@ def test_an_interrupted_download_goes_on(pushed, tmp_path):
     pull("me/people", tmp_path / "got")
     again = [r for r in pushed.requests if r.startswith("GET /datasets") and r in before]
     assert len(again) < len(aclnet.open_store(tmp_path / "got").manifest.all_files) / 2
+
+
+def test_a_lost_history_is_found(pushed, tmp_path):
+    files = pushed.repositories[PLACE["run"]]
+    for name in [name for name in files if name.startswith("history.zarr/")]:
+        del files[name]
+    with pytest.raises(AclnetError, match=r"damaged and were deleted.*history\.zarr"):
+        pull("me/run", tmp_path / "got")
+
+
+@pytest.mark.parametrize("fails", ["run.json", "checkpoints"])
+def test_a_download_has_no_files_of_an_interrupted_one_of_another_run(pushed, fails, tmp_path):
+    pushed.repositories["model", "you/run"] = {
+        **pushed.repositories[PLACE["run"]],
+        "scores/of-you.csv": b"a,b\n1,2\n",
+    }
+    pushed.fail = {f"GET /you/run/resolve/{COMMIT}/{fails}": 500}
+    with pytest.raises(AclnetError, match="status 500"):
+        pull("you/run", tmp_path / "run")
+    (tmp_path / "run.pull" / "scores").mkdir(exist_ok=True)
+    (tmp_path / "run.pull" / "scores" / "of-you.csv").write_text("a,b\n1,2\n")
+    pushed.fail = {}
+    pull("me/run", tmp_path / "run")
+    found = digests(tmp_path / "run")
+    assert found.keys() == pushed.repositories[PLACE["run"]].keys()
 
 
 @pytest.mark.slow
@@ -298,6 +343,9 @@ def test_what_is_not_there_is_told(pushed, tmp_path):
         pull("me/nothing", tmp_path / "got")
     with pytest.raises(AclnetError, match="OWNER/NAME is expected"):
         pull("nothing", tmp_path / "got")
+    for name in ("owner/x.git", "owner/a--b", "../.."):
+        with pytest.raises(AclnetError, match="is not a name on the Hub"):
+            pull(name, tmp_path / "got")
     with pytest.raises(AclnetError, match="neither a store nor a run"):
         push(tmp_path, "me/nothing")
 
