@@ -137,8 +137,8 @@ def _occlusion(sweep: Sweep, occluded: Occluded) -> list[str]:
         ),
     ]
     if occluded.left_out:
-        reasons = "; ".join(f"{name}: {why}" for name, why in occluded.left_out.items())
-        told.append(f"Left out: {reasons}.")
+        reasons = [f"- `{name}`: {why}" for name, why in occluded.left_out.items()]
+        told.append("\n".join(["Left out:", "", *reasons]))
     return told
 
 
