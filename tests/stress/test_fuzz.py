@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-QUICK, THOROUGH = 12, 120
+QUICK, THOROUGH = 12, 60
 """Inputs of a target."""
 LONG = {
     *("prepare-array", "prepare-fragment", "prepare-receipt", "official-values"),

@@ -55,8 +55,8 @@ def test_damage_to_a_store_is_told_or_makes_no_difference(scene):
 
 @pytest.mark.slow
 def test_damage_to_a_run_is_told_or_makes_no_difference(scene):
-    assert check(damages.damage_run(scene, 12, SEED), 12).told
-    assert check(damages.exchange_in_run(scene, 3, SEED), 3).told
+    assert check(damages.damage_run(scene, 4, SEED), 4).told
+    assert check(damages.exchange_in_run(scene, 2, SEED), 2).told
 
 
 @pytest.mark.parametrize(
