@@ -43,7 +43,7 @@ def test_a_data_loader_without_workers_passes_them_on(people_store):
 
 
 def test_loops_that_count_batches_get_every_epoch(people_store):
-    """As those of Lightning, which knows the length and does not ask for more."""
+    """Reads batches like Lightning, which knows the length and does not ask for more."""
     whole = aclnet.StreamDataset(open_stream(people_store))
     counted = DataLoader(aclnet.StreamDataset(open_stream(people_store)), batch_size=None)
     for _ in range(3):

@@ -257,7 +257,7 @@ def test_a_table_among_the_recordings_is_not_one_of_them(openpose, tmp_path):
 
 
 def test_a_row_that_the_form_cannot_hold_stops_at_once(ntu, raw, tmp_path):
-    """With the frame rate, the same command resumes."""
+    """The same command resumes when it gets the frame rate."""
     segments = SegmentSettings(window=16, enter=0, leave=0)
     out = tmp_path / "t.tsv"
     with pytest.raises(AclnetError, match="give --fps"):

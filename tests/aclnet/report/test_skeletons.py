@@ -27,7 +27,7 @@ def store(made_up_store) -> Store:
 
 
 def run_of(store: Store | Exception) -> SimpleNamespace:
-    """As much of a run of actions as the choice needs."""
+    """The parts of a run of actions that the choice needs."""
 
     def open_store() -> Store:
         if isinstance(store, Exception):

@@ -176,7 +176,7 @@ def test_what_there_is_nothing_to_measure_of_is_none():
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
 @pytest.mark.parametrize(("task", "windows"), [("gait", 1), ("reid", 3)])
 def test_scores_are_of_the_nearest_sequence_of_each(task, windows, metric):
-    """For gait, sequences of the same person in the same view do not count."""
+    """Sequences of the same person in the same view do not count for gait."""
     found = recognition(task, metric=metric, windows=windows, people=(5, 3), views=(-1, 0, 90))
     probe, gallery = map(means_of_recordings, (found.probe, found.gallery))
     view = views_of(found.probe) | views_of(found.gallery)

@@ -304,7 +304,7 @@ def test_a_failing_tracker_is_left_out(method, tmp_path):
 
 
 def test_without_begin_trackers_are_told_nothing(tmp_path):
-    """As on all processes but the first."""
+    """The state of every process except the first."""
     with working_folder(tmp_path):
         with Trackers(("plain:Ends", "plain:Broken")) as trackers:
             trackers.log_epoch({"epoch": 1})
@@ -312,7 +312,7 @@ def test_without_begin_trackers_are_told_nothing(tmp_path):
 
 
 class SimpleRun:
-    """As much of a run as the trackers of this page use."""
+    """The parts of a run that the trackers of this page use."""
 
     done = 0
 

@@ -22,7 +22,7 @@ LAYOUT = layout_of("mouse", {"joints": ["Right_Ear", "Left_Ear", "Snout"], "pare
 
 
 def table(individuals: list[str], frames: int = 4, axes: tuple[str, ...] = deeplabcut._AXES) -> str:
-    """As pandas writes what DeepLabCut gives it."""
+    """The file that pandas writes for a table of DeepLabCut."""
     levels = [["DLC"], individuals, PARTS, axes] if individuals else [["DLC"], PARTS, axes]
     names = [name for name in deeplabcut._HEADER if individuals or name != "individuals"]
     columns = pd.MultiIndex.from_product(levels, names=names)
