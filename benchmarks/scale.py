@@ -47,7 +47,9 @@ _STEPS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--folder", type=Path, help="Folder for the files. [default: a temporary one]")
+    parser.add_argument(
+        "--folder", type=Path, help="Folder for the files. [default: a temporary one]"
+    )
     parser.add_argument("--step", choices=["idle", *_STEPS], help="Run this step alone.")
     options = parser.parse_args()
     if options.step:

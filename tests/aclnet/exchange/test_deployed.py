@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -28,6 +29,9 @@ from aclnet.runs.run import Run
 
 EXAMPLE = Path(__file__).parents[3] / "examples/onnx_predict.py"
 SMALLEST = ("model.size=8", "optim.epochs=1", "loss.terms=ce")
+on_request = pytest.mark.skipif(
+    "ACLNET_EXPORTS" not in os.environ, reason="takes minutes; ACLNET_EXPORTS=1 runs it"
+)
 needs_onnx = pytest.mark.skipif(not find_spec("onnxruntime"), reason="aclnet[onnx]")
 
 
@@ -161,7 +165,11 @@ def test_an_imported_2d_network_does_too(goldens, pixel_pickle, prepare_raw, tmp
 @needs_onnx
 @pytest.mark.parametrize(
     "settings",
-    ["model.name=stgcn data.modality=j", "model.name=aclnet data.modality=bm"],
+    [
+        "model.name=stgcn data.modality=j",
+        "model.name=aclnet data.modality=bm",
+        pytest.param("model.name=ctrgcn data.modality=j", marks=on_request),
+    ],
 )
 def test_onnxruntime_gives_the_scores_of_evaluate(settings, telling_run, store, tmp_path):
     import onnxruntime
@@ -213,8 +221,11 @@ def assert_example(folder, joints, run, scores):
 
 
 @pytest.mark.slow
-def test_torch_export_gives_the_scores_of_evaluate(telling_run, store, tmp_path):
-    run = telling_run("model.name=stgcn data.modality=jm")
+@pytest.mark.parametrize(
+    "name", ["stgcn", *(pytest.param(n, marks=on_request) for n in ("aclnet", "ctrgcn", "msg3d"))]
+)
+def test_torch_export_gives_the_scores_of_evaluate(name, telling_run, store, tmp_path):
+    run = telling_run(f"model.name={name} data.modality=jm")
     export(run, "torch-export", tmp_path / "run.pt2")
     extra = {"about.json": ""}
     graph = torch.export.load(tmp_path / "run.pt2", extra_files=extra).module()

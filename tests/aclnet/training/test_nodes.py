@@ -136,6 +136,7 @@ def test_two_nodes_resume_what_one_process_began(
     [
         ("0", "aclnet.runs.run:Run.create"),
         ("0", "aclnet.runs.run:Run.save"),
+        ("0", "aclnet.runs.history:History.create"),
         ("1", "aclnet.training.trainer:probabilities"),
     ],
 )
