@@ -105,6 +105,7 @@ def bench(
         motion=make.motion,
         score=make.score,
         balance=config.data.balance,
+        repeats=config.data.repeats,
         window=config.data.window,
         lanes=config.data.lanes,
         cache=config.data.cache_bytes,

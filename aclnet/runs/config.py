@@ -40,7 +40,7 @@ are hundreds of times smaller."""
 _LATER = (
     *(("model", name) for name in ("name", "window_scales", "options")),
     *(("loss", name) for name in ("name", "options")),
-    *(("data", name) for name in ("presence", "image_scale", "lanes")),
+    *(("data", name) for name in ("presence", "image_scale", "lanes", "repeats")),
     *(("optim", name) for name in ("matmul", "deterministic")),
     *(("augment", name) for name in ("parts", "joint_mask", "time_mask", "ramp", "confidence")),
 )
@@ -120,6 +120,9 @@ class DataConfig(_Section):
     """Number of clips for each sequence in a test."""
     balance: bool = False
     """Draw every class equally often."""
+    repeats: int = Field(default=1, ge=1, le=_MANY)
+    """Number of times that an epoch draws each training sample, each time with other frames and
+    augmentation. Useful for few, long sequences that a clip covers in small part."""
     per_class: int | None = Field(default=None, ge=1, le=_MAX_BATCH)
     """Number of samples of each class in a batch, for losses that compare samples of a batch, such
     as the triplet term. Not set: the samples of a batch are drawn at random."""

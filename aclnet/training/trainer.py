@@ -230,6 +230,7 @@ class Trainer:
             motion=self.make.motion,
             score=self.make.score,
             balance=self.config.data.balance,
+            repeats=self.config.data.repeats,
             per_class=self.config.data.per_class,
             window=self.config.data.window,
             lanes=self.config.data.lanes,

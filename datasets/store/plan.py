@@ -202,6 +202,7 @@ def plan_identities(
     batch: int,
     window: int,
     per_class: int,
+    repeats: int = 1,
 ) -> EpochPlan:
     """The order of one epoch in batches of `batch` / `per_class` classes, `per_class` samples each.
 
@@ -209,18 +210,19 @@ def plan_identities(
     multiple of `per_class`; other arguments as for `plan_epoch`. Samples of a class follow one
     another.
 
-    An epoch has n // batch steps, at least one, and all are full. A batch is in one window; a
-    window of n' samples has n' / batch of them, rounded up or down. A window that is too small for
-    this, or has fewer classes than a batch, is joined with the next (the last one with the
-    previous). In a window, classes come in shuffled rounds, all equally often except in the last
-    round; so do the samples of a class. Across rounds, a batch has no class twice. It has no sample
-    twice either, unless the sample's class has fewer than `per_class` in the window. A sample of a
-    class of average size is therefore drawn about once, and a sample of a small class more often.
+    An epoch has n * repeats // batch steps, at least one, and all are full. A batch is in one
+    window; a window of n' samples has n' * repeats / batch of them, rounded up or down. A window
+    that is too small for a batch, or has fewer classes than one, is joined with the next (the last
+    one with the previous). In a window, classes come in shuffled rounds, all equally often except
+    in the last round; so do the samples of a class. Across rounds, a batch has no class twice.
+    It has no sample twice either, unless the sample's class has fewer than `per_class` in the
+    window. A sample of a class of average size is therefore drawn about `repeats` times, and a
+    sample of a small class more often.
     """
     shards, number = _windows(shard_of, seed, epoch, window)
     classes = batch // per_class
     windows, members = _merged(shards, number, labels, batch, classes)
-    ends = np.cumsum([len(entries) for entries in members]) // batch
+    ends = np.cumsum([len(entries) for entries in members]) * repeats // batch
     steps = np.maximum(np.diff(ends, prepend=0), 1)
     draws = keyed_random.generator(seed, epoch, _SAMPLES)
     order = np.concatenate(
@@ -248,16 +250,16 @@ def plan_identities(
 
 
 def balanced_repeats(
-    labels: NDArray[np.int64], keys: NDArray[np.int64], epoch: int
+    labels: NDArray[np.int64], keys: NDArray[np.int64], epoch: int, times: int = 1
 ) -> NDArray[np.int64]:
     """(n,) number of draws of each sample, so that classes are seen equally often in expectation.
 
-    `labels` (n,), `keys` (n,) int64 keys of the samples. An epoch has about n draws. The expected
-    number of a sample is n / (classes * size of its class); the fraction is decided by a random
-    draw.
+    `labels` (n,), `keys` (n,) int64 keys of the samples. An epoch has about n * times draws. The
+    expected number of a sample is n * times / (classes * size of its class); the fraction is
+    decided by a random draw.
     """
     _, inverse, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    expected = len(labels) / (len(counts) * counts[inverse])
+    expected = times * len(labels) / (len(counts) * counts[inverse])
     extra = keyed_random.uniform(keyed_random.fold(keys, epoch, _REPEAT), 0) < expected % 1
     return np.asarray(expected.astype(np.int64) + extra)
 

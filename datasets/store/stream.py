@@ -140,6 +140,9 @@ class StreamOptions:
     all."""
     balance: bool = False
     """Draw every class equally often."""
+    repeats: int = 1
+    """Number of times that an epoch draws each sample, each time with other frames; more than 1
+    needs `shuffle`."""
     per_class: int | None = None
     """Number of samples of each class in a batch, for losses that compare samples of a batch; see
     `aclnet.datasets.store.plan.plan_identities`. Windows with too few classes for a batch are read
@@ -161,10 +164,17 @@ class StreamOptions:
     step has no sample for some of them. Processes that share a lane read the same windows."""
 
     def __post_init__(self) -> None:
-        sizes = {"batch size": self.batch_size, "window": self.window, "lanes": self.lanes}
+        sizes = {
+            "batch size": self.batch_size,
+            "window": self.window,
+            "lanes": self.lanes,
+            "repeats": self.repeats,
+        }
         for name, size in sizes.items():
             if size is not None and size < 1:
                 raise AclnetError(f"{name} {size}: it must be 1 or more")
+        if self.repeats > 1 and not self.shuffle:
+            raise AclnetError(f"repeats {self.repeats}: without shuffle, each sample comes once")
         if self.cache is not None and self.cache < 0:
             raise AclnetError(f"a cache of {self.cache} bytes: it must be 0 or more")
 
@@ -194,7 +204,8 @@ class Stream:
         AclnetError: an empty split, one with fewer samples than there are ranks to train on it, a
             size below 1, scores of a store that has none, `lanes` that do not divide the global
             batch, `per_class` that does not divide the global batch, asks for more classes than
-            there are, or comes with `balance`, `lanes` or without `shuffle`. While streaming: a
+            there are, or comes with `balance`, `lanes` or without `shuffle`; `repeats` without
+            `shuffle`. While streaming: a
             shard is gone or does not decode.
     """
 
@@ -242,11 +253,7 @@ class Stream:
                 batch=self._batch,
                 window=self.window,
                 per_class=self.options.per_class,
-            )
-        repeats = None
-        if self.options.balance:
-            repeats = balanced_repeats(
-                self._labels(), keyed_random.fold(self._keys, self.options.seed), epoch
+                repeats=self.options.repeats,
             )
         return plan_epoch(
             self.samples,
@@ -257,8 +264,16 @@ class Stream:
             window=self.window,
             lanes=self.lanes,
             shuffle=self.options.shuffle,
-            repeats=repeats,
+            repeats=self._repeats(epoch),
         )
+
+    def _repeats(self, epoch: int) -> NDArray[np.int64] | None:
+        """(n,) number of draws of each sample in an epoch; None: one each."""
+        times = self.options.repeats
+        if self.options.balance:
+            keys = keyed_random.fold(self._keys, self.options.seed)
+            return balanced_repeats(self._labels(), keys, epoch, times)
+        return None if times == 1 else np.full(len(self.samples), times)
 
     def __len__(self) -> int:
         """Number of batches of the current epoch on this rank, including those already yielded."""
@@ -284,7 +299,7 @@ class Stream:
 
         Raises AclnetError if its order would be another one.
         """
-        state = {"lanes": 1, **state}  # the first versions had no lanes
+        state = {"lanes": 1, "repeats": 1, **state}  # the first versions had neither
         for name, value in self._identity().items():
             if state.get(name) != value:
                 raise AclnetError(
@@ -310,6 +325,7 @@ class Stream:
             "lanes": self.lanes,
             "shuffle": self.options.shuffle,
             "balance": self.options.balance,
+            "repeats": self.options.repeats,
             "per_class": self.options.per_class or 0,
         }
 

@@ -34,6 +34,7 @@ def cases(draw):
         "batch": per_class * draw(st.integers(1, len(set(labels.tolist())))),
         "window": draw(st.integers(1, 12)),
         "per_class": per_class,
+        "repeats": draw(st.integers(1, 3)),
     }
     return np.sort(draw(st.permutations(range(100)))[:count]), shard_of, labels, settings
 
@@ -54,7 +55,7 @@ def test_a_batch_is_so_many_samples_of_so_many_classes(case):
     samples, shard_of, labels, settings = case
     plan = plan_identities(samples, shard_of, labels, **settings)
     batch, per_class = settings["batch"], settings["per_class"]
-    assert plan.steps == max(1, len(samples) // batch)
+    assert plan.steps == max(1, settings["repeats"] * len(samples) // batch)
     assert len(plan.order) == len(plan.occurrence) == plan.steps * batch
     assert not (plan.ends % batch).any()
     for classes, _ in groups_of(plan, samples, labels, per_class):
@@ -106,6 +107,7 @@ def test_windows_are_those_of_any_epoch_joined_where_they_cannot_fill_a_batch(ca
     samples, shard_of, labels, settings = case
     plan = plan_identities(samples, shard_of, labels, **settings)
     per_class, batch = settings.pop("per_class"), settings["batch"]
+    repeats = settings.pop("repeats")
 
     def content(shards):
         own = np.isin(shard_of, shards)
@@ -126,7 +128,7 @@ def test_windows_are_those_of_any_epoch_joined_where_they_cannot_fill_a_batch(ca
         expected[-1] += last
     assert [window.tolist() for window in plan.windows] == expected
     steps = np.diff(plan.ends, prepend=0) // batch
-    shares = np.array([content(window)[0] / batch for window in plan.windows])
+    shares = np.array([content(window)[0] * repeats / batch for window in plan.windows])
     assert (np.abs(steps - shares) < 1).all() or len(samples) < batch
 
 

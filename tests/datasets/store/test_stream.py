@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections import Counter
 from dataclasses import fields
 
 import numpy as np
@@ -325,7 +326,10 @@ def settings_with_and_without(*names):
     return [{}, *({name: True} for name in names), {"shuffle": False}]
 
 
-@pytest.mark.parametrize("options", [*settings_with_and_without("balance", "motion"), {"lanes": 3}])
+@pytest.mark.parametrize(
+    "options",
+    [*settings_with_and_without("balance", "motion"), {"lanes": 3}, {"repeats": 2, "lanes": 3}],
+)
 def test_restored_at_every_step_the_rest_is_the_same(store, options):
     settings = {"window": 2, "batch_size": 9, "seed": 3, **options}
     source = open_stream(store, **settings)
@@ -371,6 +375,7 @@ def test_left_early_the_next_loop_goes_on(store):
         ({"lanes": 2}, "lanes"),
         ({"shuffle": False}, "shuffle"),
         ({"balance": True}, "balance"),
+        ({"repeats": 2}, "repeats"),
         ({"split": "xview/train"}, "split"),
     ],
 )
@@ -391,7 +396,7 @@ def test_restoring_on_another_store_is_refused(store, people, tmp_path, prepare_
 
 def test_a_state_of_a_version_without_lanes_is_that_of_one_lane(store):
     state = open_stream(store, window=2).state_dict()
-    del state["lanes"]
+    del state["lanes"], state["repeats"]
     open_stream(store, window=2).load_state_dict(state)
     with pytest.raises(AclnetError, match="saved with lanes 1 and is now 2"):
         open_stream(store, window=2, lanes=2).load_state_dict(state)
@@ -535,6 +540,32 @@ def test_more_ranks_than_samples_cannot_train(store):
 # Balance
 
 
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_repeated_samples_have_other_frames_each_time(store, lanes):
+    source = open_stream(
+        store, batch_size=9, repeats=3, lanes=lanes, sampling=aclnet.UniformSampling(4)
+    )
+    plan = source.plan(0)
+    assert Counter(plan.order.tolist()) == dict.fromkeys(source.samples.tolist(), 3)
+    batches = list(source)
+    assert len(batches) == len(source.samples) * 3 // 9
+    keys = np.concatenate([batch.key for batch in batches])
+    assert len(np.unique(keys)) == len(keys) == 9 * len(batches)
+    frames = [batch.frame[batch.owner == i][0] for batch in batches for i in range(len(batch.key))]
+    drawn = np.column_stack([samples_of(batches), frames])
+    assert len(np.unique(drawn, axis=0)) > 0.9 * len(drawn)
+
+
+def test_repeated_and_balanced_draws_multiply(store):
+    """All classes are drawn equally often, in an epoch six times as long."""
+    labels = store.column("label")
+    mask = (labels == 0) | (np.cumsum(labels == 49) == 1)
+    source = open_stream(store, mask, batch_size=2, balance=True, repeats=6)
+    orders = [source.plan(epoch).order for epoch in range(40)]
+    _, counts = np.unique(labels[np.concatenate(orders)], return_counts=True)
+    np.testing.assert_allclose(counts / 40, mask.sum() * 6 / len(counts), rtol=0.1)
+
+
 @pytest.mark.slow
 def test_balance_draws_classes_equally(store):
     labels = store.column("label")
@@ -570,11 +601,16 @@ def test_occurrences_of_one_sample_have_keys_of_their_own(store):
 
 
 @pytest.mark.parametrize(
-    "options", [{"batch_size": 0}, {"window": 0}, {"window": -1}, {"lanes": 0}]
+    "options", [{"batch_size": 0}, {"window": 0}, {"window": -1}, {"lanes": 0}, {"repeats": 0}]
 )
 def test_sizes_below_one_are_refused(store, options):
     with pytest.raises(AclnetError, match="must be 1 or more"):
         open_stream(store, **options)
+
+
+def test_an_evaluation_repeats_nothing(store):
+    with pytest.raises(AclnetError, match="repeats 2: without shuffle, each sample comes once"):
+        open_stream(store, shuffle=False, repeats=2)
 
 
 def test_an_empty_split_is_refused(store):
