@@ -257,3 +257,33 @@ def test_looking_at_gradients_does_not_change_the_training(made_up_store, tmp_pa
     assert (rows["gradient_ce"] > 0).all()
     assert rows["gradient_intra"].iloc[-1] > 0
     assert rows["errors"].iloc[0] == round(24 * (1 - rows["accuracy"].iloc[0]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mask", [0, 1])
+def test_views_differ_by_the_mask_alone(made_up_store, tmp_path, monkeypatch, mask):
+    consistency = load("consistency")
+    monkeypatch.setattr(launch, "Trainer", launch.Trainer)  # is put back after the test
+    plain, found = consistency.divergence, []
+
+    def noted(logits):
+        found.append(plain(logits))
+        return found[-1]
+
+    monkeypatch.setattr(consistency, "divergence", noted)
+    values = {"model.size": "tiny", "data.frames": 16, "data.clips": 1, "optim.epochs": 1}
+    values |= {"optim.batch_size": 8, "augment.limb_mask": mask}
+    settings = [f"--set={key}={value}" for key, value in values.items()]
+    call = ["consistency.py", made_up_store, *settings, "--run", tmp_path / "run"]
+    monkeypatch.setattr(sys, "argv", list(map(str, call)))
+    consistency.main()
+    assert len(found) == 3
+    for value in found:
+        assert (value > 1e-5) if mask else (value.abs() < 1e-6)
+
+
+def test_the_divergence_is_that_of_the_definition():
+    logits = torch.randn(6, 4)
+    p, q = logits[3:].softmax(1), logits[:3].softmax(1)
+    expected = (p * (p / q).log()).sum(1).mean()
+    torch.testing.assert_close(load("consistency").divergence(logits), expected)
