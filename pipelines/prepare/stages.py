@@ -7,6 +7,7 @@ renames the store into place or uploads it.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections import Counter
 from dataclasses import asdict, dataclass, field
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = 5
 _PLAN = "plan.json"
+_MORE_FILES = "allow the process to open more files (ulimit -n)"
 
 
 @dataclass(slots=True)
@@ -159,9 +161,10 @@ def prepare(
                 remove(target.work)
             return _make(task, items, unusable, target)
     except OSError as error:
+        many = error.errno in (errno.EMFILE, errno.ENFILE)
+        remedy = _MORE_FILES if many else "free space or choose another --out"
         raise AclnetError(
-            f"{out} cannot be written: {error}; free space or choose another --out (run the same "
-            "command again to resume)"
+            f"{out} cannot be written: {error}; {remedy} (run the same command again to resume)"
         ) from error
 
 

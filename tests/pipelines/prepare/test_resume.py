@@ -357,6 +357,20 @@ def test_killed_with_all_options_on_it_ends_the_same_too(few, tmp_path, prepare_
     assert manifest_of(tmp_path / "a.zarr") == manifest_of(tmp_path / "b.zarr")
 
 
+@pytest.mark.parametrize(
+    ("number", "remedy"), [(errno.EMFILE, "ulimit -n"), (errno.ENOSPC, "free space or choose")]
+)
+def test_the_remedy_fits_the_fault(few, tmp_path, prepare_raw, monkeypatch, number, remedy):
+    def failing(*_):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(preparing, "assemble", failing)
+        with pytest.raises(AclnetError, match=f"n.zarr cannot be written: .*{remedy}.*to resume"):
+            prepare_raw(few, tmp_path / "n.zarr")
+    assert prepare_raw(few, tmp_path / "n.zarr").resumed
+
+
 def test_done_fragments_and_shards_are_not_made_again(few, tmp_path, small_batches):
     done: list[str] = []
 
