@@ -14,7 +14,7 @@ from aclnet.datasets.store.plan import WHOLE
 from aclnet.models.folding import fold_batch_norms
 from aclnet.pipelines.inputs.sampling import WindowSampling, num_windows
 from aclnet.retrieval.body_shape import BodyShape, find_pairs, has_shape, measure
-from aclnet.retrieval.ranking import Embeddings
+from aclnet.retrieval.ranking import Embeddings, unit_parts
 from aclnet.runs.choices import motion_of, uses_shape
 from aclnet.runs.inference import PLAIN, Inference, Pass
 from aclnet.runs.network import load_model, load_projection
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from aclnet.datasets.store.store import Store
     from aclnet.models.blocks import Output
     from aclnet.models.classifier import Classifier
+    from aclnet.runs.choices import Motion
     from aclnet.runs.config import Config
     from aclnet.runs.run import Run
 
@@ -65,14 +66,15 @@ class Embedder:
         self.frames, self.clips = config.data.frames, config.data.clips
         self._by_window = config.task == "reid"
         motion = motion_of(config.retrieval.embedding)
-        contrastive = 0 if projection is None else projection.out_features
-        widths = {"pooled": model.pooled_width, "contrastive": contrastive}
-        widths["both"] = sum(widths.values())
         value = partial(_VALUES[motion], projection) if motion else None
+        parts = _widths(motion, model, projection)
+        if shape:
+            parts = (shape.width, sum(parts)) if motion else (shape.width,)
+        self._parts = parts if len(parts) > 1 else ()
         self._inference = Inference(
             fold_batch_norms(model),
             partial(_unit, value) if value and shape else value,
-            (widths[motion] if motion else 0) + (shape.width if shape else 0),
+            sum(parts),
             config.data,
             device,
             flip=config.retrieval.flip,
@@ -107,7 +109,7 @@ class Embedder:
         rows, vectors = self._inference.mean_over_clips(
             store, mask, clips=clips or self.clips, how=how
         )
-        return _embeddings(store, rows, vectors.numpy())
+        return _embeddings(store, rows, vectors.numpy(), self._parts)
 
     def windows(self, store: Store, mask: NDArray[np.bool_], *, how: Pass = PLAIN) -> Embeddings:
         """One embedding per window (`WindowSampling`) of the originals of a split.
@@ -115,7 +117,7 @@ class Embedder:
         Sorted by id, the windows of a sequence in their order; arguments as those of `sequences`.
         """
         rows, vectors = window_values(self._inference, store, mask, how)
-        return _embeddings(store, rows, vectors)
+        return _embeddings(store, rows, vectors, self._parts)
 
 
 def window_values(
@@ -174,6 +176,16 @@ def fit_shape(
     return BodyShape.fit(pairs, values, store.column("label")[rows].astype(np.int64))
 
 
+def _widths(
+    motion: Motion | None, model: Classifier, projection: nn.Linear | None
+) -> tuple[int, ...]:
+    """Widths of the vectors that make the network's part of an embedding."""
+    found = [model.pooled_width] if motion in ("pooled", "both") else []
+    if motion in ("contrastive", "both") and projection is not None:
+        found.append(projection.out_features)
+    return tuple(found)
+
+
 def _pooled(_: nn.Linear | None, output: Output) -> Tensor:
     return output.pooled
 
@@ -202,14 +214,17 @@ _VALUES: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def _embeddings(store: Store, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> Embeddings:
+def _embeddings(
+    store: Store, rows: NDArray[np.int64], vectors: NDArray[np.float32], parts: tuple[int, ...]
+) -> Embeddings:
     """Embeddings sorted by id; rows of one sample keep their order."""
     order = np.argsort(store.column("id")[rows], kind="stable")
     rows = rows[order]
     return Embeddings(
         ids=store.column("id")[rows],
-        vectors=vectors[order],
+        vectors=unit_parts(vectors[order], parts),
         label=store.column("label")[rows].astype(np.int64),
         condition=store.column("condition")[rows],
         camera=store.column("camera")[rows].astype(np.int64),
+        parts=parts,
     )

@@ -44,6 +44,8 @@ class Embeddings:
     """(N,) conditions."""
     camera: NDArray[np.int64]
     """(N,) views, -1 if not known."""
+    parts: tuple[int, ...] = ()
+    """Widths of the parts of a vector, if it joins unit vectors of several kinds; else empty."""
 
     def __post_init__(self) -> None:
         strange = self.ids[~np.isfinite(self.vectors).all(axis=1)]
@@ -55,13 +57,7 @@ class Embeddings:
 
     def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.int64] | slice) -> Embeddings:
         """Some of the embeddings, by a mask, numbers or a slice."""
-        return Embeddings(
-            ids=self.ids[rows],
-            vectors=self.vectors[rows],
-            label=self.label[rows],
-            condition=self.condition[rows],
-            camera=self.camera[rows],
-        )
+        return replace(self, **{name: getattr(self, name)[rows] for name in _COLUMNS})
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -77,23 +73,41 @@ class Embeddings:
 
         parts: list[Embeddings] = [self] * world
         distributed.all_gather_object(parts, self)
-        names = [field.name for field in fields(Embeddings)]
-        columns = {name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
-        joined = Embeddings(**columns)
+        columns = {name: np.concatenate([getattr(p, name) for p in parts]) for name in _COLUMNS}
+        joined = replace(self, **columns)
         return joined[np.argsort(joined.ids, kind="stable")]
+
+
+_COLUMNS = tuple(field.name for field in fields(Embeddings) if field.name != "parts")
+
+
+def unit_parts(vectors: NDArray[np.float32], parts: tuple[int, ...]) -> NDArray[np.float32]:
+    """(N, D) vectors whose parts of these widths have length 1, or 0 if they were 0.
+
+    The mean of unit vectors is shorter than 1 if they differ. Without this, the kind of vector that
+    differs less between the windows of a recording would dominate. Without parts, nothing changes.
+    """
+    if not parts:
+        return vectors
+    pieces = np.split(vectors, np.cumsum(parts)[:-1], axis=1)
+    lengths = [np.linalg.norm(piece, axis=1, keepdims=True) for piece in pieces]
+    scaled = [p / np.where(n > 0, n, 1) for p, n in zip(pieces, lengths, strict=True)]
+    return np.concatenate(scaled, axis=1, dtype=np.float32)
 
 
 def sequence_level(embeddings: Embeddings) -> Embeddings:
     """One embedding per recording: the mean of its windows, in order of first appearance.
 
-    Windows of a recording agree in label, condition and camera.
+    Each of its `parts` then gets the length 1. Windows of a recording agree in label, condition and
+    camera.
     """
     _, first, code = np.unique(embeddings.ids, return_index=True, return_inverse=True)
     sums = np.zeros((len(first), embeddings.vectors.shape[1]))
     np.add.at(sums, code, embeddings.vectors)
     means = sums / np.bincount(code, minlength=len(first))[:, None]
     order = np.argsort(first)
-    return replace(embeddings[first[order]], vectors=means[order].astype(np.float32))
+    vectors = unit_parts(means[order].astype(np.float32), embeddings.parts)
+    return replace(embeddings[first[order]], vectors=vectors)
 
 
 class _Gallery:

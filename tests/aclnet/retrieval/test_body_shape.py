@@ -170,9 +170,29 @@ def test_joined_are_unit_vectors_of_both(flip, reid_run, reid_store, assert_alik
     )
     width = shape.shape[1]
     assert joined.shape == (len(shape), width + pooled.shape[1])
-    assert_alike(joined[:, :width], shape)
+    assert_alike(joined[:, :width], shape / np.linalg.norm(shape, axis=1, keepdims=True))
+    motion = joined[:, width:]
+    np.testing.assert_allclose(np.linalg.norm(motion, axis=1), 1, rtol=1e-5)
     if not flip:  # else it is the mean of two unit vectors
-        assert_alike(joined[:, width:], pooled / np.linalg.norm(pooled, axis=1, keepdims=True))
+        assert_alike(motion, pooled / np.linalg.norm(pooled, axis=1, keepdims=True))
+
+
+@pytest.mark.slow
+def test_parts_of_a_sequence_are_unit_vectors_too(reid_run, reid_store):
+    """Means of the windows, and of clips, part by part against numpy."""
+    mask = reid_store.mask("a/gallery")
+    embedder = embedder_of(reid_run, reid_store, "shape+pooled")
+    windows = embedder.windows(reid_store, mask)
+    assert len(windows.parts) == 2
+    assert sum(windows.parts) == windows.vectors.shape[1]
+    for found in (sequence_level(windows), embedder.sequences(reid_store, mask, clips=3)):
+        for part in np.split(found.vectors, [windows.parts[0]], axis=1):
+            np.testing.assert_allclose(np.linalg.norm(part, axis=1), 1, rtol=1e-5)
+    recordings = sequence_level(windows)
+    for row in (recordings[n : n + 1] for n in range(3)):
+        mean = windows.vectors[windows.ids == row.ids[0]].mean(0)
+        expected = [p / np.linalg.norm(p) for p in np.split(mean, [windows.parts[0]])]
+        np.testing.assert_allclose(row.vectors[0], np.concatenate(expected), atol=1e-5)
 
 
 @pytest.mark.slow
