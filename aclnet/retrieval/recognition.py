@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aclnet.datasets.spec import Task
     from aclnet.datasets.store.store import Store
     from aclnet.retrieval.embedder import Embedder
+    from aclnet.retrieval.gait_protocol import GaitResult
     from aclnet.retrieval.ranking import Embeddings, Ranking
     from aclnet.runs.choices import Metric
     from aclnet.runs.config import Config
@@ -45,7 +46,7 @@ class Found(NamedTuple):
     """(Q,) weights that sum to 1; the weighted mean of `share` is the protocol's rank-1."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Recognition:
     """Probes and the gallery that they are compared with.
 
@@ -113,16 +114,15 @@ class Recognition:
         `published` code (`aclnet.retrieval.reid_protocol`).
         """
         if self.task == "gait":
-            result = evaluate_gait(self.probe, self.gallery, self.metric)
+            result = self._gait
             mean = pd.DataFrame([result.mean], index=pd.Index(["mean"], name="condition"))
             return {
                 "conditions": pd.concat([result.conditions, mean]).reset_index(),
                 "views": result.by_view().T.reset_index(),
                 "cells": result.cells,
             }
-        levels = evaluate_reid(self.probe, self.gallery, self.metric)
         tables = {
-            "levels": pd.DataFrame([{"level": name} | row for name, row in levels.items()]),
+            "levels": pd.DataFrame([{"level": name} | row for name, row in self._levels.items()]),
             "conditions": self._conditions(),
         }
         if as_published:
@@ -138,14 +138,21 @@ class Recognition:
         None for figures without any probe to measure.
         """
         if self.task == "gait":
-            found = evaluate_gait(self.probe, self.gallery, self.metric).mean
-            found |= {"probes": len(self.probe), "gallery": len(self.gallery)}
+            sizes = {"probes": len(self.probe), "gallery": len(self.gallery)}
+            found = self._gait.mean | sizes
         else:
-            levels = evaluate_reid(self.probe, self.gallery, self.metric)
-            windows = {f"window_{name}": levels["window"][name] for name in FIGURES}
-            found = levels["sequence"] | windows
+            windows = {f"window_{name}": self._levels["window"][name] for name in FIGURES}
+            found = self._levels["sequence"] | windows
         figures = found | {"short": self.short}
         return {name: None if np.isnan(value) else value for name, value in figures.items()}
+
+    @cached_property
+    def _gait(self) -> GaitResult:
+        return evaluate_gait(self.probe, self.gallery, self.metric)
+
+    @cached_property
+    def _levels(self) -> dict[str, dict[str, float]]:
+        return evaluate_reid(self.probe, self.gallery, self.metric)
 
     def sequences(self) -> tuple[Embeddings, Embeddings]:
         """Both sides, a row per sequence."""
