@@ -6,7 +6,7 @@ A probe is compared with a gallery; the person with the nearest embedding is the
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -73,7 +73,9 @@ class Embeddings:
 
         parts: list[Embeddings] = [self] * world
         distributed.all_gather_object(parts, self)
-        columns = {name: np.concatenate([getattr(p, name) for p in parts]) for name in _COLUMNS}
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(p, name) for p in parts]) for name in _COLUMNS
+        }
         joined = replace(self, **columns)
         return joined[np.argsort(joined.ids, kind="stable")]
 
