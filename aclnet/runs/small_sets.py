@@ -50,11 +50,14 @@ class SmallSet:
             store.coordinates == 3,
         )
 
-    def settings(self, batch: int) -> dict[str, float]:
-        """The settings that the rule chooses, for batches of `batch` samples."""
+    def settings(self, batch: int, repeats: int = 1) -> dict[str, float]:
+        """The settings that the rule chooses, for batches of `batch` samples.
+
+        `repeats` is the number of times that an epoch draws each sample.
+        """
         turned = self.other_cameras and self.in_space
         steps = 2 * STEPS if turned else STEPS
-        epochs = int(np.clip(round(steps * batch / self.samples), *_EPOCHS))
+        epochs = int(np.clip(round(steps * batch / (self.samples * repeats)), *_EPOCHS))
         frames = _STEP_OF_FRAMES * round(self.median_frames / 2 / _STEP_OF_FRAMES)
         found = {"data.frames": int(np.clip(frames, *_FRAMES)), "optim.epochs": epochs}
         return {**found, **(_TURNED if turned else {})}

@@ -119,7 +119,7 @@ class TrainingRequest:
         part, reason = Fold.parse(fold) if fold else None, ""
         if follows_rule(named):
             small = SmallSet.of(store, choose_splits(store, config, split_file, part))
-            derived = small.settings(config.optim.batch_size)
+            derived = small.settings(config.optim.batch_size, config.data.repeats)
             by_rule = [f"{key}={value}" for key, value in derived.items()]
             config = build_config(named, chosen, by_rule, seed=seed, select=select)
             used = {k: v for k, v in derived.items() if attrgetter(k)(config) == v}

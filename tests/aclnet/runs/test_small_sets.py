@@ -49,6 +49,10 @@ def test_larger_batches_take_more_epochs():
     assert replace(UTD, samples=4_000).settings(batch=64)["optim.epochs"] == 128
 
 
+def test_repeated_samples_take_fewer_epochs():
+    assert UTD.settings(batch=16, repeats=3)["optim.epochs"] == 99
+
+
 def test_facts_are_those_of_the_training_side(store):
     splits = protocol_splits(store, "xsub", hold_out=False, seed=0)
     small = SmallSet.of(store, splits)
