@@ -37,7 +37,10 @@ class ConsistentTrainer(Trainer):
     def __init__(self, *arguments: object, **options: object) -> None:
         super().__init__(*arguments, **options)  # type: ignore[arg-type]
         unmasked = self.config.augment.model_copy(update={"limb_mask": 0.0})
-        masked, complete = self.make, replaced(self, unmasked)
+        masked = self.make
+        complete = MakeInputs(
+            self.store, self.config.data, self.fabric.device, spec=unmasked, class_of=self.class_of
+        )
 
         def both(batch: Batch, progress: float) -> Inputs:
             return joined(masked(batch, progress), complete(batch, progress))
@@ -52,17 +55,6 @@ class ConsistentTrainer(Trainer):
         smoothing = self.config.optim.label_smoothing
         classification = functional.cross_entropy(output.logits, label, label_smoothing=smoothing)
         return classification + self.weight * divergence(output.logits)
-
-
-def replaced(trainer: Trainer, spec: object) -> MakeInputs:
-    """Makes the trainer's inputs with another augmentation."""
-    return MakeInputs(
-        trainer.store,
-        trainer.config.data,
-        trainer.fabric.device,
-        spec=spec,  # type: ignore[arg-type]
-        class_of=trainer.class_of,
-    )
 
 
 def joined(one: Inputs, other: Inputs) -> Inputs:
@@ -90,7 +82,7 @@ def main() -> None:
     parser.add_argument("--recipe", help="[default: the recipe of the store]")
     parser.add_argument("--set", action="append", default=[], dest="settings")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--fold", help="For example 2/4, as in `aclnet train`.")
+    parser.add_argument("--fold", help="Fold of the training subjects to test on, as 2/4.")
     parser.add_argument("--run", type=Path, required=True, help="Folder of the run.")
     options = parser.parse_args()
     ConsistentTrainer.weight = options.weight

@@ -92,9 +92,7 @@ def unit_parts(vectors: NDArray[np.float32], parts: tuple[int, ...]) -> NDArray[
     if not parts:
         return vectors
     pieces = np.split(vectors, np.cumsum(parts)[:-1], axis=1)
-    lengths = [np.linalg.norm(piece, axis=1, keepdims=True) for piece in pieces]
-    scaled = [p / np.where(n > 0, n, 1) for p, n in zip(pieces, lengths, strict=True)]
-    return np.concatenate(scaled, axis=1, dtype=np.float32)
+    return np.concatenate([_points(p, "cosine") for p in pieces], axis=1, dtype=np.float32)
 
 
 def sequence_level(embeddings: Embeddings) -> Embeddings:
@@ -147,7 +145,10 @@ class _Gallery:
 
 
 def _points(vectors: NDArray[np.float32], metric: Metric) -> NDArray[np.float64]:
-    """Points in double precision: cancellation then leaves errors of 1e-8 of a vector's length."""
+    """Points in double precision: cancellation then leaves errors of 1e-8 of a vector's length.
+
+    For the cosine, they have length 1, or 0 if they were 0.
+    """
     points = vectors.astype(np.float64)
     if metric == "euclidean":
         return points

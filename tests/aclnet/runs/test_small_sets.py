@@ -95,6 +95,9 @@ def test_a_small_store_without_a_recipe_follows_it(nameless):
     given = TrainingRequest.of(nameless, settings=["optim.epochs=7"]).config
     assert given.optim.epochs == 7
     assert given.data.frames == request.config.data.frames
+    repeated = TrainingRequest.of(nameless, settings=["data.repeats=40"]).config
+    draws = samples * 40 * repeated.optim.epochs
+    assert draws / repeated.optim.batch_size == pytest.approx(8_000, rel=0.01)
     large = TrainingRequest.of(nameless, recipe="default")
     assert large.reason == ""
     assert large.config.optim.epochs == 150

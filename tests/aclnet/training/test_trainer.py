@@ -591,6 +591,14 @@ def test_a_batch_that_cannot_be_shared_is_refused(make_trainer):
         make_trainer("optim.batch_size=32", "optim.accumulate=2", "loss.memory_rows=32")
 
 
+def test_repeated_samples_are_drawn_so_many_times(make_trainer):
+    """24 training samples, batches of 8."""
+    assert make_trainer().stream.plan(0).steps == 3
+    plan = make_trainer("data.repeats=5").stream.plan(0)
+    assert plan.steps == 15
+    assert np.unique(plan.order, return_counts=True)[1].tolist() == [5] * 24
+
+
 def test_masks_follow_the_progress_of_the_training(train_quickly, monkeypatch, tmp_path):
     told = []
     at = AugmentSpec.at

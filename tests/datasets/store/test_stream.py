@@ -537,7 +537,7 @@ def test_more_ranks_than_samples_cannot_train(store):
         open_stream(store, mask, share=Share(0, 4))
 
 
-# Balance
+# Repeats and balance
 
 
 @pytest.mark.parametrize("lanes", [1, 3])
