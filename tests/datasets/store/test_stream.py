@@ -18,7 +18,6 @@ from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store import keyed_random, machine, stream, zarr_io
 from aclnet.datasets.store.plan import AUGMENT, Share
 from aclnet.datasets.store.stream import Batch
-from aclnet.datasets.store.windows import read_ahead
 
 SAMPLING = aclnet.UniformSampling(12)
 
@@ -650,34 +649,6 @@ def test_damage_met_while_reading_reaches_the_loop(people_store, tmp_path):
     (tmp_path / "d.zarr" / zarr_io.shard_file("frames/keypoint", shard, 3)).unlink()
     with pytest.raises(AclnetError, match=rf"keypoint/c/{shard}/0/0 is missing"):
         list(open_stream(store))
-    assert not threads()
-
-
-def test_read_ahead_gives_items_then_the_error():
-    def items():
-        yield 1
-        yield 2
-        raise ZeroDivisionError("here")
-
-    got = []
-    with pytest.raises(ZeroDivisionError, match="here"):
-        got.extend(read_ahead(items(), 1))
-    assert got == [1, 2]
-
-
-def test_read_ahead_closes_what_it_leaves():
-    closed = []
-
-    def items():
-        try:
-            yield from range(1000)
-        finally:
-            closed.append(True)
-
-    ahead = read_ahead(items(), 2)
-    assert next(ahead) == 0
-    ahead.close()
-    assert closed == [True]
     assert not threads()
 
 
