@@ -122,7 +122,7 @@ class DataConfig(_Section):
     """Draw every class equally often."""
     repeats: int = Field(default=1, ge=1, le=_MANY)
     """Number of times that an epoch draws each training sample, each time with other frames and
-    augmentation. Useful for few, long sequences that a clip covers in small part."""
+    augmentation. It is useful if there are few, long sequences, and a clip covers a small part."""
     per_class: int | None = Field(default=None, ge=1, le=_MAX_BATCH)
     """Number of samples of each class in a batch, for losses that compare samples of a batch, such
     as the triplet term. Not set: the samples of a batch are drawn at random."""
