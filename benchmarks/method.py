@@ -46,15 +46,16 @@ def _losses(rounds: int) -> Row:
     feature = torch.randn(_BATCH, width)
     labels = torch.randint(_CLASSES, (_BATCH,))
     predicted = torch.where(torch.rand(_BATCH) < 0.5, labels, (labels + 1) % _CLASSES)
+    logits = functional.one_hot(predicted, _CLASSES).float()
     keys = torch.arange(_BATCH)
     for turn in range(-(-_MEMORY // _BATCH) + 40):
-        contrast.observe(feature.roll(turn, 0), predicted, labels, keys + turn * _BATCH)
+        contrast.observe(feature.roll(turn, 0), logits, labels, keys + turn * _BATCH)
     contrast.end_epoch()
     contrast.begin_epoch(51, 100)
 
     def ours() -> None:
         x = feature.clone().requires_grad_()
-        contrast.observe(x.detach(), predicted, labels, keys)
+        contrast.observe(x.detach(), logits, labels, keys)
         contrast(x).total.backward()
 
     families = [[(c + n) % _CLASSES for n in range(1, _FAMILY + 1)] for c in range(_CLASSES)]
@@ -80,7 +81,8 @@ def _families(rounds: int) -> Row:
     counts = torch.poisson(torch.full((C, C), 0.1)).fill_diagonal_(0)
     settings = FamilySettings()
     counter, families = ConfusionCounter(C, settings), Families(C, settings)
-    counter.add(*(counts.nonzero().T))
+    labels, predicted = counts.nonzero().T
+    counter.add(functional.one_hot(predicted, C).float(), labels)
     theirs, own = (
         1000 * t
         for t in alternate(

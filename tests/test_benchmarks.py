@@ -121,7 +121,7 @@ def test_losses_sample_by_sample_are_ours(peers):
         contrast.begin_epoch(epoch, 3)
         for _ in range(5):
             feature = torch.randn(B, width)
-            contrast.observe(feature, torch.randint(4, (B,)), labels, keys)
+            contrast.observe(feature, torch.eye(C)[torch.randint(4, (B,))], labels, keys)
     losses = contrast(feature)
     member, temperature = contrast.families.member, contrast.families.temperature
     families = [row.nonzero().flatten().tolist() for row in member]

@@ -4,7 +4,7 @@ The inter-class and the intra-class term each have a projection of the network's
 identities, whose batches hold several samples of each, a triplet loss on the embedding of the
 second projection can be added. A training step uses them like this:
 
-    contrast.observe(feature, predicted, labels, keys)    # once, with the whole global batch
+    contrast.observe(feature, logits, labels, keys)       # once, with the whole global batch
     losses = contrast(feature[rows], rows)                # per process and micro-batch
     (cross_entropy + losses.total).backward()
 
@@ -127,21 +127,25 @@ class AffinityContrast(nn.Module):
         if self._counting and self.settings.families.mode == "default":
             self._rebuild()
 
-    def count(self, predicted: Tensor, labels: Tensor) -> None:
-        """Counts confusions (B,) int64 of a validation pass, if the settings need them."""
+    def count(self, logits: Tensor, labels: Tensor) -> None:
+        """Counts the confusions of a pass, if the settings need them.
+
+        `logits` (B, C) float, or logarithms of probabilities; `labels` (B,) int64.
+        """
         if self._counting:
-            self.counter.add(predicted, labels)
+            self.counter.add(logits, labels)
 
     @torch.no_grad()
-    def observe(self, feature: Tensor, predicted: Tensor, labels: Tensor, keys: Tensor) -> None:
+    def observe(self, feature: Tensor, logits: Tensor, labels: Tensor, keys: Tensor) -> None:
         """Advances all state by one global batch, the same on every process.
 
-        `feature` (B, feature_width) float; `predicted`, `labels` (B,) int64 classes; `keys` (B,)
-        int64, the same for the same sequence. Rows are in the order of the processes. Raises
+        `feature` (B, feature_width) and `logits` (B, C) float; `labels` (B,) int64 classes; `keys`
+        (B,) int64, the same for the same sequence. Rows are in the order of the processes. Raises
         AclnetError if the batch does not fit the memory.
         """
+        predicted = logits.argmax(1)
         if self.settings.families.source == "train":
-            self.count(predicted, labels)
+            self.count(logits, labels)
         if self.settings.families.mode == "official":
             self._rebuild_in_first_step()
         with torch.autocast(feature.device.type, enabled=False):

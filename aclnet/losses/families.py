@@ -11,10 +11,10 @@ the released code of ACLNet exactly.
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 _OFFICIAL_NEIGHBOURS = 10
@@ -37,6 +37,9 @@ class FamilySettings(BaseModel):
     """Default: rank by rates and ignore rare confusions. Official: as the released code does."""
     source: Literal["train", "val"] = "train"
     """Split whose confusions are counted."""
+    confusions: Literal["predicted", "probability"] = "predicted"
+    """Confusions of a sample: its predicted class, if it is wrong, or the probabilities of all
+    wrong classes, which remain when nearly all samples are right. Default mode only."""
     start: Fraction = 0.2
     """Fraction of the epochs after which counting starts."""
     neighbours: Annotated[int, Field(ge=1)] | None = None
@@ -58,6 +61,12 @@ class FamilySettings(BaseModel):
     weight_by_affinity: bool = False
     """Weight the members of a family by their affinity in the loss, instead of equally."""
 
+    @model_validator(mode="after")
+    def _official_counts_predictions(self) -> Self:
+        if self.mode == "official" and self.confusions == "probability":
+            raise ValueError("confusions=probability is for families.mode=default")
+        return self
+
     def start_epoch(self, epochs: int) -> int:
         """First epoch, from 1, whose confusions are counted."""
         # rounded, so that 0.07 of 100 epochs is 7, not 8 because of the 15th decimal
@@ -78,10 +87,14 @@ class FamilySettings(BaseModel):
 
 
 class ConfusionCounter(nn.Module):
-    """Running counts of confusions. All state is in float32 buffers, whole until decayed."""
+    """Running counts of confusions. All state is in float32 buffers.
+
+    Counts of predicted classes are whole until decayed.
+    """
 
     counts: Tensor
-    """(C, C) samples of class a that were classified as class b; diagonal 0."""
+    """(C, C) samples of class a that were classified as class b, or the sum of their probabilities
+    of class b; diagonal 0."""
     samples: Tensor
     """(C,) counted samples of each class."""
 
@@ -92,19 +105,25 @@ class ConfusionCounter(nn.Module):
         self.register_buffer("samples", torch.zeros(num_classes))
 
     @torch.no_grad()
-    def add(self, predicted: Tensor, labels: Tensor) -> None:
-        """Counts one batch: `predicted` and `labels` (B,) int64."""
-        C = len(self.samples)
-        wrong = (predicted != labels).to(self.counts)
-        in_batch = torch.zeros_like(self.samples).index_add_(0, labels, torch.ones_like(wrong))
-        confused = torch.zeros_like(self.counts).view(-1)
-        confused = confused.index_add_(0, labels * C + predicted, wrong).view(C, C)
+    def add(self, logits: Tensor, labels: Tensor) -> None:
+        """Counts a batch: `logits` (B, C) float or logarithms of probabilities, `labels` (B,)."""
+        in_batch = torch.zeros_like(self.samples)
+        in_batch.index_add_(0, labels, torch.ones_like(labels, dtype=in_batch.dtype))
+        confused = torch.zeros_like(self.counts).index_add_(0, labels, self._classified(logits))
+        confused.fill_diagonal_(0)
         self.samples += in_batch
         self.counts += confused
         if self.settings.mode == "official":
             # The released code also counts, for every sample of class a in the batch, each other
             # sample of the batch that was classified as a.
             self.counts += in_batch[:, None] * confused.T
+
+    def _classified(self, logits: Tensor) -> Tensor:
+        """(B, C) share of each sample that is counted for each class."""
+        if self.settings.confusions == "probability":
+            return logits.to(self.counts).softmax(1)
+        classes = torch.arange(len(self.samples), device=logits.device)
+        return (logits.argmax(1, keepdim=True) == classes).to(self.counts)
 
     @torch.no_grad()
     def decay(self) -> None:

@@ -351,6 +351,8 @@ class Config(_Section):
             if getattr(chosen, name) == type(chosen).model_fields[name].default:
                 # This setting did not exist for the first runs, and runs keep their names.
                 del values[section][name]
+        if self.loss.families.confusions == "predicted":
+            del values["loss"]["families"]["confusions"]  # as above
         if self.data.lanes == 1:
             del values["data"]["lanes"]  # the first runs had one lane
         effective = [self.model.base_channels, self.loss.lambda_inter, self.loss.lambda_intra]

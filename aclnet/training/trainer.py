@@ -363,7 +363,7 @@ class Trainer:
 
     def _observe(self, output: Output, inputs: Inputs) -> None:
         """Advances the state of the contrastive losses by the global batch, in rank order."""
-        local = (output.feature.detach(), output.logits.argmax(1), inputs.label, inputs.key)
+        local = (output.feature.detach(), output.logits.detach(), inputs.label, inputs.key)
         if self.fabric.world_size > 1:
             local = tuple(v.flatten(0, 1) for v in self.fabric.all_gather(local))
         self.contrast.observe(*local)
@@ -421,9 +421,9 @@ class Trainer:
         scores = self.evaluate(mask, clips=1)
         accuracy = on_first(lambda: scores.top1 if scores else 0.0)
         if self.config.loss.families.source == "val":
-            pair = on_first(lambda: (scores.predictions, scores.labels) if scores else ())
-            values = (torch.from_numpy(value).to(self.fabric.device) for value in pair)
-            self.contrast.count(*values)
+            pair = on_first(lambda: (scores.scores, scores.labels) if scores else ())
+            shares, labels = (torch.from_numpy(value).to(self.fabric.device) for value in pair)
+            self.contrast.count(shares.log(), labels)
         confusion = {"confusion/eval": scores.confusion()} if scores else {}
         return _Validation({"eval_accuracy": accuracy}, accuracy, confusion)
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor
+from torch.nn import functional
 
 from aclnet.datasets.spec import AclnetError
 from aclnet.losses.contrast import AffinityContrast, ContrastLosses
@@ -25,9 +26,18 @@ WIDTH = 7
 
 class Batch(NamedTuple):
     feature: Tensor
-    predicted: Tensor
+    logits: Tensor
     labels: Tensor
     keys: Tensor
+
+    @property
+    def predicted(self) -> Tensor:
+        return self.logits.argmax(1)
+
+
+def logits_of(predicted: Tensor, classes: int) -> Tensor:
+    """Logits (B, C) of predicted classes (B,)."""
+    return functional.one_hot(predicted, classes).double()
 
 
 def random_batch(seed: int, size: int = 6, classes: int = 4, sequences: int = 12) -> Batch:
@@ -40,7 +50,7 @@ def random_batch(seed: int, size: int = 6, classes: int = 4, sequences: int = 12
     labels = integers(classes)
     predicted = torch.where(integers(3) == 0, integers(classes), labels)
     feature = torch.randn(size, WIDTH, generator=generator, dtype=torch.float64)
-    return Batch(feature, predicted, labels, integers(sequences))
+    return Batch(feature, logits_of(predicted, classes), labels, integers(sequences))
 
 
 def make(classes: int = 4, rows: int = 16, **settings) -> AffinityContrast:
@@ -152,8 +162,8 @@ def edge_cases() -> dict[str, Batch]:
     same = torch.zeros_like(usual.labels)
     return {
         "usual": usual,
-        "one class": usual._replace(labels=same, predicted=same),
-        "every sample wrong": usual._replace(predicted=(usual.labels + 1) % 4),
+        "one class": usual._replace(labels=same, logits=logits_of(same, 4)),
+        "every sample wrong": usual._replace(logits=logits_of((usual.labels + 1) % 4, 4)),
         "one sequence": usual._replace(keys=same),
         "all the same": usual._replace(feature=usual.feature[:1].repeat(6, 1)),
     }
@@ -215,7 +225,7 @@ def test_no_positives_no_intra_loss():
     contrast = make(rows=4, classes=4)
     labels = torch.arange(4)
     feature = torch.randn(4, WIDTH, dtype=torch.float64, requires_grad=True)
-    contrast.observe(feature, labels, labels, labels)
+    contrast.observe(feature, logits_of(labels, 4), labels, labels)
     losses = contrast(feature)
     assert contrast.intra_active
     assert losses.intra == 0
@@ -259,9 +269,9 @@ class TestOfficialGoldens:
             contrast.begin_epoch(epoch + 1, epochs)
             for at in np.ndindex(steps):
                 feature = torch.from_numpy(arrays["features"][epoch][at]).requires_grad_()
-                predicted = torch.from_numpy(arrays["logits"][epoch][at]).argmax(1)
+                logits = torch.from_numpy(arrays["logits"][epoch][at])
                 labels = torch.from_numpy(arrays["labels"][epoch][at])
-                contrast.observe(feature, predicted, labels, torch.arange(batch))
+                contrast.observe(feature, logits, labels, torch.arange(batch))
                 losses = contrast(feature)
                 for term in ("inter", "intra"):
                     loss = getattr(losses, term)
@@ -375,7 +385,7 @@ class TestClock:
         contrast.begin_epoch(1, 1)
         contrast.observe(*random_batch(0))
         assert not contrast.counter.samples.any()
-        contrast.count(torch.tensor([1, 1]), torch.tensor([0, 0]))
+        contrast.count(logits_of(torch.tensor([1, 1]), 4), torch.tensor([0, 0]))
         contrast.end_epoch()
         assert contrast.families.member.nonzero().tolist() == [[0, 1], [1, 0]]
 

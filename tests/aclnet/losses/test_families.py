@@ -119,6 +119,10 @@ def test_sizes_follow_the_classes(classes, neighbours, overlap):
     assert settings.min_overlap(classes) == overlap
 
 
+def logits_of(predicted, classes):
+    return torch.eye(classes)[predicted]
+
+
 class TestCounter:
     def test_official_counts_by_loops(self):
         generator = torch.Generator().manual_seed(0)
@@ -127,7 +131,7 @@ class TestCounter:
         for _ in range(4):
             labels = torch.randint(5, (9,), generator=generator)
             predicted = torch.randint(5, (9,), generator=generator)
-            counter.add(predicted, labels)
+            counter.add(logits_of(predicted, 5), labels)
             counter.decay()
             for a, taken_for in zip(labels, predicted, strict=True):
                 expected[a, taken_for] += a != taken_for
@@ -137,11 +141,44 @@ class TestCounter:
 
     def test_default_counts_and_forgets(self):
         counter = ConfusionCounter(3, FamilySettings(decay=0.5))
-        counter.add(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 0, 0, 1]))
+        counter.add(logits_of([0, 1, 1, 2], 3), torch.tensor([0, 0, 0, 1]))
         counter.decay()
-        counter.add(torch.tensor([0]), torch.tensor([2]))
+        counter.add(logits_of([0], 3), torch.tensor([2]))
         assert counter.counts.tolist() == [[0, 1, 0], [0, 0, 0.5], [1, 0, 0]]
         assert counter.samples.tolist() == [1.5, 0.5, 1]
+
+    def test_probabilities_of_wrong_classes_by_loops(self):
+        counter = ConfusionCounter(4, FamilySettings(confusions="probability"))
+        generator = torch.Generator().manual_seed(0)
+        logits = 3 * torch.randn(9, 4, generator=generator)
+        labels = torch.randint(3, (9,), generator=generator)
+        counter.add(logits, labels)
+        counter.decay()
+        counter.add(logits[:2], labels[:2])
+        expected, samples = np.zeros((4, 4)), np.zeros(4)
+        for row, weight in [*zip(range(9), [0.9] * 9, strict=True), (0, 1.0), (1, 1.0)]:
+            shares = np.exp(logits[row].numpy()) / np.exp(logits[row].numpy()).sum()
+            samples[labels[row]] += weight
+            for c in range(4):
+                expected[labels[row], c] += weight * shares[c] * (c != labels[row])
+        np.testing.assert_allclose(counter.counts.numpy(), expected, rtol=1e-5)
+        np.testing.assert_allclose(counter.samples.numpy(), samples, rtol=1e-6)
+
+    def test_probabilities_relate_classes_of_samples_that_are_right(self):
+        shares = torch.tensor([[0.7, 0.3, 0.0], [0.3, 0.7, 0.0], [0.0, 0.0, 1.0]])
+        logits, labels = shares.log().repeat(4, 1), torch.arange(3).repeat(4)
+        found = []
+        for confusions in ("predicted", "probability"):
+            settings = FamilySettings(confusions=confusions)
+            counter, families = ConfusionCounter(3, settings), Families(3, settings)
+            counter.add(logits, labels)
+            families.rebuild(counter)
+            found.append(families.member.nonzero().tolist())
+        assert found == [[], [[0, 1], [1, 0]]]
+
+    def test_the_official_mode_counts_predictions(self):
+        with pytest.raises(ValidationError, match=r"confusions=probability .*mode=default"):
+            FamilySettings(mode="official", confusions="probability")
 
 
 @pytest.mark.parametrize(
@@ -161,7 +198,7 @@ def test_temperature(schedule, expected):
 def test_state_is_in_the_checkpoint():
     settings = FamilySettings()
     counter, families = ConfusionCounter(4, settings), Families(4, settings)
-    counter.add(torch.tensor([1, 1, 0]), torch.tensor([0, 0, 1]))
+    counter.add(logits_of([1, 1, 0], 4), torch.tensor([0, 0, 1]))
     families.rebuild(counter)
     assert families.member.any()
     again = Families(4, settings)

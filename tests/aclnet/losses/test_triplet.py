@@ -23,11 +23,11 @@ def make(**settings) -> AffinityContrast:
 
 
 def batch(seed: int, labels=(0, 0, 0, 1, 1, 1, 2, 2), keys=(0, 0, 1, 2, 3, 4, 5, 6)):
-    """Feature, predicted, labels and keys."""
+    """Feature, logits, labels and keys."""
     generator = torch.Generator().manual_seed(seed)
     feature = torch.randn(len(labels), WIDTH, generator=generator, dtype=torch.float64)
     labels = torch.tensor(labels)
-    return feature, labels.flip(0), labels, torch.tensor(keys)
+    return feature, torch.eye(5)[labels.flip(0)], labels, torch.tensor(keys)
 
 
 def naive(contrast: AffinityContrast, feature: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
@@ -62,9 +62,9 @@ BATCHES = {
 @pytest.mark.parametrize("margin", [0.2, 1.5])
 def test_by_loops(case, same_sequence, margin):
     contrast = make(same_sequence=same_sequence, triplet_margin=margin)
-    feature, predicted, labels, keys = batch(1, **case)
+    feature, logits, labels, keys = batch(1, **case)
     feature.requires_grad_()
-    contrast.observe(feature, predicted, labels, keys)
+    contrast.observe(feature, logits, labels, keys)
     losses = contrast(feature)
     expected = naive(contrast, feature, labels, keys)
     assert expected > 0
@@ -89,7 +89,7 @@ def test_two_pairs_by_hand():
     feature = torch.zeros(4, WIDTH, dtype=torch.float64)
     feature[:, 0], feature[:, 1] = angle.cos(), angle.sin()
     labels = torch.tensor([0, 0, 1, 1])
-    contrast.observe(feature, labels, labels, labels)
+    contrast.observe(feature, torch.eye(5)[labels], labels, labels)
 
     def chord(degrees):
         return 2 * math.sin(math.radians(degrees / 2))

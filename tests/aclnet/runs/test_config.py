@@ -153,6 +153,7 @@ OTHERS = {
     ("loss", "memory_rows"): 8,
     ("loss", "families", "mode"): "official",
     ("loss", "families", "source"): "val",
+    ("loss", "families", "confusions"): "probability",
     ("loss", "families", "temperature"): 0.3,
     ("loss", "families", "neighbours"): 3,
     ("loss", "families", "overlap"): 3,

@@ -245,7 +245,7 @@ def naive_step(trainer: Trainer, network, optimizer, inputs, halves: list[slice]
         outputs.append(network.model(inputs.tracks[tracks], owner, rows.stop - rows.start))
     logits = torch.cat([o.logits for o in outputs])
     feature = torch.cat([o.feature for o in outputs])
-    network.contrast.observe(feature.detach(), logits.argmax(1), inputs.label, inputs.key)
+    network.contrast.observe(feature.detach(), logits.detach(), inputs.label, inputs.key)
     cross_entropy = functional.cross_entropy(logits, inputs.label)
     (cross_entropy + network.contrast(feature).total).backward()
     optimizer.step()
