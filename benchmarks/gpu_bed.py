@@ -109,7 +109,8 @@ class Bed:
     def trainer(self, *settings: str, store: str = "ntu60", accelerator: str = "") -> Trainer:
         """A trainer that has not begun, with the recipe of the store."""
         data = self.store(store)
-        request = TrainingRequest.of(data, settings=("loss.families.start=0", *settings))
+        fixed = ("loss.families.start=0", "optim.precision=32-true")
+        request = TrainingRequest.of(data, settings=(*fixed, *settings))
         fabric = make_fabric(request.config, accelerator or self.accelerator, "1")
         fabric.launch()
         splits = choose_splits(data, request.config)

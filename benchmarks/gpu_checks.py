@@ -242,7 +242,7 @@ def repetition(bed: Bed) -> Iterator[Figure]:
 
 def _train(bed: Bed, name: str, settings: tuple[str, ...], monitor: Any = None) -> Run:  # noqa: ANN401
     store = bed.store("ntu60")
-    request = TrainingRequest.of(store, settings=settings)
+    request = TrainingRequest.of(store, settings=settings, accelerator=bed.accelerator)
     fabric = make_fabric(request.config, bed.accelerator, "1")
     fabric.launch()
     return train_run(fabric, store, request, monitor or Silent(), bed.folder / f"run-{name}")

@@ -8,7 +8,7 @@ import click
 
 from aclnet.cli import options
 from aclnet.cli.console import progress_bars, screen
-from aclnet.cli.finding import choose_recipe, find_store, with_protocol
+from aclnet.cli.finding import choose_recipe, find_store
 from aclnet.cli.results import Table, emit
 
 if TYPE_CHECKING:
@@ -41,12 +41,14 @@ def command(
     Also report how well an epoch is shuffled, and which settings to change.
     """
     from aclnet.bench import bench
-    from aclnet.runs.config import build_config
-    from aclnet.training.launch import make_fabric
+    from aclnet.training.launch import TrainingRequest, make_fabric
 
     opened = find_store(*stores)
     recipe = choose_recipe(recipe, opened, protocol)
-    config = build_config(recipe, with_protocol(settings, protocol))
+    request = TrainingRequest.of(
+        opened, recipe=recipe, protocol=protocol, settings=settings, accelerator=accelerator
+    )
+    config = request.config
     fabric = make_fabric(config, accelerator, "1")
     with progress_bars() as update:
         found = bench(fabric, opened, config, seconds=seconds, progress=update)

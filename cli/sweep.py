@@ -133,6 +133,7 @@ def command(
         split_file=split_file,
         folds=folds,
         trackers=trackers,
+        accelerator=accelerator,
         out=out,
     )
     failures: list[Failure] = []

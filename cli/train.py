@@ -138,6 +138,7 @@ def command(
             settings=settings,
             fresh=fresh,
             trackers=trackers,
+            accelerator=accelerator,
         )
         for modality in streams
     ]

@@ -9,6 +9,8 @@ from typing import Literal
 
 Select = Literal["last", "val", "test"]
 """Weights of the result: the last, or the best on held-out training data or on the test split."""
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+"""Precision of the computation, as Lightning Fabric names it."""
 Motion = Literal["pooled", "contrastive", "both"]
 """Vector of a sequence from the network: activations before the classifier, the unit vector that
 the contrastive losses compare, or both joined, as unit vectors."""

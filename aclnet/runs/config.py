@@ -26,7 +26,7 @@ from aclnet.models.choices import (
 from aclnet.pipelines.choices import Modality
 from aclnet.pipelines.inputs.augment import AugmentSpec
 from aclnet.pipelines.inputs.features import MODALITIES
-from aclnet.runs.choices import Embedding, Metric, Select, motion_of, uses_shape
+from aclnet.runs.choices import Embedding, Metric, Precision, Select, motion_of, uses_shape
 from aclnet.runs.recipes import check_depth, load_recipe, merge, recipe_name
 from aclnet.runs.settings import Setting, problems, settings_of
 
@@ -186,9 +186,10 @@ class OptimConfig(_Section):
     """Share of the target that the cross-entropy spreads over all classes."""
     class_weights: bool = False
     """Weight the cross-entropy by inverse class frequency; a training sample's mean weight is 1."""
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     """Precision of the computation, as Lightning Fabric names it. `bf16-mixed` and `16-mixed` round
-    the products; coordinates, losses and weights stay float32."""
+    the products; coordinates, losses and weights stay float32. Not set: bf16-mixed on a GPU that
+    has bfloat16, except with the official settings."""
     matmul: Literal["float32", "tf32"] = "float32"
     """Matrix products of float32 values on a GPU. tf32: round their factors to 10 bits, which is
     faster. The convolutions over time use tf32 in any case."""

@@ -12,6 +12,8 @@ from aclnet.datasets.spec import AclnetError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from aclnet.runs.choices import Precision
+
 _CPU = "DefaultCPUAllocator"
 """Name of the allocator in the RuntimeError that torch raises when CPU memory runs out."""
 
@@ -29,6 +31,17 @@ def resolve_accelerator(accelerator: str) -> str:
     if accelerator == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return "cuda" if accelerator == "gpu" else accelerator
+
+
+def default_precision(accelerator: str) -> Precision:
+    """`bf16-mixed` if the device has instructions for bfloat16, else `32-true`.
+
+    bfloat16 is not faster on the CPUs that were measured (docs/performance.md).
+    """
+    if resolve_accelerator(accelerator) != "cuda" or not torch.cuda.is_available():
+        return "32-true"
+    has = torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16-mixed" if has else "32-true"
 
 
 def choose_device(accelerator: str) -> torch.device:

@@ -76,6 +76,7 @@ def plan_sweep(
     split_file: Path | None = None,
     folds: int | None = None,
     trackers: Iterable[str] = (),
+    accelerator: str = "auto",
     out: Path | None = None,
 ) -> Sweep:
     """All runs of a sweep, seed by seed; nothing is written.
@@ -98,6 +99,7 @@ def plan_sweep(
             fold=str(fold) if fold else None,
             settings=[*everywhere, *own],
             trackers=tuple(trackers),
+            accelerator=accelerator,
         )
         named = row if rows.title else own
         title = ", ".join([*named, f"seed {seed}", *([f"fold {fold}"] if fold else [])])

@@ -21,7 +21,7 @@ from aclnet.retrieval.ranking import equal_error_threshold
 from aclnet.retrieval.recognition import chance
 from aclnet.runs.choices import uses_shape
 from aclnet.runs.config import build_config
-from aclnet.runs.device import resolve_accelerator
+from aclnet.runs.device import default_precision, resolve_accelerator
 from aclnet.runs.fabric import ending_together, open_fabric
 from aclnet.runs.network import is_head, load_model, users_code
 from aclnet.runs.processes import on_first, together
@@ -105,6 +105,7 @@ class TrainingRequest:
         settings: Iterable[str] = (),
         fresh: bool = False,
         trackers: Iterable[str] = (),
+        accelerator: str = "auto",
     ) -> Self:
         """Request from the arguments of `train`. Raises AclnetError if they do not fit together."""
         if split_file and (protocol or fold):
@@ -124,6 +125,7 @@ class TrainingRequest:
             config = build_config(named, chosen, by_rule, seed=seed, select=select)
             used = {k: v for k, v in derived.items() if attrgetter(k)(config) == v}
             reason = small.describe(used)
+        config = _with_precision(config, accelerator)
         return cls(config, split_file, part, init_from, fresh, reason, tuple(trackers))
 
 
@@ -167,6 +169,20 @@ def _with_lanes(config: Config, store: Store, splits: Splits) -> Config:
     lanes = default_lanes(store, splits.train, config.optim.batch_size, data.window)
     chosen = {"data": data.model_copy(update={"lanes": lanes})}
     return config.model_copy(update=chosen) if lanes > 1 else config
+
+
+def _with_precision(config: Config, accelerator: str) -> Config:
+    """The configuration with the default precision of the device, unless a setting chooses it.
+
+    The released code computes in float32.
+    """
+    if "precision" in config.optim.model_fields_set or config.settings == "official":
+        return config
+    precision = default_precision(accelerator)
+    if precision == config.optim.precision:
+        return config
+    optim = config.optim.model_copy(update={"precision": precision})
+    return config.model_copy(update={"optim": optim})
 
 
 def train(
@@ -234,6 +250,7 @@ def train(
         settings=settings,
         fresh=fresh,
         trackers=trackers,
+        accelerator=accelerator,
     )
     fabric = make_fabric(request.config, accelerator, devices, nodes)
     fabric.launch()

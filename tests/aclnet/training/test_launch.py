@@ -239,6 +239,41 @@ def test_half_precision_needs_a_gpu(quick):
         make_fabric(quick("optim.precision=16-mixed"), "cpu")
 
 
+@pytest.fixture
+def gpu(monkeypatch):
+    """A GPU for the choice of settings; `has` says whether it has bfloat16."""
+    has = {"bfloat16": True}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: has["bfloat16"])
+    return has
+
+
+def test_a_gpu_with_bfloat16_uses_it_by_default(store, gpu):
+    def precision(*settings, **options):
+        return TrainingRequest.of(store, settings=settings, **options).config.optim.precision
+
+    assert {precision(), precision(accelerator="cuda"), precision(accelerator="gpu")} == {
+        "bf16-mixed"
+    }
+    assert precision("optim.precision=32-true") == "32-true"
+    assert precision("optim.precision=16-mixed") == "16-mixed"
+    assert precision("settings=official") == "32-true"
+    assert precision(accelerator="cpu") == "32-true"
+    gpu["bfloat16"] = False
+    assert precision() == "32-true"
+
+
+def test_the_precision_is_part_of_a_run_if_it_is_not_float32(store, gpu):
+    def name(*settings, accelerator="auto"):
+        request = TrainingRequest.of(store, settings=settings, accelerator=accelerator)
+        return plan_run(store, request).name
+
+    assert name() == name("optim.precision=bf16-mixed", accelerator="cpu")
+    assert name("optim.precision=32-true") == name(accelerator="cpu") != name()
+    gpu["bfloat16"] = False
+    assert name() == name(accelerator="cpu")
+
+
 def test_a_batch_that_does_not_divide_into_the_processes(store, quick, recorder, tmp_path):
     from aclnet.training.launch import train_run
 
