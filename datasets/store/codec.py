@@ -14,12 +14,31 @@ INT16_FILL = -32768
 """Value that stands for NaN in fixed point."""
 
 
+class ContentHash:
+    """sha256 of arrays' dtypes, shapes and values (little-endian), which come in pieces."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+
+    def begin(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+        """Begins the next array."""
+        self._digest.update(f"{dtype.str}{shape}".encode())
+
+    def add(self, rows: NDArray[Any]) -> None:
+        """Adds the next rows of the array."""
+        self._digest.update(np.ascontiguousarray(rows).astype(rows.dtype.newbyteorder("<")).data)
+
+    def hexdigest(self) -> str:
+        """The hash of all arrays so far."""
+        return self._digest.hexdigest()
+
+
 def content_hash(blocks: list[NDArray[Any]]) -> str:
-    """sha256 of arrays' dtypes, shapes and values (little-endian)."""
-    digest = hashlib.sha256()
+    """The `ContentHash` of whole arrays."""
+    digest = ContentHash()
     for block in blocks:
-        digest.update(f"{block.dtype.str}{block.shape}".encode())
-        digest.update(np.ascontiguousarray(block).astype(block.dtype.newbyteorder("<")).data)
+        digest.begin(block.dtype, block.shape)
+        digest.add(block)
     return digest.hexdigest()
 
 

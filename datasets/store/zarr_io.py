@@ -13,8 +13,10 @@ from zarr.buffer import cpu
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import MemoryStore, StorePath
 
+from aclnet.datasets.formats.atomic import replacing
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -44,6 +46,9 @@ DECODE_ERRORS = (
     SystemError,  # Blosc raises it for sizes that damaged bytes announce
 )
 """Exceptions that zarr and its codecs raise on damaged chunks and metadata."""
+
+_EMPTY = (2**64 - 1, 2**64 - 1)
+"""Offset and length, in the index of a shard, of a chunk that has fill values alone."""
 
 # An absent file must mean damage, never "all fill".
 _WHOLE: Any = {"write_empty_chunks": True}
@@ -251,15 +256,60 @@ def chunk_of_row(array: Any, row: int) -> str:  # noqa: ANN401 - zarr's own type
     return str(array.metadata.encode_chunk_key(place))
 
 
-def write_shard(path: Path, name: str, shard: int, block: NDArray[Any]) -> None:
-    """Writes one whole shard; no other task may write its file."""
-    array = open_array(path, name, "r+")
-    rows = array.shards[0]
-    if len(block) != rows:
-        raise ValueError(f"a shard of {name} has {rows} rows, not {len(block)}")
-    # zarr would first read an existing file, and fail if it is damaged
-    (path / shard_file(name, shard, array.ndim)).unlink(missing_ok=True)
-    array[shard * rows : (shard + 1) * rows] = block
+def write_shard(path: Path, name: str, shard: int, chunks: Iterable[NDArray[Any]]) -> None:
+    """Writes one whole shard from its inner chunks (`chunk_rows` rows each), in their order.
+
+    Only one chunk is in memory at a time; zarr would need the whole shard, decoded and encoded. The
+    file has the encoded chunks one after another, then their offsets and lengths (Zarr's
+    specification of sharding, version 1.0). No other task may write the file.
+    """
+    array = open_array(path, name)
+    file = path / shard_file(name, shard, array.ndim)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    encode = _encoder(array.chunks, array.dtype, array.compressors)
+    places, rows, end = [], 0, 0
+    with replacing(file) as temporary, temporary.open("wb") as stream:
+        for chunk in chunks:
+            rows += len(chunk)
+            if np.array_equal(
+                chunk, np.broadcast_to(array.fill_value, chunk.shape), equal_nan=True
+            ):
+                places.append(_EMPTY)
+                continue
+            content = encode(chunk)
+            places.append((end, len(content)))
+            end += stream.write(content)
+        if rows != array.shards[0]:
+            raise ValueError(f"a shard of {name} has {array.shards[0]} rows, not {rows}")
+        index = np.array(places, dtype="<u8")
+        stream.write(_encoder(index.shape, index.dtype, [Crc32cCodec()])(index))
+
+
+def chunk_rows(path: Path, name: str) -> int:
+    """Rows of an inner chunk of an array of `create_frames`."""
+    return int(open_array(path, name).chunks[0])
+
+
+def _encoder(
+    shape: tuple[int, ...], dtype: np.dtype[Any], compressors: Sequence[Any]
+) -> Callable[[NDArray[Any]], bytes]:
+    """A function that encodes chunks as zarr does."""
+    files: dict[str, Buffer] = {}
+    array = zarr.create_array(
+        MemoryStore(files),
+        shape=shape,
+        chunks=shape,
+        dtype=dtype,
+        compressors=compressors,
+        config=_WHOLE,
+    )
+    file = shard_file("", 0, len(shape)).removeprefix("/")
+
+    def encode(chunk: NDArray[Any]) -> bytes:
+        array[:] = chunk
+        return files[file].to_bytes()
+
+    return encode
 
 
 def shard_file(name: str, shard: int, ndim: int) -> str:

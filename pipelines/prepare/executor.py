@@ -29,6 +29,13 @@ _MAIN_MEMORY, _WORKER_MEMORY = 200 << 20, 200 << 20
 recordings of NTU RGB+D)."""
 
 
+_CONFIG = {
+    # A paused worker would never continue: the scheduler cannot move the data that it holds.
+    "distributed.worker.memory.pause": False,
+    # Logs of a thousand messages would keep the jobs in them, in this process and the workers.
+    "distributed.admin.low-level-log-length": 10,
+}
+"""dask's configuration of local workers and their scheduler."""
 _LOOK_SECONDS, _GONE_SECONDS = 2, 20
 """Interval of the checks for workers while no job ends, and the time limit without any worker: dask
 restarts a local worker after a crash."""
@@ -90,19 +97,18 @@ def open_executor(
 
 @contextmanager
 def _local(workers: int, max_memory: int) -> Iterator[Any]:
+    import dask
     from distributed import Client, LocalCluster
 
     number, share = _shares(workers, max_memory)
-    with _no_interrupts():
+    with dask.config.set(_CONFIG), _no_interrupts():
         cluster = LocalCluster(
             n_workers=number,
             threads_per_worker=1,
             dashboard_address=_LOCAL_PAGE,
             memory_limit=share,
             silence_logs=logging.CRITICAL,  # errors in a task are raised here instead
-            # A paused worker would never continue: the scheduler cannot move the data that it
-            # holds.
-            config={"distributed.worker.memory.pause": False},
+            config=_CONFIG,
         )
     with cluster, Client(cluster) as client:
         yield client

@@ -10,13 +10,14 @@ import numpy as np
 from aclnet.datasets.formats.atomic import write_json
 from aclnet.datasets.spec.records import Record
 from aclnet.datasets.store import keyed_random, manifest, zarr_io
-from aclnet.datasets.store.codec import content_hash, decode_int16, encode_int16
+from aclnet.datasets.store.codec import ContentHash, decode_int16, encode_int16
 from aclnet.datasets.store.contents import FILL, KEYPOINT
 from aclnet.pipelines.prepare import samples
 from aclnet.pipelines.prepare.fragments import fragment_rows
 from aclnet.pipelines.prepare.preparation import numbered
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -127,24 +128,22 @@ def shard_is_done(job: ShardJob) -> bool:
 
 def make_shard(job: ShardJob) -> int:
     """Gathers, writes and describes one shard; returns its number."""
-    store = store_folder(job.work)
-    blocks, files, error = {}, {}, 0.0
-    for name in job.arrays:
-        block = _gather(job, name)
-        if name == KEYPOINT and job.scale is not None:
-            exact, block = block, encode_int16(block, job.scale)
-            error = float(np.nanmax(np.abs(decode_int16(block, job.scale) - exact)))
-        zarr_io.write_shard(store, name, job.number, block)
-        file = zarr_io.shard_file(name, job.number, block.ndim)
-        blocks[name] = block
+    store, content = store_folder(job.work), ContentHash()
+    files, worst = {}, 0.0
+    for name in sorted(job.arrays):
+        array = _ShardArray(job, name)
+        content.begin(array.dtype, (job.shard_rows, *array.row_shape))
+        zarr_io.write_shard(store, name, job.number, array.chunks(content))
+        worst = max(worst, array.error)
+        file = zarr_io.shard_file(name, job.number, 1 + len(array.row_shape))
         files[file] = manifest.describe_file(store / file)
     shard = manifest.Shard(
         files=files,
-        content=content_hash([blocks[name] for name in sorted(blocks)]),
+        content=content.hexdigest(),
         samples=len(job.pieces),
         rows=int(job.pieces[:, 2].sum()),
     )
-    receipt = Receipt(plan=job.plan, shard=shard, error=error)
+    receipt = Receipt(plan=job.plan, shard=shard, error=worst)
     place = receipt_file(job.work, job.number)
     place.parent.mkdir(exist_ok=True)
     write_json(place, receipt.model_dump())
@@ -156,15 +155,51 @@ def read_receipt(work: Path, number: int) -> Receipt:
     return Receipt.model_validate_json(receipt_file(work, number).read_bytes())
 
 
-def _gather(job: ShardJob, name: str) -> NDArray[Any]:
-    block: NDArray[Any] | None = None
-    column = name.rpartition("/")[2]
-    fragment, source = -1, np.empty(0)
-    for number, first, rows, target in job.pieces.tolist():
-        if number != fragment:
-            fragment, source = number, fragment_rows(job.work, number, column)
-        if block is None:
-            block = np.full((job.shard_rows, *source.shape[1:]), FILL[name], dtype=source.dtype)
-        block[target : target + rows] = source[first : first + rows]
-    assert block is not None, "a shard must have at least one sample"
-    return block
+class _ShardArray:
+    """One array of a shard, gathered from the fragments in pieces."""
+
+    def __init__(self, job: ShardJob, name: str) -> None:
+        self.job, self.name = job, name
+        self.encoded = name == KEYPOINT and job.scale is not None
+        self.error = 0.0
+        """Largest rounding error of the chunks so far."""
+        self.pieces = job.pieces[np.argsort(job.pieces[:, 3])]
+        source = self._rows_of(int(self.pieces[0, 0]))
+        self.source_dtype, self.row_shape = source.dtype, source.shape[1:]
+        self.dtype = np.dtype(np.int16) if self.encoded else source.dtype
+
+    def chunks(self, content: ContentHash) -> Iterator[NDArray[Any]]:
+        """The inner chunks as they are stored; adds them to the hash."""
+        rows = zarr_io.chunk_rows(store_folder(self.job.work), self.name)
+        for first in range(0, self.job.shard_rows, rows):
+            chunk = self._gather(first, rows)
+            if self.encoded:
+                chunk = self._rounded(chunk)
+            content.add(chunk)
+            yield chunk
+
+    def _gather(self, first: int, rows: int) -> NDArray[Any]:
+        """Rows of the shard from `first` on; those without a sample hold the fill value."""
+        chunk = np.full((rows, *self.row_shape), FILL[self.name], dtype=self.source_dtype)
+        begins, ends = self.pieces[:, 3], self.pieces[:, 3] + self.pieces[:, 2]
+        inside = self.pieces[(begins < first + rows) & (ends > first)]
+        inside = inside[np.argsort(inside[:, 0], kind="stable")]
+        fragment, source = -1, np.empty(0)
+        for number, begin, count, target in inside.tolist():
+            if number != fragment:
+                fragment, source = number, self._rows_of(number)
+            start, stop = max(target, first), min(target + count, first + rows)
+            moved = begin - target
+            chunk[start - first : stop - first] = source[start + moved : stop + moved]
+        return chunk
+
+    def _rounded(self, chunk: NDArray[np.float32]) -> NDArray[np.int16]:
+        scale = self.job.scale
+        assert scale is not None
+        steps = encode_int16(chunk, scale)
+        difference = np.abs(decode_int16(steps, scale) - chunk)
+        self.error = max(self.error, float(np.nanmax(difference, initial=0)))
+        return steps
+
+    def _rows_of(self, fragment: int) -> NDArray[Any]:
+        return fragment_rows(self.job.work, fragment, self.name.rpartition("/")[2])
