@@ -202,7 +202,7 @@ def _shard(
             (store / file).write_text(str(number))
             files[file] = manifest.File(bytes=len(str(number)), sha256="")
         else:
-            zarr_io.write_shard(store, name, number, block)
+            zarr_io.write_shard(store, name, number, block.__getitem__)
             files[file] = manifest.describe_file(store / file)
     return manifest.Shard(files=files, content="", samples=samples, rows=0)
 

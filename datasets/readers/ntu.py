@@ -24,6 +24,8 @@ from aclnet.datasets.readers.items import FileSource, known_numbers
 from aclnet.datasets.spec import DamageError, Item, Rejection, SkeletonSequence
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 EXTENSION = ".skeleton"
@@ -146,13 +148,11 @@ class NtuSource(FileSource):
             source=item.path,
         )
 
-    def _recordings(self) -> list[tuple[str, int]]:
+    def _recordings(self) -> Iterator[tuple[str, int]]:
         """Files whose names show that they are, or are meant to be, recordings."""
-        return [
-            (path, size)
-            for path, size in walk_files(self.root)
-            if path.lower().endswith(EXTENSION) or _STEM.fullmatch(PurePosixPath(path).stem)
-        ]
+        for path, size in walk_files(self.root):
+            if path.lower().endswith(EXTENSION) or _STEM.fullmatch(PurePosixPath(path).stem):
+                yield path, size
 
     def _refusal(self, item: Item, found: dict[str, Item]) -> Rejection | None:
         if not item.path.endswith(EXTENSION):

@@ -26,7 +26,8 @@ class ContentHash:
 
     def add(self, rows: NDArray[Any]) -> None:
         """Adds the next rows of the array."""
-        self._digest.update(np.ascontiguousarray(rows).astype(rows.dtype.newbyteorder("<")).data)
+        little = rows.astype(rows.dtype.newbyteorder("<"), order="C", copy=False)
+        self._digest.update(little.data)
 
     def hexdigest(self) -> str:
         """The hash of all arrays so far."""

@@ -28,7 +28,9 @@ _SECOND = -0x6B2FB644ECCEEE15
 
 def sample_keys(ids: Iterable[str]) -> NDArray[np.int64]:
     """(N,) int64 keys of sample ids, the same in every store that holds the sample."""
-    digests = b"".join(hashlib.blake2b(i.encode(), digest_size=8).digest() for i in ids)
+    digests = bytearray()
+    for one in ids:
+        digests += hashlib.blake2b(one.encode(), digest_size=8).digest()
     return np.frombuffer(digests, dtype="<i8").astype(np.int64)
 
 

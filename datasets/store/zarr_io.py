@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -144,10 +145,29 @@ def create_column(
         config=_WHOLE,
         overwrite=True,  # a resumed preparation writes its columns again
     )
-    for begin in range(0, len(values) if values.size else 0, rows):
+    for number, begin in enumerate(range(0, len(values) if values.size else 0, rows)):
         chunk = slice(begin, begin + rows)
-        part = values[chunk if order is None else order[chunk]]
-        array[chunk] = part.astype(object) if text else part
+        chosen = np.arange(len(values))[chunk] if order is None else order[chunk]
+        if text:
+            texts = (values[row] for row in chosen)  # a copy of all would take as much as `values`
+            _write_texts(path / shard_file(name, number, 1), texts, rows)
+        else:
+            array[chunk] = values[chosen]
+
+
+def _write_texts(file: Path, texts: Iterable[str], rows: int) -> None:
+    """Writes a chunk of `rows` texts; those that are not given are empty.
+
+    zarr would make three Python objects of each text, which take ten times the memory.
+    """
+    content = bytearray(rows.to_bytes(4, "little"))
+    for text in islice(chain(texts, repeat("")), rows):
+        encoded = text.encode()
+        content += len(encoded).to_bytes(4, "little") + encoded
+    values = np.frombuffer(content, dtype=np.uint8)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as temporary:
+        temporary.write_bytes(_encoder(values.shape, values.dtype, _CODECS)(values))
 
 
 class _Files(dict[str, Buffer]):
@@ -256,38 +276,32 @@ def chunk_of_row(array: Any, row: int) -> str:  # noqa: ANN401 - zarr's own type
     return str(array.metadata.encode_chunk_key(place))
 
 
-def write_shard(path: Path, name: str, shard: int, chunks: Iterable[NDArray[Any]]) -> None:
-    """Writes one whole shard from its inner chunks (`chunk_rows` rows each), in their order.
+def write_shard(path: Path, name: str, shard: int, rows: Callable[[slice], NDArray[Any]]) -> None:
+    """Writes one whole shard; no other task may write its file.
 
-    Only one chunk is in memory at a time; zarr would need the whole shard, decoded and encoded. The
-    file has the encoded chunks one after another, then their offsets and lengths (Zarr's
-    specification of sharding, version 1.0). No other task may write the file.
+    `rows` returns the rows of a part of the shard. It is called for one inner chunk after another,
+    so that only one is in memory at a time; zarr would need all, decoded and encoded. The file has
+    the encoded chunks, then their offsets and lengths (Zarr's specification of sharding, version
+    1.0). Raises ValueError for another number of rows.
     """
     array = open_array(path, name)
     file = path / shard_file(name, shard, array.ndim)
     file.parent.mkdir(parents=True, exist_ok=True)
     encode = _encoder(array.chunks, array.dtype, array.compressors)
-    places, rows, end = [], 0, 0
+    fill = np.broadcast_to(array.fill_value, array.chunks)
+    step, places = array.chunks[0], []
     with replacing(file) as temporary, temporary.open("wb") as stream:
-        for chunk in chunks:
-            rows += len(chunk)
-            if np.array_equal(
-                chunk, np.broadcast_to(array.fill_value, chunk.shape), equal_nan=True
-            ):
+        for first in range(0, array.shards[0], step):
+            chunk = rows(slice(first, first + step))
+            if len(chunk) != step:
+                raise ValueError(f"a chunk of {name} has {step} rows, not {len(chunk)}")
+            if np.array_equal(chunk, fill, equal_nan=True):
                 places.append(_EMPTY)
                 continue
-            content = encode(chunk)
-            places.append((end, len(content)))
-            end += stream.write(content)
-        if rows != array.shards[0]:
-            raise ValueError(f"a shard of {name} has {array.shards[0]} rows, not {rows}")
+            begin = stream.tell()
+            places.append((begin, stream.write(encode(chunk))))
         index = np.array(places, dtype="<u8")
         stream.write(_encoder(index.shape, index.dtype, [Crc32cCodec()])(index))
-
-
-def chunk_rows(path: Path, name: str) -> int:
-    """Rows of an inner chunk of an array of `create_frames`."""
-    return int(open_array(path, name).chunks[0])
 
 
 def _encoder(

@@ -19,6 +19,7 @@ from aclnet.datasets.store.codec import INT16_FILL
 from aclnet.datasets.store.contents import AXES, FILL, INDEX, KEYPOINT, PRESENT, SCORE
 from aclnet.pipelines.prepare import shards
 from aclnet.pipelines.prepare.fragments import fragment_rows
+from aclnet.pipelines.prepare.preparation import give_memory_back
 from aclnet.pipelines.steps import convert
 from aclnet.pipelines.steps.clean import step_of
 from aclnet.pipelines.steps.normalise import normalisation_name
@@ -48,7 +49,10 @@ def assemble(
     sides: dict[str, NDArray[np.bool_]],
     rejections: list[Rejection],
 ) -> Path:
-    """Writes the store below the work folder and returns it, ready to be renamed into place."""
+    """Writes the store below the work folder and returns it, ready to be renamed into place.
+
+    Empties the columns of the table: the workers need their memory.
+    """
     if task.options.dtype == "int16":
         _refuse_coarse_steps(task, table)
     masks = list(sides.values())
@@ -56,14 +60,17 @@ def assemble(
     packing = shards.pack(table.rows, masks, shard_rows, task.options.seed)
     jobs = _shard_jobs(task, table, packing)
     _create_arrays(jobs[0], task, table, packing)
-    written = _write_shards(jobs, task)
     store = shards.store_folder(task.own)
+    give_memory_back()
+    _write_columns(store, table, packing, sides)
+    attributes = _attributes(task, table, sides, rejections, shard_rows)
+    table.columns.clear()
+    give_memory_back()
+    written = _write_shards(jobs, task)
     if jobs[0].scale is not None:
         worst = max(error for _, error in written)
         zarr_io.set_attributes(store, KEYPOINT, {"scale": jobs[0].scale, "max_error": worst})
-    _write_columns(store, table, packing, sides)
     _write_rejections(store / REJECTED, rejections)
-    attributes = _attributes(task, table, sides, rejections, shard_rows)
     zarr_io.set_attributes(store, "", attributes.model_dump(mode="json"))
     zarr_io.consolidate(store)
     _write_manifest(store, task.plan, [shard for shard, _ in written])
@@ -169,10 +176,8 @@ def _write_columns(
         remove(store / group)  # remains of an earlier try, whose metadata may be damaged
     order = np.argsort(packing.start)
     for name, values in {**table.columns, "start": packing.start}.items():
-        narrow = values.dtype.kind == "i" and name != "start"
-        column = values.astype(np.int32) if narrow else values
         axes = AXES.get(f"samples/{name}", ("sample",))
-        zarr_io.create_column(store, f"samples/{name}", column, axes, order)
+        zarr_io.create_column(store, f"samples/{name}", values, axes, order)
     for name, mask in sides.items():
         zarr_io.create_column(store, f"splits/{name}", mask, ("sample",), order)
     for name in ("id", "original"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from importlib.util import find_spec
 from itertools import islice
 from multiprocessing import resource_tracker
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from aclnet.datasets.spec import AclnetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
 _Job = TypeVar("_Job")
 _Result = TypeVar("_Result")
@@ -47,7 +48,7 @@ class Executor(Protocol):
     """Runs a function over jobs and yields the results as they finish, in any order."""
 
     def __call__(
-        self, function: Callable[[_Job], _Result], jobs: Sequence[_Job]
+        self, function: Callable[[_Job], _Result], jobs: Iterable[_Job]
     ) -> Iterator[_Result]: ...
 
 
@@ -67,7 +68,8 @@ def open_executor(
     share what this process leaves. Fewer workers start if there is not enough memory for all, and a
     worker that exceeds its share is ended.
 
-    tell: receives the address of dask's status page, which needs bokeh.
+    tell: receives the address of dask's status page, which needs bokeh. Local workers start with
+    the first jobs.
 
     Raises AclnetError if both kinds of workers are given, if `max_memory` is too small or there is
     no worker to limit, if no scheduler with a worker answers, or if workers crash or the connection
@@ -88,19 +90,38 @@ def open_executor(
             tell(_page(client))
             yield _on(client)
     elif workers:
-        with _local(workers, limit) as client:
-            tell(_page(client))
-            yield _on(client)
+        number, share = _shares(workers, limit)
+        with ExitStack() as started:
+            yield _at_first_jobs(lambda: started.enter_context(_local(number, share)), tell)
     else:
         yield _in_process
 
 
+def _at_first_jobs(start: Callable[[], Any], tell: Callable[[str], object]) -> Executor:
+    """An executor that starts its workers when it gets its first jobs.
+
+    Recordings are listed before. The memory of these lists is free again when they are deleted,
+    unless dask's many small objects were created at the same time and lie between them.
+    """
+
+    @cache
+    def client() -> Any:  # noqa: ANN401 - distributed is untyped
+        started = start()
+        tell(_page(started))
+        return started
+
+    def run(function: Callable[[_Job], _Result], jobs: Iterable[_Job]) -> Iterator[_Result]:
+        return _on(client())(function, jobs)
+
+    return run
+
+
 @contextmanager
-def _local(workers: int, max_memory: int) -> Iterator[Any]:
+def _local(number: int, share: int) -> Iterator[Any]:
+    """A client of `number` local workers with `share` bytes each; 0: without limit."""
     import dask
     from distributed import Client, LocalCluster
 
-    number, share = _shares(workers, max_memory)
     with dask.config.set(_CONFIG), _no_interrupts():
         cluster = LocalCluster(
             n_workers=number,
@@ -198,12 +219,12 @@ def _page(client: Any) -> str:  # noqa: ANN401 - distributed is untyped
     return f"dask's dashboard shows the workers: {client.dashboard_link}"
 
 
-def _in_process(function: Callable[[_Job], _Result], jobs: Sequence[_Job]) -> Iterator[_Result]:
+def _in_process(function: Callable[[_Job], _Result], jobs: Iterable[_Job]) -> Iterator[_Result]:
     return map(function, jobs)
 
 
 def _on(client: Any) -> Executor:  # noqa: ANN401 - distributed is untyped
-    def run(function: Callable[[_Job], _Result], jobs: Sequence[_Job]) -> Iterator[_Result]:
+    def run(function: Callable[[_Job], _Result], jobs: Iterable[_Job]) -> Iterator[_Result]:
         from distributed import CancelledError, KilledWorker
         from distributed.comm.core import CommClosedError
 

@@ -17,7 +17,7 @@ from aclnet.datasets.formats.atomic import replacing
 from aclnet.datasets.formats.json_text import parse_json
 from aclnet.datasets.formats.npy import MAX_HEADER, parse_header
 from aclnet.datasets.spec import DamageError, Rejection
-from aclnet.pipelines.prepare.preparation import check_there, numbered, reading
+from aclnet.pipelines.prepare.preparation import check_there, give_memory_back, numbered, reading
 from aclnet.pipelines.prepare.samples import prepare_item, to_arrays, to_columns, with_variants
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from aclnet.pipelines.prepare.samples import Sample
 
 _TABLE = "table.json"
-_AT_ONCE = 64
+_AT_ONCE = 32
 """Fragments whose small arrays are in memory at a time; many small arrays leave unusable gaps."""
 _UNSOUND = (ValueError, TypeError, LookupError, AttributeError, OverflowError)
 """Exceptions of reading tables with values that prepare did not write."""
@@ -65,8 +65,8 @@ class Fragment:
     @property
     def rows(self) -> NDArray[np.int64]:
         """Number of frame rows of each sample."""
-        rows: NDArray[np.int64] = self.columns["n_frames"] * self.columns["n_persons"]
-        return rows
+        rows: NDArray[np.int32] = self.columns["n_frames"] * self.columns["n_persons"]
+        return rows.astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +92,12 @@ def fragment_folder(work: Path, number: int) -> Path:
     return work / "fragments" / numbered(number)
 
 
-def fragment_is_done(job: FragmentJob) -> bool:
+def fragment_is_done(work: Path, number: int) -> bool:
     """True if the fragment was made before and is complete."""
     try:
-        rows = int(load_fragment(job.work, job.number).rows.sum())
-        names = _read_table(job.work, job.number)["arrays"]
-        return all(_is_whole(_array_file(job.work, job.number, name), rows) for name in names)
+        rows = int(load_fragment(work, number).rows.sum())
+        names = _read_table(work, number)["arrays"]
+        return all(_is_whole(_array_file(work, number, name), rows) for name in names)
     except (OSError, DamageError, *_UNSOUND):
         return False
 
@@ -115,6 +115,7 @@ def make_fragment(job: FragmentJob) -> tuple[int, int]:
 
     Raises AclnetError if reading fails for a reason outside the recording.
     """
+    give_memory_back()  # what the job before needed
     samples: list[Sample] = []
     rejections: list[Rejection] = []
     for item in job.items:

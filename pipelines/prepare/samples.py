@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 65_536
 """Rows of the largest shard; a longer sequence is cut into linked samples."""
+_NUMBERS = ("label", "subject", "camera", "setup", "replication", "width", "height")
 _STORED_VARIANT = 4
+_LARGEST = 2**31
 _LONGEST_TEXT = 1000
 """Limit of an id or condition in characters: each row of a column takes as much as the longest."""
 
@@ -61,10 +63,16 @@ def prepare_item(
 
 
 def read_checked(source: Source, item: Item) -> SkeletonSequence | Rejection:
-    """Reads an item; rejects it if a store cannot hold its id or its condition."""
+    """Reads an item; rejects it if a store cannot hold its numbers, its id or its condition."""
     result = source.read(item)
     if isinstance(result, Rejection):
         return result
+    for name in _NUMBERS:
+        if abs(getattr(result, name)) >= _LARGEST:
+            reason = (
+                f"`{name}` is {getattr(result, name)}; a store holds numbers below {_LARGEST:,}"
+            )
+            return Rejection(result.source or item.path, None, reason)
     broken = next((t for t in (result.sample_id, result.condition) if not _is_text(t)), None)
     if broken is not None:
         reason = f"the id or condition {shown(broken)!r} has characters that no file can hold"
@@ -239,9 +247,8 @@ def _variants(sample: Sample, layout: Layout, options: PrepareOptions) -> Iterat
 
 def to_columns(samples: list[Sample]) -> dict[str, list[Any]]:
     """Columns of the samples' table in the store: a list per column, a value per sample."""
-    names = ("label", "subject", "camera", "setup", "replication", "width", "height")
     columns: dict[str, list[Any]] = {
-        name: [int(getattr(s.sequence, name)) for s in samples] for name in names
+        name: [int(getattr(s.sequence, name)) for s in samples] for name in _NUMBERS
     }
     return columns | {
         "id": [s.sequence.sample_id for s in samples],
@@ -281,4 +288,4 @@ def to_arrays(columns: dict[str, list[Any]]) -> dict[str, NDArray[Any]]:
         raise ValueError("the columns differ from those of samples")
     if not all(_is_text(value) for name in text for value in columns[name]):
         raise ValueError("a text has characters that no file can hold")
-    return {name: np.array(v, dtype=types.get(name, np.int64)) for name, v in columns.items()}
+    return {name: np.array(v, dtype=types.get(name, np.int32)) for name, v in columns.items()}

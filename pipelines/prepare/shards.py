@@ -14,10 +14,9 @@ from aclnet.datasets.store.codec import ContentHash, decode_int16, encode_int16
 from aclnet.datasets.store.contents import FILL, KEYPOINT
 from aclnet.pipelines.prepare import samples
 from aclnet.pipelines.prepare.fragments import fragment_rows
-from aclnet.pipelines.prepare.preparation import numbered
+from aclnet.pipelines.prepare.preparation import give_memory_back, numbered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -128,12 +127,12 @@ def shard_is_done(job: ShardJob) -> bool:
 
 def make_shard(job: ShardJob) -> int:
     """Gathers, writes and describes one shard; returns its number."""
+    give_memory_back()  # what the job before needed
     store, content = store_folder(job.work), ContentHash()
     files, worst = {}, 0.0
     for name in sorted(job.arrays):
-        array = _ShardArray(job, name)
-        content.begin(array.dtype, (job.shard_rows, *array.row_shape))
-        zarr_io.write_shard(store, name, job.number, array.chunks(content))
+        array = _ShardArray(job, name, content)
+        zarr_io.write_shard(store, name, job.number, array.rows)
         worst = max(worst, array.error)
         file = zarr_io.shard_file(name, job.number, 1 + len(array.row_shape))
         files[file] = manifest.describe_file(store / file)
@@ -156,50 +155,42 @@ def read_receipt(work: Path, number: int) -> Receipt:
 
 
 class _ShardArray:
-    """One array of a shard, gathered from the fragments in pieces."""
+    """One array of a shard, gathered from the fragments part by part."""
 
-    def __init__(self, job: ShardJob, name: str) -> None:
-        self.job, self.name = job, name
-        self.encoded = name == KEYPOINT and job.scale is not None
+    def __init__(self, job: ShardJob, name: str, content: ContentHash) -> None:
+        """`content` receives the rows as they are stored."""
+        self.job, self.name, self.content = job, name, content
         self.error = 0.0
-        """Largest rounding error of the chunks so far."""
-        self.pieces = job.pieces[np.argsort(job.pieces[:, 3])]
-        source = self._rows_of(int(self.pieces[0, 0]))
+        """Largest rounding error so far."""
+        source = self._rows_of(int(job.pieces[0, 0]))
         self.source_dtype, self.row_shape = source.dtype, source.shape[1:]
-        self.dtype = np.dtype(np.int16) if self.encoded else source.dtype
+        self.scale = job.scale if name == KEYPOINT else None
+        dtype = source.dtype if self.scale is None else np.dtype(np.int16)
+        content.begin(dtype, (job.shard_rows, *self.row_shape))
 
-    def chunks(self, content: ContentHash) -> Iterator[NDArray[Any]]:
-        """The inner chunks as they are stored; adds them to the hash."""
-        rows = zarr_io.chunk_rows(store_folder(self.job.work), self.name)
-        for first in range(0, self.job.shard_rows, rows):
-            chunk = self._gather(first, rows)
-            if self.encoded:
-                chunk = self._rounded(chunk)
-            content.add(chunk)
-            yield chunk
+    def rows(self, part: slice) -> NDArray[Any]:
+        """The rows of a part of the shard as they are stored; the parts must come in order."""
+        rows = self._gather(part.start, part.stop)
+        if self.scale is not None:
+            exact, rows = rows, encode_int16(rows, self.scale)
+            difference = np.abs(decode_int16(rows, self.scale) - exact)
+            self.error = max(self.error, float(np.nanmax(difference, initial=0)))
+        self.content.add(rows)
+        return rows
 
-    def _gather(self, first: int, rows: int) -> NDArray[Any]:
-        """Rows of the shard from `first` on; those without a sample hold the fill value."""
-        chunk = np.full((rows, *self.row_shape), FILL[self.name], dtype=self.source_dtype)
-        begins, ends = self.pieces[:, 3], self.pieces[:, 3] + self.pieces[:, 2]
-        inside = self.pieces[(begins < first + rows) & (ends > first)]
-        inside = inside[np.argsort(inside[:, 0], kind="stable")]
+    def _gather(self, first: int, last: int) -> NDArray[Any]:
+        """Rows from `first` to `last`; those without a sample hold the fill value."""
+        found = np.full((last - first, *self.row_shape), FILL[self.name], dtype=self.source_dtype)
+        begins = self.job.pieces[:, 3]
+        inside = (begins < last) & (begins + self.job.pieces[:, 2] > first)
         fragment, source = -1, np.empty(0)
-        for number, begin, count, target in inside.tolist():
+        for number, begin, count, target in self.job.pieces[inside].tolist():
             if number != fragment:
                 fragment, source = number, self._rows_of(number)
-            start, stop = max(target, first), min(target + count, first + rows)
+            start, stop = max(target, first), min(target + count, last)
             moved = begin - target
-            chunk[start - first : stop - first] = source[start + moved : stop + moved]
-        return chunk
-
-    def _rounded(self, chunk: NDArray[np.float32]) -> NDArray[np.int16]:
-        scale = self.job.scale
-        assert scale is not None
-        steps = encode_int16(chunk, scale)
-        difference = np.abs(decode_int16(steps, scale) - chunk)
-        self.error = max(self.error, float(np.nanmax(difference, initial=0)))
-        return steps
+            found[start - first : stop - first] = source[start + moved : stop + moved]
+        return found
 
     def _rows_of(self, fragment: int) -> NDArray[Any]:
         return fragment_rows(self.job.work, fragment, self.name.rpartition("/")[2])

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
+import zlib
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,7 @@ from aclnet.datasets.formats.atomic import remove, write_json
 from aclnet.datasets.formats.caches import version_of
 from aclnet.datasets.formats.json_text import parse_json
 from aclnet.datasets.opening import open_store
-from aclnet.datasets.spec import UNLABELLED, AclnetError, DamageError, protocols, silent
+from aclnet.datasets.spec import UNLABELLED, AclnetError, DamageError, Item, protocols, silent
 from aclnet.datasets.store import manifest
 from aclnet.datasets.store.attributes import Part
 from aclnet.pipelines.prepare import fragments
@@ -30,6 +32,7 @@ from aclnet.pipelines.prepare.preparation import (
     Portion,
     Preparation,
     batches,
+    give_memory_back,
     is_there,
     newer_files,
     plan_hash,
@@ -51,7 +54,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from aclnet.datasets.spec import Item, Progress, Rejection, Source
+    from aclnet.datasets.spec import Progress, Rejection, Source
     from aclnet.datasets.store.paths import StorePath
     from aclnet.pipelines.prepare.executor import Executor
     from aclnet.pipelines.prepare.options import PrepareOptions
@@ -193,8 +196,8 @@ def _make(
     resumed, count = _enter(task), len(items)
     newer = newer_files(task.source, items, version_of(task.work / _PLAN)[0]) if resumed else ()
     _make_fragments(task, items)
-    items.clear()  # the fragments have them now, so memory need not hold them twice
     table = fragments.load_table(task.own)
+    give_memory_back()  # what the parts of the table needed
     rejections = sorted([*unusable, *table.rejections], key=lambda r: (r.path, r.line or 0))
     if not table.size:
         remove(task.work)  # the next try must read the files again
@@ -206,9 +209,21 @@ def _make(
     _check_ids(task, table.columns)
     sides = split_masks(task.source, table.columns)
     counts = _check_counts(task, table.columns, sides)
+    report = _report(target, task, table.columns, sides, rejections)
+    report.counts, report.newer, report.resumed = counts, newer, resumed
     store = assemble(task, table, sides, rejections)
     _put_into_place(store, target, task)
-    columns, original = table.columns, table.columns["variant"] == 0
+    return report
+
+
+def _report(
+    target: Target,
+    task: Preparation,
+    columns: dict[str, NDArray[Any]],
+    sides: dict[str, NDArray[np.bool_]],
+    rejections: list[Rejection],
+) -> Report:
+    original = columns["variant"] == 0
     in_image = task.options.normalise == "default"
     whole = task.part is None  # a part lacks what other parts have
     pieces = original & (columns["id"] != columns["original"])
@@ -218,9 +233,6 @@ def _make(
         variants=int((~original).sum()),
         rejections=Counter(r.kind for r in rejections),
         examples=_examples(rejections),
-        resumed=resumed,
-        newer=newer,
-        counts=counts,
         part=str(task.part) if task.part else None,
         empty=tuple(side for side, mask in sides.items() if whole and not mask.any()),
         doubts=(
@@ -267,7 +279,11 @@ def _check_counts(
     Raises AclnetError if a complete set has other sizes.
     """
     # counts recordings, not their pieces and variants
-    found = {name: len(np.unique(columns["original"][mask])) for name, mask in sides.items()}
+    ids, original = columns["id"], columns["original"]
+    found = {
+        name: int(mask.sum()) if original is ids else len(np.unique(original[mask]))
+        for name, mask in sides.items()
+    }
     counts = protocols.check_counts(task.spec.protocols, found)
     wrong = [str(count) for count in counts if count.verdict == "wrong"]
     if wrong:
@@ -381,17 +397,43 @@ def _nothing_readable(source: Source, items: list[Item]) -> str:
 
 
 def _make_fragments(task: Preparation, items: list[Item]) -> None:
+    """Makes the missing fragments, and empties the list of items.
+
+    Compressed, items take a twentieth of the memory. The list is emptied before the workers start,
+    see `open_executor`.
+    """
+    total = missing = len(items)
+    packed = {}
+    for number, batch in enumerate(batches(items)):
+        if fragments.fragment_is_done(task.own, number):
+            missing -= len(batch)
+        else:
+            packed[number] = _packed(batch)
+    items.clear()
+    give_memory_back()
     on_disk = is_there(task.source)
-    jobs = [
+    jobs = (
         fragments.FragmentJob(
-            number, task.own, task.spec, task.source, batch, task.options, on_disk
+            number,
+            task.own,
+            task.spec,
+            task.source,
+            _unpacked(batch),
+            task.options,
+            on_disk,
         )
-        for number, batch in enumerate(batches(items))
-    ]
-    missing = [job for job in jobs if not fragments.fragment_is_done(job)]
-    total, rejected = len(items), 0
-    done = total - sum(len(job.items) for job in missing)
+        for number, batch in packed.items()
+    )
+    done, rejected = total - missing, 0
     task.progress("read", done, total)
-    for job_items, job_rejected in task.execute(fragments.make_fragment, missing):
+    for job_items, job_rejected in task.execute(fragments.make_fragment, jobs):
         done, rejected = done + job_items, rejected + job_rejected
         task.progress("read", done, total, f"{rejected} rejected" if rejected else "")
+
+
+def _packed(batch: tuple[Item, ...]) -> bytes:
+    return zlib.compress(json.dumps([astuple(item) for item in batch]).encode())
+
+
+def _unpacked(content: bytes) -> tuple[Item, ...]:
+    return tuple(Item(*fields) for fields in json.loads(zlib.decompress(content)))

@@ -53,6 +53,29 @@ def test_columns_in_chunks_hold_the_same(chunked, people_store):
     assert list(verify(chunked)) == []
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [f"S{n}\u00fc\u20ac" * (n % 5) for n in range(250)],
+        ["x", "", "yy"],
+        [""] * 30,
+        ["a" * 70_000] * 3,
+    ],
+    ids=["several chunks", "short", "empty", "long"],
+)
+@pytest.mark.parametrize("kind", [str, np.dtypes.StringDType()], ids=["fixed", "variable"])
+def test_texts_have_the_bytes_that_zarr_writes(texts, kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(zarr_io, "COLUMN_ROWS", 100)
+    zarr_io.create_group(tmp_path / "group", {})
+    zarr_io.create_column(tmp_path / "group", "x", np.array(texts, dtype=kind), ("sample",))
+    array = zarr_io.open_array(tmp_path / "group", "x", "r+")
+    assert array[:].tolist() == texts
+    files = sorted((tmp_path / "group/x/c").iterdir())
+    ours = [file.read_bytes() for file in files]
+    array.with_config({"write_empty_chunks": True})[:] = np.array(texts, dtype=object)
+    assert [file.read_bytes() for file in files] == ours
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_a_damaged_chunk_is_told_before_it_is_read(cut, file):
     data = bytearray((cut / file).read_bytes())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -131,9 +133,29 @@ def test_workers_leave_ctrl_c_to_the_command():
     """A terminal sends it to them too."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     with open_executor(workers=2) as run:
-        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
         for masked in run(partial(signal.pthread_sigmask, signal.SIG_BLOCK), [()] * 8):
             assert signal.SIGINT in masked
+            assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What a job carries."""
+
+    number: int
+
+
+@pytest.mark.slow
+def test_local_workers_start_with_the_first_jobs_and_finished_jobs_are_forgotten():
+    told = []
+    with open_executor(workers=1, tell=told.append) as run:
+        assert told == []
+        done = sum(1 for _ in run(hash, [Payload(number) for number in range(60)]))
+        gc.collect()
+        left = sum(isinstance(thing, Payload) for thing in gc.get_objects())
+        assert sum(1 for _ in run(hash, [Payload(0)])) == 1
+    assert (done, len(told)) == (60, 1)
+    assert left < 20
 
 
 INTERRUPTED = """

@@ -202,6 +202,7 @@ def test_done_fragments_and_shards_are_not_made_again(few, tmp_path, small_batch
 
     def run_some(limit):
         def run(function, jobs):
+            jobs = list(jobs)
             for job in jobs[:limit]:
                 done.append(f"{function.__name__} {job.number}")
                 yield function(job)
@@ -230,6 +231,7 @@ def test_late_jobs_of_another_plan_change_nothing(few, tmp_path, small_batches):
     late = []
 
     def interrupted(function, jobs):
+        jobs = list(jobs)
         late.append((function, jobs[0]))
         if function is make_shard:
             raise InterruptedError

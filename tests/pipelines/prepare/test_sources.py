@@ -72,6 +72,16 @@ def test_a_sequence_longer_than_a_shard_becomes_linked_samples(tmp_path, monkeyp
     assert np.ptp(store.column("centre")[store.column("original") == "long#1"], axis=0).max() == 0
 
 
+def test_numbers_that_a_store_cannot_hold_are_rejected(tmp_path):
+    large, largest = sequence("a"), sequence("b", seed=1)
+    large.subject, large.source, largest.subject = 2**31, "a.npy", 2**31 - 1
+    report, store = prepared(MadeUp([large, largest]), tmp_path / "n.zarr")
+    assert report.examples == (
+        "a.npy: `subject` is 2147483648; a store holds numbers below 2,147,483,648",
+    )
+    assert store.column("subject").tolist() == [2**31 - 1]
+
+
 def test_pieces_of_a_sequence_count_as_one_recording(tmp_path, monkeypatch):
     monkeypatch.setattr(samples, "MAX_ROWS", 4)
     long = sequence("a", frames=11)
