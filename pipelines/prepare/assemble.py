@@ -61,10 +61,9 @@ def assemble(
     jobs = _shard_jobs(task, table, packing)
     _create_arrays(jobs[0], task, table, packing)
     store = shards.store_folder(task.own)
+    attributes = _attributes(task, table, sides, rejections, shard_rows)
     give_memory_back()
     _write_columns(store, table, packing, sides)
-    attributes = _attributes(task, table, sides, rejections, shard_rows)
-    table.columns.clear()
     give_memory_back()
     written = _write_shards(jobs, task)
     if jobs[0].scale is not None:
@@ -172,17 +171,19 @@ def _write_shards(
 def _write_columns(
     store: Path, table: FragmentTable, packing: shards.Packing, sides: dict[str, NDArray[np.bool_]]
 ) -> None:
+    """Writes all columns, and takes those of the table out of it."""
     for group in ("samples", "splits", "keys"):
         remove(store / group)  # remains of an earlier try, whose metadata may be damaged
     order = np.argsort(packing.start)
-    for name, values in {**table.columns, "start": packing.start}.items():
-        axes = AXES.get(f"samples/{name}", ("sample",))
-        zarr_io.create_column(store, f"samples/{name}", values, axes, order)
-    for name, mask in sides.items():
-        zarr_io.create_column(store, f"splits/{name}", mask, ("sample",), order)
     for name in ("id", "original"):
         keys = keyed_random.sample_keys(table.columns[name])
         zarr_io.create_column(store, f"keys/{name}", keys, ("sample",), order)
+    for name in list(table.columns):
+        axes = AXES.get(f"samples/{name}", ("sample",))
+        zarr_io.create_column(store, f"samples/{name}", table.columns.pop(name), axes, order)
+    zarr_io.create_column(store, "samples/start", packing.start, ("sample",), order)
+    for name, mask in sides.items():
+        zarr_io.create_column(store, f"splits/{name}", mask, ("sample",), order)
 
 
 def _write_rejections(path: Path, rejections: list[Rejection]) -> None:
