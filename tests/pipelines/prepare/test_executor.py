@@ -140,7 +140,7 @@ def test_workers_leave_ctrl_c_to_the_command():
 
 @dataclass(frozen=True)
 class Payload:
-    """What a job carries."""
+    """Argument of a job."""
 
     number: int
 
