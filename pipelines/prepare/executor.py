@@ -122,17 +122,18 @@ def _local(number: int, share: int) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
-    with dask.config.set(_CONFIG), _no_interrupts():
-        cluster = LocalCluster(
-            n_workers=number,
-            threads_per_worker=1,
-            dashboard_address=_LOCAL_PAGE,
-            memory_limit=share,
-            silence_logs=logging.CRITICAL,  # errors in a task are raised here instead
-            config=_CONFIG,
-        )
-    with cluster, Client(cluster) as client:
-        yield client
+    with dask.config.set(_CONFIG):
+        with _no_interrupts():
+            cluster = LocalCluster(
+                n_workers=number,
+                threads_per_worker=1,
+                dashboard_address=_LOCAL_PAGE,
+                memory_limit=share,
+                silence_logs=logging.CRITICAL,  # errors in a task are raised here instead
+                config=_CONFIG,
+            )
+        with cluster, Client(cluster) as client:
+            yield client
 
 
 @contextmanager
