@@ -410,14 +410,14 @@ def test_a_shard_that_is_lost_before_the_end_makes_no_store(
     few, tmp_path, prepare_raw, monkeypatch
 ):
     out = tmp_path / "l.zarr"
-    columns = assemble._write_columns
+    write = assemble._write_rejections
 
-    def lose(store, *args):
-        (store / "frames" / "present" / "c" / "2").write_bytes(b"")
-        columns(store, *args)
+    def lose(file, *args):
+        (file.parent / "frames" / "present" / "c" / "2").write_bytes(b"")
+        write(file, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(assemble, "_write_columns", lose)
+        patch.setattr(assemble, "_write_rejections", lose)
         with pytest.raises(AclnetError, match=r"present/c/2 has 0 bytes .* the same command again"):
             prepare_raw(few, out)
     assert not out.exists()
