@@ -28,8 +28,6 @@ _WORKER_SECONDS = 60
 _MAIN_MEMORY, _WORKER_MEMORY = 200 << 20, 200 << 20
 """Bytes for the main process, and the least for a worker (measured: 96 and 83 MB, for 50,000
 recordings of NTU RGB+D)."""
-
-
 _CONFIG = {
     # A paused worker would never continue: the scheduler cannot move the data that it holds.
     "distributed.worker.memory.pause": False,
@@ -100,8 +98,8 @@ def open_executor(
 def _at_first_jobs(start: Callable[[], Any], tell: Callable[[str], object]) -> Executor:
     """An executor that starts its workers when it gets its first jobs.
 
-    Recordings are listed before. The memory of these lists is free again when they are deleted,
-    unless dask's many small objects were created at the same time and lie between them.
+    Before that, recordings are listed. If dask started at the same time, its many small objects
+    would lie between those of the lists, and deleting the lists would free no memory.
     """
 
     @cache

@@ -399,8 +399,8 @@ def _nothing_readable(source: Source, items: list[Item]) -> str:
 def _make_fragments(task: Preparation, items: list[Item]) -> None:
     """Makes the missing fragments, and empties the list of items.
 
-    Compressed, items take a twentieth of the memory. The list is emptied before the workers start,
-    see `open_executor`.
+    Compressed, items take a thirtieth of the memory (0.5 MB instead of 15 MB for 50,000 files). The
+    list is emptied before the workers start.
     """
     total = missing = len(items)
     packed = {}
