@@ -19,7 +19,7 @@ from aclnet.datasets.store.codec import INT16_FILL
 from aclnet.datasets.store.contents import AXES, FILL, INDEX, KEYPOINT, PRESENT, SCORE
 from aclnet.pipelines.prepare import shards
 from aclnet.pipelines.prepare.fragments import fragment_rows
-from aclnet.pipelines.prepare.preparation import give_memory_back
+from aclnet.pipelines.prepare.memory import give_memory_back
 from aclnet.pipelines.steps import convert
 from aclnet.pipelines.steps.clean import step_of
 from aclnet.pipelines.steps.normalise import normalisation_name

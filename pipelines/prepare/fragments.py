@@ -17,7 +17,8 @@ from aclnet.datasets.formats.atomic import replacing
 from aclnet.datasets.formats.json_text import parse_json
 from aclnet.datasets.formats.npy import MAX_HEADER, parse_header
 from aclnet.datasets.spec import DamageError, Rejection
-from aclnet.pipelines.prepare.preparation import check_there, give_memory_back, numbered, reading
+from aclnet.pipelines.prepare.memory import give_memory_back
+from aclnet.pipelines.prepare.preparation import check_there, numbered, reading
 from aclnet.pipelines.prepare.samples import prepare_item, to_arrays, to_columns, with_variants
 
 if TYPE_CHECKING:

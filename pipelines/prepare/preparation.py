@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import re
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -225,9 +224,3 @@ def batches(items: list[Item]) -> list[tuple[Item, ...]]:
         found[-1].append(item)
         size += item.size
     return [tuple(batch) for batch in found]
-
-
-def give_memory_back() -> None:
-    """Returns freed memory to the system; glibc would keep it."""
-    with suppress(OSError, AttributeError):  # another system, or another C library
-        ctypes.CDLL("libc.so.6").malloc_trim(0)

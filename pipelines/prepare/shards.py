@@ -14,7 +14,8 @@ from aclnet.datasets.store.codec import ContentHash, decode_int16, encode_int16
 from aclnet.datasets.store.contents import FILL, KEYPOINT
 from aclnet.pipelines.prepare import samples
 from aclnet.pipelines.prepare.fragments import fragment_rows
-from aclnet.pipelines.prepare.preparation import give_memory_back, numbered
+from aclnet.pipelines.prepare.memory import give_memory_back
+from aclnet.pipelines.prepare.preparation import numbered
 
 if TYPE_CHECKING:
     from pathlib import Path

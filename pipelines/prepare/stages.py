@@ -28,11 +28,11 @@ from aclnet.datasets.store import manifest
 from aclnet.datasets.store.attributes import Part
 from aclnet.pipelines.prepare import fragments
 from aclnet.pipelines.prepare.assemble import UNFINISHED, assemble
+from aclnet.pipelines.prepare.memory import give_memory_back
 from aclnet.pipelines.prepare.preparation import (
     Portion,
     Preparation,
     batches,
-    give_memory_back,
     is_there,
     newer_files,
     plan_hash,
