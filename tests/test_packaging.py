@@ -122,7 +122,7 @@ def test_zarr_and_dask_are_called_in_one_module_each():
     assert users == {
         "zarr": {"aclnet.datasets.store.zarr_io"},
         "distributed": {"aclnet.pipelines.prepare.executor"},
-        "dask": set(),
+        "dask": {"aclnet.pipelines.prepare.executor"},
     }
 
 

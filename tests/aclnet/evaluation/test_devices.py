@@ -105,9 +105,9 @@ import aclnet
 
 store, recipe, out = sys.argv[1:]
 run = aclnet.train(store, recipe=recipe, out=out, accelerator="cpu", devices="2")
-print("trained", run.result["samples"])
+sys.stdout.write(f"trained {run.result['samples']}\n")
 found = aclnet.evaluate(run, accelerator="cpu")
-print("tested", found.result["samples"], len(found.scores))
+sys.stdout.write(f"tested {found.result['samples']} {len(found.scores)}\n")
 """
 
 
