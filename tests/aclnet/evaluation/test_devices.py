@@ -99,7 +99,7 @@ def test_processes_of_a_launcher_share_the_samples(quick_run, copy):
     assert second == ""
 
 
-TRAIN_AND_TEST = """
+TRAIN_AND_TEST = r"""
 import sys
 import aclnet
 
