@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from gpu_bed import Figure, first_batch
+from joined_norms import with_joined_norms
 from measure import ROOT
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
@@ -115,7 +116,7 @@ def _step(bed: Bed, title: str, batch: int, settings: tuple[str, ...]) -> Iterat
     )
 
 
-def _kernels(bed: Bed, step: Callable[[], None]) -> tuple[int, float]:
+def _kernels(bed: Bed, step: Callable[[], object]) -> tuple[int, float]:
     """Number of kernels (on a CPU: of operations) of a step, and seconds of the device."""
     kinds = [ProfilerActivity.CUDA] if bed.cuda else [ProfilerActivity.CPU]
     with profile(activities=kinds) as found:
@@ -137,8 +138,10 @@ def variants(bed: Bed) -> Iterator[Figure]:
     rounds = 1 if bed.quick else 10
     ours = bed.seconds(lambda: _pass(bed, model, inputs, kind), rounds)
     wanted = _pass(bed, model, inputs, kind)
+    kernels, _ = _kernels(bed, lambda: _pass(bed, model, inputs, kind))
     ways: dict[str, Callable[[Any], None]] = {
-        "channels-last": lambda other: other.to(memory_format=torch.channels_last)
+        "joined normalisation": with_joined_norms,
+        "channels-last": lambda other: other.to(memory_format=torch.channels_last),
     }
     if bed.cuda:
         ways["torch.compile of each block"] = _compile
@@ -159,6 +162,9 @@ def variants(bed: Bed) -> Iterator[Figure]:
         scale = float(wanted.abs().max())
         yield Figure("variants", f"{name}: speed", ours / spent, "times", "more than 1 is faster")
         yield Figure("variants", f"{name}: first pass", first, "s")
+        count, _ = _kernels(bed, lambda other=other: _pass(bed, other, inputs, kind))
+        what = "kernels" if bed.cuda else "operations"
+        yield Figure("variants", f"{name}: {what}", count, "", f"{kernels} without")
         difference = float((wanted - found).abs().max()) / scale
         bound = 0.05 if bed.cuda else 1e-4
         yield Figure(

@@ -87,6 +87,23 @@ def test_plain_networks_give_the_numbers_of_ours(name):
     assert not any(isinstance(module, Pointwise) for module in plain.modules())
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_joined_normalisations_give_the_numbers_of_separate_ones(training):
+    torch.manual_seed(0)
+    ours = ACLNet(num_joints=5, num_classes=4, base_channels=12).double().train(training)
+    with torch.no_grad():
+        for value in [*ours.parameters(), *(b for b in ours.buffers() if b.is_floating_point())]:
+            value.add_(torch.rand_like(value) * 0.1)
+    joined = load("joined_norms").with_joined_norms(copy.deepcopy(ours))
+    tracks, owner = torch.randn(4, 9, 5, 3, dtype=torch.float64), torch.tensor([0, 1, 1, 2])
+    for network in (ours, joined):
+        output = network(tracks, owner, 3)
+        (output.logits.square().sum() + output.feature.square().sum()).backward()
+    for (name, one), other in zip(ours.named_parameters(), joined.parameters(), strict=True):
+        torch.testing.assert_close(other.grad, one.grad, rtol=1e-6, atol=1e-8, msg=name)
+    torch.testing.assert_close(joined.state_dict(), ours.state_dict(), rtol=1e-9, atol=1e-9)
+
+
 def test_recordings_read_line_by_line_are_those_of_the_released_code(peers, goldens, real_data):
     expected = np.load(goldens / "ntu_preprocess.npz")
     for name in ("S001C001P001R001A001", "S001C001P001R001A006"):
