@@ -37,7 +37,7 @@ MASKS = ("limb_mask", "joint_mask", "time_mask")
 _AUGMENT = 2  # folded into the keys, so that no other module draws the same numbers
 # Draw numbers: stores and runs are reproducible as long as they keep their values.
 # Those of masks are in `aclnet.pipelines.inputs.masking`.
-_ANGLES, _SCALE, _MIRROR, _SWAP, _JITTER, _CONFIDENCE = (0, 1, 2), 3, 4, 5, 8, 15
+_ANGLES, _SCALE, _MIRROR, _SWAP, _JITTER, _CONFIDENCE = range(3), 3, 4, 5, 8, 15
 
 
 class AugmentSpec(BaseModel):
@@ -210,22 +210,20 @@ def _mask(
 
 
 def _rotations(keys: Tensor, bound: float) -> Tensor:
-    """(B, 3, 3) float64 Rz Ry Rx of three angles uniform in ±bound."""
-    about_x, about_y, about_z = (
-        _axis_rotation(_symmetric(keys, draw, bound), axis) for axis, draw in enumerate(_ANGLES)
-    )
-    return about_z @ about_y @ about_x
+    """(B, 3, 3) float64 Rz Ry Rx of three angles uniform in ±bound.
 
-
-def _axis_rotation(angle: Tensor, axis: int) -> Tensor:
-    """(B, 3, 3); a positive angle turns the second of the other axes towards the first."""
-    first, second = (axis + 1) % 3, (axis + 2) % 3
-    matrix = angle.new_zeros(len(angle), 3, 3)
-    matrix[:, axis, axis] = 1
-    matrix[:, first, first] = matrix[:, second, second] = angle.cos()
-    matrix[:, first, second] = angle.sin()
-    matrix[:, second, first] = -angle.sin()
-    return matrix
+    A positive angle turns the second of the other axes towards the first.
+    """
+    draws = torch.arange(_ANGLES.start, _ANGLES.stop, device=keys.device)
+    angles = _symmetric(keys[:, None], draws, bound)
+    sin, cos = angles.sin(), angles.cos()
+    (sx, sy, sz), (cx, cy, cz) = sin.unbind(1), cos.unbind(1)
+    (mx, my, mz), (zero, one) = (-sin).unbind(1), (torch.zeros_like(sx), torch.ones_like(sx))
+    about_x = [one, zero, zero, zero, cx, sx, zero, mx, cx]
+    about_y = [cy, zero, my, zero, one, zero, sy, zero, cy]
+    about_z = [cz, sz, zero, mz, cz, zero, zero, zero, one]
+    x, y, z = torch.stack([*about_x, *about_y, *about_z], 1).view(-1, 3, 3, 3).unbind(1)
+    return z @ y @ x
 
 
 def _turn(x: Tensor, rotations: Tensor) -> Tensor:
@@ -261,8 +259,8 @@ def _exchanged(keys: Tensor, spec: AugmentSpec) -> Tensor:
     return happens(keys, _MIRROR, spec.mirror) ^ happens(keys, _SWAP, spec.swap_sides)
 
 
-def _symmetric(keys: Tensor, draw: int, bound: float) -> Tensor:
-    """(B,) float64 uniform in ±bound."""
+def _symmetric(keys: Tensor, draw: int | Tensor, bound: float) -> Tensor:
+    """float64 uniform in ±bound, in the shape of `keys` and `draw` together."""
     draws: Tensor = uniform(keys, draw)
     return (2 * draws - 1) * bound
 
