@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from aclnet.datasets.spec import Rejection, silent
-from aclnet.datasets.store.windows import read_ahead
+from aclnet.datasets.store.windows import ReadAhead
 from aclnet.prediction.recordings import (
     Preparer,
     each_person,
@@ -124,12 +125,12 @@ def predict_files(
     yield from unusable
     yield from known
     recordings = chain.from_iterable(one.read(done) for one in listed)
-    samples = read_ahead(_samples(preparer, recordings, settings), _READ_AHEAD)
-    for key, scored in groupby(model.score_each(samples), key=lambda pair: pair[0].key):
-        outcome = _outcome(model, key, [*scored], settings)
-        count, rejected = count + 1, rejected + (outcome.rejection is not None)
-        progress("predict", count, total, f"{rejected} unusable" if rejected else "")
-        yield outcome
+    with closing(ReadAhead(_samples(preparer, recordings, settings), _READ_AHEAD)) as samples:
+        for key, scored in groupby(model.score_each(samples), key=lambda pair: pair[0].key):
+            outcome = _outcome(model, key, [*scored], settings)
+            count, rejected = count + 1, rejected + (outcome.rejection is not None)
+            progress("predict", count, total, f"{rejected} unusable" if rejected else "")
+            yield outcome
 
 
 def _list(

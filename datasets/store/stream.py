@@ -8,8 +8,9 @@ speed, never the order.
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,11 +27,11 @@ from aclnet.datasets.store.plan import (
     plan_identities,
 )
 from aclnet.datasets.store.windows import (
+    ReadAhead,
     ShardCache,
     ShardWindows,
     default_cache,
     default_threads,
-    read_ahead,
 )
 
 if TYPE_CHECKING:
@@ -179,12 +180,19 @@ class StreamOptions:
             raise AclnetError(f"a cache of {self.cache} bytes: it must be 0 or more")
 
 
+class _Begun(NamedTuple):
+    """Batches that a thread gathers, and the epoch and step of the first one."""
+
+    position: tuple[int, int]
+    batches: ReadAhead[Batch]
+
+
 class Stream:
     """An endless sequence of epochs over a split; each `iter()` yields the rest of one epoch.
 
     If an iteration is stopped, the next `iter()` continues with the batch after the last one
     yielded. A thread gathers batches ahead and ends with the iteration; its errors are raised in
-    the loop. Only one iteration may run at a time.
+    the loop. Only one iteration may run at a time. `begin` starts the thread before the iteration.
 
     ```python
     stream = aclnet.open_store("ntu60.zarr").stream(
@@ -240,9 +248,16 @@ class Stream:
             self._check_per_class(options.per_class)
         self.epoch = 0
         self.step = 0
+        self._planned: tuple[int, EpochPlan] | None = None
+        self._begun: _Begun | None = None
 
     def plan(self, epoch: int) -> EpochPlan:
-        """Samples of an epoch and their order."""
+        """Samples of an epoch and their order; the last plan is kept."""
+        if self._planned is None or self._planned[0] != epoch:
+            self._planned = epoch, self._plan(epoch)
+        return self._planned[1]
+
+    def _plan(self, epoch: int) -> EpochPlan:
         if self.options.per_class is not None:
             return plan_identities(
                 self.samples,
@@ -280,11 +295,33 @@ class Stream:
         return self.plan(self.epoch).steps_of(self.options.share)
 
     def __iter__(self) -> Iterator[Batch]:
-        plan = self.plan(self.epoch)
-        for batch in read_ahead(self._batches(plan, self.epoch, self.step), _READ_AHEAD):
-            self.step += 1
-            yield batch
+        self.begin()
+        begun, self._begun = self._begun, None
+        assert begun is not None
+        with closing(begun.batches) as batches:
+            for batch in batches:
+                self.step += 1
+                yield batch
         self.epoch, self.step = self.epoch + 1, 0
+
+    def begin(self) -> None:
+        """Starts the thread that gathers the batches of the next iteration.
+
+        An iteration starts it by itself. If it has started before, the first batches can be ready
+        when they are asked for. Without an iteration, `close` ends the thread.
+        """
+        position = self.epoch, self.step
+        if self._begun is not None and self._begun.position == position:
+            return
+        self.close()
+        batches = self._batches(self.plan(self.epoch), *position)
+        self._begun = _Begun(position, ReadAhead(batches, _READ_AHEAD))
+
+    def close(self) -> None:
+        """Ends a thread that `begin` has started; the stream can still be used."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun.batches.close()
 
     def state_dict(self) -> dict[str, int | str]:
         """Position of the stream after the yielded batches, and what the order depends on.

@@ -6,7 +6,7 @@ import queue
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 
@@ -181,47 +181,55 @@ class ShardWindows:
             whole[begin : begin + self._cache.shard_rows] = part
 
 
-def read_ahead(items: Iterator[_T], depth: int) -> Iterator[_T]:
-    """The same items, made up to `depth` ahead by a thread; its exceptions are raised here.
+class ReadAhead(Generic[_T]):
+    """Iterator over the same items, made up to `depth` ahead by a thread that begins at once.
 
-    If the iteration is left early, it stops the thread and closes `items` before it returns.
+    Exceptions of `items` are raised here, in their place. `close` stops the thread and closes
+    `items` before it returns; so do the last item and an exception.
     """
-    ready: queue.Queue[tuple[_T | None, BaseException | None]] = queue.Queue(depth)
-    stopped = threading.Event()
 
-    def put(item: tuple[_T | None, BaseException | None]) -> bool:
-        while not stopped.is_set():
+    def __init__(self, items: Iterator[_T], depth: int) -> None:
+        self._items = items
+        self._ready: queue.Queue[tuple[_T | None, BaseException | None]] = queue.Queue(depth)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._produce, name="aclnet-batches", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> _T:
+        if self._stopped.is_set():
+            raise StopIteration
+        item, error = self._ready.get()
+        if item is None:
+            self.close()
+            raise error or StopIteration
+        return item
+
+    def close(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _produce(self) -> None:
+        try:
+            for item in self._items:
+                if not self._put((item, None)):
+                    break
+            else:
+                self._put((None, None))
+        except BaseException as error:
+            self._put((None, error))
+        finally:
+            close: Any = getattr(self._items, "close", None)
+            if close:
+                close()
+
+    def _put(self, item: tuple[_T | None, BaseException | None]) -> bool:
+        while not self._stopped.is_set():
             try:
-                ready.put(item, timeout=0.1)
+                self._ready.put(item, timeout=0.1)
             except queue.Full:
                 continue
             return True
         return False
-
-    def produce() -> None:
-        try:
-            for item in items:
-                if not put((item, None)):
-                    break
-            else:
-                put((None, None))
-        except BaseException as error:
-            put((None, error))
-        finally:
-            close: Any = getattr(items, "close", None)
-            if close:
-                close()
-
-    thread = threading.Thread(target=produce, name="aclnet-batches", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = ready.get()
-            if error is not None:
-                raise error
-            if item is None:
-                return
-            yield item
-    finally:
-        stopped.set()
-        thread.join()

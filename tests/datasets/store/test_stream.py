@@ -642,6 +642,45 @@ def test_no_thread_is_left_behind(store):
     assert not threads()
 
 
+def test_batches_of_the_next_iteration_can_be_gathered_before_it(store, monkeypatch):
+    wanted, source = open_stream(store, window=1), open_stream(store, window=1)
+    gathered, planned = threading.Semaphore(0), []
+    gather, plan_epoch = stream.Stream._gather, stream.plan_epoch
+
+    def told(self, *given):
+        batch = gather(self, *given)
+        gathered.release()
+        return batch
+
+    def noted(*given, epoch, **more):
+        planned.append(epoch)
+        return plan_epoch(*given, epoch=epoch, **more)
+
+    first = list(wanted)
+    epochs = [first, list(wanted)]
+    monkeypatch.setattr(stream.Stream, "_gather", told)
+    monkeypatch.setattr(stream, "plan_epoch", noted)
+    for epoch, batches in enumerate(epochs):
+        source.begin()
+        source.begin()
+        assert gathered.acquire(timeout=60)
+        assert (source.epoch, source.step) == (epoch, 0)
+        assert len(source) == len(batches)
+        assert_same(list(source), batches)
+        assert not threads()
+    assert planned == [0, 1]
+
+    source.begin()
+    source.load_state_dict({**source.state_dict(), "epoch": 0, "step": 1})
+    assert_same(list(source), first[1:])
+    source.begin()
+    assert threads()
+    source.close()
+    source.close()
+    assert not threads()
+    assert (source.epoch, source.step) == (1, 0)
+
+
 def test_damage_met_while_reading_reaches_the_loop(people_store, tmp_path):
     shutil.copytree(people_store, tmp_path / "d.zarr")
     store = aclnet.open_store(tmp_path / "d.zarr")

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from aclnet.datasets.store.windows import read_ahead
+from aclnet.datasets.store.windows import ReadAhead
 
 
 def test_read_ahead_gives_items_then_the_error():
@@ -15,10 +15,11 @@ def test_read_ahead_gives_items_then_the_error():
         yield 2
         raise ZeroDivisionError("here")
 
-    got = []
+    got, ahead = [], ReadAhead(items(), 1)
     with pytest.raises(ZeroDivisionError, match="here"):
-        got.extend(read_ahead(items(), 1))
+        got.extend(ahead)
     assert got == [1, 2]
+    assert list(ahead) == []
 
 
 def test_read_ahead_closes_what_it_leaves():
@@ -30,8 +31,9 @@ def test_read_ahead_closes_what_it_leaves():
         finally:
             closed.append(True)
 
-    ahead = read_ahead(items(), 2)
+    ahead = ReadAhead(items(), 2)
     assert next(ahead) == 0
     ahead.close()
     assert closed == [True]
+    assert list(ahead) == []
     assert not [t for t in threading.enumerate() if t.name.startswith("aclnet")]
