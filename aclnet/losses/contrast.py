@@ -17,7 +17,7 @@ and the gradients of all parts of a global batch add up to those of the undivide
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -96,7 +96,16 @@ class AffinityContrast(nn.Module):
         self._start_epoch = 1
         self._families_since = 0
         self._rows_seen = 0
+        self._labels: Tensor | None = None
         self._step: _Step | None = None
+
+    @property
+    def needs_whole_batch(self) -> bool:
+        """True if losses or counts of confusions depend on all samples of a global batch.
+
+        Otherwise each part of a batch may be observed alone.
+        """
+        return self._compares or self.settings.families.mode == "official"
 
     @property
     def inter_active(self) -> bool:
@@ -139,15 +148,19 @@ class AffinityContrast(nn.Module):
     def observe(self, feature: Tensor, logits: Tensor, labels: Tensor, keys: Tensor) -> None:
         """Advances all state by one global batch, the same on every process.
 
+        If no term compares features, the prototypes and the memory stay as they are.
         `feature` (B, feature_width) and `logits` (B, C) float; `labels` (B,) int64 classes; `keys`
         (B,) int64, the same for the same sequence. Rows are in the order of the processes. Raises
         AclnetError if the batch does not fit the memory.
         """
-        predicted = logits.argmax(1)
         if self.settings.families.source == "train":
             self.count(logits, labels)
         if self.settings.families.mode == "official":
             self._rebuild_in_first_step()
+        self._labels = labels
+        if not self._compares:
+            return
+        predicted = logits.argmax(1)
         with torch.autocast(feature.device.type, enabled=False):
             feature = self._as_parameters(feature)
             z = self.inter_projection(feature)
@@ -163,26 +176,27 @@ class AffinityContrast(nn.Module):
         anchors, as true positives in the prototypes, and as entries of the memory, also for the
         anchors of other parts.
         """
-        if self._step is None:
+        if self._labels is None:
             raise RuntimeError("call observe() with the global batch first")
-        start, stop, _ = (rows or slice(None)).indices(len(self._step.labels))
+        start, stop, _ = (rows or slice(None)).indices(len(self._labels))
+        step = cast("_Step", self._step)  # None only if no term is ever active
         with torch.autocast(feature.device.type, enabled=False):
             feature = self._as_parameters(feature)
-            has_family = self.families.member[self._step.labels].any(1).to(feature)
+            has_family = self.families.member[self._labels].any(1).to(feature)
             inter, intra = _unused(self.inter_projection), _unused(self.intra_projection)
             triplet = intra
             if self.inter_active:
-                per_anchor = self._inter(self.inter_projection(feature), start, stop, self._step)
+                per_anchor = self._inter(self.inter_projection(feature), start, stop, step)
                 official = self.settings.families.mode == "official"
                 over = len(has_family) if official else has_family.sum().clamp(min=1)
                 inter = _part(per_anchor, start, stop) / over
             if self.projects_intra:
                 u = self._embed(feature)
             if self.intra_active:
-                per_anchor = self._intra(u, start, stop, self._step)
+                per_anchor = self._intra(u, start, stop, step)
                 intra = _part(per_anchor, start, stop) / len(per_anchor)
             if self.settings.triplet > 0:
-                per_anchor, counted = self._triplet(u, start, stop, self._step)
+                per_anchor, counted = self._triplet(u, start, stop, step)
                 triplet = _part(per_anchor, start, stop) / counted.sum().clamp(min=1)
         total = self.settings.lambda_inter * inter + self.settings.lambda_intra * intra
         total = total + self.settings.triplet * triplet
@@ -201,6 +215,12 @@ class AffinityContrast(nn.Module):
         self._start_epoch = state["start_epoch"]
         self._families_since = state["families_since"]
         self._rows_seen = state["rows_seen"]
+
+    @property
+    def _compares(self) -> bool:
+        """True if some term compares features."""
+        weights = (self.settings.lambda_inter, self.settings.lambda_intra, self.settings.triplet)
+        return max(weights) > 0
 
     @property
     def _counting(self) -> bool:

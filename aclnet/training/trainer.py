@@ -9,7 +9,7 @@ CPU.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -154,8 +154,9 @@ class Trainer:
                 if self.fabric.is_global_zero:
                     self.run.history.create(self.config.optim.epochs, self.splits.classes)
                     self.trackers.begin(self._tracked())
-            while self.stream.epoch < self.config.optim.epochs:
-                self._epoch(request)
+            with closing(self.stream):
+                while self.stream.epoch < self.config.optim.epochs:
+                    self._epoch(request)
 
     @property
     def model(self) -> Classifier:
@@ -268,6 +269,8 @@ class Trainer:
                     self._save("last")
                     saved = time.monotonic()
                     self._stop(stop, f"step {step} of epoch {epoch + 1}")
+        if self.stream.epoch < self.config.optim.epochs:
+            self.stream.begin()  # the next batches are ready when this epoch is recorded
         self._finish_epoch(epoch)
         self._stop(self._agree(due=False, stop=request.number)[1], f"epoch {epoch + 1}")
 
@@ -311,14 +314,15 @@ class Trainer:
     def _step(self, inputs: Inputs, samples: NDArray[np.int64]) -> None:
         """One optimizer step over the global batch, in parts if `optim.accumulate` is above 1."""
         parts = inputs.micro_batches(self.config.optim.accumulate)
-        if len(parts) > 1:
+        ahead = len(parts) > 1 and self.contrast.needs_whole_batch
+        if ahead:
             self._observe(self._look_ahead(parts), inputs)
         start = 0
         for number, part in enumerate(parts, start=1):
             with self.fabric.no_backward_sync(self.network, enabled=number < len(parts)):
                 output = self.network(part.tracks, part.owner, len(part))
-                if len(parts) == 1:
-                    self._observe(output, inputs)
+                if not ahead:
+                    self._observe(output, part)
                 self._backward(part, output, start, len(inputs), samples)
             start += len(part)
         self._set_weight_decay()

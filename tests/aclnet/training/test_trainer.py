@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -274,6 +275,54 @@ def test_a_step_equals_the_naive_computation(accumulate, make_trainer):
     ):
         if isinstance(found, torch.Tensor):
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "passes", "compares"),
+    [
+        (("loss.terms=ce",), 4, False),
+        (("loss.terms=ce", "loss.triplet=0.1"), 8, True),
+        (("loss.terms=ce", "loss.families.mode=official"), 8, False),
+        ((), 8, True),
+    ],
+)
+def test_parts_pass_the_network_twice_only_if_they_need_the_whole_batch(
+    settings, passes, compares, make_trainer
+):
+    trainer = make_trainer("optim.accumulate=4", *settings)
+    whole = make_trainer(*settings)
+    sizes = []
+    trainer.model.register_forward_hook(lambda _, given, __: sizes.append(given[2]))
+    for one in (trainer, whole):
+        one.contrast.begin_epoch(10, 10)
+        inputs, samples = first_inputs(one)
+        one.network.eval()  # the batch normalisation then is the same for parts and for all
+        one._step(inputs, samples)
+        assert bool((one.contrast.memory_labels >= 0).any()) == compares
+    assert sizes == [2] * passes
+    assert trainer.contrast.counter.counts.sum() > 0
+    assert torch.equal(trainer.contrast.counter.counts, whole.contrast.counter.counts)
+
+
+def test_the_next_epoch_is_read_while_one_is_recorded(make_trainer, fit, monkeypatch):
+    begun, finish = [], Trainer._finish_epoch
+
+    def look(self, epoch):
+        begun.append(reading())
+        finish(self, epoch)
+        if epoch == 1:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(Trainer, "_finish_epoch", look)
+    with pytest.raises(ZeroDivisionError):
+        fit(make_trainer("optim.epochs=3"))
+    assert begun == [1, 1]
+    assert reading() == 0
+
+
+def reading() -> int:
+    """Number of threads that gather batches."""
+    return sum(thread.name == "aclnet-batches" for thread in threading.enumerate())
 
 
 def test_parts_of_a_batch_are_its_samples(make_trainer):
