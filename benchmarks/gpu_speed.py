@@ -206,17 +206,25 @@ def stream(bed: Bed) -> Iterator[Figure]:
         yield Figure("stream", f"{name}: a fixed batch", best, "sequences/s", "reported")
         trainer = bed.trainer(*bed.sizes, f"optim.precision={kind}", store=name)
         for title in ("first epoch", "cached epoch"):
-            done, begun = 0, time.perf_counter()
-            for batch in trainer.stream:
+            trainer.meter.reset()
+            begun = time.perf_counter()
+            for batch in trainer.meter.timed(trainer.stream):
                 trainer._step(trainer.make(batch, 0.5), batch.sample)
                 trainer.meter._unchecked.clear()
-                done += len(batch)
             bed.wait()
-            rate = done / (time.perf_counter() - begun)
-            bound, met = "reported", None
-            if title == "cached epoch" and bed.cuda:
-                bound, met = "90 % of a fixed batch", rate >= 0.9 * best
-            yield Figure("stream", f"{name}: {title}", rate, "sequences/s", bound, met)
+            rate = trainer.meter.seen / (time.perf_counter() - begun)
+            judged = title == "cached epoch" and bed.cuda
+            yield Figure(
+                *("stream", f"{name}: {title}", rate, "sequences/s"),
+                "at least 95 % of a fixed batch" if judged else "reported",
+                rate >= 0.95 * best if judged else None,
+            )
+            waiting = 100 * trainer.meter.waiting
+            yield Figure(
+                *("stream", f"{name}: {title}, waiting", waiting, "%"),
+                "at most 2 %" if judged else "reported",
+                waiting <= 2 if judged else None,
+            )
 
 
 def _fixed(trainer: Trainer, inputs: Inputs, samples: NDArray[np.int64]) -> None:
