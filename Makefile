@@ -6,6 +6,8 @@ BIN = .venv/bin
 TORCH_INDEX ?=
 # workers take about 600 MB each
 PARALLEL = -n logical --maxprocesses 8 --dist worksteal
+# slow tests often wait for processes of their own: three workers use two cores better than two
+SLOW_WORKERS = $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() * 3 // 2))")
 
 .PHONY: demo test test-slow stress test-versions lint types imports docs bench setup clean
 
@@ -19,7 +21,7 @@ test: $(BIN)/.ready
 
 test-slow: $(BIN)/.ready
 	@echo "test-slow: what is marked slow"
-	$(BIN)/python -m pytest $(PARALLEL) -m slow
+	$(BIN)/python -m pytest -n $(SLOW_WORKERS) --dist worksteal -m slow
 
 stress: $(BIN)/.ready
 	@echo "stress: docs/reliability.md, some two hours on two cores"
