@@ -1,4 +1,4 @@
-"""What a training step would cost a GPU: operations that are started, and bytes that they move.
+"""Cost of a training step for a GPU: operations that are started, and bytes that they move.
 
 The bounds are what was counted, with little room. The lower ones show that the count sees the step.
 """
