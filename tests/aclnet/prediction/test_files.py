@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from aclnet.datasets.spec import AclnetError, Rejection
 from aclnet.exchange.export_store import export_store
+from aclnet.prediction import files
 from aclnet.prediction.files import FileSettings, predict_files
 from aclnet.prediction.model import load
 from aclnet.prediction.recordings import Preparer
@@ -69,16 +71,16 @@ def test_an_exported_store_is_taken_as_it_is(ntu, whole, tmp_path, change_record
 
 
 def test_damaged_files_are_told_and_the_rest_is_done(ntu, whole, tmp_path):
-    files = sorted(ntu.raw.glob("*.skeleton"))[:3]
-    for file in files:
+    recorded = sorted(ntu.raw.glob("*.skeleton"))[:3]
+    for file in recorded:
         shutil.copy(file, tmp_path)
-    (tmp_path / files[1].name).write_text("12\nnonsense\n")
+    (tmp_path / recorded[1].name).write_text("12\nnonsense\n")
     (tmp_path / "other.skeleton").write_text("")
     found = predict(ntu, tmp_path)
-    assert [row["id"] for row in rows_of(found)] == [files[0].stem, files[2].stem]
+    assert [row["id"] for row in rows_of(found)] == [recorded[0].stem, recorded[2].stem]
     unusable = {o.rejection.path: o.rejection for o in found if o.rejection}
-    assert unusable.keys() == {files[1].name, "other.skeleton"}
-    assert unusable[files[1].name].line == 2
+    assert unusable.keys() == {recorded[1].name, "other.skeleton"}
+    assert unusable[recorded[1].name].line == 2
 
 
 def test_what_is_done_is_not_read_again(ntu, monkeypatch):
@@ -95,6 +97,15 @@ def test_what_is_done_is_not_read_again(ntu, monkeypatch):
     again = [*predict_files(ntu.model, [ntu.raw], FileSettings(), done)]
     assert [o.key for o in again] == [o.key for o in outcomes]
     assert read == [row["id"] for row in rows_of(again[-2:])]
+
+
+def test_a_prediction_that_is_left_stops_reading(ntu, monkeypatch):
+    monkeypatch.setattr(files, "_READ_AHEAD", 1)  # the thread cannot read all of them
+    outcomes = predict_files(ntu.model, [ntu.raw], FileSettings())
+    next(outcomes)
+    assert "aclnet-batches" in {thread.name for thread in threading.enumerate()}
+    outcomes.close()
+    assert "aclnet-batches" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_persons_are_predicted_apart(ntu):

@@ -21,7 +21,7 @@ import aclnet.training.meters
 import aclnet.training.trainer
 from aclnet.cli.main import main
 from aclnet.datasets.spec import AclnetError
-from aclnet.datasets.store import zarr_io
+from aclnet.datasets.store import stream, zarr_io
 from aclnet.datasets.store.stream import Stream
 from aclnet.pipelines.inputs.augment import AugmentSpec
 from aclnet.runs.network import parameter_groups, start_from
@@ -314,6 +314,7 @@ def test_the_next_epoch_is_read_while_one_is_recorded(make_trainer, fit, monkeyp
             raise ZeroDivisionError
 
     monkeypatch.setattr(Trainer, "_finish_epoch", look)
+    monkeypatch.setattr(stream, "_READ_AHEAD", 1)  # of three batches: the thread must wait
     with pytest.raises(ZeroDivisionError):
         fit(make_trainer("optim.epochs=3"))
     assert begun == [1, 1]

@@ -644,13 +644,13 @@ def test_no_thread_is_left_behind(store):
 
 def test_batches_of_the_next_iteration_can_be_gathered_before_it(store, monkeypatch):
     wanted, source = open_stream(store, window=1), open_stream(store, window=1)
-    gathered, planned = threading.Semaphore(0), []
+    gathered, made, planned = threading.Semaphore(0), [], []
     gather, plan_epoch = stream.Stream._gather, stream.plan_epoch
 
     def told(self, *given):
-        batch = gather(self, *given)
+        made.append(gather(self, *given))
         gathered.release()
-        return batch
+        return made[-1]
 
     def noted(*given, epoch, **more):
         planned.append(epoch)
@@ -668,6 +668,7 @@ def test_batches_of_the_next_iteration_can_be_gathered_before_it(store, monkeypa
         assert len(source) == len(batches)
         assert_same(list(source), batches)
         assert not threads()
+    assert len(made) == len(first) * 2
     assert planned == [0, 1]
 
     source.begin()
