@@ -12,7 +12,6 @@ import pytest
 
 from aclnet.datasets.spec import AclnetError, Rejection
 from aclnet.exchange.export_store import export_store
-from aclnet.prediction import files
 from aclnet.prediction.files import FileSettings, predict_files
 from aclnet.prediction.model import load
 from aclnet.prediction.recordings import Preparer
@@ -71,16 +70,16 @@ def test_an_exported_store_is_taken_as_it_is(ntu, whole, tmp_path, change_record
 
 
 def test_damaged_files_are_told_and_the_rest_is_done(ntu, whole, tmp_path):
-    recorded = sorted(ntu.raw.glob("*.skeleton"))[:3]
-    for file in recorded:
+    files = sorted(ntu.raw.glob("*.skeleton"))[:3]
+    for file in files:
         shutil.copy(file, tmp_path)
-    (tmp_path / recorded[1].name).write_text("12\nnonsense\n")
+    (tmp_path / files[1].name).write_text("12\nnonsense\n")
     (tmp_path / "other.skeleton").write_text("")
     found = predict(ntu, tmp_path)
-    assert [row["id"] for row in rows_of(found)] == [recorded[0].stem, recorded[2].stem]
+    assert [row["id"] for row in rows_of(found)] == [files[0].stem, files[2].stem]
     unusable = {o.rejection.path: o.rejection for o in found if o.rejection}
-    assert unusable.keys() == {recorded[1].name, "other.skeleton"}
-    assert unusable[recorded[1].name].line == 2
+    assert unusable.keys() == {files[1].name, "other.skeleton"}
+    assert unusable[files[1].name].line == 2
 
 
 def test_what_is_done_is_not_read_again(ntu, monkeypatch):
@@ -100,7 +99,8 @@ def test_what_is_done_is_not_read_again(ntu, monkeypatch):
 
 
 def test_a_prediction_that_is_left_stops_reading(ntu, monkeypatch):
-    monkeypatch.setattr(files, "_READ_AHEAD", 1)  # the thread cannot read all of them
+    for name in ("files._READ_AHEAD", "model._SAMPLES_AT_ONCE"):
+        monkeypatch.setattr(f"aclnet.prediction.{name}", 1)  # the thread must wait
     outcomes = predict_files(ntu.model, [ntu.raw], FileSettings())
     next(outcomes)
     assert "aclnet-batches" in {thread.name for thread in threading.enumerate()}
