@@ -250,6 +250,23 @@ def test_the_store_of_the_benchmark_of_scale_holds_its_columns(tmp_path):
     assert found["mb"] > 0
 
 
+def test_pairs_are_chosen_by_the_other_seeds():
+    pairs = load("confused_pairs")
+    labels, predicted = np.array([0, 1, 1, 2, 2, 0]), np.array([1, 0, 1, 2, 0, 0])
+    assert pairs.confused(labels, predicted, 3).tolist() == [2, 1, 0]  # 0-1, 0-2, 1-2
+    counts = {
+        ("a", 0): np.array([5, 0, 1]),
+        ("b", 0): np.array([4, 0, 0]),
+        ("a", 1): np.array([0, 3, 1]),
+        ("b", 1): np.array([1, 3, 0]),
+    }
+    # seed 1 confuses 0-2 most, and seed 0 confuses 0-1 most
+    assert pairs.shares(counts, 10, 1) == {
+        "a": (pytest.approx(0), pytest.approx(50)),
+        "b": (pytest.approx(5), pytest.approx(35)),
+    }
+
+
 @pytest.mark.slow
 def test_looking_at_gradients_does_not_change_the_training(made_up_store, tmp_path, monkeypatch):
     affinity = load("affinity")
