@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from aclnet.runs.run import Run
 from aclnet.runs.scores import Scores
 
 if TYPE_CHECKING:
@@ -24,11 +25,9 @@ if TYPE_CHECKING:
 PAIRS = (10, 20, 40)
 
 
-def confused(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> NDArray:
-    """(classes * (classes - 1) / 2,) number of confusions of each pair of classes."""
-    counts = np.zeros((classes, classes))
-    np.add.at(counts, (labels, predicted), 1)
-    return (counts + counts.T)[np.triu_indices(classes, 1)]
+def confused(confusion: NDArray) -> NDArray:
+    """(classes * (classes - 1) / 2,) confusions of each pair of classes, from their matrix."""
+    return (confusion + confusion.T)[np.triu_indices(len(confusion), 1)]
 
 
 def shares(
@@ -58,12 +57,9 @@ def main() -> None:
     runs = pd.read_csv(folder / "runs.csv")
     counts, samples = {}, 0
     for (row, seed), group in runs.groupby(["row", "seed"], sort=False):
-        files = [next((folder / Path(run).name / "scores").glob("*.npz")) for run in group["run"]]
-        scores = [Scores.load(file) for file in files]
-        labels = np.concatenate([one.labels for one in scores])
-        predicted = np.concatenate([one.scores.argmax(1) for one in scores])
-        samples, classes = len(labels), scores[0].scores.shape[1]
-        counts[row, seed] = confused(labels, predicted, classes)
+        paths = (Run(folder / Path(run).name).test_scores for run in group["run"])
+        scores = Scores.join([Scores.load(path) for path in paths])
+        samples, counts[row, seed] = len(scores), confused(scores.confusion())
     print("| pairs | row | errors of these pairs, % | other errors, % |\n|---|---|---|---|")
     for pairs in PAIRS:
         for row, (inside, outside) in shares(counts, samples, pairs).items():

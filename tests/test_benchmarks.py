@@ -252,8 +252,8 @@ def test_the_store_of_the_benchmark_of_scale_holds_its_columns(tmp_path):
 
 def test_pairs_are_chosen_by_the_other_seeds():
     pairs = load("confused_pairs")
-    labels, predicted = np.array([0, 1, 1, 2, 2, 0]), np.array([1, 0, 1, 2, 0, 0])
-    assert pairs.confused(labels, predicted, 3).tolist() == [2, 1, 0]  # 0-1, 0-2, 1-2
+    confusion = np.array([[1, 1, 0], [1, 1, 0], [1, 0, 1]])
+    assert pairs.confused(confusion).tolist() == [2, 1, 0]  # 0-1, 0-2, 1-2
     counts = {
         ("a", 0): np.array([5, 0, 1]),
         ("b", 0): np.array([4, 0, 0]),
