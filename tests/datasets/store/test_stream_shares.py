@@ -1,4 +1,4 @@
-"""Streams that go on after a break, that processes share, and that repeat or balance samples."""
+"""Streams that resume, that processes share, and that repeat or balance samples."""
 
 from __future__ import annotations
 
