@@ -41,7 +41,7 @@ _LATER = (
     *(("model", name) for name in ("name", "window_scales", "options")),
     *(("loss", name) for name in ("name", "options")),
     *(("data", name) for name in ("presence", "image_scale", "lanes", "repeats")),
-    *(("optim", name) for name in ("name", "matmul", "deterministic")),
+    *(("optim", name) for name in ("matmul", "deterministic")),
     *(("augment", name) for name in ("parts", "joint_mask", "time_mask", "ramp", "confidence")),
 )
 """Settings that did not exist in the first version."""
@@ -172,18 +172,14 @@ class OptimConfig(_Section):
     """Samples of an optimizer step, over all processes and accumulated parts."""
     accumulate: int = Field(default=1, ge=1, le=_MAX_BATCH)
     """Number of parts that a batch is cut into to save memory."""
-    name: Literal["sgd", "adamw"] = "sgd"
-    """Sgd: stochastic gradient descent with Nesterov momentum, as in the released code. Adamw: Adam
-    with decoupled weight decay, which learns small sets in fewer steps (docs/small-sets.md)."""
     lr: float = Field(default=0.1, gt=0)
     """Learning rate at `base_batch`. It is scaled in proportion to the batch size."""
     base_batch: int = Field(default=64, ge=1, le=_MANY)
     """Batch size that `lr` is given for."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Momentum of the gradients; of adamw, the decay of their first moment."""
+    """Nesterov momentum of stochastic gradient descent."""
     weight_decay: float = Field(default=5e-4, ge=0)
-    """Sgd: L2 penalty of the weights. Adamw: share of the weights, times the learning rate, that a
-    step takes away."""
+    """L2 penalty of the weights."""
     warmup_epochs: float = Field(default=0.0, ge=0)
     """Epochs over which the learning rate rises from zero."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)

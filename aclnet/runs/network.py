@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
@@ -180,6 +180,18 @@ def check_same_input(run: Run, store: Store) -> None:
             f"but those of {store.path} are normalised by {normalisation}; prepare a store with "
             "the run's --align and --normalise"
         )
+
+
+def parameter_groups(network: Network) -> list[dict[str, Any]]:
+    """Named groups; each projection of the losses is separate, because its decay is separate."""
+    contrast = network.contrast
+    groups = {
+        "model": network.model,
+        "inter": contrast.inter_projection,
+        "intra": contrast.intra_projection,
+        **({} if network.loss is None else {"loss": network.loss}),
+    }
+    return [{"name": name, "params": list(part.parameters())} for name, part in groups.items()]
 
 
 def is_head(name: str) -> bool:

@@ -138,7 +138,6 @@ OTHERS = {
     ("data", "window"): 3,
     ("data", "cache"): 100,
     ("data", "per_class"): 4,
-    ("optim", "name"): "adamw",
     ("augment", "parts"): ("hands", "legs"),
     ("optim", "accumulate"): 2,
     ("optim", "batch_size"): 32,

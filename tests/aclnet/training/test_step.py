@@ -15,7 +15,7 @@ from torch.nn import functional
 
 import aclnet.training.meters
 from aclnet.datasets.store import stream
-from aclnet.training.optimizer import parameter_groups
+from aclnet.runs.network import parameter_groups
 from aclnet.training.trainer import Trainer
 
 
@@ -216,6 +216,13 @@ def test_learning_rate_of_every_step(make_trainer, fit, monkeypatch):
     wanted = [top * i / warm for i in range(warm)] + cosine
     assert all(len(rates) == 1 for rates in seen)
     np.testing.assert_allclose([rates.pop() for rates in seen], wanted, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.9, True), (0.0, False)])
+def test_optimizer_is_sgd_with_nesterov_momentum(momentum, nesterov, make_trainer):
+    groups = make_trainer(f"optim.momentum={momentum}").optimizer.param_groups
+    assert [g["name"] for g in groups] == ["model", "inter", "intra"]
+    assert {(g["momentum"], g["nesterov"]) for g in groups} == {(momentum, nesterov)}
 
 
 @pytest.mark.slow
