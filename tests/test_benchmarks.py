@@ -267,6 +267,28 @@ def test_pairs_are_chosen_by_the_other_seeds():
     }
 
 
+def test_families_follow_from_the_counts_of_all_epochs():
+    tool = load("family_coverage")
+    confusions = np.random.default_rng(0).integers(0, 3, (10, 12, 12))
+    settings = FamilySettings(decay=0.5, start=0.3)
+    member = tool.families_after(confusions, settings)
+    assert not member[:2].any()  # counting starts in the third epoch
+    weights = 0.5 ** np.arange(7, -1, -1)
+    counts = np.einsum("e,ecd->cd", weights, confusions[2:])
+    samples = torch.from_numpy(counts.sum(1))
+    np.fill_diagonal(counts, 0)
+    wanted = relate(torch.from_numpy(counts), samples, settings).member.numpy()
+    np.testing.assert_array_equal(member[-1], wanted)
+    assert not (member[2] == wanted).all()
+
+
+def test_coverage_counts_errors_and_pairs():
+    tool = load("family_coverage")
+    member = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]], bool)
+    confusion = np.array([[9, 2, 1], [1, 9, 0], [0, 4, 9]])
+    assert tool.coverage(member, confusion) == (pytest.approx(300 / 8), pytest.approx(200 / 6))
+
+
 @pytest.mark.slow
 def test_looking_at_gradients_does_not_change_the_training(made_up_store, tmp_path, monkeypatch):
     affinity = load("affinity")
@@ -286,6 +308,12 @@ def test_looking_at_gradients_does_not_change_the_training(made_up_store, tmp_pa
     for name, value in states[0].items():
         if isinstance(value, torch.Tensor):
             assert torch.equal(value, states[1][name]), name
+    recorded = Run(out).history
+    member = load("family_coverage").families_after(
+        recorded.read_all("confusion/train"), Run(out).config.loss.families
+    )
+    np.testing.assert_array_equal(member, recorded.read_all("family"))
+    assert member.any()
     rows = pd.read_csv(table)
     assert rows["epoch"].tolist() == [1, 2]
     assert (rows["gradient_ce"] > 0).all()
