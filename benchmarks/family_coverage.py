@@ -1,8 +1,9 @@
 """Share of the errors of a test that are inside the families, for several decays of the counts.
 
-`python benchmarks/family_coverage.py RUN...`. The families after each epoch follow from the
-confusions of the training samples, which a run keeps for each epoch; no training is needed. Good
-families hold most errors of the test in few pairs of classes, until the end of the training.
+`python benchmarks/family_coverage.py RUN...` prints the means over the runs. It needs no training:
+the families after each epoch follow from the confusions of the training samples, which a run keeps
+for each epoch. Good families hold most errors of the test in few pairs of classes, until the end of
+the training.
 """
 
 from __future__ import annotations
@@ -50,19 +51,20 @@ def coverage(member: NDArray[np.bool_], confusion: NDArray[np.int64]) -> tuple[f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+")
-    print("| run | epochs | decay | half: errors inside, % | pairs, % | end: errors | pairs |")
-    print("|---|---|---|---|---|---|---|")
-    for path in parser.parse_args().runs:
-        run = Run(path)
-        errors = Scores.load(run.test_scores).confusion()
-        confusions = run.history.read_all("confusion/train")
-        epochs = len(confusions)
-        for decay in DECAYS:
-            settings = run.config.loss.families.model_copy(update={"decay": decay})
-            member = families_after(confusions, settings)
-            half, end = (coverage(member[at - 1], errors) for at in (epochs // 2, epochs))
-            cells = " | ".join(f"{value:.0f}" for value in (*half, *end))
-            print(f"| {path.name} | {epochs} | {decay:g} | {cells} |")
+    runs = [Run(path) for path in parser.parse_args().runs]
+    print("| decay | half: errors inside, % | pairs, % | end: errors inside, % | pairs, % |")
+    print("|---|---|---|---|---|")
+    for decay in DECAYS:
+        found = np.mean([_half_and_end(run, decay) for run in runs], axis=0)
+        print(f"| {decay:g} | {' | '.join(f'{value:.0f}' for value in found)} |")
+
+
+def _half_and_end(run: Run, decay: float) -> tuple[float, ...]:
+    """The coverage of a run's test after half of the epochs and after all."""
+    errors = Scores.load(run.test_scores).confusion()
+    settings = run.config.loss.families.model_copy(update={"decay": decay})
+    member = families_after(run.history.read_all("confusion/train"), settings)
+    return *coverage(member[len(member) // 2 - 1], errors), *coverage(member[-1], errors)
 
 
 if __name__ == "__main__":
