@@ -48,9 +48,10 @@ class FamilySettings(BaseModel):
     overlap: Annotated[int, Field(ge=1)] | None = None
     """Number of shared neighbours that relate two classes. Not set: half of k, at least 2
     (official: 5)."""
-    decay: Fraction = 1.0
-    """Factor of the counts from one epoch to the next. Below 1, families vanish when nearly all
-    training samples are right, but errors of a test remain (docs/results/affinity-loss.md)."""
+    decay: Fraction = 0.9
+    """Factor of the counts from one epoch to the next. With 1, the families last when nearly all
+    training samples are right; trainings on UTD-MHAD were not better
+    (docs/results/affinity-loss.md)."""
     min_count: Annotated[float, Field(ge=0)] = 2
     """Smallest number of confusions, in both directions together, of two neighbours."""
     min_share: Fraction = 0.01

@@ -148,7 +148,7 @@ class TestCounter:
         assert counter.samples.tolist() == [1.5, 0.5, 1]
 
     def test_probabilities_of_wrong_classes_by_loops(self):
-        counter = ConfusionCounter(4, FamilySettings(confusions="probability", decay=0.9))
+        counter = ConfusionCounter(4, FamilySettings(confusions="probability"))
         generator = torch.Generator().manual_seed(0)
         logits = 3 * torch.randn(9, 4, generator=generator)
         labels = torch.randint(3, (9,), generator=generator)
