@@ -1,9 +1,9 @@
 """Share of the errors of a test that are inside the families, for several decays of the counts.
 
 `python benchmarks/family_coverage.py RUN...` prints the means over the runs. It needs no training:
-the families after each epoch follow from the confusions of the training samples, which a run keeps
-for each epoch. Good families hold most errors of the test in few pairs of classes, until the end of
-the training.
+the families follow from the wrong predictions of the training samples, which a run records for each
+epoch. Good families hold most errors of the test in few pairs of classes, until the end of the
+training.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
-from aclnet.losses.families import ConfusionCounter, FamilySettings, relate
+from aclnet.evaluation.family_table import counted_predictions, related_classes
 from aclnet.runs.run import Run
 from aclnet.runs.scores import Scores
 
@@ -25,27 +24,17 @@ if TYPE_CHECKING:
 DECAYS = (0.9, 0.95, 0.98, 1.0)
 
 
-def families_after(confusions: NDArray[np.int64], settings: FamilySettings) -> NDArray[np.bool_]:
-    """(epochs, C, C) families after each epoch, from the confusions (epochs, C, C) of each."""
-    epochs, classes, _ = confusions.shape
-    counter = ConfusionCounter(classes, settings)
-    member = np.zeros(confusions.shape, bool)
-    for epoch in range(settings.start_epoch(epochs), epochs + 1):
-        counter.decay()
-        counted = torch.from_numpy(confusions[epoch - 1]).float()
-        counter.samples += counted.sum(1)
-        counter.counts += counted.fill_diagonal_(0)
-        member[epoch - 1] = relate(counter.counts, counter.samples, settings).member.numpy()
-    return member
+def families_after(run: Run, epoch: int, decay: float) -> NDArray[np.bool_]:
+    """(C, C) families that a run would have after `epoch` (from 1) with this decay."""
+    settings = run.config.loss.families.model_copy(update={"decay": decay})
+    return related_classes(counted_predictions(run, epoch, settings), settings).member.numpy()
 
 
 def coverage(member: NDArray[np.bool_], confusion: NDArray[np.int64]) -> tuple[float, float]:
     """Percent of the errors of `confusion` (C, C), and of all pairs of classes, inside `member`."""
     others = ~np.eye(len(member), dtype=bool)
-    errors = confusion[others]
-    return 100 * float(errors[member[others]].sum() / errors.sum()), 100 * float(
-        member[others].mean()
-    )
+    errors, inside = confusion[others], member[others]
+    return 100 * float(errors[inside].sum() / errors.sum()), 100 * float(inside.mean())
 
 
 def main() -> None:
@@ -59,12 +48,12 @@ def main() -> None:
         print(f"| {decay:g} | {' | '.join(f'{value:.0f}' for value in found)} |")
 
 
-def _half_and_end(run: Run, decay: float) -> tuple[float, ...]:
-    """The coverage of a run's test after half of the epochs and after all."""
+def _half_and_end(run: Run, decay: float) -> list[float]:
+    """The coverage of the errors of a run's test after half of the epochs, and after all."""
     errors = Scores.load(run.test_scores).confusion()
-    settings = run.config.loss.families.model_copy(update={"decay": decay})
-    member = families_after(run.history.read_all("confusion/train"), settings)
-    return *coverage(member[len(member) // 2 - 1], errors), *coverage(member[-1], errors)
+    epochs = run.config.optim.epochs
+    members = [families_after(run, epoch, decay) for epoch in (epochs // 2, epochs)]
+    return [share for member in members for share in coverage(member, errors)]
 
 
 if __name__ == "__main__":

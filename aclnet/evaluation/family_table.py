@@ -126,13 +126,12 @@ def families_of_scores(run: Run, name: str | None = None) -> FamilyTable:
         raise AclnetError(
             f"{path} has {len(counts)} classes, and the tests of the run have {len(names)}"
         )
-    samples = counts.sum(axis=1)
     occurs = np.flatnonzero(counts.any(axis=0) | counts.any(axis=1))
-    np.fill_diagonal(counts, 0)
     settings = FamilySettings()
-    related = relate(torch.from_numpy(counts), torch.from_numpy(samples), settings)
-    neighbours = settings.num_neighbours(len(samples))
+    related = related_classes(counts, settings)
+    neighbours = settings.num_neighbours(len(counts))
     temperature = family_temperature(related.member.sum(1), neighbours, settings)
+    np.fill_diagonal(counts, 0)
     return _table(
         f"of scores {path.stem}",
         None,
@@ -168,14 +167,30 @@ def _table(
     )
 
 
+def related_classes(confusion: NDArray[np.number], settings: FamilySettings) -> Related:
+    """Affinity and families of a confusion matrix (C, C), whose diagonal counts right samples."""
+    counts, samples = confusion.copy(), confusion.sum(axis=1)
+    np.fill_diagonal(counts, 0)
+    return relate(torch.from_numpy(counts), torch.from_numpy(samples), settings)
+
+
 def counted_confusions(run: Run, epoch: int) -> NDArray[np.float64]:
     """(C, C) confusions that the families after `epoch` (from 1) were built from.
 
-    They are counted like in `aclnet.losses.families.ConfusionCounter`, with decay of older epochs.
     In the official mode, they lack the reverse confusions of other samples, and include the whole
     last epoch, although its first step built the families.
     """
-    settings = run.config.loss.families
+    counts = counted_predictions(run, epoch, run.config.loss.families)
+    np.fill_diagonal(counts, 0)
+    return counts
+
+
+def counted_predictions(run: Run, epoch: int, settings: FamilySettings) -> NDArray[np.float64]:
+    """(C, C) samples of each class by predicted class, as `settings` count them up to `epoch`.
+
+    They are counted like in `aclnet.losses.families.ConfusionCounter`, with decay of older epochs.
+    Raises AclnetError if the history of the run lacks an epoch.
+    """
     decay = settings.decay if settings.mode == "default" else 1.0
     kind = "confusion/train" if settings.source == "train" else "confusion/eval"
     start = settings.start_epoch(run.config.optim.epochs)
@@ -187,7 +202,6 @@ def counted_confusions(run: Run, epoch: int) -> NDArray[np.float64]:
                 "trained: the file is damaged; train the run again with --fresh"
             )
         counts = decay * counts + counted
-    np.fill_diagonal(counts, 0)
     return counts
 
 

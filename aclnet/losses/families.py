@@ -49,8 +49,8 @@ class FamilySettings(BaseModel):
     """Number of shared neighbours that relate two classes. Not set: half of k, at least 2
     (official: 5)."""
     decay: Fraction = 0.9
-    """Factor of the counts from one epoch to the next. With 1, the families last when nearly all
-    training samples are right; trainings on UTD-MHAD were not better
+    """Factor of the counts from one epoch to the next. With 1, the families remain when nearly all
+    training samples are right. The accuracy on UTD-MHAD did not rise
     (docs/results/affinity-loss.md)."""
     min_count: Annotated[float, Field(ge=0)] = 2
     """Smallest number of confusions, in both directions together, of two neighbours."""
