@@ -7,8 +7,14 @@ import pytest
 from matplotlib import image
 
 from aclnet.datasets.spec import AclnetError
-from aclnet.evaluation.family_table import counted_confusions, families_of_scores, family_table
+from aclnet.evaluation.family_table import (
+    counted_confusions,
+    families_of_scores,
+    family_table,
+    related_classes,
+)
 from aclnet.evaluation.figures import draw_affinity, draw_confusion
+from aclnet.losses.families import FamilySettings
 from aclnet.runs.config import build_config
 from aclnet.runs.history import History
 from aclnet.runs.scores import Scores
@@ -71,6 +77,16 @@ def test_confusions_are_counted_as_the_families_were(settings, kind, weights, tm
     run = FakeRun(tmp_path, *settings)
     found = counted_confusions(run, 3)
     np.testing.assert_allclose(found, counts(getattr(run, kind), weights))
+
+
+def test_right_samples_are_no_confusions():
+    # the released code takes the two most frequent classes, its own one included
+    confusion = np.array([[9, 3, 2, 0], [0, 9, 4, 1], [5, 0, 9, 2], [1, 6, 0, 9]])
+    settings = FamilySettings(mode="official", neighbours=2, overlap=2)
+    related = related_classes(confusion, settings)
+    direct = np.array([[0, 1, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1], [1, 1, 0, 0]])
+    np.testing.assert_array_equal(related.affinity >= 0.5, direct)
+    assert confusion.diagonal().tolist() == [9] * 4
 
 
 def test_families_with_names_temperatures_and_confusions(tmp_path):
