@@ -88,7 +88,8 @@ class Child:
             code=code,
             out=(self._files / "out").read_text(errors="replace"),
             err=(self._files / "err").read_text(errors="replace"),
-            changes=int(changes.read_text()) if changes.exists() else 0,
+            # the kill may come while the number is written
+            changes=int((changes.read_text() if changes.exists() else "") or 0),
         )
 
     def signal(self, number: int) -> None:
