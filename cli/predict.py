@@ -127,7 +127,8 @@ def command(
     from aclnet.prediction.task import predict_to
     from aclnet.prediction.task import watch as watch_folder
     from aclnet.prediction.windows import SegmentSettings
-    from aclnet.runs.run import Run, is_run
+    from aclnet.runs.places import is_run
+    from aclnet.runs.run import Run
 
     runs = [path for path in paths if is_run(path)]
     recordings = [path for path in paths if path not in runs]

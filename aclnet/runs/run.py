@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 import shutil
 import tomllib
 import zlib
 from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
-from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile, ZipFile
@@ -27,11 +24,10 @@ from aclnet.datasets.opening import open_store
 from aclnet.datasets.spec import AclnetError, shown
 from aclnet.datasets.spec.records import parse_record
 from aclnet.datasets.store import manifest, zarr_io
-from aclnet.datasets.store.paths import ObjectPath, store_path
-from aclnet.datasets.store.places import digest_of
 from aclnet.runs.config import Config, validate
 from aclnet.runs.history import History
 from aclnet.runs.inputs import channels
+from aclnet.runs.places import CONFIG, RECORD, SPLIT, find_store, is_run
 from aclnet.runs.preparation import preparation_of
 from aclnet.runs.record import FORMAT, RunRecord, StoreRecord, environment, record_digest
 from aclnet.runs.splits import Fold
@@ -40,17 +36,16 @@ from aclnet.runs.writing import naming, writing
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from aclnet.datasets.spec.layouts import Layout
-    from aclnet.datasets.store.paths import StorePath
     from aclnet.datasets.store.store import Store
-    from aclnet.runs.record import CodeRecord, SplitRecord
+    from aclnet.runs.record import CodeRecord
     from aclnet.runs.splits import Splits
 
-_RECORD, _CONFIG, _SPLIT, _LOCK = "run.json", "config.toml", "split.csv", "lock"
-_HISTORY, _SHAPE = "history.zarr", "shape.npz"
+_HISTORY, _SHAPE, _LOCK = "history.zarr", "shape.npz", "lock"
 _RESTORE = "restore it from a copy, or train again with --fresh"
 # exceptions of torch.load on files that are cut off, not checkpoints, or hold other objects
 _DAMAGED = (
@@ -74,8 +69,8 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            values = json.loads((path / _RECORD).read_text(encoding="utf-8"))
-            config = (path / _CONFIG).read_bytes()
+            values = json.loads((path / RECORD).read_text(encoding="utf-8"))
+            config = (path / CONFIG).read_bytes()
             settings = tomllib.loads(config.decode())
         except OSError as error:
             raise AclnetError(
@@ -83,24 +78,24 @@ class Run:
             ) from None
         except (ValueError, RecursionError) as error:
             raise AclnetError(
-                f"{path}: {_RECORD} or {_CONFIG} is damaged: {shown(error, 300)}"
+                f"{path}: {RECORD} or {CONFIG} is damaged: {shown(error, 300)}"
             ) from None
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise AclnetError(f"{path}: written by another version of aclnet; train it again")
         written = values.pop("sha256", None)
         if written is not None and written != record_digest(values):
-            raise AclnetError(f"{path / _RECORD} differs from what was written; {_RESTORE}")
-        self.record = parse_record(RunRecord, values, str(path / _RECORD), "train it again")
+            raise AclnetError(f"{path / RECORD} differs from what was written; {_RESTORE}")
+        self.record = parse_record(RunRecord, values, str(path / RECORD), "train it again")
         written = self.record.config_sha256
         if written is not None and written != hashlib.sha256(config).hexdigest():
             raise AclnetError(
-                f"{path / _CONFIG} was changed after the training began, so it does not describe "
+                f"{path / CONFIG} was changed after the training began, so it does not describe "
                 f"the weights; {_RESTORE}"
             )
         self.own_model: str | None = None
         """The run's network if it is code of the user; the user names it, not the run."""
         self._compared: set[str] = set()
-        self.config: Config = validate(settings, str(path / _CONFIG))
+        self.config: Config = validate(settings, str(path / CONFIG))
 
     @classmethod
     def create(
@@ -148,10 +143,10 @@ class Run:
         try:
             path.mkdir(parents=True, exist_ok=True)
             text = config.to_toml().encode()
-            with atomic.replacing(path / _CONFIG) as temporary:
+            with atomic.replacing(path / CONFIG) as temporary:
                 temporary.write_bytes(text)
             if split_file:
-                with atomic.replacing(path / _SPLIT) as temporary:
+                with atomic.replacing(path / SPLIT) as temporary:
                     shutil.copyfile(split_file, temporary)
             sha256 = hashlib.sha256(text).hexdigest()
             _write_record(path, record.model_copy(update={"config_sha256": sha256}))
@@ -204,7 +199,7 @@ class Run:
     @property
     def split_file(self) -> Path | None:
         """The run's own copy of the `--split` file, None if it used a protocol of the store."""
-        return self.path / _SPLIT if self.record.split.sha256 else None
+        return self.path / SPLIT if self.record.split.sha256 else None
 
     @property
     def fold(self) -> Fold | None:
@@ -237,7 +232,7 @@ class Run:
         files = {name: _digest(self.path / name) for name in names if (self.path / name).exists()}
         changes = {"finished": True, "result": result, "files": files}
         record = self.record.model_copy(update=changes)
-        with naming(self.path / _RECORD):
+        with naming(self.path / RECORD):
             _write_record(self.path, record)
         self.record = record
 
@@ -376,32 +371,12 @@ class Run:
         if self.record.store is None:
             raise AclnetError(f"{self.path} was imported and has no store: give --store")
         record = self.record.store
-        return open_store(*(self._find(one) for one in record.members or (record,)))
-
-    def _find(self, record: StoreRecord) -> StorePath:
-        """The place of a store of the run; raises AclnetError if it is not found."""
-        recorded = store_path(record.path)
-        for path in self._places_of_store(recorded):
-            if store_digest(path) == record.digest:
-                return path
-        raise AclnetError(
-            f"the store of {self.path} (digest {record.digest[:12]}) is neither at {recorded} nor "
-            f"below {Path.cwd()}; give its path with --store"
-        )
-
-    def _places_of_store(self, recorded: StorePath) -> Iterator[StorePath]:
-        if isinstance(recorded, Path):
-            yield recorded
-        yield from sorted(self.path.resolve().parent.parent.glob("*.zarr"))
-        for depth in range(3):
-            yield from sorted(Path().glob(f"{'*/' * depth}*.zarr"))
-        if not isinstance(recorded, Path):  # the last, because a copy here needs no network
-            yield recorded
+        return open_store(*(find_store(self.path, one) for one in record.members or (record,)))
 
 
 def _write_record(path: Path, record: RunRecord) -> None:
     values = record.model_dump(mode="json")
-    write_json(path / _RECORD, {**values, "sha256": record_digest(values)})
+    write_json(path / RECORD, {**values, "sha256": record_digest(values)})
 
 
 def _load_table(file: Path) -> pd.DataFrame:
@@ -431,11 +406,6 @@ def _check_zip(path: Path) -> None:
         raise BadZipFile(damaged)
 
 
-def is_run(path: Path) -> bool:
-    """True if there is a run, finished or not, at `path`."""
-    return (path / _RECORD).is_file()
-
-
 def is_finished(path: Path) -> bool:
     """True if the run at `path` is finished, and has the name of its folder."""
     try:
@@ -454,63 +424,3 @@ def delete_run(path: Path) -> None:
 def _claimed(path: Path) -> AbstractContextManager[None]:
     """The lock of a process that trains or deletes the run at `path`, damaged or not."""
     return locks.held(path / _LOCK, f"{path} is being trained")
-
-
-def check_out(path: Path) -> None:
-    """Raises AclnetError if `path` is neither a run, nor free for a new one."""
-    if not path.exists() or is_run(path):
-        return
-    begun = {_CONFIG, _SPLIT}  # files of a run that crashed before it had its record
-    others = [f for f in path.iterdir() if f.name not in begun] if path.is_dir() else [path]
-    if not all(other.suffix == atomic.SUFFIX for other in others):
-        raise AclnetError(
-            f"{path} already exists and is not a run of aclnet; choose another --out, or empty "
-            "the folder"
-        )
-
-
-def store_digest(path: StorePath) -> str | None:
-    """Identity of the store at `path`, None if there is none.
-
-    Raises AclnetError if an object store cannot be reached.
-    """
-    try:
-        return digest_of(path)
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:  # the path comes from a damaged record
-            return None
-        raise
-
-
-def run_name(
-    config: Config,
-    store: Store,
-    split: SplitRecord,
-    init: str | None,
-    code: Sequence[CodeRecord] = (),
-) -> str:
-    """recipe-network-modality-seed-hash: the same for the same configuration, data and code.
-
-    The network is left out if it is `aclnet`, or if the recipe has the same name.
-    """
-    identity = [config.digest(), store.digest, split.model_dump(mode="json"), init]
-    identity += [c.sha256 for c in code]
-    short = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    network = config.model.label
-    words = [config.recipe, *([] if network in ("aclnet", config.recipe) else [network])]
-    return "-".join([*words, config.data.modality, f"s{config.seed}", short])
-
-
-def run_folder(store: Store, name: str, out: Path | None) -> Path:
-    """`--out`, or a folder below `runs_folder`."""
-    return out or runs_folder(store) / name
-
-
-def runs_folder(store: Store) -> Path:
-    """Folder of a store's runs: beside it, or ./runs if that is distant or cannot be written."""
-    if isinstance(store.path, ObjectPath):
-        return Path("runs")
-    path = store.path if store.path.name else store.path.resolve()
-    beside = path.with_name(path.name + ".runs")
-    parent = beside if beside.exists() else beside.parent
-    return beside if os.access(parent, os.W_OK) else Path("runs")

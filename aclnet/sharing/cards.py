@@ -9,7 +9,8 @@ from aclnet.datasets.opening import open_store
 from aclnet.datasets.spec import AclnetError
 from aclnet.datasets.store.paths import ObjectPath
 from aclnet.datasets.store.places import is_store
-from aclnet.runs.run import Run, is_run
+from aclnet.runs.places import is_run
+from aclnet.runs.run import Run
 from aclnet.runs.writing import writing
 from aclnet.sharing.croissant import dataset_files
 from aclnet.sharing.dataset_card import dataset_card

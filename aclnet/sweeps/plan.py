@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from aclnet.datasets.spec import AclnetError
-from aclnet.runs.run import is_finished, runs_folder
+from aclnet.runs.places import runs_folder
+from aclnet.runs.run import is_finished
 from aclnet.runs.splits import Fold, choose_splits
 from aclnet.training.jobs import plan_job
 from aclnet.training.launch import TrainingRequest

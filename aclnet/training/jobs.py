@@ -19,7 +19,8 @@ import torch
 
 from aclnet.datasets.opening import open_store
 from aclnet.datasets.spec import AclnetError
-from aclnet.runs.run import is_finished, runs_folder
+from aclnet.runs.places import runs_folder
+from aclnet.runs.run import is_finished
 from aclnet.training.launch import TrainingRequest, make_fabric, plan_run, train_run
 
 if TYPE_CHECKING:

@@ -24,9 +24,10 @@ from aclnet.runs.config import build_config
 from aclnet.runs.device import default_precision, resolve_accelerator
 from aclnet.runs.fabric import ending_together, open_fabric
 from aclnet.runs.network import is_head, load_model, users_code
+from aclnet.runs.places import check_out, is_run, run_folder, run_name
 from aclnet.runs.processes import on_first, together
 from aclnet.runs.recipes import follows_rule, recipe_for
-from aclnet.runs.run import Run, check_out, delete_run, is_run, run_folder, run_name
+from aclnet.runs.run import Run, delete_run
 from aclnet.runs.small_sets import SmallSet
 from aclnet.runs.splits import Fold, choose_splits, doubtful_classes
 from aclnet.tracking.outcome import outcome_of
