@@ -145,14 +145,7 @@ class AffinityContrast(nn.Module):
             self.counter.add(logits, labels)
 
     @torch.no_grad()
-    def observe(
-        self,
-        feature: Tensor,
-        logits: Tensor,
-        labels: Tensor,
-        keys: Tensor,
-        teacher: AffinityContrast | None = None,
-    ) -> None:
+    def observe(self, feature: Tensor, logits: Tensor, labels: Tensor, keys: Tensor) -> None:
         """Advances all state by one global batch, the same on every process.
 
         If no term compares features, the prototypes and the memory stay as they are.
@@ -170,11 +163,10 @@ class AffinityContrast(nn.Module):
         predicted = logits.argmax(1)
         with torch.autocast(feature.device.type, enabled=False):
             feature = self._as_parameters(feature)
-            by = teacher or self
-            z = by.inter_projection(feature)
+            z = self.inter_projection(feature)
             momentum = self.settings.momentum
             to_prototype = move_prototypes(self.prototypes, z, predicted, labels, momentum)
-            slots = self._remember(by._embed(feature), labels, keys)
+            slots = self._remember(self._embed(feature), labels, keys)
         self._step = _Step(labels, keys, z, to_prototype, slots)
 
     def forward(self, feature: Tensor, rows: slice | None = None) -> ContrastLosses:
@@ -264,10 +256,7 @@ class AffinityContrast(nn.Module):
         anchors of other parts use.
         """
         # adds only the gradient: the stored prototypes include these rows already
-        if self.settings.teacher:
-            moved = torch.zeros_like(self.prototypes)
-        else:
-            moved = step.to_prototype[start:stop].T @ (z - z.detach())
+        moved = step.to_prototype[start:stop].T @ (z - z.detach())
         anchors = torch.cat([step.z[:start], z, step.z[stop:]])
         return inter_class_loss(
             anchors,
@@ -290,9 +279,7 @@ class AffinityContrast(nn.Module):
         """(B,) intra-class loss of every anchor."""
         batch = self._global(u, start, stop, step)
         # entries of this batch carry gradient, older ones do not
-        cosine = batch @ self.memory.T
-        if not self.settings.teacher:
-            cosine = cosine.index_copy(1, step.slots, batch @ batch.T)
+        cosine = (batch @ self.memory.T).index_copy(1, step.slots, batch @ batch.T)
         same_class = step.labels[:, None] == self.memory_labels
         unit = 1.0 if self.settings.margin_unit == "logit" else self.settings.temperature
         omega = math.exp(-self.settings.margin / unit)

@@ -60,11 +60,6 @@ class ContrastSettings(BaseModel):
     """Weight of the batch-hard triplet term, whatever `terms` says; 0 switches it off."""
     triplet_margin: Positive = 0.2
     """Margin as a Euclidean distance of unit vectors; the largest distance is 2."""
-    teacher: Annotated[float, Field(ge=0, lt=1)] = 0
-    """Momentum of a second network, the exponential mean of the trained one. It makes the
-    prototypes, the memory and the counts of confusions. 0: the trained network makes them."""
-    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0
-    """Share of a sample's label that the other classes of its family get, in equal parts."""
     families: FamilySettings = FamilySettings()
 
     @model_validator(mode="after")

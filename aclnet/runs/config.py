@@ -39,7 +39,7 @@ _MANY = 1_000_000
 are hundreds of times smaller."""
 _LATER = (
     *(("model", name) for name in ("name", "window_scales", "options")),
-    *(("loss", name) for name in ("name", "options", "teacher", "smoothing")),
+    *(("loss", name) for name in ("name", "options")),
     *(("data", name) for name in ("presence", "image_scale", "lanes", "repeats")),
     *(("optim", name) for name in ("matmul", "deterministic")),
     *(("augment", name) for name in ("parts", "joint_mask", "time_mask", "ramp", "confidence")),

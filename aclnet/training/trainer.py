@@ -8,7 +8,6 @@ CPU.
 
 from __future__ import annotations
 
-import copy
 import time
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -116,7 +115,6 @@ class Trainer:
         if initial is not None:
             start_from(network.model, initial)
         self.contrast, self.own_loss = network.contrast, network.loss
-        self.teacher = copy.deepcopy(network).requires_grad_(False) if config.loss.teacher else None
         self.raw_optimizer = torch.optim.SGD(
             parameter_groups(network),
             lr=config.optim.scaled_lr,
@@ -330,10 +328,6 @@ class Trainer:
         self._set_weight_decay()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        if self.teacher is not None:
-            pairs = zip(self.teacher.parameters(), self.network.module.parameters(), strict=True)
-            for mean, now in pairs:
-                mean.lerp_(now.detach(), 1 - self.config.loss.teacher)
 
     def _backward(
         self, part: Inputs, output: Output, start: int, local: int, samples: NDArray[np.int64]
@@ -343,7 +337,7 @@ class Trainer:
         losses = self.contrast(output.feature, slice(first, first + len(part)))
         cross_entropy = functional.cross_entropy(
             output.logits,
-            self._targets(part.label),
+            part.label,
             weight=self.class_weights,
             label_smoothing=self.config.optim.label_smoothing,
             reduction="none",
@@ -371,25 +365,12 @@ class Trainer:
             outputs = [self.network(part.tracks, part.owner, len(part)) for part in parts]
         return Output(*(torch.cat(values) for values in zip(*outputs, strict=True)))
 
-    def _targets(self, label: Tensor) -> Tensor:
-        """Labels (B,), or their shares of all classes (B, C) if families get a share."""
-        smoothing = self.config.loss.smoothing
-        if not smoothing:
-            return label
-        member = self.contrast.families.member[label].float()
-        size = member.sum(1, keepdim=True)
-        own = functional.one_hot(label, self.classes).float()
-        return own * (1 - smoothing * (size > 0)) + smoothing * member / size.clamp(min=1)
-
-    @torch.no_grad()
     def _observe(self, output: Output, inputs: Inputs) -> None:
         """Advances the state of the contrastive losses by the global batch, in rank order."""
-        if self.teacher is not None:
-            output = self.teacher(inputs.tracks, inputs.owner, len(inputs))
         local = (output.feature.detach(), output.logits.detach(), inputs.label, inputs.key)
         if self.fabric.world_size > 1:
             local = tuple(v.flatten(0, 1) for v in self.fabric.all_gather(local))
-        self.contrast.observe(*local, self.teacher.contrast if self.teacher else None)
+        self.contrast.observe(*local)
 
     def _set_lr(self, progress: float) -> None:
         for group in self.optimizer.param_groups:
@@ -491,7 +472,6 @@ class Trainer:
                     {
                         "network": self.network.module.state_dict(),
                         "optimizer": self.raw_optimizer.state_dict(),
-                        "teacher": self.teacher.state_dict() if self.teacher else None,
                         "precision": self.fabric.strategy.precision.state_dict(),
                         "stream": self.stream.state_dict(),
                         "meter": meter,
@@ -508,8 +488,6 @@ class Trainer:
         with self.run.fitting("last"):
             self.network.module.load_state_dict(state["network"])
             self.raw_optimizer.load_state_dict(state["optimizer"])
-            if self.teacher is not None:
-                self.teacher.load_state_dict(state["teacher"])
             self.fabric.strategy.precision.load_state_dict(state["precision"])
             self.stream.load_state_dict(state["stream"])
             self.meter.load_state_dict(state["meter"], self.fabric)

@@ -145,8 +145,6 @@ OTHERS = {
     ("optim", "matmul"): "tf32",
     ("settings",): "official",
     ("loss", "name"): "mine:loss",
-    ("loss", "teacher"): 0.99,
-    ("loss", "smoothing"): 0.1,
     ("loss", "terms"): "ce",
     ("loss", "inter_weight"): 0.2,
     ("loss", "intra_weight"): 0.0,
