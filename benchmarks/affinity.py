@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pandas as pd
 import torch
@@ -37,11 +37,14 @@ class ProbedTrainer(Trainer):
         super().__init__(*arguments, **options)  # type: ignore[arg-type]
         self.looks: list[dict[str, float]] = []
         self.before: Tensor | None = None
+        backward = self.step.backward
 
-    def _backward(self, part: Inputs, output: Output, *rest: object) -> None:
-        if self.stream.step % EVERY == 0:
-            self.looks.append(self._look(part, output))
-        super()._backward(part, output, *rest)
+        def looking(part: Inputs, output: Output, *rest: Any) -> None:  # noqa: ANN401
+            if self.stream.step % EVERY == 0:
+                self.looks.append(self._look(part, output))
+            backward(part, output, *rest)
+
+        self.step.backward = looking  # type: ignore[method-assign]
 
     def _look(self, part: Inputs, output: Output) -> dict[str, float]:
         """Figures of one step on one process that does not accumulate."""

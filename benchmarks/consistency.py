@@ -46,10 +46,13 @@ class ConsistentTrainer(Trainer):
             return joined(masked(batch, progress), complete(batch, progress))
 
         self.make = both  # type: ignore[assignment]
-        self.own_loss = self._loss
+        self.step.own_loss = self._loss  # type: ignore[assignment]
+        take = self.step.take
 
-    def _step(self, inputs: Inputs, samples: NDArray[np.int64]) -> None:
-        super()._step(inputs, np.concatenate([samples, samples]))
+        def twice(inputs: Inputs, samples: NDArray[np.int64]) -> None:
+            take(inputs, np.concatenate([samples, samples]))
+
+        self.step.take = twice  # type: ignore[method-assign]
 
     def _loss(self, output: Output, label: Tensor) -> Tensor:
         smoothing = self.config.optim.label_smoothing

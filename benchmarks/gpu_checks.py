@@ -65,7 +65,7 @@ def parity(bed: Bed) -> Iterator[Figure]:
         yield _near("network, logits", *(o.logits for o in outputs), bound=1e-4)
         yield _near("network, pooled", *(o.pooled for o in outputs), bound=1e-4)
         for trainer, made in zip(pair, inputs, strict=True):
-            trainer.raw_optimizer.zero_grad()
+            trainer.step.raw_optimizer.zero_grad()
             _gradients(trainer, made, batch.sample)
         yield _near("losses", *(t.meter.sums for t in pair), bound=1e-4)
         gradients = [
@@ -90,8 +90,8 @@ def parity(bed: Bed) -> Iterator[Figure]:
 def _gradients(trainer: Trainer, inputs: Any, samples: Any) -> None:  # noqa: ANN401
     """Gradients of a step, without the step."""
     output = trainer.network(inputs.tracks, inputs.owner, len(inputs))
-    trainer._observe(output, inputs)
-    trainer._backward(inputs, output, 0, len(inputs), samples)
+    trainer.step.observe(output, inputs)
+    trainer.step.backward(inputs, output, 0, len(inputs), samples)
 
 
 def _near(
@@ -164,9 +164,9 @@ def _waits(bed: Bed, settings: tuple[str, ...], store: str) -> tuple[str, str, s
     try:
         batch = next(iter(trainer.stream))
         for _ in range(1 if bed.quick else 2):  # the first steps fill caches
-            trainer._step(trainer.make(batch, 0.5), batch.sample)
+            trainer.step.take(trainer.make(batch, 0.5), batch.sample)
         with no_waiting(bed):
-            trainer._step(trainer.make(batch, 0.5), batch.sample)
+            trainer.step.take(trainer.make(batch, 0.5), batch.sample)
     except RuntimeError as error:
         return str(error).splitlines()[0][:90], "", "does not wait", False
     finally:
@@ -201,8 +201,8 @@ def _loss(bed: Bed, settings: tuple[str, ...]) -> float:
     for number in range(steps):
         if number == 2 * steps // 3:
             trainer.meter.reset()
-        trainer._set_lr(number / steps)
-        trainer._step(inputs, samples)
+        trainer.step.set_lr(number / steps)
+        trainer.step.take(inputs, samples)
     return float(trainer.meter.sums[0]) / (len(inputs) * (steps - 2 * steps // 3))
 
 

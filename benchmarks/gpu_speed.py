@@ -209,7 +209,7 @@ def stream(bed: Bed) -> Iterator[Figure]:
             trainer.meter.reset()
             begun = time.perf_counter()
             for batch in trainer.meter.timed(trainer.stream):
-                trainer._step(trainer.make(batch, 0.5), batch.sample)
+                trainer.step.take(trainer.make(batch, 0.5), batch.sample)
                 trainer.meter._unchecked.clear()
             bed.wait()
             rate = trainer.meter.seen / (time.perf_counter() - begun)
@@ -228,7 +228,7 @@ def stream(bed: Bed) -> Iterator[Figure]:
 
 
 def _fixed(trainer: Trainer, inputs: Inputs, samples: NDArray[np.int64]) -> None:
-    trainer._step(inputs, samples)
+    trainer.step.take(inputs, samples)
     trainer.meter._unchecked.clear()
 
 

@@ -9,39 +9,36 @@ CPU.
 from __future__ import annotations
 
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from aclnet.datasets.spec import AclnetError, Stopped
 from aclnet.datasets.store import keyed_random
 from aclnet.datasets.store.plan import Share
 from aclnet.evaluation.scorer import probabilities, scores_of
-from aclnet.models.blocks import Output
 from aclnet.retrieval.body_shape import BodyShape
 from aclnet.retrieval.embedder import Embedder, fit_shape
 from aclnet.retrieval.recognition import Recogniser
 from aclnet.runs.choices import uses_shape
 from aclnet.runs.device import enough_memory
 from aclnet.runs.inference import Pass
-from aclnet.runs.inputs import Inputs, MakeInputs, clip_to_train
-from aclnet.runs.network import build_network, parameter_groups, start_from
+from aclnet.runs.inputs import MakeInputs, clip_to_train
+from aclnet.runs.network import build_network, start_from
 from aclnet.runs.processes import gather_on_first, on_first, together
 from aclnet.runs.record import computing
 from aclnet.runs.settings import by_name
 from aclnet.runs.splits import selection
 from aclnet.tracking import TrackedRun
 from aclnet.tracking.trackers import Trackers
-from aclnet.training.meters import EpochMeter, figures
+from aclnet.training.meters import figures
+from aclnet.training.step import TrainingStep
 from aclnet.training.stopping import stop_requests
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from lightning_fabric import Fabric
     from numpy.typing import NDArray
 
@@ -114,17 +111,9 @@ class Trainer:
         network = build_network(config, store, splits)
         if initial is not None:
             start_from(network.model, initial)
-        self.contrast, self.own_loss = network.contrast, network.loss
-        self.raw_optimizer = torch.optim.SGD(
-            parameter_groups(network),
-            lr=config.optim.scaled_lr,
-            momentum=config.optim.momentum,
-            nesterov=config.optim.momentum > 0,
-            # One kernel for each weight instead of several takes a sixth of the time on a CPU.
-            # Without it, the scaler of float16 would also wait for the device before each step.
-            fused=True,
-        )
-        self.network, self.optimizer = fabric.setup(network, self.raw_optimizer)
+        self.step = TrainingStep(fabric, config, network, splits.class_sizes(store))
+        self.network, self.contrast = self.step.network, network.contrast
+        self.meter = self.step.meter
         self.select_on = selection(config, splits)
         self.class_of = splits.class_of(store)
         self.make = MakeInputs(
@@ -132,8 +121,6 @@ class Trainer:
         )
         self.stream = self._open_stream()
         self._steps()
-        self.class_weights = self._class_weights()
-        self.meter = EpochMeter(self.classes, fabric.device)
         self.rows: list[dict[str, float]] = []
         self.best = -1.0
 
@@ -239,14 +226,6 @@ class Trainer:
             share=self.share,
         )
 
-    def _class_weights(self) -> Tensor | None:
-        """(C,) float32 in inverse proportion to the class sizes; a sample's mean weight is 1."""
-        if not self.config.optim.class_weights:
-            return None
-        sizes = np.array(self.splits.class_sizes(self.store))
-        weights = sizes.sum() / (np.count_nonzero(sizes) * np.maximum(sizes, 1))
-        return torch.tensor(weights, dtype=torch.float32, device=self.fabric.device)
-
     def _epoch(self, request: StopRequest) -> None:
         epoch, steps = self.stream.epoch, self._steps()
         self.network.train()
@@ -255,11 +234,11 @@ class Trainer:
         for batch in self.meter.timed(self.stream):
             step = self.stream.step
             progress = (epoch + (step - 1) / steps) / self.config.optim.epochs
-            self._set_lr(progress)
+            self.step.set_lr(progress)
             # a network of the user may be random; the shipped networks are not
             torch.manual_seed(_seed_of(self.config.seed, epoch, step, self.share.rank))
             with enough_memory("lower optim.batch_size, or raise optim.accumulate"):
-                self._step(self.make(batch, progress), batch.sample)
+                self.step.take(self.make(batch, progress), batch.sample)
             self.monitor.step(epoch, step, steps, self.meter.rate, self.meter.waiting)
             look = step == steps or step % CHECK_EVERY == 0
             if look or (request.number and self.fabric.world_size == 1):
@@ -311,83 +290,12 @@ class Trainer:
             self.monitor.remark(f"saved after {where}")
             raise Stopped(number)
 
-    def _step(self, inputs: Inputs, samples: NDArray[np.int64]) -> None:
-        """One optimizer step over the global batch, in parts if `optim.accumulate` is above 1."""
-        parts = inputs.micro_batches(self.config.optim.accumulate)
-        ahead = len(parts) > 1 and self.contrast.needs_whole_batch
-        if ahead:
-            self._observe(self._look_ahead(parts), inputs)
-        start = 0
-        for number, part in enumerate(parts, start=1):
-            with self.fabric.no_backward_sync(self.network, enabled=number < len(parts)):
-                output = self.network(part.tracks, part.owner, len(part))
-                if not ahead:
-                    self._observe(output, part)
-                self._backward(part, output, start, len(inputs), samples)
-            start += len(part)
-        self._set_weight_decay()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-
-    def _backward(
-        self, part: Inputs, output: Output, start: int, local: int, samples: NDArray[np.int64]
-    ) -> None:
-        """Adds the gradient of samples from `start` on of this process's `local` ones."""
-        first = self.fabric.global_rank * local + start
-        losses = self.contrast(output.feature, slice(first, first + len(part)))
-        cross_entropy = functional.cross_entropy(
-            output.logits,
-            part.label,
-            weight=self.class_weights,
-            label_smoothing=self.config.optim.label_smoothing,
-            reduction="none",
-        )
-        classification = cross_entropy
-        if self.own_loss is not None:
-            classification = self.own_loss(output, part.label).expand_as(cross_entropy)
-        # the contrastive losses of all parts add up to the batch's; DDP takes the mean of ranks
-        world = self.fabric.world_size
-        self.fabric.backward(classification.sum() / local + losses.total * world)
-        self.meter.add(
-            part,
-            output.logits,
-            classification.detach(),
-            cross_entropy.detach(),
-            losses,
-            samples[start : start + len(part)],
-            local * world,
-        )
-
-    @torch.no_grad()
-    def _look_ahead(self, parts: list[Inputs]) -> Output:
-        """Outputs for all parts: the contrastive losses of one part need all others."""
-        with _frozen_statistics(self.model):
-            outputs = [self.network(part.tracks, part.owner, len(part)) for part in parts]
-        return Output(*(torch.cat(values) for values in zip(*outputs, strict=True)))
-
-    def _observe(self, output: Output, inputs: Inputs) -> None:
-        """Advances the state of the contrastive losses by the global batch, in rank order."""
-        local = (output.feature.detach(), output.logits.detach(), inputs.label, inputs.key)
-        if self.fabric.world_size > 1:
-            local = tuple(v.flatten(0, 1) for v in self.fabric.all_gather(local))
-        self.contrast.observe(*local)
-
-    def _set_lr(self, progress: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.optim.lr_at(progress)
-
-    def _set_weight_decay(self) -> None:
-        """Projections decay only while their term is active; otherwise they would only shrink."""
-        active = {"inter": self.contrast.inter_active, "intra": self.contrast.projects_intra}
-        for group in self.optimizer.param_groups:
-            group["weight_decay"] = self.config.optim.weight_decay * active.get(group["name"], True)
-
     def _finish_epoch(self, epoch: int) -> None:
         """Finishes an epoch: held-out scores, families, history, metrics, checkpoints."""
         sums, confusion = self.meter.reduce(self.fabric)
         row = {
             "epoch": epoch + 1,
-            "lr": self.optimizer.param_groups[0]["lr"],
+            "lr": self.step.lr,
             **figures(sums, int(confusion.sum())),
             "seconds": self.meter.seconds,
             "sequences_per_second": self.meter.rate * self.fabric.world_size,
@@ -471,7 +379,7 @@ class Trainer:
                     name,
                     {
                         "network": self.network.module.state_dict(),
-                        "optimizer": self.raw_optimizer.state_dict(),
+                        "optimizer": self.step.raw_optimizer.state_dict(),
                         "precision": self.fabric.strategy.precision.state_dict(),
                         "stream": self.stream.state_dict(),
                         "meter": meter,
@@ -487,7 +395,7 @@ class Trainer:
             return
         with self.run.fitting("last"):
             self.network.module.load_state_dict(state["network"])
-            self.raw_optimizer.load_state_dict(state["optimizer"])
+            self.step.raw_optimizer.load_state_dict(state["optimizer"])
             self.fabric.strategy.precision.load_state_dict(state["precision"])
             self.stream.load_state_dict(state["stream"])
             self.meter.load_state_dict(state["meter"], self.fabric)
@@ -515,16 +423,3 @@ class Trainer:
 def _seed_of(*words: int) -> int:
     """Seed of torch's generator in a step, which then does not depend on the steps before."""
     return int(keyed_random.generator(*words).integers(1 << 62))
-
-
-@contextmanager
-def _frozen_statistics(model: nn.Module) -> Iterator[None]:
-    """Batch norms use the batch's statistics and do not change the running ones."""
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
-    for norm in norms:
-        norm.track_running_stats = False
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.track_running_stats = True

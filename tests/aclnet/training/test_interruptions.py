@@ -116,7 +116,7 @@ def command(store, quick, tmp_path) -> list[str]:
     [
         # how often checkpoints are saved; before which call with which arguments it ends
         [
-            ("seldom", "aclnet.training.trainer:Trainer._step", "", 5),
+            ("seldom", "aclnet.training.step:TrainingStep.take", "", 5),
             ("often", f"{SHOWN}.epoch", "", 1),
             ("seldom", "pathlib:Path.replace", "last.pt", 1),
         ],

@@ -155,7 +155,7 @@ def test_what_fails_on_one_node_ends_both(rank, place, start):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
 def test_a_node_that_dies_ends_the_other(start):
-    first, second = start((), "1", "aclnet.training.trainer:Trainer._backward", "dies")
+    first, second = start((), "1", "aclnet.training.step:TrainingStep.backward", "dies")
     second.communicate(timeout=300)
     # an unnoticed death would make it wait half an hour
     said = " ".join(first.communicate(timeout=300)[0].split())

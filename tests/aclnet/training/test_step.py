@@ -6,6 +6,7 @@ import copy
 import math
 import threading
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,10 @@ def first_inputs(trainer: Trainer):
     """The first batch of the first epoch."""
     batch = next(iter(trainer.stream))
     return trainer.make(batch), batch.sample
+
+
+def groups_of(trainer: Trainer) -> list[dict[str, Any]]:
+    return trainer.step.raw_optimizer.param_groups
 
 
 def activate(network) -> None:
@@ -68,8 +73,8 @@ def test_a_step_equals_the_naive_computation(accumulate, make_trainer):
     halves = [slice(i, i + size) for i in range(0, len(inputs), size)]
     naive_step(trainer, network, optimizer, inputs, halves)
     trainer.network.train()
-    trainer._set_lr(0.0)
-    trainer._step(inputs, samples)
+    trainer.step.set_lr(0.0)
+    trainer.step.take(inputs, samples)
     for (name, found), wanted in zip(
         trainer.network.module.state_dict().items(), network.state_dict().values(), strict=True
     ):
@@ -97,7 +102,7 @@ def test_parts_pass_the_network_twice_only_if_they_need_the_whole_batch(
         one.contrast.begin_epoch(10, 10)
         inputs, samples = first_inputs(one)
         one.network.eval()  # the batch normalisation then is the same for parts and for all
-        one._step(inputs, samples)
+        one.step.take(inputs, samples)
         assert bool((one.contrast.memory_labels >= 0).any()) == compares
     assert sizes == [2] * passes
     assert trainer.contrast.counter.counts.sum() > 0
@@ -154,12 +159,12 @@ def test_class_weights_and_label_smoothing(make_trainer, store):
     )
     # an uneven training side; of the whole one all weights are 1
     uneven = trainer.splits.train & ((store.column("label") != 0) | (store.column("subject") == 1))
-    trainer.splits = replace(trainer.splits, train=uneven)
     labels = store.column("label")[uneven]
     sizes = {c: int((labels == c).sum()) for c in set(labels.tolist())}
     weight = {c: len(labels) / (len(sizes) * n) for c, n in sizes.items()}
     assert len(set(sizes.values())) == 2
-    trainer.class_weights = trainer._class_weights()
+    splits = replace(trainer.splits, train=uneven)
+    trainer = Trainer(trainer.fabric, trainer.config, store, splits, trainer.monitor)
     assert math.isclose(sum(weight[c] for c in labels.tolist()) / len(labels), 1)
     inputs, samples = first_inputs(trainer)
     trainer.network.train()
@@ -169,7 +174,7 @@ def test_class_weights_and_label_smoothing(make_trainer, store):
         each = [weight.get(c, len(labels) / len(sizes)) for c in range(60)]
         spread = sum(w * log for w, log in zip(each, row, strict=True)) / 60
         wanted -= (1 - smoothing) * each[label] * row[label] + smoothing * spread
-    trainer._step(inputs, samples)
+    trainer.step.take(inputs, samples)
     found = dict(zip(aclnet.training.meters._SUMS, trainer.meter.sums.tolist(), strict=True))
     assert found["cross_entropy"] == pytest.approx(wanted, rel=1e-5)
     assert found["loss"] == pytest.approx(wanted, rel=1e-5)
@@ -201,11 +206,11 @@ def test_figures_of_an_epoch_are_means_over_its_samples(quick_run):
 def test_learning_rate_of_every_step(make_trainer, fit, monkeypatch):
     trainer = make_trainer("optim.warmup_epochs=1", "optim.epochs=4", "optim.base_batch=32")
     seen = []
-    step = trainer._step
+    take = trainer.step.take
     monkeypatch.setattr(
-        trainer,
-        "_step",
-        lambda *a: (seen.append({g["lr"] for g in trainer.optimizer.param_groups}), step(*a)),
+        trainer.step,
+        "take",
+        lambda *a: (seen.append({g["lr"] for g in groups_of(trainer)}), take(*a)),
     )
     fit(trainer)
     top, warm, steps = 0.8 * 8 / 32, 3, 12
@@ -220,7 +225,7 @@ def test_learning_rate_of_every_step(make_trainer, fit, monkeypatch):
 
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.9, True), (0.0, False)])
 def test_optimizer_is_sgd_with_nesterov_momentum(momentum, nesterov, make_trainer):
-    groups = make_trainer(f"optim.momentum={momentum}").optimizer.param_groups
+    groups = groups_of(make_trainer(f"optim.momentum={momentum}"))
     assert [g["name"] for g in groups] == ["model", "inter", "intra"]
     assert {(g["momentum"], g["nesterov"]) for g in groups} == {(momentum, nesterov)}
 
@@ -235,7 +240,7 @@ def test_projections_decay_only_in_steps_in_which_their_term_is_active(
     contrast = trainer.contrast
     projections = {"inter": contrast.inter_projection, "intra": contrast.intra_projection}
     decays, moved = [], []
-    step = trainer._step
+    take = trainer.step.take
 
     def look(optimizer, *_) -> None:
         groups = {g["name"]: g["weight_decay"] for g in optimizer.param_groups}
@@ -243,11 +248,11 @@ def test_projections_decay_only_in_steps_in_which_their_term_is_active(
 
     def spy(*arguments) -> None:
         before = {name: p.weight.clone() for name, p in projections.items()}
-        step(*arguments)
+        take(*arguments)
         moved.append(tuple(not torch.equal(before[n], p.weight) for n, p in projections.items()))
 
-    monkeypatch.setattr(trainer, "_step", spy)
-    trainer.raw_optimizer.register_step_pre_hook(look)
+    monkeypatch.setattr(trainer.step, "take", spy)
+    trainer.step.raw_optimizer.register_step_pre_hook(look)
     fit(trainer)
     # the memory of 16 is full in the second step; families are in force from the second epoch;
     # the triplet term works on the second projection from the start

@@ -58,6 +58,6 @@ def test_a_step_has_few_operations(store, quick, recorder):
     with Cost() as making:
         inputs = trainer.make(batch)
     with Cost() as step:
-        trainer._step(inputs, batch.sample)
+        trainer.step.take(inputs, batch.sample)
     assert making.operations <= 60
     assert 1700 < step.operations <= 1860
