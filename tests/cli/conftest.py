@@ -1,19 +1,22 @@
-"""Commands run in this process, and one trained run for those that read it."""
+"""Commands run in this process, on folders that they prepare, and one trained run to read."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import aclnet as package
 from aclnet.cli.main import main
 from tests.cli.documents import check_json
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 QUICK = [
@@ -101,3 +104,28 @@ def trained(trained_once, tmp_path_factory) -> tuple[Path, Answer]:
     """A copy of the run that a test may change, and what the training answered."""
     folder, answer = trained_once
     return shutil.copytree(folder, tmp_path_factory.mktemp("copy") / "run"), answer
+
+
+@pytest.fixture
+def stored(aclnet, tmp_path_factory) -> Callable[..., Any]:
+    """Prepares a folder and opens the store."""
+
+    def prepare(raw: Path, *options: object):
+        out = tmp_path_factory.mktemp("store") / "s.zarr"
+        answer = aclnet("prepare", "custom", "--raw", raw, "--out", out, *options)
+        assert answer.code == 0, answer.err
+        return package.open_store(out)
+
+    return prepare
+
+
+@pytest.fixture
+def problems(aclnet) -> Callable[..., dict[str, str]]:
+    """The problems that --check reports for each file."""
+
+    def check(raw: Path, *options: object) -> dict[str, str]:
+        answer = aclnet("prepare", "custom", "--raw", raw, "--check", "--json", *options)
+        assert answer.code in (1, 2)
+        return {p["path"]: p["text"] for p in json.loads(answer.out)["problems"]}
+
+    return check

@@ -74,7 +74,7 @@ OLDER = {
     "mediapipe": "mediapipe",
     "coco": "coco",
 }
-"""Forms that test_custom.py reads, and their layouts."""
+"""Forms that test_custom_generated.py reads, and their layouts."""
 REASONS = {
     "truncated": r"not JSON|\d+ (values|numbers)( in|,|;)|bytes follow$|file ends before",
     "joint count": r"\d+ (joints|columns|values|numbers|landmarks)|`keypoint` is \(1, ",

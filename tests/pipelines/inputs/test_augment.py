@@ -13,14 +13,12 @@ from scipy import stats
 from scipy.special import ndtri
 
 from aclnet.datasets.spec import AclnetError
-from aclnet.datasets.spec.layouts import Layout, get_layout
+from aclnet.datasets.spec.layouts import get_layout
 from aclnet.datasets.store.keyed_random import fold, integers, uniform
 from aclnet.pipelines.inputs.augment import AugmentSpec, augment
 from aclnet.pipelines.inputs.features import make_features
+from tests.pipelines.inputs.tracks import LIMBS, NTU, PARTS, Tracks, many
 
-NTU = get_layout("nturgb+d")
-LIMBS = ("left_arm", "left_leg", "right_arm", "right_leg")
-PARTS = ("legs", "head", "left_hand+WristRight")
 OPERATIONS = {
     "rotate": 0.3,
     "mirror": 0.5,
@@ -38,56 +36,6 @@ EACH = [
 ]
 each = pytest.mark.parametrize("spec", EACH, ids=str)
 every_spec = pytest.mark.parametrize("spec", [*EACH, ALL], ids=str)
-
-
-class Tracks:
-    """A made-up batch: persons, frame numbers and keys of a few samples."""
-
-    def __init__(self, persons=(1, 2, 1, 3), frames=6, coordinates=3, layout=NTU, seed=0):
-        rng = np.random.default_rng(seed)
-        self.layout = layout
-        self.owner = torch.from_numpy(np.repeat(np.arange(len(persons)), persons))
-        self.keys = torch.from_numpy(fold(np.arange(len(persons)), seed))
-        shape = (len(self.owner), frames, layout.num_joints, coordinates)
-        x = rng.normal(size=shape).astype(np.float32)
-        x[rng.random(shape[:3]) < 0.1] = 0
-        self.present = torch.from_numpy(rng.random(shape[:2]) < 0.8)
-        self.x = torch.from_numpy(x) * self.present[..., None, None]
-        self.frame = torch.from_numpy(rng.integers(0, 300, shape[:2]))
-
-    def augmented(self, spec, rows=slice(None), owner=None, keys=None, **options):
-        return augment(
-            self.x[rows],
-            self.owner if owner is None else owner,
-            self.keys if keys is None else keys,
-            spec,
-            self.layout,
-            frame=self.frame[rows],
-            present=self.present[rows],
-            **options,
-        )
-
-
-def many(count, value=1.0):
-    """One person, one frame and all joints at (value, value, value) in each of many samples."""
-    tracks = Tracks(persons=(1,) * count, frames=1)
-    tracks.x = torch.full_like(tracks.x, value)
-    tracks.present = torch.ones_like(tracks.present)
-    return tracks
-
-
-def two_joints(parts):
-    """A layout of two joints."""
-    return Layout(
-        name="trunk",
-        joints=("a", "b"),
-        center=0,
-        inward=((1, 0),),
-        bone_parent=(0, 0),
-        kbone_partner=(0, 1),
-        mirror=(0, 1),
-        parts=parts,
-    )
 
 
 def draw(key, number):
@@ -252,20 +200,6 @@ def test_swapped_sides_are_the_permutation():
     assert torch.equal(swapped, tracks.x[:, :, list(NTU.mirror)])
 
 
-def test_a_limb_mask_hides_one_limb_of_all_persons_and_frames():
-    tracks = Tracks(persons=(2,) * 40)
-    tracks.x = torch.ones_like(tracks.x)
-    result = tracks.augmented(AugmentSpec(limb_mask=1.0))
-    chosen = []
-    for sample in range(40):
-        rows = result[tracks.owner == sample]
-        zero = (rows == 0).nonzero()[:, 2].unique().tolist()
-        (limb,) = (limb for limb in LIMBS if sorted(NTU.parts[limb]) == zero)
-        assert not rows[:, :, list(NTU.parts[limb])].any()
-        chosen.append(limb)
-    assert set(chosen) == set(LIMBS)
-
-
 @pytest.mark.parametrize(("name", "probability"), [("limb_mask", 0.2), ("swap_sides", 0.7)])
 def test_as_many_samples_are_changed_as_the_probability_says(name, probability):
     tracks = many(4000)
@@ -273,13 +207,6 @@ def test_as_many_samples_are_changed_as_the_probability_says(name, probability):
     result = tracks.augmented(AugmentSpec(**{name: probability}))
     changed = int((result != tracks.x).flatten(1).any(dim=1).sum())
     assert stats.binomtest(changed, 4000, probability).pvalue > 1e-3
-
-
-def test_limbs_are_hidden_equally_often():
-    result = many(4000).augmented(AugmentSpec(limb_mask=1.0))
-    counts = [int((result[:, 0, NTU.parts[limb][0], 0] == 0).sum()) for limb in LIMBS]
-    assert sum(counts) == 4000
-    assert stats.chisquare(counts).pvalue > 1e-3
 
 
 def test_scale_is_one_factor_for_a_sample_uniform_in_its_range():
@@ -438,112 +365,3 @@ def test_confidence_is_lowered_by_a_factor_of_each_joint_and_person():
     assert stats.kstest(factors[:, 0].flatten().numpy(), stats.uniform(0.6, 0.4).cdf).pvalue > 1e-3
     with pytest.raises(AclnetError, match=r"this data has no confidences.*augment\.confidence=0"):
         Tracks().augmented(AugmentSpec(confidence=0.4))
-
-
-def test_masks_become_likely_over_the_ramp():
-    spec = AugmentSpec(rotate=0.2, limb_mask=0.8, joint_mask=0.4, time_mask=0.2, ramp=0.5)
-    half = spec.at(0.25)
-    assert (half.limb_mask, half.joint_mask, half.time_mask) == (0.4, 0.2, 0.1)
-    assert half.rotate == 0.2
-    assert spec.at(0).limb_mask == 0
-    assert spec.at(0.5) == spec.at(1) == spec
-
-
-def test_a_time_mask_may_hide_the_first_and_the_last_frame_and_is_never_cut_off():
-    """A block lies inside the clip, so it hides as many frames as its share says."""
-    tracks = Tracks(persons=(1,) * 2000, frames=60)
-    tracks.frame = torch.arange(60).expand(2000, -1)
-    tracks.x[:] = 1
-    dark = (tracks.augmented(AugmentSpec(time_mask=1.0)) == 0).all(-1).all(-1)
-    keys = fold(tracks.keys.numpy(), 2)
-    np.testing.assert_allclose(dark.sum(1).numpy(), uniform(keys, 13) / 2 * 60, atol=1)
-    assert dark[:, 0].any()
-    assert dark[:, -1].any()
-
-
-def test_without_names_every_part_of_the_layout_is_hidden_as_often():
-    tracks = many(6500)
-    hidden = (tracks.augmented(AugmentSpec(limb_mask=1.0, parts=())) == 0).all(-1)[:, 0]
-    expected = [torch.tensor([v in part for v in range(25)]) for part in NTU.parts.values() if part]
-    counts = [int((hidden == row).all(1).sum()) for row in expected]
-    assert sum(counts) == 6500
-    assert stats.chisquare(counts).pvalue > 1e-3
-    bare = two_joints({})
-    alone = Tracks(layout=bare)
-    assert torch.equal(alone.augmented(AugmentSpec(limb_mask=1.0, parts=())), alone.x)
-
-
-def test_a_part_that_is_the_whole_body_is_refused():
-    spec = AugmentSpec(limb_mask=0.5, parts=("arms+legs+trunk+head",))
-    with pytest.raises(AclnetError, match="contains every joint of layout nturgb"):
-        Tracks().augmented(spec)
-
-
-def test_a_layout_without_limbs_is_told():
-    trunk = two_joints({"left_arm": (1,)})
-    tracks = Tracks(layout=trunk)
-    with pytest.raises(AclnetError, match="layout trunk lacks left_leg, right_arm, right_leg"):
-        tracks.augmented(AugmentSpec(limb_mask=0.2))
-
-
-@given(
-    values=st.fixed_dictionaries(
-        {},
-        optional={
-            "rotate": st.floats(0, math.pi),
-            "mirror": st.floats(0, 1),
-            "swap_sides": st.floats(0, 1),
-            "limb_mask": st.floats(0, 1),
-            "parts": st.lists(st.sampled_from(PARTS), min_size=1).map(tuple),
-            "joint_mask": st.floats(0, 1),
-            "time_mask": st.floats(0, 1),
-            "confidence": st.floats(0, 1),
-            "jitter": st.floats(0, 1e3),
-            "scale": st.floats(0, 1, exclude_max=True),
-        },
-    )
-)
-def test_a_spec_is_what_its_text_parses_to(values):
-    spec = AugmentSpec(**values)
-    assert AugmentSpec.parse(str(spec)) == spec
-
-
-@pytest.mark.parametrize(
-    ("text", "canonical"),
-    [
-        ("", "none"),
-        ("none", "none"),
-        ("rotate=0", "none"),
-        ("limb-mask=0.2,rotate=.20", "rotate=0.2,limb-mask=0.2"),
-        (" swap_sides = 1 , scale=1e-1", "swap-sides=1.0,scale=0.1"),
-        ("limb-mask=1,parts=legs/Head+Neck", "limb-mask=1.0,parts=legs/Head+Neck"),
-        ("limb-mask=1,parts=", "limb-mask=1.0,parts="),
-        (
-            "rotate=0.2,mirror=0.5,swap-sides=0.5,limb-mask=0.2,jitter=0.01,scale=0.1",
-            "rotate=0.2,mirror=0.5,swap-sides=0.5,limb-mask=0.2,jitter=0.01,scale=0.1",
-        ),
-    ],
-)
-def test_specs_have_one_canonical_text(text, canonical):
-    assert str(AugmentSpec.parse(text)) == canonical
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("rotat=0.2", "'rotat=0.2'.*rotate, mirror, swap-sides, limb-mask, parts, joint-mask"),
-        ("ramp=0.2", "'ramp=0.2' is not name=value"),
-        ("rotate", "'rotate' is not name=value"),
-        ("rotate=0.2,", "'' is not name=value"),
-        ("rotate=", "rotate: .*number"),
-        ("rotate=much", "rotate: .*number"),
-        ("jitter=nan", "jitter: .*finite"),
-        ("mirror=1.5", "mirror: .*less than or equal to 1"),
-        ("scale=1", "scale: .*less than 1"),
-        ("limb-mask=-1,mirror=2", "mirror: .*limb-mask: .*greater than or equal to 0"),
-        ("mirror=0.1,mirror=0.2", "mirror is given twice"),
-    ],
-)
-def test_mistakes_in_a_spec_are_told(text, message):
-    with pytest.raises(AclnetError, match=message):
-        AugmentSpec.parse(text)
