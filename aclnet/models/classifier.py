@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from aclnet.models.choices import Persons
 
-TOPOLOGY_WEIGHTS = ("A", "PA", "alpha", "beta", "add_coeff")
-"""Last part of the names of the weights that make up learned graphs, in all shipped networks."""
-
 
 class Classifier(nn.Module, ABC):
     """A network that classifies skeleton sequences."""

@@ -41,7 +41,7 @@ _LATER = (
     *(("model", name) for name in ("name", "window_scales", "options")),
     *(("loss", name) for name in ("name", "options")),
     *(("data", name) for name in ("presence", "image_scale", "lanes", "repeats")),
-    *(("optim", name) for name in ("decay_topology", "matmul", "deterministic")),
+    *(("optim", name) for name in ("matmul", "deterministic")),
     *(("augment", name) for name in ("parts", "joint_mask", "time_mask", "ramp", "confidence")),
 )
 """Settings that did not exist in the first version."""
@@ -180,9 +180,6 @@ class OptimConfig(_Section):
     """Nesterov momentum of stochastic gradient descent."""
     weight_decay: float = Field(default=5e-4, ge=0)
     """L2 penalty of the weights."""
-    decay_topology: bool = True
-    """Apply the penalty to the learned graphs too. False: they move away from their initial values
-    sooner."""
     warmup_epochs: float = Field(default=0.0, ge=0)
     """Epochs over which the learning rate rises from zero."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)

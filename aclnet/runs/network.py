@@ -11,7 +11,6 @@ from aclnet.datasets.spec.user_code import names_code
 from aclnet.losses.contrast import AffinityContrast
 from aclnet.losses.settings import CROSS_ENTROPY, default_memory_rows
 from aclnet.models.choices import is_own
-from aclnet.models.classifier import TOPOLOGY_WEIGHTS
 from aclnet.models.registry import make_model
 from aclnet.own.loss import LossDimensions, OwnLoss, find_loss
 from aclnet.own.network import Dimensions, OwnNetwork, find_network
@@ -183,9 +182,8 @@ def check_same_input(run: Run, store: Store) -> None:
         )
 
 
-def parameter_groups(network: Network, *, topology_apart: bool = False) -> list[dict[str, Any]]:
-    """Named groups of weights whose decay is separate: those of each projection of the losses and,
-    if they are to be apart, those of the learned graphs (`topology`)."""
+def parameter_groups(network: Network) -> list[dict[str, Any]]:
+    """Named groups; each projection of the losses is separate, because its decay is separate."""
     contrast = network.contrast
     groups = {
         "model": network.model,
@@ -193,13 +191,7 @@ def parameter_groups(network: Network, *, topology_apart: bool = False) -> list[
         "intra": contrast.intra_projection,
         **({} if network.loss is None else {"loss": network.loss}),
     }
-    found = {name: list(part.parameters()) for name, part in groups.items()}
-    if topology_apart:
-        named = dict(network.model.named_parameters())
-        graphs = {n for n in named if n.rpartition(".")[2] in TOPOLOGY_WEIGHTS}
-        found["model"] = [weight for name, weight in named.items() if name not in graphs]
-        found["topology"] = [named[name] for name in named if name in graphs]
-    return [{"name": name, "params": weights} for name, weights in found.items()]
+    return [{"name": name, "params": list(part.parameters())} for name, part in groups.items()]
 
 
 def is_head(name: str) -> bool:

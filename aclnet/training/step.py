@@ -40,7 +40,7 @@ class TrainingStep:
         self.fabric, self.optim = fabric, config.optim
         self.contrast, self.own_loss = network.contrast, network.loss
         self.raw_optimizer = torch.optim.SGD(
-            parameter_groups(network, topology_apart=not self.optim.decay_topology),
+            parameter_groups(network),
             lr=self.optim.scaled_lr,
             momentum=self.optim.momentum,
             nesterov=self.optim.momentum > 0,
@@ -125,13 +125,9 @@ class TrainingStep:
 
     def _set_weight_decay(self) -> None:
         """Projections decay only while their term is active; otherwise they would only shrink."""
-        decays = {
-            "inter": self.contrast.inter_active,
-            "intra": self.contrast.projects_intra,
-            "topology": self.optim.decay_topology,
-        }
+        active = {"inter": self.contrast.inter_active, "intra": self.contrast.projects_intra}
         for group in self.optimizer.param_groups:
-            group["weight_decay"] = self.optim.weight_decay * decays.get(group["name"], True)
+            group["weight_decay"] = self.optim.weight_decay * active.get(group["name"], True)
 
     def _class_weights(self, class_sizes: Sequence[int]) -> Tensor | None:
         """(C,) float32 in inverse proportion to the class sizes; a sample's mean weight is 1."""

@@ -15,7 +15,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from aclnet.datasets.spec.layouts import get_layout, registry
 from aclnet.exchange.zoo_names import UNUSED, their_name
 from aclnet.models.choices import PAPER_WIDTH, ModelName
-from aclnet.models.classifier import TOPOLOGY_WEIGHTS
 from aclnet.models.folding import fold_batch_norms
 from aclnet.models.graphs import disentangled, spatial, stgcn_spatial
 from aclnet.models.registry import BASELINES, make_model
@@ -220,23 +219,6 @@ def tracks_of(owner: list[int], frames: int = 6, joints: int = 15) -> tuple[Tens
 
 def test_registry_has_the_networks_that_can_be_named():
     assert {*BASELINES, "aclnet"} == set(get_args(ModelName)) == set(PAPER_WIDTH)
-
-
-@pytest.mark.parametrize("name", get_args(ModelName))
-def test_weights_outside_of_layers_are_those_of_graphs(name):
-    layout = get_layout("coco")
-    sizes = {"num_classes": 3, "in_channels": 3, "base_channels": 16}
-    model = make_model(name, layout, **sizes, persons="present")
-    layers = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d)
-    graphs = {
-        f"{place}.{weight}"
-        for place, module in model.named_modules()
-        if not isinstance(module, layers)
-        for weight, _ in module.named_parameters(recurse=False)
-    }
-    assert graphs
-    named = {n for n, _ in model.named_parameters() if n.rpartition(".")[2] in TOPOLOGY_WEIGHTS}
-    assert named == graphs
 
 
 @pytest.mark.parametrize("name", BASELINES)

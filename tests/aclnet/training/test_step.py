@@ -261,24 +261,7 @@ def test_projections_decay_only_in_steps_in_which_their_term_is_active(
     assert moved == [(False, first), (False, True), (False, True), *3 * [(True, True)]]
 
 
-@pytest.mark.parametrize("apart", [False, True])
-def test_groups_hold_every_parameter_once(apart, make_trainer):
+def test_groups_hold_every_parameter_once(make_trainer):
     network = make_trainer().network.module
-    groups = parameter_groups(network, topology_apart=apart)
-    grouped = [id(p) for group in groups for p in group["params"]]
+    grouped = [id(p) for group in parameter_groups(network) for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in network.parameters())
-
-
-def test_graphs_may_be_left_out_of_the_decay(make_trainer):
-    def after_a_step(*settings: str) -> dict[str, torch.Tensor]:
-        trainer = make_trainer(*settings)
-        trainer.step.take(*first_inputs(trainer))
-        return dict(trainer.model.named_parameters())
-
-    found = after_a_step("optim.weight_decay=0.5", "optim.decay_topology=false")
-    decayed = after_a_step("optim.weight_decay=0.5")
-    free = after_a_step("optim.weight_decay=0")
-    graphs = {n for n in found if n.endswith(("gcn.A", "alpha", "beta", "add_coeff"))}
-    assert len(graphs) == 4 * 10, "four of each block"
-    for name, weight in found.items():
-        assert torch.equal(weight, (free if name in graphs else decayed)[name]), name
