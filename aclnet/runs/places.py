@@ -82,7 +82,7 @@ def find_store(run: Path, record: StoreRecord) -> StorePath:
     """The place of a store of the run at `run`; raises AclnetError if it is not found."""
     recorded = store_path(record.path)
     for path in _places_of_store(run, recorded):
-        if store_digest(path) == record.digest:
+        if _store_digest(path) == record.digest:
             return path
     raise AclnetError(
         f"the store of {run} (digest {record.digest[:12]}) is neither at {recorded} nor "
@@ -100,7 +100,7 @@ def _places_of_store(run: Path, recorded: StorePath) -> Iterator[StorePath]:
         yield recorded
 
 
-def store_digest(path: StorePath) -> str | None:
+def _store_digest(path: StorePath) -> str | None:
     """Identity of the store at `path`, None if there is none.
 
     Raises AclnetError if an object store cannot be reached.
