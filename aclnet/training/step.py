@@ -53,7 +53,10 @@ class TrainingStep:
         self.meter = EpochMeter(len(class_sizes), fabric.device)
 
     def take(self, inputs: Inputs, samples: NDArray[np.int64]) -> None:
-        """One optimizer step over the global batch, in parts if `optim.accumulate` is above 1."""
+        """Takes one step over the global batch, in parts if `optim.accumulate` is above 1.
+
+        `inputs` are this process's samples, `samples` (n,) int64 their rows in the store.
+        """
         parts = inputs.micro_batches(self.optim.accumulate)
         ahead = len(parts) > 1 and self.contrast.needs_whole_batch
         if ahead:
@@ -73,7 +76,11 @@ class TrainingStep:
     def backward(
         self, part: Inputs, output: Output, start: int, local: int, samples: NDArray[np.int64]
     ) -> None:
-        """Adds the gradient of samples from `start` on of this process's `local` ones."""
+        """Adds the gradient of `part`, and counts it in `meter`; call `observe` first.
+
+        `output` is the network's for `part`, which begins with sample `start` of this process's
+        `local` ones; `samples` (local,) int64 are the rows of all of these in the store.
+        """
         first = self.fabric.global_rank * local + start
         losses = self.contrast(output.feature, slice(first, first + len(part)))
         cross_entropy = functional.cross_entropy(
@@ -107,7 +114,10 @@ class TrainingStep:
         return Output(*(torch.cat(values) for values in zip(*outputs, strict=True)))
 
     def observe(self, output: Output, inputs: Inputs) -> None:
-        """Advances the state of the contrastive losses by the global batch, in rank order."""
+        """Advances the state of the contrastive losses by the global batch, in rank order.
+
+        `output` is the network's for `inputs`, the samples of this process.
+        """
         local = (output.feature.detach(), output.logits.detach(), inputs.label, inputs.key)
         if self.fabric.world_size > 1:
             local = tuple(v.flatten(0, 1) for v in self.fabric.all_gather(local))
