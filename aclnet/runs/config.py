@@ -41,7 +41,7 @@ _LATER = (
     *(("model", name) for name in ("name", "window_scales", "options")),
     *(("loss", name) for name in ("name", "options")),
     *(("data", name) for name in ("presence", "image_scale", "lanes", "repeats")),
-    *(("optim", name) for name in ("matmul", "deterministic")),
+    *(("optim", name) for name in ("name", "matmul", "deterministic")),
     *(("augment", name) for name in ("parts", "joint_mask", "time_mask", "ramp", "confidence")),
 )
 """Settings that did not exist in the first version."""
@@ -166,6 +166,9 @@ class DataConfig(_Section):
 class OptimConfig(_Section):
     """The optimizer and the length of the training."""
 
+    name: Literal["sgd", "adamw"] = "sgd"
+    """Stochastic gradient descent with momentum, or AdamW (Loshchilov and Hutter, "Decoupled weight
+    decay regularization", ICLR 2019), which scales the step of each weight by its gradients."""
     epochs: int = Field(default=150, ge=1, le=_MANY)
     """Number of passes over the training samples."""
     batch_size: int = Field(default=64, ge=2, le=_MAX_BATCH)
@@ -177,9 +180,10 @@ class OptimConfig(_Section):
     base_batch: int = Field(default=64, ge=1, le=_MANY)
     """Batch size that `lr` is given for."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
-    """Nesterov momentum of stochastic gradient descent."""
+    """Nesterov momentum of `sgd`; decay of the mean gradient of `adamw`."""
     weight_decay: float = Field(default=5e-4, ge=0)
-    """L2 penalty of the weights."""
+    """L2 penalty of the weights with `sgd`. With `adamw`, each step multiplies the weights by 1
+    minus this value times the learning rate."""
     warmup_epochs: float = Field(default=0.0, ge=0)
     """Epochs over which the learning rate rises from zero."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)

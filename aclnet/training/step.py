@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from numpy.typing import NDArray
 
-    from aclnet.runs.config import Config
+    from aclnet.runs.config import Config, OptimConfig
     from aclnet.runs.inputs import Inputs
     from aclnet.runs.network import Network
+
+
+_SQUARES_KEPT = 0.99
+"""Second decay of AdamW: the mean of squared gradients covers about the last 100 steps."""
 
 
 class TrainingStep:
@@ -39,15 +43,7 @@ class TrainingStep:
     ) -> None:
         self.fabric, self.optim = fabric, config.optim
         self.contrast, self.own_loss = network.contrast, network.loss
-        self.raw_optimizer = torch.optim.SGD(
-            parameter_groups(network),
-            lr=self.optim.scaled_lr,
-            momentum=self.optim.momentum,
-            nesterov=self.optim.momentum > 0,
-            # One kernel for each weight instead of several takes a sixth of the time on a CPU.
-            # Without it, the scaler of float16 would also wait for the device before each step.
-            fused=True,
-        )
+        self.raw_optimizer = _make_optimizer(self.optim, parameter_groups(network))
         self.network, self.optimizer = fabric.setup(network, self.raw_optimizer)
         self.class_weights = self._class_weights(class_sizes)
         self.meter = EpochMeter(len(class_sizes), fabric.device)
@@ -146,6 +142,21 @@ class TrainingStep:
         sizes = np.array(class_sizes)
         weights = sizes.sum() / (np.count_nonzero(sizes) * np.maximum(sizes, 1))
         return torch.tensor(weights, dtype=torch.float32, device=self.fabric.device)
+
+
+def _make_optimizer(optim: OptimConfig, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    # fused=True: one kernel for each weight instead of several takes a sixth of the time on a CPU.
+    # Without it, the scaler of float16 would also wait for the device before each step.
+    if optim.name == "adamw":
+        betas = (optim.momentum, _SQUARES_KEPT)
+        return torch.optim.AdamW(groups, lr=optim.scaled_lr, betas=betas, fused=True)
+    return torch.optim.SGD(
+        groups,
+        lr=optim.scaled_lr,
+        momentum=optim.momentum,
+        nesterov=optim.momentum > 0,
+        fused=True,
+    )
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def test_later_settings_and_options_win():
         ("optim.epochs", "write key=value"),
         ("=3", "write key=value"),
         ("optim..epochs=3", "write key=value"),
-        ("optim.speed=3", r"there is no optim\.speed.*; known: optim\.epochs, optim\.batch_size"),
+        ("optim.speed=3", r"there is no optim\.speed.*; known: optim\.name, optim\.epochs"),
         (
             "loss.families.start2=1",
             r"start2 \(did you mean loss\.families\.start\?\); known: ",
@@ -139,6 +139,7 @@ OTHERS = {
     ("data", "cache"): 100,
     ("data", "per_class"): 4,
     ("augment", "parts"): ("hands", "legs"),
+    ("optim", "name"): "adamw",
     ("optim", "accumulate"): 2,
     ("optim", "batch_size"): 32,
     ("optim", "precision"): "bf16-mixed",

@@ -230,6 +230,33 @@ def test_optimizer_is_sgd_with_nesterov_momentum(momentum, nesterov, make_traine
     assert {(g["momentum"], g["nesterov"]) for g in groups} == {(momentum, nesterov)}
 
 
+def test_adamw_takes_the_steps_of_its_article(make_trainer):
+    """Algorithm 2 of Loshchilov and Hutter (ICLR 2019), with the decay times the learning rate."""
+    trainer = make_trainer("optim.name=adamw", "optim.lr=0.04", "optim.weight_decay=0.3")
+    weights = [p for p in trainer.model.parameters() if p.requires_grad]
+    gradients: list[list[torch.Tensor]] = []
+    trainer.step.raw_optimizer.register_step_pre_hook(
+        lambda *_: gradients.append([p.grad.double() for p in weights])
+    )
+    wanted = [w.detach().double() for w in weights]
+    mean = [torch.zeros_like(w) for w in wanted]
+    square = [torch.zeros_like(w) for w in wanted]
+    inputs, samples = first_inputs(trainer)
+    rates = []
+    for t, progress in enumerate((0.0, 0.5), start=1):
+        trainer.step.set_lr(progress)
+        rates.append(trainer.step.lr)
+        trainer.step.take(inputs, samples)
+        for i, g in enumerate(gradients[-1]):
+            mean[i] = 0.9 * mean[i] + 0.1 * g
+            square[i] = 0.99 * square[i] + 0.01 * g**2
+            step = mean[i] / (1 - 0.9**t) / ((square[i] / (1 - 0.99**t)).sqrt() + 1e-8)
+            wanted[i] = wanted[i] - rates[-1] * (step + 0.3 * wanted[i])
+    assert rates == pytest.approx([0.04 * 8 / 64, 0.02 * 8 / 64])
+    for found, value in zip(weights, wanted, strict=True):
+        torch.testing.assert_close(found.detach().double(), value, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("triplet", [0, 1])
 def test_projections_decay_only_in_steps_in_which_their_term_is_active(
