@@ -24,7 +24,7 @@ from aclnet.models.temporal import MultiBranchTCN
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from aclnet.models.choices import Feature, Persons
+    from aclnet.models.choices import Feature, Persons, Pooling
 
 SUBSETS = 8
 """K: learned topologies of a graph convolution; its channels are divided among them."""
@@ -36,6 +36,8 @@ class ACLNet(PersonwiseClassifier):
 
     `feature`: "topology" takes the sample-specific part of the last block's adjacency (V*V wide;
     exactly 0 in an untrained network), "pooled" the activations before the classifier.
+
+    `pooling`: activations that the classifier gets, "all" as published; see `Pooling`.
 
     `persons`: persons of a sample that enter the mean, see `mean_over_persons`.
 
@@ -55,29 +57,31 @@ class ACLNet(PersonwiseClassifier):
         in_channels: int = 3,
         base_channels: int = 96,
         feature: Feature = "topology",
+        pooling: Pooling = "all",
         persons: Persons = "present",
         presence: bool = False,
         recompute: bool = False,
     ) -> None:
         super().__init__()
         self.recompute = recompute
+        self.pooling = pooling
         self.feature = feature
         self.persons = persons
         self.data_bn = InputNorm(num_joints, in_channels, presence=presence)
         self.gcn = nn.ModuleList(_blocks(num_joints, in_channels, base_channels))
-        self.fc_cls = make_head(4 * base_channels, num_classes)
-        self.feature_width = num_joints**2 if feature == "topology" else 4 * base_channels
+        self.fc_cls = make_head(4 * base_channels, num_joints, pooling, num_classes)
+        self.feature_width = num_joints**2 if feature == "topology" else self.pooled_width
 
     def _per_track(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
-        """(P, 4 * base_channels) pooled activations and (P, feature_width) features."""
+        """(P, pooled_width) pooled activations and (P, feature_width) features."""
         *blocks, last = cast("Iterable[Block]", self.gcn)
         # backward starts with the last block, so recomputing it saves no memory
         x = self._through(blocks, self.data_bn(tracks))
         if self.feature == "pooled":
-            pooled = last(x).mean((2, 3))
+            pooled = self._pool(last(x))
             return pooled, pooled
         topology = last.gcn.topology(x)
-        pooled = last(x, topology).mean((2, 3))
+        pooled = self._pool(last(x, topology))
         return pooled, topology.mean().flatten(1)
 
 

@@ -11,6 +11,9 @@ ModelName = Literal["aclnet", "stgcn", "stgcnpp", "agcn", "aagcn", "ctrgcn", "ms
 """Networks of `aclnet.models.registry`."""
 Feature = Literal["topology", "pooled"]
 """Input of the contrastive losses: the topology of the last block, or the pooled activations."""
+Pooling = Literal["all", "joint"]
+"""Activations that the last layer gets: the mean over frames and joints, or the means over the
+frames of each joint."""
 Persons = Literal["present", "padded"]
 """Persons of a sample: only present persons, or always two, with zeros for absent persons."""
 

@@ -14,7 +14,7 @@ from aclnet.models.persons import mean_over_persons
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from aclnet.models.choices import Persons
+    from aclnet.models.choices import Persons, Pooling
 
 
 class Classifier(nn.Module, ABC):
@@ -51,6 +51,8 @@ class PersonwiseClassifier(Classifier):
     """The last layer."""
     recompute: bool
     """Training keeps only the inputs of blocks for the backward pass, see `recomputed`."""
+    pooling: Pooling
+    """Activations that the last layer gets, see `_pool`."""
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
@@ -75,6 +77,11 @@ class PersonwiseClassifier(Classifier):
     def _per_track(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
         """(P, n) pooled activations and (P, feature_width) features of tracks (P, T, V, C)."""
 
+    def _pool(self, x: Tensor) -> Tensor:
+        """Means of activations (P, C, T, V): (P, C) over frames and joints, or (P, C * V) over
+        frames."""
+        return x.mean(2).flatten(1) if self.pooling == "joint" else x.mean((2, 3))
+
     def _through(self, blocks: Iterable[nn.Module], x: Tensor) -> Tensor:
         recompute = self.recompute and self.training and torch.is_grad_enabled()
         for block in blocks:
@@ -82,9 +89,9 @@ class PersonwiseClassifier(Classifier):
         return x
 
 
-def make_head(width: int, num_classes: int) -> nn.Linear:
-    """A new last layer."""
-    head = nn.Linear(width, num_classes)
+def make_head(channels: int, num_joints: int, pooling: Pooling, num_classes: int) -> nn.Linear:
+    """A new last layer for pooled activations of this number of channels and joints."""
+    head = nn.Linear(channels * num_joints if pooling == "joint" else channels, num_classes)
     nn.init.normal_(head.weight, std=0.01)
     nn.init.zeros_(head.bias)
     return head

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from aclnet.datasets.spec.layouts import Layout
-    from aclnet.models.choices import Persons
+    from aclnet.models.choices import Persons, Pooling
 
 SCALES = 13
 """Scales of a graph convolution of single frames."""
@@ -146,6 +146,7 @@ class MSG3D(Baseline):
         num_classes: int,
         in_channels: int = 3,
         base_channels: int = 96,
+        pooling: Pooling = "all",
         persons: Persons = "padded",
         presence: bool = False,
         recompute: bool = False,
@@ -157,6 +158,7 @@ class MSG3D(Baseline):
             num_classes=num_classes,
             in_channels=in_channels,
             base_channels=base_channels,
+            pooling=pooling,
             persons=persons,
             presence=presence,
             recompute=recompute,

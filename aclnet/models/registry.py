@@ -15,7 +15,7 @@ from aclnet.models.stgcnpp import STGCNPlusPlus
 
 if TYPE_CHECKING:
     from aclnet.datasets.spec.layouts import Layout
-    from aclnet.models.choices import Feature, Persons
+    from aclnet.models.choices import Feature, Persons, Pooling
     from aclnet.models.classifier import Classifier
     from aclnet.models.stages import TenStages
 
@@ -38,6 +38,7 @@ def make_model(
     base_channels: int,
     persons: Persons,
     feature: Feature = "pooled",
+    pooling: Pooling = "all",
     presence: bool = False,
     recompute: bool = False,
     window_scales: int = WINDOW_SCALES,
@@ -53,6 +54,7 @@ def make_model(
             in_channels=in_channels,
             base_channels=base_channels,
             feature=feature,
+            pooling=pooling,
             persons=persons,
             presence=presence,
             recompute=recompute,
@@ -63,6 +65,7 @@ def make_model(
         num_classes=num_classes,
         in_channels=in_channels,
         base_channels=base_channels,
+        pooling=pooling,
         persons=persons,
         presence=presence,
         recompute=recompute,

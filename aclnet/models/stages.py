@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from aclnet.datasets.spec.layouts import Layout
-    from aclnet.models.choices import Persons
+    from aclnet.models.choices import Persons, Pooling
 
 STAGES = 10
 WIDENING = (4, 7)
@@ -42,6 +42,7 @@ class Baseline(PersonwiseClassifier):
         base_channels: width of the first stage.
         persons: "padded" as published; "present" takes only present persons. Networks that
             normalise the input of each person separately can do so only with padding.
+        pooling: activations that the classifier gets, "all" as published; see `Pooling`.
         presence: the last channel marks the present joints, see `InputNorm`.
         recompute: see `PersonwiseClassifier`.
 
@@ -59,22 +60,23 @@ class Baseline(PersonwiseClassifier):
         num_classes: int,
         in_channels: int,
         base_channels: int,
+        pooling: Pooling,
         persons: Persons,
         presence: bool,
         recompute: bool,
     ) -> None:
         super().__init__()
         apart = self.norm_by_person and persons == "padded"
-        self.persons, self.recompute = persons, recompute
+        self.persons, self.pooling, self.recompute = persons, pooling, recompute
         slots = PADDED_PERSONS if apart else 1
         self.data_bn = InputNorm(num_joints, in_channels, slots, presence=presence)
         self.gcn = nn.ModuleList(stages)
-        self.fc_cls = make_head(4 * base_channels, num_classes)
-        self.feature_width = 4 * base_channels
+        self.fc_cls = make_head(4 * base_channels, num_joints, pooling, num_classes)
+        self.feature_width = self.pooled_width
 
     def _per_track(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
         *stages, last = self.gcn
-        pooled = last(self._through(stages, self.data_bn(tracks))).mean((2, 3))
+        pooled = self._pool(last(self._through(stages, self.data_bn(tracks))))
         return pooled, pooled
 
 
@@ -110,6 +112,7 @@ class TenStages(Baseline):
         num_classes: int,
         in_channels: int = 3,
         base_channels: int = 64,
+        pooling: Pooling = "all",
         persons: Persons = "padded",
         presence: bool = False,
         recompute: bool = False,
@@ -120,6 +123,7 @@ class TenStages(Baseline):
             num_classes=num_classes,
             in_channels=in_channels,
             base_channels=base_channels,
+            pooling=pooling,
             persons=persons,
             presence=presence,
             recompute=recompute,

@@ -20,6 +20,7 @@ from aclnet.models.choices import (
     WINDOW_SCALES,
     Feature,
     Persons,
+    Pooling,
     is_own,
     preset_widths,
 )
@@ -38,7 +39,7 @@ _MANY = 1_000_000
 """Upper bounds refuse typing errors before they take all memory or time. The largest values in use
 are hundreds of times smaller."""
 _LATER = (
-    *(("model", name) for name in ("name", "window_scales", "options")),
+    *(("model", name) for name in ("name", "window_scales", "options", "pooling")),
     *(("loss", name) for name in ("name", "options")),
     *(("data", name) for name in ("presence", "image_scale", "lanes", "repeats")),
     *(("optim", name) for name in ("name", "matmul", "deterministic")),
@@ -66,6 +67,10 @@ class ModelConfig(_Section):
     feature: Feature = "topology"
     """Input of the contrastive losses: the topology of the last block, or the pooled activations.
     Networks other than `aclnet` have no topology."""
+    pooling: Pooling = "all"
+    """Activations that the last layer gets: the mean over frames and joints (`all`, as published),
+    or the means over the frames of each joint (`joint`), which show small differences between
+    joints. It has no effect on networks of your own."""
     persons: Persons = "present"
     """Persons of a sample: only present persons, or always two, with zeros for absent persons."""
     window_scales: int = Field(default=WINDOW_SCALES, ge=1, le=MAX_WINDOW_SCALES)

@@ -94,6 +94,7 @@ def build_model(
         in_channels=in_channels,
         base_channels=config.model.base_channels,
         feature=config.model.feature,
+        pooling=config.model.pooling,
         persons=config.model.persons,
         presence=config.data.presence,
         recompute=config.optim.recompute,

@@ -129,6 +129,7 @@ OTHERS = {
     ("model", "name"): "ctrgcn",
     ("model", "size"): "tiny",
     ("model", "feature"): "pooled",
+    ("model", "pooling"): "joint",
     ("model", "persons"): "padded",
     ("data", "protocol"): "xview",
     ("data", "modality"): "km",
