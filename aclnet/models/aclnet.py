@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from aclnet.models.blocks import InputNorm, Pointwise, make_down, make_residual
+from aclnet.models.blocks import (
+    InputNorm,
+    JointEmbedding,
+    Pointwise,
+    make_down,
+    make_residual,
+)
 from aclnet.models.classifier import PersonwiseClassifier, make_head
 from aclnet.models.stages import ten_stages
 from aclnet.models.temporal import MultiBranchTCN
@@ -29,6 +35,8 @@ if TYPE_CHECKING:
 SUBSETS = 8
 """K: learned topologies of a graph convolution; its channels are divided among them."""
 _ADD_COEFF_ENTRIES = 25
+_ALMOST_ZERO = 1e-6
+"""Scale of CTR-GCN's new graph convolutions; at exactly 0, their weights would have no gradient."""
 
 
 class ACLNet(PersonwiseClassifier):
@@ -38,6 +46,11 @@ class ACLNet(PersonwiseClassifier):
     exactly 0 in an untrained network), "pooled" the activations before the classifier.
 
     `pooling`: activations that the classifier gets, "all" as published; see `Pooling`.
+
+    `joint_embedding`: the input is embedded by joint, see `JointEmbedding`.
+
+    `zero_init`: the branches beside residuals begin at almost 0, so that a new block passes on its
+    input (Goyal et al., "Accurate, large minibatch SGD", 2017, section 5.1).
 
     `persons`: persons of a sample that enter the mean, see `mean_over_persons`.
 
@@ -58,6 +71,8 @@ class ACLNet(PersonwiseClassifier):
         base_channels: int = 96,
         feature: Feature = "topology",
         pooling: Pooling = "all",
+        joint_embedding: bool = False,
+        zero_init: bool = False,
         persons: Persons = "present",
         presence: bool = False,
         recompute: bool = False,
@@ -68,15 +83,22 @@ class ACLNet(PersonwiseClassifier):
         self.feature = feature
         self.persons = persons
         self.data_bn = InputNorm(num_joints, in_channels, presence=presence)
-        self.gcn = nn.ModuleList(_blocks(num_joints, in_channels, base_channels))
+        first = base_channels if joint_embedding else in_channels
+        self.gcn = nn.ModuleList(_blocks(num_joints, first, base_channels))
         self.fc_cls = make_head(4 * base_channels, num_joints, pooling, num_classes)
+        self.joints = None
+        if joint_embedding:
+            self.joints = JointEmbedding(num_joints, in_channels, base_channels)
+        if zero_init:
+            for block in cast("Iterable[Block]", self.gcn):
+                block.begin_with_residuals()
         self.feature_width = num_joints**2 if feature == "topology" else self.pooled_width
 
     def _per_track(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
         """(P, pooled_width) pooled activations and (P, feature_width) features."""
         *blocks, last = cast("Iterable[Block]", self.gcn)
         # backward starts with the last block, so recomputing it saves no memory
-        x = self._through(blocks, self.data_bn(tracks))
+        x = self._through(blocks, self._normalised(tracks))
         if self.feature == "pooled":
             pooled = self._pool(last(x))
             return pooled, pooled
@@ -100,6 +122,12 @@ class Block(nn.Module):
         self.gcn = GraphConv(in_channels, out_channels, num_joints)
         self.tcn = TemporalConv(out_channels, num_joints, stride)
         self.residual = make_residual(in_channels, out_channels, stride) if residual else None
+
+    def begin_with_residuals(self) -> None:
+        """Sets the initial scale of the branches that have a residual beside them."""
+        nn.init.constant_(self.gcn.bn.weight, _ALMOST_ZERO)
+        if self.residual is not None:
+            nn.init.constant_(self.tcn.bn.weight, _ALMOST_ZERO)
 
     def forward(self, x: Tensor, topology: Topology | None = None) -> Tensor:
         """Pass `topology` if the caller has already computed it from `x`."""

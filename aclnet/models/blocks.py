@@ -57,6 +57,26 @@ class InputNorm(nn.BatchNorm1d):
         return x.permute(0, 2, 4, 1, 3).reshape(P, C, T, V)
 
 
+class JointEmbedding(nn.Module):
+    """A linear map of the coordinates, plus a learned vector of each joint: (P, C, T, V) to
+    (P, C', T, V).
+
+    The vectors tell the layers after it which joint they see, as position embeddings do in
+    transformers (Vaswani et al., "Attention is all you need", NeurIPS 2017, section 3.5).
+    """
+
+    def __init__(self, num_joints: int, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.project = Pointwise(in_channels, out_channels)
+        nn.init.normal_(self.project.weight, std=in_channels**-0.5)
+        nn.init.zeros_(self.project.bias)
+        self.vectors = nn.Parameter(torch.randn(out_channels, 1, num_joints))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.project(x)
+        return y.add_(self.vectors)
+
+
 class Pointwise(nn.Conv2d):
     """1x1 convolution as a product of matrices, with the parameters of a convolution."""
 

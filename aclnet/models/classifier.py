@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor, nn
 
-from aclnet.models.blocks import InputNorm, Output, recomputed
+from aclnet.models.blocks import InputNorm, JointEmbedding, Output, recomputed
 from aclnet.models.persons import mean_over_persons
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class PersonwiseClassifier(Classifier):
     """Training keeps only the inputs of blocks for the backward pass, see `recomputed`."""
     pooling: Pooling
     """Activations that the last layer gets, see `_pool`."""
+    joints: JointEmbedding | None
+    """Comes after the normalised input, if it is there."""
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
@@ -76,6 +78,11 @@ class PersonwiseClassifier(Classifier):
     @abstractmethod
     def _per_track(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
         """(P, n) pooled activations and (P, feature_width) features of tracks (P, T, V, C)."""
+
+    def _normalised(self, tracks: Tensor) -> Tensor:
+        """Input (P, C, T, V) of the first block."""
+        x: Tensor = self.data_bn(tracks)
+        return x if self.joints is None else self.joints(x)
 
     def _pool(self, x: Tensor) -> Tensor:
         """Means of activations (P, C, T, V): (P, C) over frames and joints, or (P, C * V) over

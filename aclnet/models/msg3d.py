@@ -147,18 +147,21 @@ class MSG3D(Baseline):
         in_channels: int = 3,
         base_channels: int = 96,
         pooling: Pooling = "all",
+        joint_embedding: bool = False,
         persons: Persons = "padded",
         presence: bool = False,
         recompute: bool = False,
         window_scales: int = WINDOW_SCALES,
     ) -> None:
+        first = base_channels if joint_embedding else in_channels
         super().__init__(
-            _stages(layout, in_channels, base_channels, window_scales),
+            _stages(layout, first, base_channels, window_scales),
             layout.num_joints,
             num_classes=num_classes,
             in_channels=in_channels,
             base_channels=base_channels,
             pooling=pooling,
+            joint_embedding=joint_embedding,
             persons=persons,
             presence=presence,
             recompute=recompute,

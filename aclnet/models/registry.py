@@ -39,13 +39,16 @@ def make_model(
     persons: Persons,
     feature: Feature = "pooled",
     pooling: Pooling = "all",
+    joint_embedding: bool = False,
+    zero_init: bool = False,
     presence: bool = False,
     recompute: bool = False,
     window_scales: int = WINDOW_SCALES,
 ) -> Classifier:
     """A network with initial weights.
 
-    `feature` has an effect only for `aclnet`, and `window_scales` only for `msg3d`.
+    `feature` and `zero_init` have an effect only for `aclnet`, and `window_scales` only for
+    `msg3d`.
     """
     if name == "aclnet":
         return ACLNet(
@@ -55,6 +58,8 @@ def make_model(
             base_channels=base_channels,
             feature=feature,
             pooling=pooling,
+            joint_embedding=joint_embedding,
+            zero_init=zero_init,
             persons=persons,
             presence=presence,
             recompute=recompute,
@@ -66,6 +71,7 @@ def make_model(
         in_channels=in_channels,
         base_channels=base_channels,
         pooling=pooling,
+        joint_embedding=joint_embedding,
         persons=persons,
         presence=presence,
         recompute=recompute,

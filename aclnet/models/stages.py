@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 from torch import Tensor, nn
 
-from aclnet.models.blocks import InputNorm, make_residual
+from aclnet.models.blocks import InputNorm, JointEmbedding, make_residual
 from aclnet.models.classifier import PersonwiseClassifier, make_head
 from aclnet.models.persons import PADDED_PERSONS
 
@@ -43,6 +43,7 @@ class Baseline(PersonwiseClassifier):
         persons: "padded" as published; "present" takes only present persons. Networks that
             normalise the input of each person separately can do so only with padding.
         pooling: activations that the classifier gets, "all" as published; see `Pooling`.
+        joint_embedding: the input is embedded by joint, see `JointEmbedding`.
         presence: the last channel marks the present joints, see `InputNorm`.
         recompute: see `PersonwiseClassifier`.
 
@@ -61,6 +62,7 @@ class Baseline(PersonwiseClassifier):
         in_channels: int,
         base_channels: int,
         pooling: Pooling,
+        joint_embedding: bool,
         persons: Persons,
         presence: bool,
         recompute: bool,
@@ -72,11 +74,14 @@ class Baseline(PersonwiseClassifier):
         self.data_bn = InputNorm(num_joints, in_channels, slots, presence=presence)
         self.gcn = nn.ModuleList(stages)
         self.fc_cls = make_head(4 * base_channels, num_joints, pooling, num_classes)
+        self.joints = None
+        if joint_embedding:
+            self.joints = JointEmbedding(num_joints, in_channels, base_channels)
         self.feature_width = self.pooled_width
 
     def _per_track(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
         *stages, last = self.gcn
-        pooled = self._pool(last(self._through(stages, self.data_bn(tracks))))
+        pooled = self._pool(last(self._through(stages, self._normalised(tracks))))
         return pooled, pooled
 
 
@@ -113,17 +118,19 @@ class TenStages(Baseline):
         in_channels: int = 3,
         base_channels: int = 64,
         pooling: Pooling = "all",
+        joint_embedding: bool = False,
         persons: Persons = "padded",
         presence: bool = False,
         recompute: bool = False,
     ) -> None:
         super().__init__(
-            self._stages(layout, in_channels, base_channels),
+            self._stages(layout, base_channels if joint_embedding else in_channels, base_channels),
             layout.num_joints,
             num_classes=num_classes,
             in_channels=in_channels,
             base_channels=base_channels,
             pooling=pooling,
+            joint_embedding=joint_embedding,
             persons=persons,
             presence=presence,
             recompute=recompute,

@@ -38,8 +38,9 @@ _MAX_BATCH = 65_536
 _MANY = 1_000_000
 """Upper bounds refuse typing errors before they take all memory or time. The largest values in use
 are hundreds of times smaller."""
+_MODEL_LATER = ("name", "window_scales", "options", "pooling", "joint_embedding", "zero_init")
 _LATER = (
-    *(("model", name) for name in ("name", "window_scales", "options", "pooling")),
+    *(("model", name) for name in _MODEL_LATER),
     *(("loss", name) for name in ("name", "options")),
     *(("data", name) for name in ("presence", "image_scale", "lanes", "repeats")),
     *(("optim", name) for name in ("name", "matmul", "deterministic")),
@@ -71,6 +72,11 @@ class ModelConfig(_Section):
     """Activations that the last layer gets: the mean over frames and joints (`all`, as published),
     or the means over the frames of each joint (`joint`), which show small differences between
     joints. It has no effect on networks of your own."""
+    joint_embedding: bool = False
+    """Add a learned vector of each joint to its input, which shows the network which joint it sees.
+    It has no effect on networks of your own."""
+    zero_init: bool = False
+    """Begin the training with blocks that pass on their input; only for `aclnet`."""
     persons: Persons = "present"
     """Persons of a sample: only present persons, or always two, with zeros for absent persons."""
     window_scales: int = Field(default=WINDOW_SCALES, ge=1, le=MAX_WINDOW_SCALES)

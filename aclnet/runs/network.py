@@ -95,6 +95,8 @@ def build_model(
         base_channels=config.model.base_channels,
         feature=config.model.feature,
         pooling=config.model.pooling,
+        joint_embedding=config.model.joint_embedding,
+        zero_init=config.model.zero_init,
         persons=config.model.persons,
         presence=config.data.presence,
         recompute=config.optim.recompute,

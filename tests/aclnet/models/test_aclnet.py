@@ -234,3 +234,31 @@ def test_a_seed_gives_the_initial_weights_that_it_always_gave():
     weights = [*(model.gcn[i].tcn.branches[5].weight for i in (0, 9)), model.fc_cls.weight]
     sums = [weight.detach().double().sum().item() for weight in weights]
     assert sums == pytest.approx([-0.8026035726, -0.3637926430, 0.0095713906], abs=1e-6)
+
+
+def test_new_blocks_pass_on_their_input_with_zero_init():
+    torch.manual_seed(0)
+    model = ACLNet(num_joints=5, num_classes=4, base_channels=16, zero_init=True).eval()
+    x = torch.rand(3, 16, 8, 5)
+    for block in model.gcn[1:4]:
+        torch.testing.assert_close(block(x), x, rtol=0, atol=1e-3)
+    plain = ACLNet(num_joints=5, num_classes=4, base_channels=16).eval()
+    assert (plain.gcn[1](x) - x).abs().max() > 0.1
+
+
+def test_zero_init_changes_scales_alone():
+    models = []
+    for zero_init in (True, False):
+        torch.manual_seed(0)
+        models.append(ACLNet(num_joints=5, num_classes=4, base_channels=16, zero_init=zero_init))
+    changed = {
+        name
+        for (name, one), other in zip(
+            models[0].state_dict().items(), models[1].state_dict().values(), strict=True
+        )
+        if not torch.equal(one, other)
+    }
+    assert changed == {
+        *(f"gcn.{i}.gcn.bn.weight" for i in range(10)),
+        *(f"gcn.{i}.tcn.bn.weight" for i in range(1, 10)),
+    }
