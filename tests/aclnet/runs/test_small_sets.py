@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from aclnet.datasets.spec import AclnetError
+from aclnet.runs.config import build_config
 from aclnet.runs.recipes import follows_rule, recipe_for
 from aclnet.runs.small_sets import SmallSet
 from aclnet.runs.splits import protocol_splits
@@ -131,3 +132,9 @@ def test_recipes_of_the_user_inherit_the_rule(tmp_path):
     other.write_text('rule = "large set"\n')
     with pytest.raises(AclnetError, match="rule is 'large set', not 'small set'"):
         follows_rule(str(other))
+
+
+def test_networks_of_joints_in_space_and_in_pixels_train_alike():
+    space, pixels = (build_config(recipe) for recipe in ("small", "small-2d"))
+    assert space.model == pixels.model
+    assert space.optim == pixels.optim
