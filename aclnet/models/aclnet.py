@@ -16,13 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from aclnet.models.blocks import (
-    InputNorm,
-    JointEmbedding,
-    Pointwise,
-    make_down,
-    make_residual,
-)
+from aclnet.models.blocks import InputNorm, JointEmbedding, Pointwise, make_down, make_residual
 from aclnet.models.classifier import PersonwiseClassifier, make_head
 from aclnet.models.stages import ten_stages
 from aclnet.models.temporal import MultiBranchTCN
@@ -86,9 +80,9 @@ class ACLNet(PersonwiseClassifier):
         first = base_channels if joint_embedding else in_channels
         self.gcn = nn.ModuleList(_blocks(num_joints, first, base_channels))
         self.fc_cls = make_head(4 * base_channels, num_joints, pooling, num_classes)
-        self.joints = None
-        if joint_embedding:
-            self.joints = JointEmbedding(num_joints, in_channels, base_channels)
+        self.joints = (
+            JointEmbedding(num_joints, in_channels, base_channels) if joint_embedding else None
+        )
         if zero_init:
             for block in cast("Iterable[Block]", self.gcn):
                 block.begin_with_residuals()

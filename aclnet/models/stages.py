@@ -74,9 +74,9 @@ class Baseline(PersonwiseClassifier):
         self.data_bn = InputNorm(num_joints, in_channels, slots, presence=presence)
         self.gcn = nn.ModuleList(stages)
         self.fc_cls = make_head(4 * base_channels, num_joints, pooling, num_classes)
-        self.joints = None
-        if joint_embedding:
-            self.joints = JointEmbedding(num_joints, in_channels, base_channels)
+        self.joints = (
+            JointEmbedding(num_joints, in_channels, base_channels) if joint_embedding else None
+        )
         self.feature_width = self.pooled_width
 
     def _per_track(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
