@@ -39,7 +39,7 @@ class ACLNet(PersonwiseClassifier):
     `feature`: "topology" takes the sample-specific part of the last block's adjacency (V*V wide;
     exactly 0 in an untrained network), "pooled" the activations before the classifier.
 
-    `pooling`: activations that the classifier gets, "all" as published; see `Pooling`.
+    `pooling`: activations that the last layer gets, "all" as published; see `Pooling`.
 
     `joint_embedding`: the input is embedded by joint, see `JointEmbedding`.
 

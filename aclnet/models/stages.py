@@ -42,7 +42,7 @@ class Baseline(PersonwiseClassifier):
         base_channels: width of the first stage.
         persons: "padded" as published; "present" takes only present persons. Networks that
             normalise the input of each person separately can do so only with padding.
-        pooling: activations that the classifier gets, "all" as published; see `Pooling`.
+        pooling: activations that the last layer gets, "all" as published; see `Pooling`.
         joint_embedding: the input is embedded by joint, see `JointEmbedding`.
         presence: the last channel marks the present joints, see `InputNorm`.
         recompute: see `PersonwiseClassifier`.
