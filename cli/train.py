@@ -240,8 +240,8 @@ def _chosen(config: Config, store: Store, devices: str) -> str:
     return (
         f"{store.path}, recipe {config.recipe}, {_network(config)}, seed {config.seed}, "
         f"{optim.epochs} epochs on {devices}\n"
-        f"learning rate {optim.scaled_lr:g} = {optim.lr:g} x batch {optim.batch_size} / "
-        f"{optim.base_batch}"
+        f"{optim.name}, learning rate {optim.scaled_lr:g} = {optim.lr:g} x batch "
+        f"{optim.batch_size} / {optim.base_batch}"
     )
 
 

@@ -111,6 +111,7 @@ def _training(run: Run) -> dict[str, str]:
         "loss": config.loss.terms if config.loss.name == "cross-entropy" else config.loss.name,
         "epochs": f"{trained} of {config.optim.epochs}",
         "batch size": str(config.optim.batch_size),
+        "optimizer": config.optim.name,
         "learning rate": f"{config.optim.scaled_lr:g}",
         "time of training": duration(seconds) if trained else "",
     }

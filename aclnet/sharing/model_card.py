@@ -161,6 +161,7 @@ def _training(run: Run) -> list[list[object]]:
         ["seed", config.seed],
         ["epochs", optim.epochs],
         ["batch size", optim.batch_size],
+        ["optimizer", optim.name],
         ["learning rate (of this batch size)", f"{optim.scaled_lr:g}"],
         ["weight decay", optim.weight_decay],
         ["label smoothing", optim.label_smoothing],

@@ -17,7 +17,7 @@ def test_what_a_person_sees(trained, made_up_store):
     path, answer = trained
     assert answer.code == 0, answer.err
     assert f"{made_up_store}, recipe ntu60-xsub, tiny network, seed 0, 2 epochs" in answer.words
-    assert "learning rate 0.0125 = 0.1 x batch 8 / 64" in answer.words
+    assert "sgd, learning rate 0.0125 = 0.1 x batch 8 / 64" in answer.words
     epochs = [line for line in answer.err.splitlines() if line.startswith("epoch   ")]
     assert [line.split()[1] for line in epochs] == ["1/2", "2/2"]
     for words in ("loss", "train", "/s", "wait"):
