@@ -20,7 +20,7 @@ def test_the_list(aclnet):
         assert name in rows or name in answer.words
     assert "joint 91.44, J+B 93.07" in rows["ntu60-xsub"]
     assert "not yet" in rows["ntu60-xsub"]
-    assert "yes (docs/results/utd-mhad.md)" in rows["utd-mhad"]
+    assert "yes (docs/small-sets.md)" in rows["small"]
 
 
 def test_the_list_as_json(aclnet):
@@ -31,7 +31,7 @@ def test_the_list_as_json(aclnet):
         {"on": "J+B", "percent": 50.35},
     ]
     assert found["kinetics"]["record"] is None
-    assert found["utd-mhad"]["whose"] == "ours"
+    assert found["small"]["whose"] == "ours"
 
 
 @pytest.mark.parametrize("modality", [None, "km"])
@@ -60,7 +60,7 @@ def test_mistakes_end_in_a_message(aclnet):
 def test_each_setting_of_a_recipe_has_its_meaning_above_it(aclnet):
     meanings = {s["name"]: s for s in json.loads(aclnet("settings", "--json").out)["settings"]}
     table, comment, named = "", [], []
-    for line in aclnet("recipes", "utd-mhad").out.splitlines():
+    for line in aclnet("recipes", "small").out.splitlines():
         unset = line.endswith(" is not set")
         if line.startswith("# ") and not unset:
             comment.append(line.removeprefix("# "))

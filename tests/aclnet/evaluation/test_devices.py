@@ -138,7 +138,7 @@ def test_an_error_ends_both_processes(quick_run, copy):
     (run.path / "scores").write_text("a file, where the folder of scores is expected")
     process = run_command(run.path, "--devices", 2)
     _, err = process.communicate(timeout=300)
-    assert process.returncode == 2
+    assert process.returncode == 2, err
     assert "Traceback" not in err
     assert str(run.path / "scores") in " ".join(err.split())
 
@@ -155,7 +155,7 @@ def test_the_first_process_ends_the_other_when_it_fails(quick_run, copy, tmp_pat
         timeout=300,
         check=False,
     )
-    assert done.returncode == 2
+    assert done.returncode == 2, done.stderr
     assert done.stderr.count("the first process failed") == 1
     assert "another process" not in done.stderr, "the other one was not ended, but lost the first"
 

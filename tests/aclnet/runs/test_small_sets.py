@@ -128,7 +128,7 @@ def test_recipes_of_the_user_inherit_the_rule(tmp_path):
     mine, other = tmp_path / "mine.toml", tmp_path / "other.toml"
     mine.write_text('extends = "small"\n[optim]\nlr = 0.2\n')
     assert follows_rule(str(mine))
-    assert not follows_rule("utd-mhad")
+    assert not follows_rule("ntu60-xsub")
     other.write_text('rule = "large set"\n')
     with pytest.raises(AclnetError, match="rule is 'large set', not 'small set'"):
         follows_rule(str(other))
