@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from aclnet.datasets.spec import AclnetError
 from aclnet.runs.device import resolve_accelerator
 from aclnet.runs.launcher import find_launcher, inside_slurm
-from aclnet.runs.processes import naming_lost_process
+from aclnet.runs.processes import leave_processes, naming_lost_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,7 @@ def open_fabric(
     if launcher is None and inside_slurm():
         # Fabric would wait for processes that srun did not start.
         plugins = (*plugins, LightningEnvironment())
+    atexit.register(leave_processes)
     try:
         return Fabric(
             accelerator=accelerator, devices=count, num_nodes=nodes, plugins=list(plugins)

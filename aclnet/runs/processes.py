@@ -101,6 +101,17 @@ def naming_lost_process() -> Iterator[None]:
         ) from error
 
 
+def leave_processes() -> None:
+    """Ends the connection of gloo to the other processes; call it before Python ends.
+
+    Threads of gloo keep the tensors of the last collective for a moment. If Python ends meanwhile,
+    they abort the process, which then has another exit status (pytorch/pytorch#179291). Fabric ends
+    the connections of NCCL itself.
+    """
+    if _several() and distributed.get_backend() == "gloo":
+        distributed.destroy_process_group()
+
+
 def _several() -> bool:
     return (
         distributed.is_available()

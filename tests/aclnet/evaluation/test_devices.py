@@ -160,6 +160,32 @@ def test_the_first_process_ends_the_other_when_it_fails(quick_run, copy, tmp_pat
     assert "another process" not in done.stderr, "the other one was not ended, but lost the first"
 
 
+CONNECTED_AT_EXIT = """
+import atexit, sys
+from torch import distributed
+
+atexit.register(lambda: sys.stdout.write(f"connected {distributed.is_initialized()}\\n"))
+from aclnet.runs.fabric import open_fabric
+
+open_fabric("cpu", "2").launch()
+assert distributed.get_world_size() == 2
+sys.exit(3)
+"""
+"""A program that says, after all other work, if it is still connected. The first function that is
+registered is called last."""
+
+
+@pytest.mark.slow
+def test_processes_leave_each_other_before_they_end(tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(CONNECTED_AT_EXIT)
+    done = subprocess.run(
+        [sys.executable, program], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 3, done.stderr
+    assert sorted(done.stdout.split("\n")) == ["", "connected False", "connected False"]
+
+
 def test_a_number_of_devices_that_is_none(quick_run, copy):
     process = run_command(copy(quick_run).path, "--devices", "several")
     _, err = process.communicate(timeout=300)
