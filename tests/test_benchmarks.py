@@ -28,12 +28,27 @@ from aclnet.models.blocks import Pointwise
 from aclnet.models.registry import BASELINES
 from aclnet.runs.config import build_config
 from aclnet.runs.run import Run
+from aclnet.sweeps.rows import Rows
 from aclnet.training import launch
 from aclnet.training.launch import train
 
+ROOT = Path(__file__).parent.parent
+EVIDENCE = ROOT / "benchmarks" / "evidence"
+OLD_RECIPE = EVIDENCE / "utd-mhad.toml"
+ROWS = sorted(path.name for path in EVIDENCE.glob("*.toml") if path != OLD_RECIPE)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_rows_of_results_pages_have_known_recipes_and_settings(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    rows = Rows.load(EVIDENCE / name)
+    for recipe in [rows.recipe] if rows.recipe else ["small", str(OLD_RECIPE)]:
+        for settings in rows.settings.values():
+            build_config(recipe, [*rows.common, *settings])
+
 
 def load(name: str):
-    path = Path(__file__).parent.parent / "benchmarks" / f"{name}.py"
+    path = ROOT / "benchmarks" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
