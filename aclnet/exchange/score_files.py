@@ -244,7 +244,7 @@ def _checked(path: Path, ids: Any, scores: Any, labels: Any = None) -> ScoreFile
     """Scores sorted by id, with valid shapes and values."""
     try:
         names, table = np.asarray(ids), np.asarray(scores, dtype=np.float64)
-        classes = None if labels is None else np.asarray(labels, dtype=np.int64)
+        classes = None if labels is None else _whole(path, labels)
     except (TypeError, ValueError, OverflowError):
         raise AclnetError(f"{path}: scores (N, classes) and labels (N,) must be numbers") from None
     if names.ndim != 1 or names.dtype.kind != "U":
@@ -259,6 +259,16 @@ def _checked(path: Path, ids: Any, scores: Any, labels: Any = None) -> ScoreFile
     rows = table[order].astype(np.float32)
     labels = None if classes is None else classes[order]
     return ScoreFile(names[order], rows, labels, are_logits)
+
+
+def _whole(path: Path, labels: Any) -> NDArray[np.int64]:  # noqa: ANN401
+    """Labels as integers; raises AclnetError for fractions, NaN and infinity."""
+    numbers = np.asarray(labels, dtype=np.float64)
+    with np.errstate(invalid="ignore"):  # NaN and infinity differ from every integer
+        classes = numbers.astype(np.int64)
+    if not (classes == numbers).all():
+        raise AclnetError(f"{path}: labels must be whole numbers")
+    return classes
 
 
 def _check_values(

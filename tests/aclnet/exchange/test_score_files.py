@@ -213,6 +213,9 @@ def test_ids_and_labels_that_are_none(tmp_path):
     refused(r"4 rows of scores for 4 ids, labels of shape \(3,\)", labels=[0, 1, 2])
     refused("labels must be 0 to 2", labels=[0, 1, 2, 3])
     refused("labels must be 0 to 2", labels=[0, 1, 2, -1])
+    refused("labels must be whole numbers", labels=[0, 1, 2, 1.5])
+    refused("labels must be whole numbers", labels=[0, 1, np.nan, 2])
+    refused("labels must be whole numbers", labels=[0, np.inf, 2, 1])
     refused("`labels`: an array of <U3; numbers are", labels=["one", "two", "two", "two"])
 
 
