@@ -244,7 +244,7 @@ def _checked(path: Path, ids: Any, scores: Any, labels: Any = None) -> ScoreFile
     """Scores sorted by id, with valid shapes and values."""
     try:
         names, table = np.asarray(ids), np.asarray(scores, dtype=np.float64)
-        classes = None if labels is None else _whole(path, labels)
+        classes = None if labels is None else np.asarray(labels, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
         raise AclnetError(f"{path}: scores (N, classes) and labels (N,) must be numbers") from None
     if names.ndim != 1 or names.dtype.kind != "U":
@@ -257,25 +257,15 @@ def _checked(path: Path, ids: Any, scores: Any, labels: Any = None) -> ScoreFile
     are_logits = _check_values(path, names, table, classes)
     order = np.argsort(names)
     rows = table[order].astype(np.float32)
-    labels = None if classes is None else classes[order]
+    labels = None if classes is None else classes[order].astype(np.int64)
     return ScoreFile(names[order], rows, labels, are_logits)
-
-
-def _whole(path: Path, labels: Any) -> NDArray[np.int64]:  # noqa: ANN401
-    """Labels as integers; raises AclnetError for fractions, NaN and infinity."""
-    numbers = np.asarray(labels, dtype=np.float64)
-    with np.errstate(invalid="ignore"):  # NaN and infinity differ from every integer
-        classes = numbers.astype(np.int64)
-    if not (classes == numbers).all():
-        raise AclnetError(f"{path}: labels must be whole numbers")
-    return classes
 
 
 def _check_values(
     path: Path,
     ids: NDArray[np.str_],
     scores: NDArray[np.float64],
-    labels: NDArray[np.int64] | None,
+    labels: NDArray[np.float64] | None,
 ) -> bool:
     """True if the scores are logits; raises AclnetError for an invalid value."""
     found, times = np.unique(ids, return_counts=True)
@@ -284,7 +274,10 @@ def _check_values(
     finite = (np.abs(scores) <= _LARGEST).all(axis=1)  # false for NaN
     if not finite.all():
         raise AclnetError(f"{path}: a score of {shown(ids[~finite][0])} is not finite")
-    if labels is not None and not ((labels >= 0) & (labels < scores.shape[1])).all():
-        raise AclnetError(f"{path}: labels must be 0 to {scores.shape[1] - 1}")
+    if labels is not None and not (known := np.isin(labels, np.arange(scores.shape[1]))).all():
+        raise AclnetError(
+            f"{path}: the label of {shown(ids[~known][0])} must be a whole number from 0 to "
+            f"{scores.shape[1] - 1}"
+        )
     probable = (scores >= 0).all(axis=1) & (np.abs(scores.sum(axis=1) - 1) <= _ROUNDING)
     return not probable.all()
