@@ -24,8 +24,8 @@ from hypothesis import HealthCheck, settings
 
 from tests.object_server import ObjectServer
 
-# A busy machine is not a failure. CI draws the same examples again for the same tests, so that its
-# result depends on the commit alone; elsewhere each run draws others.
+# A busy machine is not a failure. CI draws the same examples in each run, so that its result
+# depends on the commit alone. Elsewhere, each run draws other examples.
 settings.register_profile(
     "unhurried",
     deadline=None,
