@@ -131,7 +131,9 @@ class Deployed(nn.Module):
         there, there_after = is_there(x, scored=scored), is_there(following, scored=scored)
         if self.data.motion == "timed":
             following = torch.lerp(x, following, (1 / elapsed)[..., None, None].to(x.dtype))
-        features = make_features(x, following, self.layout, modality, scored=scored)
+        features = make_features(
+            x, following, self.layout, modality, scored=scored, root_path=self.data.root_path
+        )
         if scored and needs_following(modality):
             score = features[..., -1:].masked_fill(last[..., None, None], 0)
             features = torch.cat([features[..., :-1], score], -1)

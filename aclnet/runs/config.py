@@ -42,7 +42,7 @@ _MODEL_LATER = ("name", "window_scales", "options", "pooling", "joint_embedding"
 _LATER = (
     *(("model", name) for name in _MODEL_LATER),
     *(("loss", name) for name in ("name", "options")),
-    *(("data", name) for name in ("presence", "image_scale", "lanes", "repeats")),
+    *(("data", name) for name in ("presence", "root_path", "image_scale", "lanes", "repeats")),
     *(("optim", name) for name in ("name", "matmul", "deterministic")),
     *(("augment", name) for name in ("parts", "joint_mask", "time_mask", "ramp", "confidence")),
 )
@@ -149,6 +149,9 @@ class DataConfig(_Section):
     presence: bool = False
     """Add a channel that marks the present joints. It distinguishes a missing joint from a joint at
     the centre of the body."""
+    root_path: bool = False
+    """Bones, k-bones and their motions keep the path of the body: the root, whose bone is zero as
+    published, gets its coordinates, and in motions their change."""
     image_scale: bool = False
     """Scale joints in pixels to their image, as PYSKL does. Joints in metres are not changed."""
     window: int | None = Field(default=None, ge=1, le=_MANY)

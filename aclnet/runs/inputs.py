@@ -139,6 +139,7 @@ class MakeInputs:
         self.score = uses_score(store, data)
         self._motion = data.motion
         self._presence = data.presence
+        self._root_path = data.root_path
         self._image = image_size(store) if data.image_scale and store.coordinates == 2 else None
         self._width = image_width(store)
         if flipped and store.coordinates == 2 and self._width is None:
@@ -197,7 +198,14 @@ class MakeInputs:
         if following is not None and batch.elapsed is not None and self._motion == "timed":
             share = 1 / self._move(batch.elapsed).clamp(min=1)
             following = torch.lerp(x, following, share[..., None, None].to(x.dtype))
-        features = make_features(x, following, self.layout, self.modality, scored=self.score)
+        features = make_features(
+            x,
+            following,
+            self.layout,
+            self.modality,
+            scored=self.score,
+            root_path=self._root_path,
+        )
         if self.score and following is not None:
             features[..., -1].masked_fill_(self._is_last(batch)[..., None], 0)
         if missing is not None and self.corruption and self.corruption.missing == "feature":

@@ -40,6 +40,7 @@ def make_features(
     modality: str,
     *,
     scored: bool = False,
+    root_path: bool = False,
 ) -> Tensor:
     """One modality of joints, in the shape, dtype and unit of `x`.
 
@@ -51,18 +52,20 @@ def make_features(
         modality: one of `MODALITIES`.
         scored: the last channel is the confidence of the joints. A bone has the mean of its two
             joints; k-bones and motions have the mean or the difference, see `_SCORE_DIFFERENCES`.
+        root_path: the root, whose bone is zero, gets its own coordinates, and in motions their
+            change. Bones do not show the path of the body otherwise.
 
     Raises:
         AclnetError: the modality is unknown.
         ValueError: a motion without `following`.
     """
     if not needs_following(modality):
-        return _still(x, layout, modality, scored)
+        return _still(x, layout, modality, scored, root_path)
     if following is None:
         raise ValueError(f"modality {modality} needs the next frames")
     # the bone of the motion equals the motion of the bone, at half the cost
     motion = _difference(following, x, scored and layout.name not in _SCORE_DIFFERENCES)
-    return _still(motion, layout, modality[0], scored)
+    return _still(motion, layout, modality[0], scored, root_path)
 
 
 def is_there(x: Tensor, *, scored: bool = False) -> Tensor:
@@ -97,12 +100,18 @@ def take_joints(x: Tensor, joints: tuple[int, ...]) -> Tensor:
     return taken.view(*x.shape[:-2], len(joints), x.shape[-1])
 
 
-def _still(x: Tensor, layout: Layout, feature: str, scored: bool) -> Tensor:
+def _still(x: Tensor, layout: Layout, feature: str, scored: bool, root_path: bool) -> Tensor:
     if feature == "j":
         return x
     inward = layout.bone_parent if feature == "b" else layout.kbone_partner
     mean = scored and (feature == "b" or layout.name not in _SCORE_DIFFERENCES)
-    return _difference(x, take_joints(x, inward), mean)
+    bones = _difference(x, take_joints(x, inward), mean)
+    if root_path:
+        C = x.shape[-1] - scored
+        for joint, parent in enumerate(layout.bone_parent):
+            if joint == parent:
+                bones[..., joint, :C] = x[..., joint, :C]
+    return bones
 
 
 def _difference(a: Tensor, b: Tensor, mean_of_scores: bool) -> Tensor:

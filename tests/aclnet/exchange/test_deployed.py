@@ -110,7 +110,7 @@ def assert_scores(ids, found, expected):
 IN_SPACE = [
     "model.name=stgcn data.modality=j",  # of all modalities only joints need the centring
     "model.name=aclnet data.modality=bm",
-    "model.name=ctrgcn data.modality=km data.motion=next model.persons=padded",
+    "model.name=ctrgcn data.modality=km data.motion=next model.persons=padded data.root_path=true",
     "model.name=stgcnpp data.modality=b data.presence=true",
     "model.name=stgcnpp data.modality=jm data.motion=sampled",
 ]

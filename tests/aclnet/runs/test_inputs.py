@@ -125,6 +125,21 @@ def test_one_channel_more_tells_what_is_there(modality, store):
     assert told == {True, False}
 
 
+@pytest.mark.parametrize("modality", ["b", "k", "bm", "km"])
+def test_bones_keep_the_path_of_the_root_on_request(modality, store):
+    """The root has its joint instead of a zero, in motions the joint's motion."""
+    make, plain = (MakeInputs(store, of(modality, root_path=x), CPU) for x in (True, False))
+    joints = MakeInputs(store, of("jm" if make.motion else "j"), CPU)
+    root = 20
+    assert store.layout.bone_parent[root] == root
+    for batch in batches(store, in_a_row, motion=make.motion):
+        found, expected = make(batch).tracks, plain(batch).tracks
+        assert not expected[:, :, root].any()
+        expected[:, :, root] = joints(batch).tracks[:, :, root]
+        assert torch.equal(found, expected)
+        assert found[:, :, root].any()
+
+
 @pytest.mark.parametrize("missing", get_args(Missing))
 def test_a_dropped_joint_is_told_as_missing_whatever_stands_for_it(missing, store):
     drop = Drop.of("hands", store.layout, missing)

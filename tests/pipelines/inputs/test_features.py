@@ -59,11 +59,12 @@ def test_features_of_real_recordings_match_the_official_code(goldens, modality):
     modality=st.sampled_from(MODALITIES),
     leading=st.lists(st.integers(0, 3), max_size=3),
     coordinates=st.integers(2, 3),
+    root_path=st.booleans(),
     seed=st.integers(0, 2**32),
 )
 @settings(deadline=None)
 def test_features_are_differences_to_the_joint_inward_and_the_frame_before(
-    name, modality, leading, coordinates, seed
+    name, modality, leading, coordinates, root_path, seed
 ):
     layout = get_layout(name)
     rng = np.random.default_rng(seed)
@@ -74,12 +75,14 @@ def test_features_are_differences_to_the_joint_inward_and_the_frame_before(
         feature = np.empty_like(x)
         for v in range(layout.num_joints):
             inward = {"b": layout.bone_parent[v], "k": layout.kbone_partner[v]}
-            origin = x[..., inward[modality[0]], :] if modality[0] in inward else 0
+            kept = modality[0] == "j" or (root_path and layout.bone_parent[v] == v)
+            origin = 0 if kept else x[..., inward[modality[0]], :]
             feature[..., v, :] = x[..., v, :] - origin
         return feature
 
     expected = still(after) - still(now) if modality.endswith("m") else still(now)
-    ours = make_features(torch.from_numpy(now), torch.from_numpy(after), layout, modality)
+    x, following = torch.from_numpy(now), torch.from_numpy(after)
+    ours = make_features(x, following, layout, modality, root_path=root_path)
     assert ours.dtype == torch.float32
     exact = still(after - now) if modality.endswith("m") else expected
     np.testing.assert_array_equal(ours.numpy(), exact)
@@ -121,9 +124,10 @@ def test_gradients_flow_after_a_first_use_in_inference_mode():
     assert x.grad is not None
 
 
+@pytest.mark.parametrize("root_path", [False, True])
 @pytest.mark.parametrize("modality", MODALITIES)
 @pytest.mark.parametrize("name", ["openpose", "openpose_new", "coco", "coco_new", "nturgb+d"])
-def test_the_confidence_of_a_feature(name, modality):
+def test_the_confidence_of_a_feature(name, modality, root_path):
     """formats.md 9.5: the mean of both scores, but a difference in k-bones and motions of the two
     layouts with joints added."""
     layout = get_layout(name)
@@ -143,7 +147,7 @@ def test_the_confidence_of_a_feature(name, modality):
         first, second = expected, still(after[..., 2])
         expected = second - first if differs else (first + second) / 2
     x, following = torch.from_numpy(now), torch.from_numpy(after)
-    found = make_features(x, following, layout, modality, scored=True)
+    found = make_features(x, following, layout, modality, scored=True, root_path=root_path)
     np.testing.assert_allclose(found[..., 2], expected, atol=1e-6)
-    plain = make_features(x[..., :2], following[..., :2], layout, modality)
+    plain = make_features(x[..., :2], following[..., :2], layout, modality, root_path=root_path)
     assert torch.equal(found[..., :2], plain), "coordinates do not depend on scores"
