@@ -19,7 +19,7 @@ test: $(BIN)/.ready
 	@echo "test: the whole suite but for what is marked slow, a process a core"
 	$(BIN)/python -m pytest $(PARALLEL)
 
-test-slow: $(BIN)/.ready
+test-slow: $(BIN)/.ready .venv/lightning
 	@echo "test-slow: what is marked slow"
 	$(BIN)/python -m pytest -n $(SLOW_WORKERS) --dist worksteal -m slow
 
@@ -59,6 +59,12 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# Its folder is its own: lightning-fabric imports an installed torchmetrics, which takes seconds in
+# each process.
+.venv/lightning: $(BIN)/.ready
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps --upgrade --target $@ pytorch-lightning torchmetrics
 	@touch $@
 
 $(BIN)/.docs: $(BIN)/.ready

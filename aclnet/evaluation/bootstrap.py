@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.stats import norm
+from scipy.special import ndtri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +113,7 @@ def difference(
         low=float(low),
         high=float(high),
         effect=2 * asin(sqrt(min(b, 1.0))) - 2 * asin(sqrt(min(a, 1.0))),
-        visible=float((norm.ppf((1 + LEVEL) / 2) + norm.ppf(0.8)) * drawn.std()),
+        visible=float((ndtri((1 + LEVEL) / 2) + ndtri(0.8)) * drawn.std()),
     )
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import binomtest
 
 from aclnet.report.parts import Accuracy, Classes, Confusion, Families, Missing, rows_of
-from aclnet.runs.scores import Scores
+from aclnet.runs.scores import Scores, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,14 +81,14 @@ def classes_of(scores: Scores, names: list[str], families: Families | Missing) -
         if not row["samples"]:
             continue
         right = int(counts[c, c])
-        low, high = binomtest(right, int(row["samples"])).proportion_ci(method="wilson")
+        low, high = wilson(right, int(row["samples"]))
         rows.append(
             {
                 "class": c,
                 "samples": int(row["samples"]),
                 "accuracy": right / int(row["samples"]),
-                "low": float(low),
-                "high": float(high),
+                "low": low,
+                "high": high,
                 "precision": right / int(predicted[c]) if predicted[c] else float("nan"),
                 "taken_for": int(wrong[c].argmax()) if row["times"] else None,
                 "times": int(row["times"]),
