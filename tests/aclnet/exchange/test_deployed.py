@@ -20,6 +20,7 @@ from aclnet.evaluation.scorer import Scorer, score
 from aclnet.exchange.deployed import Deployed
 from aclnet.exchange.export_run import export
 from aclnet.exchange.official import import_official
+from aclnet.models.stages import ten_stages
 from aclnet.pipelines.inputs.sampling import clip_frames
 from aclnet.prediction.model import load
 from aclnet.prediction.recordings import store_sequences
@@ -161,19 +162,31 @@ def test_an_imported_2d_network_does_too(goldens, pixel_pickle, prepare_raw, tmp
     assert_scores(ids, found.numpy(), expected)
 
 
+FEW_BLOCKS = (0, 4, 7, 8)
+"""Four of ACLNet's ten blocks: without a residual, twice with a wider output and a stride, and with
+the input as residual. The export of ten takes minutes."""
+
+
 @pytest.mark.slow
 @needs_onnx
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "blocks"),
     [
-        "model.name=stgcn data.modality=j",
-        "model.name=aclnet data.modality=bm",
-        pytest.param("model.name=ctrgcn data.modality=j", marks=on_request),
+        ("model.name=stgcn data.modality=j", range(10)),
+        ("model.name=aclnet data.modality=bm", FEW_BLOCKS),
+        pytest.param("model.name=aclnet data.modality=bm", range(10), marks=on_request),
+        pytest.param("model.name=ctrgcn data.modality=j", range(10), marks=on_request),
     ],
 )
-def test_onnxruntime_gives_the_scores_of_evaluate(settings, telling_run, store, tmp_path):
+def test_onnxruntime_gives_the_scores_of_evaluate(
+    settings, blocks, telling_run, store, tmp_path, monkeypatch
+):
     import onnxruntime
 
+    def stages(*widths):
+        return [stage for i, stage in enumerate(ten_stages(*widths)) if i in blocks]
+
+    monkeypatch.setattr("aclnet.models.aclnet.ten_stages", stages)
     run = telling_run(settings)
     export(run, "onnx", tmp_path / "run.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "run.onnx")
