@@ -167,10 +167,27 @@ def _official(run: Run, path: Path) -> None:
             f"{run.path} contrasts the feature {run.config.model.feature}; the released code has "
             "only topology. Export the classifier with --to safetensors"
         )
+    if ours := _not_released(run):
+        raise AclnetError(
+            f"{run.path} was trained with {ours}, which the released code does not have; export it "
+            "with --to safetensors"
+        )
     state = run.load(run.selected)
     if state is None:
         raise AclnetError(f"{run.path} has no checkpoint yet; `aclnet train` resumes it")
     write_official(path, state["network"], {**_about(run), "CLASSES": run.class_names})
+
+
+def _not_released(run: Run) -> str:
+    """Settings of the run that change the network or its input beyond the released code."""
+    model, data = run.config.model, run.config.data
+    found = {
+        f"model.pooling={model.pooling}": model.pooling != "all",
+        "model.joint_embedding": model.joint_embedding,
+        "data.presence": data.presence,
+        "data.root_path": data.root_path and data.modality[0] != "j",
+    }
+    return ", ".join(name for name, chosen in found.items() if chosen)
 
 
 def _safetensors(run: Run, path: Path) -> None:

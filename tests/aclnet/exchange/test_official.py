@@ -19,6 +19,7 @@ from aclnet.exchange.official import import_official, read_official
 from aclnet.exchange.zoo_names import UNUSED
 from aclnet.models.aclnet import ACLNet
 from aclnet.runs.network import load_model
+from aclnet.runs.run import Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -392,6 +393,29 @@ def test_safetensors_hold_the_classifier(quick_run, tmp_path):
     assert found.keys() == weights.keys()
     assert all(torch.equal(found[name], value) for name, value in weights.items())
     assert (about["layout"], about["modality"], about["num_classes"]) == ("nturgb+d", "j", "60")
+
+
+@pytest.mark.parametrize(
+    ("chosen", "named"),
+    [
+        (["model.pooling=joint"], "model.pooling=joint"),
+        (["model.joint_embedding=true", "data.presence=true"], "joint_embedding, data.presence"),
+        (["data.root_path=true", "data.modality=km"], "data.root_path"),
+        (["data.root_path=true", "data.modality=jm"], None),  # joints have the path anyway
+    ],
+)
+def test_settings_that_the_released_code_lacks_are_refused(
+    chosen, named, quick_run, quick, tmp_path
+):
+    run = Run(quick_run.path)
+    run.config = quick(*chosen)
+    if named is None:
+        export(run, "official", tmp_path / "x.pth")
+    else:
+        message = f"trained with .*{named}, which the released code does not have"
+        with pytest.raises(AclnetError, match=message):
+            export(run, "official", tmp_path / "x.pth")
+    assert (tmp_path / "x.pth").exists() == (named is None)
 
 
 @pytest.mark.slow
