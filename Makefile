@@ -61,8 +61,8 @@ $(BIN)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-# Its folder is its own: lightning-fabric imports an installed torchmetrics, which takes seconds in
-# each process.
+# One test needs pytorch-lightning. It has a folder of its own, because it needs torchmetrics: each
+# process that trains would import that too, which takes seconds.
 .venv/lightning: $(BIN)/.ready
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps --upgrade --target $@ pytorch-lightning torchmetrics
 	@touch $@

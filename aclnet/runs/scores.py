@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import sqrt
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import numpy as np
 import pandas as pd
-from scipy.special import bdtr, ndtri  # scipy.stats takes half a second to import
 
 from aclnet.datasets.formats.npy import load_npz
 from aclnet.datasets.spec import AclnetError, DamageError, first_of
@@ -179,13 +177,10 @@ def wilson(right: int, samples: int, level: float = 0.95) -> tuple[float, float]
 
     Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
     """
-    share, z = right / samples, float(ndtri((1 + level) / 2))
-    weight = z * z / samples
-    middle = (share + weight / 2) / (1 + weight)
-    half = sqrt(share * (1 - share) * weight + weight * weight / 4) / (1 + weight)
-    low = middle - half if right else 0.0
-    high = middle + half if right < samples else 1.0
-    return low, high
+    from scipy.stats import binomtest  # takes half a second, and most processes do not need it
+
+    low, high = binomtest(right, samples).proportion_ci(confidence_level=level, method="wilson")
+    return float(low), float(high)
 
 
 def snake_case(figures: Mapping[str, T]) -> dict[str, T]:
@@ -199,8 +194,11 @@ def mcnemar(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> tuple[int, int, float
     Returns how often only `a` and only `b` was right, and the two-sided p-value.
     """
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    one_sided = float(bdtr(min(only_a, only_b), only_a + only_b, 0.5))
-    return only_a, only_b, min(1.0, 2 * one_sided)
+    if only_a + only_b == 0:
+        return 0, 0, 1.0
+    from scipy.stats import binomtest  # as above
+
+    return only_a, only_b, float(binomtest(only_a, only_a + only_b).pvalue)
 
 
 def check_same_ids(a: NDArray[np.str_], b: NDArray[np.str_], what: str) -> None:
