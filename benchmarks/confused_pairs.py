@@ -55,6 +55,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     runs = pd.read_csv(folder / "runs.csv")
+    if runs["seed"].nunique() < 2:
+        parser.error(f"the runs of {folder} have one seed; train at least two")
     counts, samples = {}, 0
     for (row, seed), group in runs.groupby(["row", "seed"], sort=False):
         paths = (Run(folder / Path(run).name).test_scores for run in group["run"])

@@ -283,6 +283,14 @@ def test_pairs_are_chosen_by_the_other_seeds():
     }
 
 
+def test_confused_pairs_of_one_seed_are_refused(tmp_path, monkeypatch, capsys):
+    (tmp_path / "runs.csv").write_text("row,seed,fold,top1,minutes,run\na,0,1/2,0.5,1,x\n")
+    monkeypatch.setattr("sys.argv", ["confused_pairs.py", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        load("confused_pairs").main()
+    assert "have one seed; train at least two" in capsys.readouterr().err
+
+
 def test_families_follow_from_the_counts_of_all_epochs():
     confusions = np.random.default_rng(0).integers(0, 3, (10, 12, 12))
     config = build_config("default", ["loss.families.start=0.3", "optim.epochs=10"])
