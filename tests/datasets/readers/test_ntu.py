@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aclnet.datasets.readers import ntu
+from aclnet.datasets.readers import ntu_text
 from aclnet.datasets.readers.ntu import NtuSource, parse_name, unusable
 from aclnet.datasets.registry import get_dataset, open_raw
 from aclnet.datasets.spec import AclnetError, DamageError, Item, Rejection, SkeletonSequence
@@ -109,9 +109,9 @@ def test_numbers_are_rounded_as_python_rounds_them(numbers: list[str]):
     try:
         expected = [float(number) for number in numbers]
     except ValueError:
-        assert ntu._parse_fast(data) is None
+        assert ntu_text._parse_fast(data) is None
     else:
-        blocks = ntu._parse_fast(data)
+        blocks = ntu_text._parse_fast(data)
         assert blocks is not None
         assert blocks.xyz.tobytes() == np.array(expected).tobytes()
 
@@ -119,7 +119,7 @@ def test_numbers_are_rounded_as_python_rounds_them(numbers: list[str]):
 def test_signs_and_lengths_of_decimals():
     wanted = ["-0.0", "0.00000001", "-9.99999999", "0.123456789", "10.5", "-.5", "5.", "7", "1e-05"]
     numbers = wanted + ["0"] * (75 - len(wanted))
-    blocks = ntu._parse_fast(text([[("1", numbers)]]))
+    blocks = ntu_text._parse_fast(text([[("1", numbers)]]))
     assert blocks is not None
     assert blocks.xyz.tobytes() == np.array([float(n) for n in numbers]).tobytes()
 
@@ -228,9 +228,9 @@ def test_parsers_agree_on_white_space_anywhere_in_a_joint(white: bytes):
 
 def assert_parsers_agree(data: bytes) -> None:
     """`_parse_fast` may leave a file to `_parse_strict`, but not read it in another way."""
-    fast = ntu._parse_fast(data)
+    fast = ntu_text._parse_fast(data)
     try:
-        strict = ntu._parse_strict(data)
+        strict = ntu_text._parse_strict(data)
     except DamageError:
         assert fast is None
     else:
@@ -241,7 +241,7 @@ def assert_parsers_agree(data: bytes) -> None:
 
 def test_ordinary_files_take_the_fast_parser():
     for end in ("\n", "\r\n"):
-        fast = ntu._parse_fast(text(TWO_BODIES, end))
+        fast = ntu_text._parse_fast(text(TWO_BODIES, end))
         assert fast is not None
         assert fast.frame == [0, 2, 2, 3, 4, 4]
 
@@ -249,7 +249,7 @@ def test_ordinary_files_take_the_fast_parser():
 def test_real_files_are_read_alike_by_both_parsers(real_data: Path):
     for path in sorted((real_data / "ntu_raw").glob("*.skeleton")):
         data = path.read_bytes()
-        fast, strict = ntu._parse_fast(data), ntu._parse_strict(data)
+        fast, strict = ntu_text._parse_fast(data), ntu_text._parse_strict(data)
         assert fast is not None
         assert fast[:3] == strict[:3]
         assert fast.xyz.tobytes() == strict.xyz.tobytes()
