@@ -9,7 +9,7 @@ import numpy as np
 
 from aclnet.datasets.formats.files import read_file
 from aclnet.datasets.formats.npy import parse_npy, parse_npz
-from aclnet.datasets.readers import bvh, c3d, deeplabcut, keypoint_json, ntu, pose_table
+from aclnet.datasets.readers import bvh, c3d, deeplabcut, keypoint_json, ntu_text, pose_table
 from aclnet.datasets.readers.custom_index import FACTS, METRES, columns_of, stored
 from aclnet.datasets.readers.custom_recordings import SUFFIXES, read_frames
 from aclnet.datasets.readers.poses import MAX_NUMBERS, MAX_PERSONS, Asked
@@ -192,7 +192,7 @@ def _along(array: NDArray[Any] | None, frames: slice) -> NDArray[Any] | None:
 
 def _bodies(data: bytes) -> Recording:
     """A `.skeleton` file of a Kinect; the person with the most frames comes first."""
-    bodies = ntu.parse_bodies(data)
+    bodies = ntu_text.parse_bodies(data)
     order = np.argsort(-bodies.present.sum(axis=1), kind="stable")
     return Recording(
         bodies.keypoint[order],
