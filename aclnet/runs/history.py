@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from aclnet.datasets.formats import atomic
 from aclnet.datasets.spec import AclnetError, shown
 from aclnet.datasets.store import zarr_io
 from aclnet.runs.writing import naming, writing
@@ -53,8 +54,13 @@ class History:
         self.path, self._check = path, check
 
     def create(self, epochs: int, class_names: list[str]) -> None:
-        """Creates empty arrays for a run of `epochs`; does nothing if they exist."""
+        """Creates empty arrays for a run of `epochs`.
+
+        If they exist, it deletes only files that a killed training has not finished. No other
+        process may be writing.
+        """
         if (self.path / zarr_io.METADATA).is_file():
+            atomic.delete_unfinished(self.path, (zarr_io.UNFINISHED,))
             return
         classes = len(class_names)
         with writing(self.path) as building:

@@ -34,6 +34,8 @@ Group = zarr.Group
 """zarr's type of an open group, for the signatures of other modules."""
 METADATA = "zarr.json"
 """File of a group's or an array's metadata."""
+UNFINISHED = ".partial"
+"""Suffix of zarr's files that are being written; they stay if the process is killed."""
 DECODE_ERRORS = (
     ValueError,
     RuntimeError,

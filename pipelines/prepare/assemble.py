@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from aclnet.pipelines.prepare.preparation import Preparation
 
 REJECTED = "rejected.csv"
-UNFINISHED = (".partial", atomic.SUFFIX)
+UNFINISHED = (zarr_io.UNFINISHED, atomic.SUFFIX)
 """Suffixes of files that zarr and aclnet have not finished."""
 _INT16_STEP = 0.0002
 """Metres: reaches 6.5 m; a larger scene gets a larger step."""

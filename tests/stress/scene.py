@@ -36,6 +36,7 @@ _QUICK = [
         "loss.families.neighbours=2",
     )
 ]  # fmt: skip
+_ABSENT = object()
 INPUTS = ("raw", "store.zarr")
 """Names of the inputs of subjects, in the folder in which they run."""
 _TIMES = ["seconds", "sequences_per_second", "waiting"]
@@ -91,8 +92,9 @@ class Scene:
         made = place / subject.makes
         if not made.exists():
             return f"{subject.makes} is not there"
-        if subject.content(made) != self.expected[subject.name]:
-            return f"{subject.makes} is another one"
+        different = _differences(subject.content(made), self.expected[subject.name])
+        if different:
+            return f"{subject.makes} is another one: {', '.join(different)[:500]}"
         left = {file.name for file in place.iterdir()} - {*INPUTS, subject.makes}
         return f"{', '.join(sorted(left))} is left" if left else ""
 
@@ -100,6 +102,19 @@ class Scene:
 def was_done(ended: Ended) -> bool:
     """True if a killed export was done already, because exports are never overwritten."""
     return ended.told and "already exists" in ended.err
+
+
+def _differences(made: Any, expected: Any, name: str = "") -> list[str]:
+    """Names of the values, in nested dicts, that differ or are in one of the two only."""
+    if isinstance(made, dict) and isinstance(expected, dict):
+        return [
+            different
+            for key in sorted(made | expected)
+            for different in _differences(
+                made.get(key, _ABSENT), expected.get(key, _ABSENT), f"{name}/{key}"
+            )
+        ]
+    return [] if made == expected else [name]
 
 
 def digests(path: Path) -> dict[str, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import zarr
@@ -45,6 +48,28 @@ def test_creating_again_changes_nothing(history):
     history.write(0, rows_of(0))
     history.create(4, ["sit", "stand", "walk"])
     np.testing.assert_array_equal(history.read("temperature", 0), rows_of(0)["temperature"])
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from aclnet.runs.history import History
+
+sys.addaudithook(lambda event, _: os._exit(9) if event == "os.rename" else None)
+History(Path(sys.argv[1])).write(1, {"temperature": np.ones(3, np.float32)})
+"""
+
+
+def test_creating_again_deletes_what_a_killed_process_left(history):
+    history.write(0, rows_of(0))
+    files = set(history.path.rglob("*"))
+    assert subprocess.run([sys.executable, "-c", KILLED, history.path]).returncode == 9
+    left = [path for path in set(history.path.rglob("*")) - files if path.is_file()]
+    assert len(left) == 1
+    history.create(4, ["sit", "stand", "walk"])
+    assert not left[0].exists()
+    assert files <= set(history.path.rglob("*"))
 
 
 FILL = {
