@@ -9,7 +9,7 @@ PARALLEL = -n logical --maxprocesses 8 --dist worksteal
 # slow tests often wait for processes of their own: three workers use two cores better than two
 SLOW_WORKERS = $(shell $(PYTHON) -c "import os; print(min(8, os.cpu_count() * 3 // 2))")
 
-.PHONY: demo test test-slow stress test-versions lint types imports docs bench setup clean
+.PHONY: demo test test-slow stress test-versions lint links types imports docs wheel bench setup clean
 
 demo: $(BIN)/.ready
 	@echo "demo: synthetic people -> raw files -> store -> training -> evaluation -> occlusion bench"
@@ -36,17 +36,21 @@ lint: $(BIN)/.ready
 	$(BIN)/ruff format --check .
 	! test -x $(BIN)/hadolint || $(BIN)/hadolint Dockerfile
 
-types: $(BIN)/.ready
+links: $(BIN)/.ready
 	$(BIN)/python tools/typing_links.py
+
+types: links
 	MYPYPATH=.typing $(BIN)/mypy -p aclnet
 
 imports: $(BIN)/.ready
 	$(BIN)/python tools/imports.py
 
-docs: $(BIN)/.docs
+docs: $(BIN)/.docs links
 	@echo "docs: the site of docs/, in site/; a warning is an error"
-	$(BIN)/python tools/typing_links.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+wheel: $(BIN)/.ready
+	.ci/wheel
 
 bench: $(BIN)/.ready
 	@echo "bench: docs/performance.md, some ten minutes on a machine that does nothing else"
@@ -57,8 +61,10 @@ setup: $(BIN)/.ready
 $(BIN)/.ready: pyproject.toml constraints.txt
 	@echo "setup: a virtual environment in .venv with aclnet and its tools (some minutes)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --no-compile --quiet --constraint constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(BIN)/pip install --no-compile --quiet --constraint constraints.txt --editable '.[dev]'
+	@# pip would compile 19,000 modules on one core, in 90 s; some cannot be compiled, as for pip
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@touch $@
 
 # One test needs pytorch-lightning. It has a folder of its own, because it needs torchmetrics: each
