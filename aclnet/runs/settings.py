@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from textwrap import wrap
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import tomli_w
@@ -51,10 +53,11 @@ class Setting:
         return "\n    ".join([self.name, *about])
 
 
-def settings_of(model: type[BaseModel]) -> dict[str, Setting]:
+@cache
+def settings_of(model: type[BaseModel]) -> Mapping[str, Setting]:
     """The settings of a configuration by name, section by section."""
     schema = model.model_json_schema()
-    return {setting.name: setting for setting in _settings(schema, schema["$defs"], "")}
+    return MappingProxyType({s.name: s for s in _settings(schema, schema["$defs"], "")})
 
 
 def _settings(
