@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 QUICK = [
     f"--set={setting}"
     for setting in ("optim.epochs=1", "data.frames=16", "data.clips=1", "loss.families.start=0")
 ]
 
 
+@pytest.mark.slow
 def test_the_whole_chain_and_again(aclnet, tmp_path):
     answer = aclnet("demo", tmp_path / "demo", "--subjects", 2, *QUICK, terminal=True)
     assert answer.code == 0, answer.err

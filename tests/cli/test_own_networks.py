@@ -27,6 +27,7 @@ def working(tmp_path, monkeypatch) -> Path:
         sys.modules.pop(name, None)
 
 
+@pytest.mark.slow
 def test_the_example_trains_and_goes_through_what_follows(
     working, aclnet, made_up_store, quick_arguments
 ):

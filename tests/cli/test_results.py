@@ -72,6 +72,7 @@ def every(trained_once, made_up_store, people, quick_arguments, tmp_path_factory
     }
 
 
+@pytest.mark.slow
 def test_every_command_fits_its_schema(every, aclnet):
     assert {*every, *ELSEWHERE} == {*COMMANDS}
     for command, file in ELSEWHERE.items():

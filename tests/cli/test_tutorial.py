@@ -48,6 +48,7 @@ def follow(run, *train: str) -> str:
     return everything
 
 
+@pytest.mark.slow
 def test_its_commands_run_on_synthetic_recordings(aclnet, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ("--sequences", 60, "--subjects", 4, "--seed", 1)  # with the recording to predict

@@ -10,6 +10,8 @@ from tests.stress.scene import EXPORTS, PREPARE, SUBJECTS, TRAIN, VARIANTS, make
 
 SEED = 1
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
@@ -29,19 +31,17 @@ def check(tally, number):
     ("subject", "number"),
     [
         (PREPARE, 3),
-        *(pytest.param(other, 2, marks=pytest.mark.slow) for other in (VARIANTS, TRAIN, *EXPORTS)),
+        *((other, 2) for other in (VARIANTS, TRAIN, *EXPORTS)),
     ],
 )
 def test_killed_commands_go_on(scene, subject, number):
     check(kills.kill(scene, subject, number, SEED), number)
 
 
-@pytest.mark.slow
 def test_killed_workers(scene):
     check(workers.kill_local_workers(scene, 2, SEED), 2)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("what", workers.OVER_TCP)
 def test_failures_of_a_cluster(scene, what):
     tally = check(workers.over_tcp(scene, what, 1, SEED), 1)
@@ -53,27 +53,21 @@ def test_damage_to_a_store_is_told_or_makes_no_difference(scene):
     assert check(damages.exchange_in_store(scene, 20, SEED), 20).told
 
 
-@pytest.mark.slow
 def test_damage_to_a_run_is_told_or_makes_no_difference(scene):
     assert check(damages.damage_run(scene, 4, SEED), 4).told
     assert check(damages.exchange_in_run(scene, 2, SEED), 2).told
 
 
-@pytest.mark.parametrize(
-    "one",
-    [races.RACES[0], *(pytest.param(race, marks=pytest.mark.slow) for race in races.RACES[1:])],
-    ids=[one[0] for one in races.RACES],
-)
+@pytest.mark.parametrize("one", races.RACES, ids=[one[0] for one in races.RACES])
 def test_two_commands_at_once(scene, one):
     check(races.race(scene, *one, 1, SEED), 1)
 
 
-@pytest.mark.parametrize("subject", [PREPARE, pytest.param(TRAIN, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("subject", [PREPARE, TRAIN])
 def test_signals_end_a_command_well(scene, subject):
     check(system.send_signals(scene, subject, 2, SEED), 2)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("subject", "reads"),
     [(PREPARE, "raw"), (TRAIN, "store.zarr")],

@@ -58,7 +58,7 @@ def test_rows_are_the_scores_under_each_protocol(own_run, store):
         ("quick", None, "top1"),
         ("gait", None, "rank1"),
         pytest.param("gait", "gait/test", "rank1", marks=pytest.mark.slow),
-        ("reid", "b/probe", "rank1"),
+        pytest.param("reid", "b/probe", "rank1", marks=pytest.mark.slow),
     ],
 )
 def test_the_clean_line_is_the_figure_of_evaluate(kind, split, figure, request, tmp_path):

@@ -117,8 +117,13 @@ IN_SPACE = [
 ]
 IN_PIXELS = [
     "model.name=stgcnpp data.modality=j data.image_scale=true data.short_clips=spread",
-    "model.name=stgcnpp data.modality=bm data.motion=sampled",
-    "model.name=stgcnpp data.modality=jm data.presence=true",
+    *(
+        pytest.param(f"model.name=stgcnpp {settings}", marks=pytest.mark.slow)
+        for settings in (
+            "data.modality=bm data.motion=sampled",
+            "data.modality=jm data.presence=true",
+        )
+    ),
 ]
 
 

@@ -75,7 +75,7 @@ def test_a_shard_with_other_rows_is_not_written(group):
     assert not [file for file in group.rglob("c/*") if file.is_file()]
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int16"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "int16"])
 def test_sequences_across_chunks_are_whole(people, people_store, prepare_raw, tmp_path, dtype):
     whole = people_store
     if dtype == "int16":

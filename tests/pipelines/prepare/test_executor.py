@@ -48,6 +48,7 @@ def cluster(tmp_path_factory):
         yield cluster
 
 
+@pytest.mark.slow
 def test_local_workers_and_a_scheduler_give_the_same_bytes(
     cluster, people, people_store, tmp_path, monkeypatch, capfd
 ):
