@@ -71,7 +71,7 @@ class Inputs:
     """(B + 1,) on the host: begin of the tracks of each sample in one clip, and the end of the
     last."""
     mixture: Mixture | None = None
-    """What the samples were mixed with; None if there is no mixup."""
+    """The samples that these were mixed with; None if there is no mixup."""
 
     def __len__(self) -> int:
         return len(self.first_track) - 1

@@ -27,7 +27,7 @@ _LARGEST_SHARE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """What the samples of a batch were mixed with."""
+    """The samples that those of a batch were mixed with."""
 
     share: Tensor
     """(B,) float32 in [0, 0.5]: weight of the other sample; 0 for a sample that is not mixed."""

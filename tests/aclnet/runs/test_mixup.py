@@ -74,7 +74,7 @@ def test_parts_of_a_batch_keep_their_mixtures(inputs):
 
 @pytest.fixture
 def mixture() -> Mixture:
-    """Of four samples of the classes 0, 1, 2 and 2, of which the second is not mixed."""
+    """A mixture of four samples of the classes 0, 1, 2 and 2. The second is not mixed."""
     return Mixture(torch.tensor([0.5, 0.0, 0.25, 0.125]), torch.tensor([3, 3, 2, 1]))
 
 
