@@ -46,7 +46,10 @@ def naive(run: Run, store: Store, rows: list[int], clips: int, modality: str) ->
 
 @pytest.mark.parametrize(
     ("settings", "modality"),
-    [((), "j"), (("data.modality=bm", "model.persons=padded"), "bm")],
+    [
+        pytest.param((), "j", marks=pytest.mark.slow),
+        (("data.modality=bm", "model.persons=padded"), "bm"),
+    ],
 )
 def test_scores_equal_those_of_single_clips(settings, modality, train_quickly, store, tmp_path):
     run = train_quickly(tmp_path / "run", *settings, "optim.epochs=1")

@@ -166,7 +166,13 @@ def test_damage_on_the_hub_is_found_and_nothing_is_kept(pushed, kind, file, tmp_
     assert not list(tmp_path.glob("got*"))
 
 
-@pytest.mark.parametrize("name", ["scores/xsub-test.npz", "shape.npz", "split.csv"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "scores/xsub-test.npz",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("shape.npz", "split.csv")),
+    ],
+)
 def test_damage_of_every_file_with_results_is_found(pushed, name, tmp_path):
     files = pushed.repositories[PLACE["run"]]
     record = json.loads(files["run.json"])

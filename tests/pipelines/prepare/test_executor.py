@@ -187,6 +187,7 @@ main(["info"])
 """
 
 
+@pytest.mark.slow
 def test_ctrl_c_with_workers_ends_in_one_line(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
