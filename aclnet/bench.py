@@ -96,9 +96,7 @@ def bench(
     Raises AclnetError if there is nothing to train, like `choose_splits`.
     """
     splits = choose_splits(store, config)
-    make = MakeInputs(
-        store, config.data, fabric.device, spec=config.augment, mixup=config.optim.mixup
-    )
+    make = MakeInputs(store, config.data, fabric.device, spec=config.augment)
     stream = store.stream(
         splits.train,
         batch_size=config.optim.batch_size,

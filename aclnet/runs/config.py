@@ -43,7 +43,7 @@ _LATER = (
     *(("model", name) for name in _MODEL_LATER),
     *(("loss", name) for name in ("name", "options")),
     *(("data", name) for name in ("presence", "root_path", "image_scale", "lanes", "repeats")),
-    *(("optim", name) for name in ("name", "matmul", "deterministic", "mixup")),
+    *(("optim", name) for name in ("name", "matmul", "deterministic")),
     *(("augment", name) for name in ("parts", "joint_mask", "time_mask", "ramp", "confidence")),
 )
 """Settings that did not exist in the first version."""
@@ -202,9 +202,6 @@ class OptimConfig(_Section):
     """Epochs over which the learning rate rises from zero."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target that the cross-entropy spreads over all classes."""
-    mixup: float = Field(default=0.0, ge=0, le=1)
-    """Share of the training samples whose input is mixed with that of another sample of the batch.
-    The other sample has a weight of at most a half, in the input and in the cross-entropy."""
     class_weights: bool = False
     """Weight the cross-entropy by inverse class frequency; a training sample's mean weight is 1."""
     precision: Precision = "32-true"
@@ -341,13 +338,11 @@ class Config(_Section):
                 f"optim.recompute is for aclnet's networks, but model.name is {self.model.name}; "
                 "use optim.recompute=false"
             )
-        optim = self.optim
-        special = optim.label_smoothing > 0 or optim.class_weights or optim.mixup > 0
-        if special and self.loss.name != CROSS_ENTROPY:
+        smoothed = self.optim.label_smoothing > 0 or self.optim.class_weights
+        if smoothed and self.loss.name != CROSS_ENTROPY:
             raise ValueError(
-                "optim.label_smoothing, optim.mixup and optim.class_weights are for the "
-                f"cross-entropy, but loss.name is {self.loss.name}; use label_smoothing=0, mixup=0 "
-                "and class_weights=false"
+                "optim.label_smoothing and optim.class_weights are for the cross-entropy, but "
+                f"loss.name is {self.loss.name}; use label_smoothing=0 and class_weights=false"
             )
         return self
 

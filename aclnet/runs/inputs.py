@@ -29,7 +29,6 @@ from aclnet.pipelines.inputs.sampling import (
     UniformSampling,
 )
 from aclnet.pipelines.steps.normalise import is_sizeless
-from aclnet.runs.mixup import mix_up
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from aclnet.datasets.store.stream import Batch, Sampling
     from aclnet.pipelines.inputs.corruptions.corruption import Corruption
     from aclnet.runs.config import DataConfig
-    from aclnet.runs.mixup import Mixture
 
 
 def clip_to_train(data: DataConfig) -> Sampling:
@@ -70,15 +68,9 @@ class Inputs:
     first_track: NDArray[np.int64]
     """(B + 1,) on the host: begin of the tracks of each sample in one clip, and the end of the
     last."""
-    mixture: Mixture | None = None
-    """The samples that these were mixed with; None if there is no mixup."""
 
     def __len__(self) -> int:
         return len(self.first_track) - 1
-
-    def judged(self, logits: Tensor) -> Tensor:
-        """(B, C) scores that count as a prediction of the labels, see `Mixture.judged`."""
-        return logits if self.mixture is None else self.mixture.judged(logits, self.label)
 
     def micro_batches(self, count: int) -> list[Inputs]:
         """A batch with one clip per sample, cut into `count` parts without copying."""
@@ -94,7 +86,6 @@ class Inputs:
             label=self.label[start:stop],
             key=self.key[start:stop],
             first_track=first_track - first_track[0],
-            mixture=self.mixture and self.mixture[start:stop],
         )
 
 
@@ -124,7 +115,6 @@ class MakeInputs:
         class_of: (labels,) int64, class of each label of the store; None: the label itself.
         corruption: corruption of the input by a robustness protocol.
         flipped: use the mirror image of each sequence, which is corrupted before.
-        mixup: share of the samples that are mixed with another one, in training.
     """
 
     def __init__(
@@ -137,7 +127,6 @@ class MakeInputs:
         class_of: NDArray[np.int64] | None = None,
         corruption: Corruption | None = None,
         flipped: bool = False,
-        mixup: float = 0.0,
     ) -> None:
         self.layout = store.layout
         self.modality = data.modality
@@ -145,7 +134,6 @@ class MakeInputs:
         self.device = device
         self.spec = AugmentSpec(mirror=1.0) if flipped else spec or AugmentSpec()
         self.flipped = flipped
-        self.mixup = mixup
         self.corruption = corruption
         self._class_of = class_of
         self.score = uses_score(store, data)
@@ -171,8 +159,7 @@ class MakeInputs:
 
     def __call__(self, batch: Batch, progress: float = 1.0) -> Inputs:
         """The input of a batch, when a share `progress` of the training is done."""
-        inputs = self.features(self.joints(batch, progress))
-        return mix_up(inputs, self._move(batch.key), self.mixup) if self.mixup else inputs
+        return self.features(self.joints(batch, progress))
 
     def joints(self, batch: Batch, progress: float = 1.0) -> Joints:
         """The joints of a batch, corrupted and augmented."""

@@ -79,7 +79,13 @@ class TrainingStep:
         """
         first = self.fabric.global_rank * local + start
         losses = self.contrast(output.feature, slice(first, first + len(part)))
-        cross_entropy = self._cross_entropy(output.logits, part)
+        cross_entropy = functional.cross_entropy(
+            output.logits,
+            part.label,
+            weight=self.class_weights,
+            label_smoothing=self.optim.label_smoothing,
+            reduction="none",
+        )
         classification = cross_entropy
         if self.own_loss is not None:
             classification = self.own_loss(output, part.label).expand_as(cross_entropy)
@@ -88,27 +94,13 @@ class TrainingStep:
         self.fabric.backward(classification.sum() / local + losses.total * world)
         self.meter.add(
             part,
-            part.judged(output.logits),
+            output.logits,
             classification.detach(),
             cross_entropy.detach(),
             losses,
             samples[start : start + len(part)],
             local * world,
         )
-
-    def _cross_entropy(self, logits: Tensor, part: Inputs) -> Tensor:
-        """(b,) losses of the scores (b, C) of `part`."""
-
-        def of(label: Tensor) -> Tensor:
-            return functional.cross_entropy(
-                logits,
-                label,
-                weight=self.class_weights,
-                label_smoothing=self.optim.label_smoothing,
-                reduction="none",
-            )
-
-        return part.mixture.loss(of, part.label) if part.mixture else of(part.label)
 
     @torch.no_grad()
     def _look_ahead(self, parts: list[Inputs]) -> Output:
@@ -122,8 +114,7 @@ class TrainingStep:
 
         `output` is the network's for `inputs`, the samples of this process.
         """
-        logits = inputs.judged(output.logits.detach())
-        local = (output.feature.detach(), logits, inputs.label, inputs.key)
+        local = (output.feature.detach(), output.logits.detach(), inputs.label, inputs.key)
         if self.fabric.world_size > 1:
             local = tuple(v.flatten(0, 1) for v in self.fabric.all_gather(local))
         self.contrast.observe(*local)

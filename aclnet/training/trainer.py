@@ -117,12 +117,7 @@ class Trainer:
         self.select_on = selection(config, splits)
         self.class_of = splits.class_of(store)
         self.make = MakeInputs(
-            store,
-            config.data,
-            fabric.device,
-            spec=config.augment,
-            class_of=self.class_of,
-            mixup=config.optim.mixup,
+            store, config.data, fabric.device, spec=config.augment, class_of=self.class_of
         )
         self.stream = self._open_stream()
         self._steps()

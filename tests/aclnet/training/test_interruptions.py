@@ -44,7 +44,7 @@ def test_stopped_and_continued_ends_like_an_uninterrupted_run(
             pytest.param(settings, marks=pytest.mark.slow)
             for settings in (
                 ("data.balance=true", "optim.class_weights=true", "optim.precision=bf16-mixed"),
-                ("optim.name=adamw", "optim.lr=0.01", "optim.accumulate=2", "optim.mixup=0.5"),
+                ("optim.name=adamw", "optim.lr=0.01", "optim.accumulate=2"),
                 ("loss.families.source=val", "model.persons=padded", "model.feature=pooled"),
             )
         ),

@@ -16,7 +16,6 @@ from torch.nn import functional
 
 import aclnet.training.meters
 from aclnet.datasets.store import stream
-from aclnet.runs.mixup import Mixture
 from aclnet.runs.network import parameter_groups
 from aclnet.training.trainer import Trainer
 
@@ -151,13 +150,11 @@ def test_parts_of_a_batch_are_its_samples(make_trainer):
         start += len(part)
 
 
-@pytest.mark.parametrize("mixup", [0, 1])
-def test_class_weights_label_smoothing_and_mixup(mixup, make_trainer, store):
+def test_class_weights_and_label_smoothing(make_trainer, store):
     smoothing = 0.2
     trainer = make_trainer(
         "optim.class_weights=true",
         f"optim.label_smoothing={smoothing}",
-        f"optim.mixup={mixup}",
         "loss.terms=ce",
     )
     # an uneven training side; of the whole one all weights are 1
@@ -173,43 +170,14 @@ def test_class_weights_label_smoothing_and_mixup(mixup, make_trainer, store):
     trainer.network.train()
     logits = copy.deepcopy(trainer.model)(inputs.tracks, inputs.owner, len(inputs)).logits
     wanted = 0.0
-    mixture = inputs.mixture or Mixture(torch.zeros(len(inputs)), inputs.label)
-    assert bool(mixture.share.any()) == bool(mixture.share.all()) == bool(mixup)
-    for sample, row in enumerate(logits.log_softmax(1).tolist()):
+    for row, label in zip(logits.log_softmax(1).tolist(), inputs.label.tolist(), strict=True):
         each = [weight.get(c, len(labels) / len(sizes)) for c in range(60)]
         spread = sum(w * log for w, log in zip(each, row, strict=True)) / 60
-        share = float(mixture.share[sample])
-        own, other = (int(classes[sample]) for classes in (inputs.label, mixture.label))
-        hit = (1 - share) * each[own] * row[own] + share * each[other] * row[other]
-        wanted -= (1 - smoothing) * hit + smoothing * spread
+        wanted -= (1 - smoothing) * each[label] * row[label] + smoothing * spread
     trainer.step.take(inputs, samples)
     found = dict(zip(aclnet.training.meters._SUMS, trainer.meter.sums.tolist(), strict=True))
     assert found["cross_entropy"] == pytest.approx(wanted, rel=1e-5)
     assert found["loss"] == pytest.approx(wanted, rel=1e-5)
-
-
-def test_the_other_class_of_a_mixture_is_counted_nowhere_as_a_mistake(make_trainer):
-    trainer = make_trainer("optim.mixup=1")
-    trainer.contrast.begin_epoch(10, 10)
-    inputs, samples = first_inputs(trainer)
-    mixed = inputs.mixture.label != inputs.label
-    assert mixed.any()
-    with torch.no_grad():  # every sample gets the class of the other one
-        for parameter in trainer.model.fc_cls.parameters():
-            parameter.zero_()
-    hook = trainer.model.register_forward_hook(
-        lambda _, __, output: output._replace(
-            logits=output.logits + functional.one_hot(inputs.mixture.label, 60)
-        )
-    )
-    trainer.network.train()
-    trainer.step.take(inputs, samples)
-    hook.remove()
-    counted = trainer.meter.confusion.view(60, 60)
-    assert counted.sum() == len(inputs)
-    assert not counted[inputs.label[mixed], inputs.mixture.label[mixed]].any()
-    counted = counted.clone().fill_diagonal_(0)
-    assert torch.equal(trainer.contrast.counter.counts.long(), counted)
 
 
 def test_figures_of_an_epoch_are_means_over_its_samples(quick_run):
