@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import pkgutil
 import resource
 import signal
 import subprocess
@@ -51,7 +52,9 @@ class Request:
     """Link in the folder that is then deleted instead of a signal, as when a disk is removed; with
     a slash at its end, an empty folder replaces it."""
     patches: dict[str, Any] = field(default_factory=dict)
-    """Values of module variables by `package.module.NAME`, as JSON or `tests.module:function`."""
+    """Values by the name of a module's or class's variable, as JSON or `tests.module:function`."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Further environment variables."""
     limits: dict[str, int] = field(default_factory=dict)
     """Soft limits by name, as `RLIMIT_NOFILE`; RLIMIT_AS is added to the present memory."""
 
@@ -66,6 +69,11 @@ class Ended:
     err: str
     changes: int
     """Number of changes of files; 0 if it was killed."""
+
+    @property
+    def words(self) -> str:
+        """All that it printed on stderr, in one line."""
+        return " ".join(self.err.split())
 
     @property
     def told(self) -> bool:
@@ -180,9 +188,10 @@ def _run(request: Request, files: Path) -> int:
     from aclnet.cli.main import main
 
     os.chdir(request.folder)
+    os.environ.update(request.environment)
     for name, value in request.patches.items():
-        module, _, variable = name.rpartition(".")
-        setattr(importlib.import_module(module), variable, _value(value))
+        owner, _, variable = name.rpartition(".")
+        setattr(pkgutil.resolve_name(owner), variable, _value(value))
     changes = _count_changes(request)
     for name, value in request.limits.items():
         _limit(name, value)
@@ -201,8 +210,7 @@ def _run(request: Request, files: Path) -> int:
 def _value(value: Any) -> Any:
     """The value of a patch; `module:name` is a function of a module of tests."""
     if isinstance(value, str) and value.startswith("tests."):
-        module, _, name = value.partition(":")
-        return getattr(importlib.import_module(module), name)
+        return pkgutil.resolve_name(value)
     return value
 
 

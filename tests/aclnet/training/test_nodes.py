@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import subprocess
 import sys
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -16,41 +15,36 @@ import torch
 from aclnet.runs.run import Run
 from aclnet.runs.scores import Scores
 from aclnet.training import trainer
+from tests.stress.commands import Commands
 
-_FAILS = """
-import importlib, os, signal, sys
-import torch
-from aclnet.cli.main import main
-torch.set_num_threads(1)
-rank, place, how = sys.argv[1:4]
-if rank == os.environ["RANK"]:
-    module, _, name = place.partition(":")
-    owner, _, method = name.rpartition(".")
-    owner = importlib.import_module(module) if not owner else getattr(
-        importlib.import_module(module), owner
-    )
-    def fail(*arguments, **options):
-        if how == "dies":
-            os.kill(os.getpid(), signal.SIGKILL)
-        raise OSError(28, "No space left on device")
-    setattr(owner, method, fail)
-main(sys.argv[4:])
-"""
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.stress.commands import Child
+
+
+@pytest.fixture(scope="module")
+def commands():
+    with Commands() as server:
+        yield server
 
 
 @pytest.fixture
-def start(store, quick, tmp_path):
-    """Starts a training on both nodes: `start(settings, rank, place, how)`; ends all at the end."""
-    running = []
+def start(commands, store, quick, tmp_path) -> Callable[..., list[Child]]:
+    """Starts a training on both nodes: `start(settings, rank, place, fault)`.
 
-    def begin(settings=(), rank="", place="", how=""):
+    On the node `rank`, the function at `place` is replaced by `fault` of tests.stress.faults.
+    """
+
+    def begin(settings=(), rank="", place="", fault=""):
         recipe = tmp_path / "default.toml"
         recipe.write_text(quick("optim.epochs=2", "optim.lr=0.2", *settings).to_toml())
-        command = ["train", str(store.path), "--recipe", str(recipe), "--accelerator", "cpu"]
-        command += ["--out", str(tmp_path / "run")]
+        command = ["train", store.path, "--recipe", recipe, "--accelerator", "cpu"]
+        command += ["--out", tmp_path / "run"]
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
+        running = []
         for node in ("0", "1"):
             variables = {
                 "TORCHELASTIC_RUN_ID": "test",
@@ -62,21 +56,13 @@ def start(store, quick, tmp_path):
                 "GROUP_RANK": node,
                 "LOCAL_RANK": "0",
             }
+            patches = {place: f"tests.stress.faults:{fault}"} if node == rank else {}
             running.append(
-                subprocess.Popen(
-                    [sys.executable, "-c", _FAILS, rank, place, how, *command],
-                    env=os.environ | variables,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                )
+                commands.start(*command, folder=tmp_path, environment=variables, patches=patches)
             )
         return running
 
-    yield begin
-    for process in running:
-        process.kill()
-        process.communicate()
+    return begin
 
 
 @pytest.mark.slow
@@ -90,8 +76,9 @@ def start(store, quick, tmp_path):
     ids=["one lane", "two lanes"],
 )
 def test_two_nodes_train_one_run_like_accumulated_parts(settings, start, train_quickly, tmp_path):
-    outputs = [process.communicate(timeout=600)[0] for process in start(settings)]
-    assert "2 x cpu" in outputs[0]
+    first, second = [node.wait() for node in start(settings)]
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert "2 x cpu" in first.err
     two = Run(tmp_path / "run")
     assert two.finished
     settings = ("optim.epochs=2", "optim.lr=0.2", "optim.accumulate=2", *settings)
@@ -122,8 +109,8 @@ def test_two_nodes_resume_what_one_process_began(
     monkeypatch.setattr(trainer, "CHECK_EVERY", 1)
     with pytest.raises(stop_at.Stopped):
         train_quickly(tmp_path / "run", *own, progress=stop_at(steps=3))
-    outputs = [process.communicate(timeout=600)[0] for process in start(settings)]
-    assert "resumes after step 2 of epoch 1 of 2" in outputs[0]
+    first, _ = [node.wait() for node in start(settings)]
+    assert "resumes after step 2 of epoch 1 of 2" in first.err
     resumed = Run(tmp_path / "run")
     assert resumed.finished
     drawn = [run.history.read_all("confusion/train").sum(axis=2) for run in (whole, resumed)]
@@ -134,42 +121,38 @@ def test_two_nodes_resume_what_one_process_began(
 @pytest.mark.parametrize(
     ("rank", "place"),
     [
-        ("0", "aclnet.runs.run:Run.create"),
-        ("0", "aclnet.runs.run:Run.save"),
-        ("0", "aclnet.runs.history:History.create"),
-        ("1", "aclnet.training.trainer:probabilities"),
+        ("0", "aclnet.runs.run.Run.create"),
+        ("0", "aclnet.runs.run.Run.save"),
+        ("0", "aclnet.runs.history.History.create"),
+        ("1", "aclnet.training.trainer.probabilities"),
     ],
 )
 def test_what_fails_on_one_node_ends_both(rank, place, start):
-    processes = start((), rank, place, "fails")
-    outputs = [process.communicate(timeout=300)[0] for process in processes]
-    other = 1 - int(rank)
-    assert [process.returncode for process in processes] != [0, 0]
-    assert processes[other].returncode not in (0, -signal.SIGABRT), outputs[other]
-    assert f"process {rank} stopped: [Errno 28] No space left on device" in " ".join(
-        outputs[other].split()
-    )
-    assert "stopped:" not in outputs[int(rank)], "it has an error of its own to show"
+    nodes = [node.wait() for node in start((), rank, place, "disk_is_full")]
+    failed, other = nodes[int(rank)], nodes[1 - int(rank)]
+    assert [node.code for node in nodes] != [0, 0]
+    assert other.code not in (0, -signal.SIGABRT), other.err
+    assert f"process {rank} stopped: [Errno 28] No space left on device" in other.words
+    assert "stopped:" not in failed.err, "it has an error of its own to show"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
 def test_a_node_that_dies_ends_the_other(start):
-    first, second = start((), "1", "aclnet.training.step:TrainingStep.backward", "dies")
-    second.communicate(timeout=300)
+    first, second = start((), "1", "aclnet.training.step.TrainingStep.backward", "die")
+    assert second.wait().code == -signal.SIGKILL
     # an unnoticed death would make it wait half an hour
-    said = " ".join(first.communicate(timeout=300)[0].split())
-    assert first.returncode != 0
-    assert "another process of this command ended" in said
-    assert "then run the command again" in said
+    first = first.wait()
+    assert first.code != 0
+    assert "another process of this command ended" in first.words
+    assert "then run the command again" in first.words
 
 
 @pytest.mark.slow
 def test_a_taken_folder_ends_both(start, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("precious")
-    processes = start()
-    outputs = [process.communicate(timeout=300)[0] for process in processes]
-    assert all(process.returncode not in (0, None) for process in processes)
-    assert all("is not a run of aclnet" in " ".join(output.split()) for output in outputs)
+    nodes = [node.wait() for node in start()]
+    assert all(node.code == 2 for node in nodes)
+    assert all("is not a run of aclnet" in node.words for node in nodes)
     assert (tmp_path / "run" / "thesis.tex").read_text() == "precious"
