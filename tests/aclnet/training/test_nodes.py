@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ from aclnet.training import trainer
 from tests.stress.commands import Commands
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.stress.commands import Child
 
@@ -30,11 +31,12 @@ def commands():
 
 
 @pytest.fixture
-def start(commands, store, quick, tmp_path) -> Callable[..., list[Child]]:
-    """Starts a training on both nodes: `start(settings, rank, place, fault)`.
+def start(commands, store, quick, tmp_path) -> Iterator[Callable[..., list[Child]]]:
+    """Starts a training on both nodes: `start(settings, rank, place, fault)`; ends both at the end.
 
     On the node `rank`, the function at `place` is replaced by `fault` of tests.stress.faults.
     """
+    running = []
 
     def begin(settings=(), rank="", place="", fault=""):
         recipe = tmp_path / "default.toml"
@@ -44,7 +46,6 @@ def start(commands, store, quick, tmp_path) -> Callable[..., list[Child]]:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        running = []
         for node in ("0", "1"):
             variables = {
                 "TORCHELASTIC_RUN_ID": "test",
@@ -62,7 +63,10 @@ def start(commands, store, quick, tmp_path) -> Callable[..., list[Child]]:
             )
         return running
 
-    return begin
+    yield begin
+    for node in running:
+        with suppress(ProcessLookupError):  # it ended
+            node.signal(signal.SIGKILL)
 
 
 @pytest.mark.slow
@@ -76,7 +80,7 @@ def start(commands, store, quick, tmp_path) -> Callable[..., list[Child]]:
     ids=["one lane", "two lanes"],
 )
 def test_two_nodes_train_one_run_like_accumulated_parts(settings, start, train_quickly, tmp_path):
-    first, second = [node.wait() for node in start(settings)]
+    first, second = [node.wait(600) for node in start(settings)]
     assert (first.code, second.code) == (0, 0), first.err + second.err
     assert "2 x cpu" in first.err
     two = Run(tmp_path / "run")
@@ -109,7 +113,7 @@ def test_two_nodes_resume_what_one_process_began(
     monkeypatch.setattr(trainer, "CHECK_EVERY", 1)
     with pytest.raises(stop_at.Stopped):
         train_quickly(tmp_path / "run", *own, progress=stop_at(steps=3))
-    first, _ = [node.wait() for node in start(settings)]
+    first, _ = [node.wait(600) for node in start(settings)]
     assert "resumes after step 2 of epoch 1 of 2" in first.err
     resumed = Run(tmp_path / "run")
     assert resumed.finished
