@@ -10,8 +10,14 @@ import numpy as np
 import onnxruntime
 
 
-def clip_frames(n, length, clips, spread):
-    """(clips, length) frames of the test clips of a recording of n frames."""
+def even_frames(n, length, clips):
+    """(clips, length) frames of the test clips of a recording of n frames, for even sampling."""
+    place = (2 * np.arange(clips)[:, None] + 1) * n // (2 * clips)
+    return (np.arange(length) * n + place) // length
+
+
+def uniform_frames(n, length, clips, spread):
+    """The same for uniform sampling."""
     draws, table = np.random.RandomState(255), []
     for number in range(clips):
         draws.random_sample()
@@ -40,7 +46,10 @@ if about["centres"] == "true":  # the main person is the first, and is in every 
         joints[:2] = joints[1::-1].copy()
     index = np.flatnonzero((joints[0] != 0).any((1, 2)))
 lengths = len(index), int(about["frames"]), int(about["clips"])
-frames = clip_frames(*lengths, about["short_clips"] == "spread")
+if about["sampling"] == "even":
+    frames = even_frames(*lengths)
+else:
+    frames = uniform_frames(*lengths, about["short_clips"] == "spread")
 given = {"keypoint": joints[None, :, index], "frame_index": index[None], "frames": frames[None]}
 (probability,) = session.run(["probability"], given)[0]
 for number in np.argsort(-probability)[:5]:

@@ -122,11 +122,12 @@ class DataConfig(_Section):
     """Joints (j), bones (b), k-bones (k), or their motions (jm, bm, km)."""
     frames: int = Field(default=100, ge=1, le=65_536)
     """Number of frames in a clip."""
-    sampling: Literal["uniform", "consecutive"] = "uniform"
-    """Uniform: frames from the whole sequence, for actions. Consecutive: frames that follow one
-    another, for gait and re-identification."""
+    sampling: Literal["uniform", "even", "consecutive"] = "uniform"
+    """Uniform: frames from the whole sequence, for actions; a short one runs in a loop (released
+    code). Even: frames of equal parts; a short sequence repeats frames. Consecutive: frames that
+    follow one another, for gait and re-identification."""
     interval: tuple[float, float] = (1.0, 1.0)
-    """Share of the sequence that a training clip of uniform sampling is drawn from."""
+    """Share of the sequence that a training clip of uniform or even sampling is drawn from."""
     clips: int = Field(default=10, ge=1, le=10_000)
     """Number of clips for each sequence in a test."""
     balance: bool = False

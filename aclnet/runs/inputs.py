@@ -26,6 +26,8 @@ from aclnet.pipelines.inputs.sampling import (
     ClipSampling,
     ConsecutiveClips,
     ConsecutiveSampling,
+    EvenClips,
+    EvenSampling,
     UniformSampling,
 )
 from aclnet.pipelines.steps.normalise import is_sizeless
@@ -43,6 +45,8 @@ def clip_to_train(data: DataConfig) -> Sampling:
     """Chooses the frames of a training clip, at random."""
     if data.sampling == "consecutive":
         return ConsecutiveSampling(data.frames)
+    if data.sampling == "even":
+        return EvenSampling(data.frames, data.interval)
     return UniformSampling(data.frames, data.interval)
 
 
@@ -50,6 +54,8 @@ def clips_to_test(data: DataConfig, clips: int) -> Sampling:
     """Chooses the frames of this number of clips for a test, always the same."""
     if data.sampling == "consecutive":
         return ConsecutiveClips(data.frames, clips)
+    if data.sampling == "even":
+        return EvenClips(data.frames, clips)
     return ClipSampling(data.frames, clips, data.short_clips)
 
 

@@ -4,6 +4,10 @@ Uniform sampling of PoseConv3D and PYSKL, for actions: L of the n frames of a se
 short sequence (n < L) runs in a loop from a random start, a middle one (L <= n < 2L) skips n - L
 random frames, and a long one is cut into L equal bins with one random frame from each.
 
+Even sampling, for actions: a sequence of any length is cut into L equal parts, and each part gives
+the frame at one of its places. A short sequence (n < L) repeats frames, and keeps its beginning and
+its end, which a loop from a random start joins.
+
 Consecutive sampling, for gait and re-identification: L frames that follow one another. A short
 sequence runs from its first frame to its last, back and forth (0 1 2 1 0 1 ...), until there are L.
 GaitGraph2 pads by such mirroring as well, but on both sides.
@@ -44,9 +48,7 @@ class UniformSampling:
 
     def __post_init__(self) -> None:
         _check_length(self.length)
-        low, high = self.interval
-        if not 0 < low <= high <= 1:
-            raise AclnetError(f"interval must be 0 < low <= high <= 1, not {low}, {high}")
+        _check_interval(self.interval)
 
     def __call__(self, n_frames: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """(B, length) frame numbers for (B,) lengths and keys."""
@@ -66,12 +68,57 @@ class ClipSampling:
 
     def __post_init__(self) -> None:
         _check_length(self.length)
-        if self.clips < 1:
-            raise AclnetError(f"clips must be at least 1, not {self.clips}")
+        _check_clips(self.clips)
 
     def __call__(self, n_frames: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """(B, clips * length) frame numbers for (B,) lengths; the keys do not matter."""
         return clip_frames(n_frames, self.length, self.clips, self.short)
+
+
+@dataclass(frozen=True)
+class EvenSampling:
+    """Sampling for training: `length` equal parts give one frame each, at a random place.
+
+    `interval` is the range from which the share of the sequence that the clip spans is drawn.
+    """
+
+    length: int = 32
+    interval: tuple[float, float] = (1.0, 1.0)
+    clips: int = field(default=1, init=False)
+
+    def __post_init__(self) -> None:
+        _check_length(self.length)
+        _check_interval(self.interval)
+
+    def __call__(self, n_frames: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B, length) ascending frame numbers for (B,) lengths and keys."""
+        keys = fold(keys, _SAMPLING)
+        window, offset = _crop(n_frames, keys, self.interval)
+        slots = _SLOTS + np.arange(self.length)
+        place = integers(keys[:, None], slots, window[:, None])
+        return offset[:, None] + _even(window[:, None], self.length, place)
+
+
+@dataclass(frozen=True)
+class EvenClips:
+    """Sampling for tests: `clips` clips of `length` frames, clip after clip.
+
+    Each clip has the frames at one place of the `length` equal parts of a sequence. The places are
+    in the middle of `clips` equal shares of a part.
+    """
+
+    length: int = 32
+    clips: int = 10
+
+    def __post_init__(self) -> None:
+        _check_length(self.length)
+        _check_clips(self.clips)
+
+    def __call__(self, n_frames: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(B, clips * length) frame numbers for (B,) lengths; the keys do not matter."""
+        n = n_frames[:, None, None]
+        place = (2 * np.arange(self.clips)[:, None] + 1) * n // (2 * self.clips)
+        return _even(n, self.length, place).reshape(len(n_frames), -1)
 
 
 @dataclass(frozen=True)
@@ -104,8 +151,7 @@ class ConsecutiveClips:
 
     def __post_init__(self) -> None:
         _check_length(self.length)
-        if self.clips < 1:
-            raise AclnetError(f"clips must be at least 1, not {self.clips}")
+        _check_clips(self.clips)
 
     def __call__(self, n_frames: NDArray[np.int64], keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """(B, clips * length) frame numbers for (B,) lengths; the keys do not matter."""
@@ -239,6 +285,11 @@ def _bins(n: NDArray[np.int64], length: int, keys: NDArray[np.int64]) -> NDArray
     return np.asarray(borders[:, :-1] + integers(keys[:, None], slots, np.diff(borders)))
 
 
+def _even(n: NDArray[np.int64], length: int, place: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(..., L) frames at the places (..., L or 1) of L parts; 0 <= place < n spans a part."""
+    return np.asarray((np.arange(length) * n + place) // length)
+
+
 def _borders(n: NDArray[np.int64] | int, length: int) -> NDArray[np.int64]:
     """(..., L + 1) borders of L bins over n frames."""
     return np.asarray(np.arange(length + 1) * n // length)
@@ -257,3 +308,14 @@ def _consecutive(
 def _check_length(length: int) -> None:
     if length < 1:
         raise AclnetError(f"length must be at least 1 frame, not {length}")
+
+
+def _check_clips(clips: int) -> None:
+    if clips < 1:
+        raise AclnetError(f"clips must be at least 1, not {clips}")
+
+
+def _check_interval(interval: tuple[float, float]) -> None:
+    low, high = interval
+    if not 0 < low <= high <= 1:
+        raise AclnetError(f"interval must be 0 < low <= high <= 1, not {low}, {high}")

@@ -21,10 +21,10 @@ from aclnet.exchange.deployed import Deployed
 from aclnet.exchange.export_run import export
 from aclnet.exchange.official import import_official
 from aclnet.models.stages import ten_stages
-from aclnet.pipelines.inputs.sampling import clip_frames
 from aclnet.prediction.model import load
 from aclnet.prediction.recordings import store_sequences
 from aclnet.runs.inference import Inference
+from aclnet.runs.inputs import clips_to_test
 from aclnet.runs.network import load_model
 from aclnet.runs.run import Run
 
@@ -52,7 +52,7 @@ def recordings(run, store, wanted):
         keypoint.append(np.pad(joints, absent).astype(np.float32))
         index.append(np.pad(sequence.frame_index, (0, T - length), mode="edge"))
         data = run.config.data
-        clips = clip_frames(np.array([length]), data.frames, data.clips, data.short_clips)
+        clips = clips_to_test(data, data.clips)(np.array([length]), np.zeros(1, np.int64))
         frames.append(clips.reshape(data.clips, data.frames))
     given = [np.stack(keypoint), np.stack(index).astype(np.int64), np.stack(frames)]
     if run.config.data.image_scale:
@@ -178,7 +178,7 @@ the input as residual. The export of ten takes minutes."""
     ("settings", "blocks"),
     [
         ("model.name=stgcn data.modality=j", range(10)),
-        ("model.name=aclnet data.modality=bm", FEW_BLOCKS),
+        ("model.name=aclnet data.modality=bm data.sampling=even", FEW_BLOCKS),
         pytest.param("model.name=aclnet data.modality=bm", range(10), marks=on_request),
         pytest.param("model.name=ctrgcn data.modality=j", range(10), marks=on_request),
     ],
