@@ -54,7 +54,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
-    runs = pd.read_csv(folder / "runs.csv")
+    table = folder / "runs.csv"
+    if not table.exists():
+        parser.error(f"{table} does not exist; give the folder of a finished `aclnet sweep`")
+    runs = pd.read_csv(table)
     if runs["seed"].nunique() < 2:
         parser.error(f"the runs of {folder} have one seed; train at least two")
     counts, samples = {}, 0

@@ -291,6 +291,13 @@ def test_confused_pairs_of_one_seed_are_refused(tmp_path, monkeypatch, capsys):
     assert "have one seed; train at least two" in capsys.readouterr().err
 
 
+def test_confused_pairs_need_the_folder_of_a_sweep(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["confused_pairs.py", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        load("confused_pairs").main()
+    assert "runs.csv does not exist; give the folder of a finished" in capsys.readouterr().err
+
+
 def test_families_follow_from_the_counts_of_all_epochs():
     confusions = np.random.default_rng(0).integers(0, 3, (10, 12, 12))
     config = build_config("default", ["loss.families.start=0.3", "optim.epochs=10"])
