@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -83,7 +86,7 @@ def test_clips_take_the_places_in_the_middle_of_equal_shares(n_frames, length, c
     assert drawn.shape == (len(n_frames), clips * length)
     for n, row in zip(n_frames, drawn.reshape(len(n_frames), clips, length), strict=True):
         for number, clip in enumerate(row):
-            place = int((number + 0.5) / clips * n)
+            place = math.floor(Fraction(2 * number + 1, 2 * clips) * n)
             np.testing.assert_array_equal(clip, parts(n, length)[:, place])
         if clips * length >= n:
             assert set(row.ravel()) == set(range(n))
