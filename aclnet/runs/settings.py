@@ -85,9 +85,10 @@ def _choices(about: Mapping[str, Any]) -> list[str]:
     if "enum" in about:
         return list(about["enum"])
     if "prefixItems" in about:
-        return [f"list of {len(about['prefixItems'])} {_values(about['prefixItems'][0])}s"]
+        several = f"{len(about['prefixItems'])} {_values(about['prefixItems'][0])}s"
+        return [f"list of {several} in brackets"]
     if "items" in about:
-        return [f"list of {_values(about['items'])}s"]
+        return [f"list of {_values(about['items'])}s in brackets"]
     bounds = [f"{words} {about[key]:.10g}" for key, words in _BOUNDS.items() if key in about]
     return [f"{_TYPES.get(about['type'], about['type'])} {' and '.join(bounds)}".strip()]
 
@@ -114,7 +115,7 @@ def _problem(key: str, found: list[ErrorDetails], model: type[BaseModel]) -> str
         similar = did_you_mean(key, [*settings_of(model), *known], dotted=True)
         return f"there is no {shown(key)}{similar}; known: {', '.join(known)}"
     message = first["msg"].removeprefix("Value error, ")
-    if len(found) > 1:
+    if len(found) > 1 or first["type"] in ("list_type", "tuple_type"):
         message = f"Input should be {settings_of(model)[key].values}"
     given = first["input"]
     return f"{key}: {message}" + ("" if isinstance(given, dict) else f", not {shown(repr(given))}")

@@ -57,7 +57,7 @@ def test_a_prefix_chooses_settings(aclnet):
         "    classes.\n"
     )
     assert (
-        "data.interval\n    Values: list of 2 numbers. Default: [1.0, 1.0]."
+        "data.interval\n    Values: list of 2 numbers in brackets. Default: [1.0, 1.0]."
         in aclnet("settings").out
     )
 

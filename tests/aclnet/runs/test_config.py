@@ -83,6 +83,7 @@ def test_later_settings_and_options_win():
             "4096, not 'huge'$",
         ),
         ("model.size=7", r"model\.size: .*or integer of at least 8 and at most 4096, not 7$"),
+        ("data.interval=0.7,1", "Input should be list of 2 numbers in brackets, not '0.7,1'$"),
         ("data.interval=[0.9, 0.5]", "data: interval must be 0 < low <= high <= 1"),
         ("optim.warmup_epochs=150", "optim: warmup_epochs=150 must be less than epochs=150"),
         ("optim.accumulate=3", "optim: accumulate=3 must divide batch_size=64"),
