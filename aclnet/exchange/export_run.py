@@ -184,6 +184,7 @@ def _not_released(run: Run) -> str:
     found = {
         f"model.pooling={model.pooling}": model.pooling != "all",
         "model.joint_embedding": model.joint_embedding,
+        f"data.sampling={data.sampling}": data.sampling == "even",
         "data.presence": data.presence,
         "data.root_path": data.root_path and data.modality[0] != "j",
     }

@@ -400,6 +400,7 @@ def test_safetensors_hold_the_classifier(quick_run, tmp_path):
     [
         (["model.pooling=joint"], "model.pooling=joint"),
         (["model.joint_embedding=true", "data.presence=true"], "joint_embedding, data.presence"),
+        (["data.sampling=even"], "data.sampling=even"),
         (["data.root_path=true", "data.modality=km"], "data.root_path"),
         (["data.root_path=true", "data.modality=jm"], None),  # joints have the path anyway
     ],
