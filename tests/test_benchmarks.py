@@ -321,6 +321,14 @@ def test_coverage_counts_errors_and_pairs():
     assert tool.coverage(member, confusion) == (pytest.approx(300 / 8), pytest.approx(200 / 6))
 
 
+def test_pixels_of_shrec17_are_tangents_from_the_upper_left_corner():
+    depth = np.linspace(0.2, 0.6, 22)
+    joints = np.stack([depth, -depth / 4, depth], 1)  # 45 degrees to the right, a quarter down
+    lines = "\n".join(" ".join(map(str, joints.ravel())) for _ in range(2)).encode()
+    found = np.loadtxt(load("shrec17_pixels").project(lines).splitlines())
+    np.testing.assert_allclose(found, np.tile([464, 116], (2, 22)), atol=1e-3)
+
+
 @pytest.mark.slow
 def test_looking_at_gradients_does_not_change_the_training(made_up_store, tmp_path, monkeypatch):
     affinity = load("affinity")
