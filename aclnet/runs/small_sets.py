@@ -21,6 +21,9 @@ _STEP_OF_FRAMES = 8
 _TURNED = {"augment.rotate": 1.05, "augment.scale": 0.5}
 """Augmentation if the test has other cameras: rotations up to 60 degrees, sizes from 0.5 to 1.5,
 as in CTR-GCN's released code for NW-UCLA."""
+_ONE_SIDED = {"augment.mirror": 0}
+"""Augmentation of joints in pixels without sides: the mirror image of a hand is the other hand, and
+its swipe to the right becomes one to the left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class SmallSet:
     """True if no camera of the test recorded training samples."""
     in_space: bool
     """True if joints have three coordinates."""
+    has_sides: bool
+    """True if the layout names left and right joints."""
 
     @classmethod
     def of(cls, store: Store, splits: Splits) -> SmallSet:
@@ -48,6 +53,7 @@ class SmallSet:
             int(np.median(store.column("n_frames")[train])),
             _are_disjoint(*(store.column("camera")[side] for side in (train, splits.test))),
             store.coordinates == 3,
+            store.layout.has_sides,
         )
 
     def settings(self, batch: int, repeats: int = 1) -> dict[str, float]:
@@ -60,7 +66,8 @@ class SmallSet:
         epochs = int(np.clip(round(steps * batch / (self.samples * repeats)), *_EPOCHS))
         frames = _STEP_OF_FRAMES * round(self.median_frames / 2 / _STEP_OF_FRAMES)
         found = {"data.frames": int(np.clip(frames, *_FRAMES)), "optim.epochs": epochs}
-        return {**found, **(_TURNED if turned else {})}
+        one_sided = not (self.in_space or self.has_sides)
+        return found | (_TURNED if turned else {}) | (_ONE_SIDED if one_sided else {})
 
     def describe(self, settings: dict[str, float]) -> str:
         """The facts and the settings that follow from them in a sentence."""

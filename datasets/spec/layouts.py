@@ -48,6 +48,11 @@ class Layout(BaseModel):
     def num_joints(self) -> int:
         return len(self.joints)
 
+    @property
+    def has_sides(self) -> bool:
+        """True if the layout names left and right joints."""
+        return self.mirror != tuple(range(self.num_joints))
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         v = self.num_joints

@@ -30,7 +30,7 @@ class SwappedSides(Corruption):
     @classmethod
     def of(cls, rate: float, layout: Layout) -> Self:
         """Raises AclnetError if the layout has no sides."""
-        if all(joint == other for joint, other in enumerate(layout.mirror)):
+        if not layout.has_sides:
             raise AclnetError(f"layout {layout.name} names no left and right joints")
         return cls(rate)
 

@@ -14,7 +14,7 @@ from aclnet.runs.small_sets import SmallSet
 from aclnet.runs.splits import protocol_splits
 from aclnet.training.launch import TrainingRequest
 
-UTD = SmallSet(431, 27, 68, other_cameras=False, in_space=True)
+UTD = SmallSet(431, 27, 68, other_cameras=False, in_space=True, has_sides=True)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,11 @@ UTD = SmallSet(431, 27, 68, other_cameras=False, in_space=True)
             replace(UTD, other_cameras=True, in_space=False),
             {"data.frames": 32, "optim.epochs": 297},
         ),
+        (replace(UTD, has_sides=False), {"data.frames": 32, "optim.epochs": 297}),
+        (
+            replace(UTD, in_space=False, has_sides=False),
+            {"data.frames": 32, "optim.epochs": 297, "augment.mirror": 0},
+        ),
     ],
 )
 def test_what_the_rule_chooses(small, settings):
@@ -62,6 +67,7 @@ def test_facts_are_those_of_the_training_side(store):
     assert small.classes == len(np.unique(store.column("label")[train]))
     assert small.median_frames == int(np.median(store.column("n_frames")[train]))
     assert small.in_space
+    assert small.has_sides
 
 
 @pytest.mark.parametrize(

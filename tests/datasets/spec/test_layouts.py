@@ -89,6 +89,11 @@ def test_mirror_exchanges_left_and_right_by_name(layout):
     assert list(layout.mirror) == expected
 
 
+@each_layout
+def test_layouts_have_sides_if_joints_are_named_after_them(layout):
+    assert layout.has_sides == any(other_side(name) != name for name in layout.joints)
+
+
 @each_body
 def test_mirror_is_an_involution_that_moves_some_joints_and_keeps_the_middle(layout):
     assert [layout.mirror[j] for j in layout.mirror] == list(range(layout.num_joints))
